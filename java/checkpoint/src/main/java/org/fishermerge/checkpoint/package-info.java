@@ -1,0 +1,4 @@
+@NullMarked
+package org.fishermerge.checkpoint;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package org.fishermerge.cli;
+
+import org.jspecify.annotations.NullMarked;

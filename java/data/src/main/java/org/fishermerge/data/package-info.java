@@ -1,0 +1,4 @@
+@NullMarked
+package org.fishermerge.data;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package org.fishermerge.merge;
+
+import org.jspecify.annotations.NullMarked;

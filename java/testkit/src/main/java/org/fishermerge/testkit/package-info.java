@@ -1,0 +1,4 @@
+@NullMarked
+package org.fishermerge.testkit;
+
+import org.jspecify.annotations.NullMarked;

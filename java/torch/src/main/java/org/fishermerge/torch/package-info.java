@@ -1,0 +1,4 @@
+@NullMarked
+package org.fishermerge.torch;
+
+import org.jspecify.annotations.NullMarked;
