@@ -1,0 +1,81 @@
+package org.fishermerge.torch;
+
+import static org.bytedeco.pytorch.global.torch.gelu;
+import static org.bytedeco.pytorch.global.torch.gelu_backward;
+import static org.bytedeco.pytorch.global.torch.silu;
+import static org.bytedeco.pytorch.global.torch.silu_backward;
+
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.fishermerge.checkpoint.InputException;
+
+/**
+ * The activation of a transformer's MLP, as a function of {@code u = inputScale * z} where z is the
+ * first layer's output. The scale is folded into that layer's GEMM so that quick GELU, {@code z *
+ * sigmoid(1.702 z) = silu(1.702 z) / 1.702}, costs one pass over memory in each direction.
+ */
+enum Activation {
+  QUICK_GELU("quick_gelu", 1.702) {
+    @Override
+    Tensor forward(Tensor u) {
+      return silu(u).mul_(new Scalar(1 / 1.702));
+    }
+
+    @Override
+    Tensor backward(Tensor gradient, Tensor u) {
+      return silu_backward(gradient, u);
+    }
+  },
+  GELU("gelu", 1) {
+    @Override
+    Tensor forward(Tensor u) {
+      return gelu(u, "none");
+    }
+
+    @Override
+    Tensor backward(Tensor gradient, Tensor u) {
+      return gelu_backward(gradient, u, "none");
+    }
+  },
+  GELU_TANH("gelu_new", 1) {
+    @Override
+    Tensor forward(Tensor u) {
+      return gelu(u, "tanh");
+    }
+
+    @Override
+    Tensor backward(Tensor gradient, Tensor u) {
+      return gelu_backward(gradient, u, "tanh");
+    }
+  };
+
+  private final String configName;
+  final double inputScale;
+
+  Activation(String configName, double inputScale) {
+    this.configName = configName;
+    this.inputScale = inputScale;
+  }
+
+  abstract Tensor forward(Tensor u);
+
+  /** dL/dz from dL/dy; {@code u} broadcasts over leading dimensions of the gradient. */
+  abstract Tensor backward(Tensor gradient, Tensor u);
+
+  /** By the name in a Hugging Face config ({@code hidden_act}, {@code activation_function}). */
+  static Activation named(String name, String where) {
+    for (Activation activation : values()) {
+      if (activation.configName.equals(name)) {
+        return activation;
+      }
+    }
+    if (name.equals("gelu_pytorch_tanh")) {
+      return GELU_TANH;
+    }
+    throw new InputException(
+        where
+            + ": activation \""
+            + name
+            + "\" is not supported; expected quick_gelu, gelu, gelu_new or gelu_pytorch_tanh");
+  }
+}
