@@ -32,7 +32,7 @@ public final class FisherReport {
     boolean quick = Arrays.asList(args).contains("--quick");
     Report report = new Report();
     try (Kernels kernels = Kernels.open()) {
-      report.line("%s", kernels.info().summary());
+      report.line("%s", kernels.info());
       double kernel = kernelOverGemm(report, kernels, ClipShape.B32, 16, quick ? 5 : 15);
       report.ratio("fisher_kernel_over_gemm", kernel);
       report.ratio("fisher_kernel_over_gemm_b32", kernel);

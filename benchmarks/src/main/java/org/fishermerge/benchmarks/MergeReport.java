@@ -23,7 +23,7 @@ public final class MergeReport {
     long count = quick ? 4L << 20 : 16L << 20;
     Report report = new Report();
     try (Kernels kernels = Kernels.open()) {
-      report.line("%s, %d models with Fishers, %,d values each", kernels.info().summary(), MODELS, count);
+      report.line("%s, %d models with Fishers, %,d values each", kernels.info(), MODELS, count);
       report.line("%-28s %10s %14s", "", "GB/s", "of read speed");
       for (ElementType type : List.of(ElementType.F32, ElementType.BF16, ElementType.F16)) {
         try (MergeWork work = new MergeWork(MODELS, type, count, 1);

@@ -45,8 +45,23 @@ final class DoctorCommand implements Callable<Integer> {
             Runtime.getRuntime().maxMemory() >> 20));
     try (Kernels kernels = Kernels.open()) {
       KernelInfo info = kernels.info();
-      line(out, "kernels", info.summary());
-      info.whyNotBetter().forEach(reason -> line(out, "", reason));
+      line(
+          out,
+          "kernels",
+          String.format(
+              Locale.ROOT,
+              "%s, instruction set %s, %d threads",
+              info.provider(),
+              info.isa(),
+              info.threads()));
+      info.library()
+          .ifPresent(
+              path ->
+                  line(
+                      out,
+                      "",
+                      "library " + path + info.abi().map(v -> ", ABI " + v).orElse("")));
+      info.notes().forEach(note -> line(out, "", note));
     }
     try {
       line(out, "libtorch", LibTorch.describe());

@@ -1,6 +1,7 @@
 package org.fishermerge.cli;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.fishermerge.merge.MergeRequest;
@@ -25,7 +26,7 @@ final class MergeCommand implements Callable<Integer> {
   @Mixin private MergeOptions options = new MergeOptions();
 
   @ArgGroup(exclusive = false, multiplicity = "1..*")
-  private List<Pair> pairs = List.of();
+  private final List<Pair> pairs = new ArrayList<>(); // picocli adds to it
 
   /** A model and its Fisher file. */
   private static final class Pair {

@@ -101,11 +101,11 @@ final class MergeOptions {
     }
     plan.warnings().forEach(warning -> err.println("warning: " + warning));
     long start = System.nanoTime();
-    try (Kernels kernels = Kernels.open();
-        Progress progress =
-            new Progress(err, "Merging", "GB", plan.bytesRead(), 1e9)) {
-      MergeResult result = Merger.run(plan, kernels, (done, total) -> progress.update(done));
-      progress.close();
+    try (Kernels kernels = Kernels.open()) {
+      MergeResult result;
+      try (Progress progress = new Progress(err, "Merging", "GB", plan.bytesRead(), 1e9)) {
+        result = Merger.run(plan, kernels, (done, total) -> progress.update(done));
+      }
       result.warnings().stream()
           .filter(warning -> !plan.warnings().contains(warning))
           .forEach(warning -> err.println("warning: " + warning));

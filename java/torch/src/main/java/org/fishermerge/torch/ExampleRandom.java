@@ -11,7 +11,8 @@ public final class ExampleRandom {
 
   private long state;
 
-  ExampleRandom(long seed, long example) {
+  /** The stream of one example under one seed. */
+  public ExampleRandom(long seed, long example) {
     state = mix(seed) ^ mix(example * GOLDEN_GAMMA + 1);
   }
 
