@@ -1,0 +1,33 @@
+package org.fishermerge.data;
+
+/** A data set of pictures, with or without labels. */
+public interface ImageDataset extends AutoCloseable {
+  /** Number of examples, at least one. */
+  long size();
+
+  /** Whether the examples have labels. */
+  boolean labelled();
+
+  /**
+   * For work that needs labels.
+   *
+   * @throws org.fishermerge.checkpoint.InputException if there are none, with what there is instead
+   */
+  void requireLabels();
+
+  /** What the data is, without the folders it lies in: for example {@code eurosat#train}. */
+  String description();
+
+  /**
+   * Reads the selected examples in batches, in the same order for any number of workers.
+   *
+   * @param batchSize examples per batch, the last one may be short
+   * @param workers threads that read and decode ahead of the caller; 0 does it all on the caller's
+   * @return to be closed by the caller, before the data set
+   */
+  BatchIterator batches(Selection selection, int batchSize, int workers);
+
+  /** Closes the files. */
+  @Override
+  void close();
+}

@@ -1,0 +1,34 @@
+package org.fishermerge.data;
+
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import org.fishermerge.checkpoint.InputException;
+
+/** JSON files of a model folder. */
+final class Json {
+  static final JsonMapper MAPPER =
+      JsonMapper.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build();
+
+  private Json() {}
+
+  /** The object in a file; an {@link InputException} that names the file if there is none. */
+  static ObjectNode object(Path file) {
+    try {
+      JsonNode root = MAPPER.readTree(Files.readString(file));
+      if (root instanceof ObjectNode object) {
+        return object;
+      }
+      throw new InputException(file + ": expected a JSON object");
+    } catch (NoSuchFileException e) {
+      throw new InputException(file + " does not exist", e);
+    } catch (IOException e) {
+      throw new InputException(file + ": not readable as JSON: " + e.getMessage(), e);
+    }
+  }
+}

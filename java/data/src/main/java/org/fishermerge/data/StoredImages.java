@@ -1,0 +1,41 @@
+package org.fishermerge.data;
+
+import java.lang.foreign.MemorySegment;
+import java.util.function.BooleanSupplier;
+
+/** What {@link BatchIterator} needs of a data set on disk. */
+abstract sealed class StoredImages implements ImageDataset
+    permits SafetensorsImages, ParquetImages {
+  final ImageProcessor processor;
+
+  StoredImages(ImageProcessor processor) {
+    this.processor = processor;
+  }
+
+  /**
+   * Examples read from storage, still encoded. {@link #decode} may be called once per position, by
+   * any thread.
+   */
+  interface Window {
+    /** The label of the example at a position of the window; 0 if there are no labels. */
+    long label(int position);
+
+    /** Writes the processed picture at a position to F32 [3, height, width]. */
+    void decode(int position, MemorySegment out);
+  }
+
+  /** How many examples may be held at a time, encoded. */
+  abstract long windowExamples();
+
+  /**
+   * Reads examples, in storage order, whatever the order asked for.
+   *
+   * @param cancelled asked now and then; when true the result is not needed any more
+   */
+  abstract Window read(long[] indices, BooleanSupplier cancelled);
+
+  @Override
+  public BatchIterator batches(Selection selection, int batchSize, int workers) {
+    return new BatchIterator(this, selection, batchSize, workers);
+  }
+}
