@@ -10,6 +10,7 @@ import java.util.Locale;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 
@@ -33,7 +34,6 @@ final class OutputTarget {
 
   /** Refuses a target that exists, or that would replace or mingle with an input. */
   static void check(MergeRequest request) {
-    Path target = real(request.output());
     List<Path> inputs = new ArrayList<>();
     inputs.add(request.base());
     for (MergeSource source : request.sources()) {
@@ -42,44 +42,11 @@ final class OutputTarget {
         inputs.add(source.fisher());
       }
     }
-    for (Path input : inputs) {
-      Path source = real(input);
-      String relation =
-          target.equals(source)
-              ? "is"
-              : source.startsWith(target)
-                  ? "contains"
-                  : target.startsWith(source) ? "lies inside" : "";
-      if (!relation.isEmpty()) {
-        throw new InputException(
-            "the output "
-                + request.output()
-                + " "
-                + relation
-                + " the input "
-                + input
-                + "; inputs are never overwritten. Choose another output.");
-      }
-    }
+    AtomicOutput.requireApart(request.output(), inputs);
     if (!request.overwrite() && Files.exists(request.output())) {
       throw new InputException(
           "the output " + request.output() + " exists; choose another one, or allow overwriting");
     }
-  }
-
-  /** The path with links resolved as far as it exists. */
-  static Path real(Path path) {
-    Path absolute = path.toAbsolutePath().normalize();
-    for (Path existing = absolute; existing != null; existing = existing.getParent()) {
-      if (Files.exists(existing)) {
-        try {
-          return existing.toRealPath().resolve(existing.relativize(absolute)).normalize();
-        } catch (IOException e) {
-          throw new InputException("cannot resolve " + path + ": " + e, e);
-        }
-      }
-    }
-    return absolute;
   }
 
   /**

@@ -1,5 +1,6 @@
 package org.fishermerge.merge;
 
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -39,17 +40,17 @@ final class Planner {
 
   static MergePlan plan(MergeRequest request) {
     checkRequest(request);
-    List<String> repeated = checkRepeated(request.sources());
     OutputTarget.check(request);
     try (MergeInputs inputs = MergeInputs.open(request)) {
-      Planner planner = new Planner(request, inputs);
-      planner.warnings.addAll(repeated);
-      return planner.plan();
+      return new Planner(request, inputs).plan();
     }
   }
 
   private MergePlan plan() {
     boolean average = inputs.fishers().isEmpty();
+    warnings.addAll(inputs.base().warnings());
+    inputs.models().forEach(model -> warnings.addAll(model.warnings()));
+    checkRepeated();
     sortTensors(average);
     List<Integer> verified = average ? List.of() : checkPairs();
     warnings.addAll(differentLabels());
@@ -138,21 +139,18 @@ final class Planner {
     }
   }
 
-  /** Returns warnings. */
-  private static List<String> checkRepeated(List<MergeSource> sources) {
-    List<String> warnings = new ArrayList<>();
+  private void checkRepeated() {
     Set<Path> fishers = new HashSet<>();
     Set<Path> models = new HashSet<>();
-    for (MergeSource source : sources) {
-      if (source.fisher() != null
-          && !fishers.add(OutputTarget.real(source.fisher()))) {
+    for (MergeSource source : request.sources()) {
+      if (source.fisher() != null && !fishers.add(real(source.fisher()))) {
         throw new InputException(
             "the Fisher file "
                 + source.fisher()
                 + " is given twice; every model needs its own. To count a model more, give it a"
                 + " larger coefficient.");
       }
-      if (!models.add(OutputTarget.real(source.model()))) {
+      if (!models.add(real(source.model()))) {
         if (source.fisher() == null) {
           throw new InputException(
               "the model "
@@ -162,7 +160,14 @@ final class Planner {
         warnings.add("the model " + source.model() + " is given twice, with different Fisher files");
       }
     }
-    return warnings;
+  }
+
+  private static Path real(Path path) {
+    try {
+      return path.toRealPath();
+    } catch (IOException e) {
+      throw new InputException("cannot read " + path + ": " + e, e);
+    }
   }
 
   // ---- tensors ----
@@ -239,8 +244,8 @@ final class Planner {
             + tensor
             + "', but "
             + covering
-            + " has one: a parameter is merged from all models or from none. If it should keep the"
-            + " base's value, exclude it.");
+            + " has one: a parameter is merged from all models or from none. "
+            + toKeep(tensor));
   }
 
   private static void requireMergeable(TensorInfo info, Path file) {
@@ -251,8 +256,8 @@ final class Planner {
               + info.name()
               + "' has dtype "
               + info.dtype()
-              + ", which cannot be merged (F32, F16, BF16 and F64 can). Convert it, or exclude it"
-              + " to keep the base's value.");
+              + ", which cannot be merged (F32, F16, BF16 and F64 can). Convert it. "
+              + toKeep(info.name()));
     }
   }
 
@@ -262,10 +267,10 @@ final class Planner {
     if (actual.equals(expected)) {
       return;
     }
-    String hint = ". Models of one architecture are needed; exclude the tensor to keep the base's.";
-    if (actual.reversed().equals(expected)) {
-      hint = ". It looks transposed; transpose it, or exclude it to keep the base's.";
-    }
+    String hint =
+        actual.reversed().equals(expected)
+            ? ": it looks transposed. "
+            : ": models of one architecture are needed. ";
     throw new InputException(
         found.file()
             + ": tensor '"
@@ -276,7 +281,12 @@ final class Planner {
             + base.file()
             + " has "
             + base.info().shapeText()
-            + hint);
+            + hint
+            + toKeep(base.info().name()));
+  }
+
+  private static String toKeep(String tensor) {
+    return "To keep the base's value, exclude '" + tensor.replace(".", "\\.") + "'.";
   }
 
   private InputException nothingMatches(boolean average, Set<String> covered) {
