@@ -50,9 +50,10 @@ final class OutputTarget {
   }
 
   /**
-   * The base's files that a model needs beside its weights: configuration, tokenizer, preprocessing,
-   * chat template, custom code, licence. Chosen by kind of file, so that weights in other formats,
-   * optimizer states, caches and the model card (which describes the base) stay behind.
+   * The base's files that a model needs beside its weights: configuration, tokenizer,
+   * preprocessing, chat template, custom code, licence. Chosen by kind of file, so that weights in
+   * other formats, optimizer states, caches and the model card (which describes the base) stay
+   * behind.
    */
   static List<Path> sidecars(MergeRequest request) {
     if (isSingleFile(request) || !Files.isDirectory(request.base())) {
@@ -73,7 +74,10 @@ final class OutputTarget {
     boolean weights =
         name.endsWith(".index.json") || name.equals("trainer_state.json") || name.startsWith(".");
     try {
-      return wanted && !weights && Files.isRegularFile(file) && Files.size(file) <= SIDECAR_MAX_BYTES;
+      return wanted
+          && !weights
+          && Files.isRegularFile(file)
+          && Files.size(file) <= SIDECAR_MAX_BYTES;
     } catch (IOException e) {
       throw new InputException("cannot read " + file + ": " + e, e);
     }
@@ -100,8 +104,8 @@ final class OutputTarget {
   }
 
   /**
-   * Replaces the dtype in the text, so that everything else keeps its form. The quotes around the key
-   * cannot occur inside a JSON string, where they would be escaped.
+   * Replaces the dtype in the text, so that everything else keeps its form. The quotes around the
+   * key cannot occur inside a JSON string, where they would be escaped.
    */
   static String withDtype(String config, DType dtype) {
     String name =

@@ -134,8 +134,7 @@ final class Planner {
     }
     DType dtype = request.outputDtype();
     if (dtype != null && !dtype.isMergeable()) {
-      throw new InputException(
-          "the output dtype " + dtype + " is not one of F32, F16, BF16, F64");
+      throw new InputException("the output dtype " + dtype + " is not one of F32, F16, BF16, F64");
     }
   }
 
@@ -157,7 +156,8 @@ final class Planner {
                   + source.model()
                   + " is given twice; to count it more, give it a larger coefficient");
         }
-        warnings.add("the model " + source.model() + " is given twice, with different Fisher files");
+        warnings.add(
+            "the model " + source.model() + " is given twice, with different Fisher files");
       }
     }
   }
@@ -290,8 +290,7 @@ final class Planner {
   }
 
   private InputException nothingMatches(boolean average, Set<String> covered) {
-    Path other =
-        average ? inputs.models().getFirst().path() : inputs.fishers().getFirst().path();
+    Path other = average ? inputs.models().getFirst().path() : inputs.fishers().getFirst().path();
     return new InputException(
         "no tensor of "
             + other
@@ -477,12 +476,11 @@ final class Planner {
     List<String> unused() {
       return patterns.stream()
           .filter(pattern -> !used.contains(pattern))
-          .map(
-              pattern ->
-                  "the exclusion '"
-                      + pattern
-                      + "' matches no tensor; it is matched from the start of the name, so begin"
-                      + " it with .* to match inside")
+          .map(pattern ->
+              "the exclusion '"
+                  + pattern
+                  + "' matches no tensor; it is matched from the start of the name, so begin"
+                  + " it with .* to match inside")
           .toList();
     }
   }
