@@ -39,7 +39,7 @@ public final class Kernels implements AutoCloseable {
   private final KernelProvider provider;
   private final KernelInfo info;
   private final WorkerPool pool;
-  private Arena workspaceArena = Arena.ofShared();
+  private Arena workspaceArena = newWorkspaceArena();
   private MemorySegment workspace = MemorySegment.NULL;
   private boolean closed;
 
@@ -209,8 +209,7 @@ public final class Kernels implements AutoCloseable {
     try {
       int examples = shape.examples();
       long bytes = provider.outerSquaresBytes(batch, inputs, pool.threads());
-      int part =
-          Math.clamp((long) (examples * ((double) WORKSPACE_BYTES / bytes)), 1, examples);
+      int part = Math.clamp((long) (examples * ((double) WORKSPACE_BYTES / bytes)), 1, examples);
       for (int from = 0; from < examples; from += part) {
         int n = Math.min(part, examples - from);
         addOuterSquares(examples(batch, from, n), examples(activations, from), inputs, target);
@@ -240,7 +239,7 @@ public final class Kernels implements AutoCloseable {
         new TokenShape(batch.shape().probes(), n, batch.shape().tokens()),
         batch.width(),
         new Cotangents(
-            g.data().asSlice(4 * from * g.exampleStride()),
+            g.data().asSlice(4L * from * g.exampleStride()),
             g.probeStride(),
             g.exampleStride(),
             g.tokenStride()),
@@ -250,7 +249,7 @@ public final class Kernels implements AutoCloseable {
 
   private static Activations examples(Activations a, int from) {
     return new Activations(
-        a.data().asSlice(4 * from * a.exampleStride()), a.exampleStride(), a.tokenStride());
+        a.data().asSlice(4L * from * a.exampleStride()), a.exampleStride(), a.tokenStride());
   }
 
   /**
@@ -451,11 +450,16 @@ public final class Kernels implements AutoCloseable {
     return Math.ceilDiv(Math.ceilDiv(batch.width(), 4L * pool.threads()), 16) * 16;
   }
 
+  @SuppressWarnings("MustBeClosed") // owned by this object, closed by close() or by the next growth
+  private static Arena newWorkspaceArena() {
+    return Arena.ofShared();
+  }
+
   /** Grow-only: the sizes of a model's layers repeat with every batch. */
   private MemorySegment workspace(long bytes) {
     if (bytes > workspace.byteSize()) {
       workspaceArena.close();
-      workspaceArena = Arena.ofShared();
+      workspaceArena = newWorkspaceArena();
       workspace = workspaceArena.allocate(bytes, 64);
     }
     return workspace;
