@@ -12,11 +12,14 @@ import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 
 /**
- * A merge that has been checked against the headers of all its files and can be run. It holds no file
- * open; {@link Merger#run} refuses to run it once an input has changed. Printing it is the dry run.
+ * A merge that has been checked against the headers of all its files and can be run. It holds no
+ * file open; {@link Merger#run} refuses to run it once an input has changed. Printing it is the dry
+ * run.
  */
 public final class MergePlan {
-  /** Enough for one call to keep several threads busy, small enough to be scanned from the cache. */
+  /**
+   * Enough for one call to keep several threads busy, small enough to be scanned from the cache.
+   */
   static final long CHUNK_BYTES = 16L << 20;
 
   /** A multiple of the kernels' block of sums, so that a norm has the same bits for any chunk. */
@@ -81,8 +84,7 @@ public final class MergePlan {
     this.sidecars = List.copyOf(sidecars);
     this.verifiedModels = List.copyOf(verifiedModels);
     this.chunkElements =
-        Math.clamp(
-            CHUNK_BYTES / bytesPerElement / CHUNK_UNIT * CHUNK_UNIT, CHUNK_UNIT, CHUNK_MAX);
+        Math.clamp(CHUNK_BYTES / bytesPerElement / CHUNK_UNIT * CHUNK_UNIT, CHUNK_UNIT, CHUNK_MAX);
     this.mergedElements = merged.stream().mapToLong(t -> t.info().elementCount()).sum();
     this.hashedBytes = hashedBytes;
     this.fisherBytes = fisherBytes;
@@ -93,8 +95,8 @@ public final class MergePlan {
   }
 
   /**
-   * Checks everything that can be checked without reading tensor data, but for the first page of each
-   * tensor where a Fisher file tells its model by fingerprint.
+   * Checks everything that can be checked without reading tensor data, but for the first page of
+   * each tensor where a Fisher file tells its model by fingerprint.
    *
    * @throws InputException for the first thing that is wrong
    */
@@ -253,11 +255,10 @@ public final class MergePlan {
 
   private long written(List<CheckpointTensor> tensors) {
     return tensors.stream()
-        .mapToLong(
-            t ->
-                t.info().dtype().isMergeable()
-                    ? t.info().elementCount() * outputDtype(t).bits() / 8
-                    : t.info().byteCount())
+        .mapToLong(t ->
+            t.info().dtype().isMergeable()
+                ? t.info().elementCount() * outputDtype(t).bits() / 8
+                : t.info().byteCount())
         .sum();
   }
 

@@ -16,7 +16,8 @@ import org.jspecify.annotations.Nullable;
  * with F_i the mean Fisher of model i (Matena and Raffel 2022), eps the minimal Fisher and c'_i the
  * coefficient of the source, normalised as {@link Normalization} says. Without Fisher files, {@code
  * sum_i c_i theta_i / sum_i c_i}. Sums are taken in double and rounded once to the output's dtype.
- * eps = 0 is the limit eps to 0 from above: where every Fisher is zero, the coefficients alone weigh.
+ * eps = 0 is the limit eps to 0 from above: where every Fisher is zero, the coefficients alone
+ * weigh.
  *
  * <p>The same Fisher file given twice is an error; so is the same model twice without Fishers (give
  * it a larger coefficient). The same model with different Fisher files is merged, with a warning.

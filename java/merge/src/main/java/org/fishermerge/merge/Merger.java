@@ -41,8 +41,7 @@ public final class Merger {
   private final Map<String, double[]> tensorNorms = new HashMap<>();
   private long bytesDone;
 
-  private Merger(
-      MergePlan plan, MergeInputs inputs, Kernels kernels, ProgressListener listener) {
+  private Merger(MergePlan plan, MergeInputs inputs, Kernels kernels, ProgressListener listener) {
     this.plan = plan;
     this.request = plan.request();
     this.inputs = inputs;
@@ -137,8 +136,9 @@ public final class Merger {
       for (CheckpointTensor tensor : tensors) {
         double ofTensor = sumOfSquares(i, tensor);
         squares += ofTensor;
-        tensorNorms.computeIfAbsent(
-                tensor.canonicalName(), name -> new double[inputs.fishers().size()])[i] =
+        tensorNorms
+                .computeIfAbsent(
+                    tensor.canonicalName(), name -> new double[inputs.fishers().size()])[i] =
             Math.sqrt(ofTensor) / fisher.examples();
       }
       norms[i] = Math.sqrt(squares) / fisher.examples();

@@ -8,7 +8,9 @@ package org.fishermerge.merge;
 public enum Normalization {
   /** Fishers are compared as they are. */
   NONE,
-  /** One norm per model, over all merged parameters: FusionBench's {@code normalize_fisher_weight}. */
+  /**
+   * One norm per model, over all merged parameters: FusionBench's {@code normalize_fisher_weight}.
+   */
   MODEL,
   /** One norm per model and tensor. */
   TENSOR

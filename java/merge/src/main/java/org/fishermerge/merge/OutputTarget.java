@@ -10,6 +10,7 @@ import java.util.Locale;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 
@@ -33,7 +34,6 @@ final class OutputTarget {
 
   /** Refuses a target that exists, or that would replace or mingle with an input. */
   static void check(MergeRequest request) {
-    Path target = real(request.output());
     List<Path> inputs = new ArrayList<>();
     inputs.add(request.base());
     for (MergeSource source : request.sources()) {
@@ -42,50 +42,18 @@ final class OutputTarget {
         inputs.add(source.fisher());
       }
     }
-    for (Path input : inputs) {
-      Path source = real(input);
-      String relation =
-          target.equals(source)
-              ? "is"
-              : source.startsWith(target)
-                  ? "contains"
-                  : target.startsWith(source) ? "lies inside" : "";
-      if (!relation.isEmpty()) {
-        throw new InputException(
-            "the output "
-                + request.output()
-                + " "
-                + relation
-                + " the input "
-                + input
-                + "; inputs are never overwritten. Choose another output.");
-      }
-    }
+    AtomicOutput.requireApart(request.output(), inputs);
     if (!request.overwrite() && Files.exists(request.output())) {
       throw new InputException(
           "the output " + request.output() + " exists; choose another one, or allow overwriting");
     }
   }
 
-  /** The path with links resolved as far as it exists. */
-  static Path real(Path path) {
-    Path absolute = path.toAbsolutePath().normalize();
-    for (Path existing = absolute; existing != null; existing = existing.getParent()) {
-      if (Files.exists(existing)) {
-        try {
-          return existing.toRealPath().resolve(existing.relativize(absolute)).normalize();
-        } catch (IOException e) {
-          throw new InputException("cannot resolve " + path + ": " + e, e);
-        }
-      }
-    }
-    return absolute;
-  }
-
   /**
-   * The base's files that a model needs beside its weights: configuration, tokenizer, preprocessing,
-   * chat template, custom code, licence. Chosen by kind of file, so that weights in other formats,
-   * optimizer states, caches and the model card (which describes the base) stay behind.
+   * The base's files that a model needs beside its weights: configuration, tokenizer,
+   * preprocessing, chat template, custom code, licence. Chosen by kind of file, so that weights in
+   * other formats, optimizer states, caches and the model card (which describes the base) stay
+   * behind.
    */
   static List<Path> sidecars(MergeRequest request) {
     if (isSingleFile(request) || !Files.isDirectory(request.base())) {
@@ -106,7 +74,10 @@ final class OutputTarget {
     boolean weights =
         name.endsWith(".index.json") || name.equals("trainer_state.json") || name.startsWith(".");
     try {
-      return wanted && !weights && Files.isRegularFile(file) && Files.size(file) <= SIDECAR_MAX_BYTES;
+      return wanted
+          && !weights
+          && Files.isRegularFile(file)
+          && Files.size(file) <= SIDECAR_MAX_BYTES;
     } catch (IOException e) {
       throw new InputException("cannot read " + file + ": " + e, e);
     }
@@ -133,8 +104,8 @@ final class OutputTarget {
   }
 
   /**
-   * Replaces the dtype in the text, so that everything else keeps its form. The quotes around the key
-   * cannot occur inside a JSON string, where they would be escaped.
+   * Replaces the dtype in the text, so that everything else keeps its form. The quotes around the
+   * key cannot occur inside a JSON string, where they would be escaped.
    */
   static String withDtype(String config, DType dtype) {
     String name =

@@ -1,5 +1,6 @@
 package org.fishermerge.merge;
 
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -39,17 +40,17 @@ final class Planner {
 
   static MergePlan plan(MergeRequest request) {
     checkRequest(request);
-    List<String> repeated = checkRepeated(request.sources());
     OutputTarget.check(request);
     try (MergeInputs inputs = MergeInputs.open(request)) {
-      Planner planner = new Planner(request, inputs);
-      planner.warnings.addAll(repeated);
-      return planner.plan();
+      return new Planner(request, inputs).plan();
     }
   }
 
   private MergePlan plan() {
     boolean average = inputs.fishers().isEmpty();
+    warnings.addAll(inputs.base().warnings());
+    inputs.models().forEach(model -> warnings.addAll(model.warnings()));
+    checkRepeated();
     sortTensors(average);
     List<Integer> verified = average ? List.of() : checkPairs();
     warnings.addAll(differentLabels());
@@ -133,36 +134,40 @@ final class Planner {
     }
     DType dtype = request.outputDtype();
     if (dtype != null && !dtype.isMergeable()) {
-      throw new InputException(
-          "the output dtype " + dtype + " is not one of F32, F16, BF16, F64");
+      throw new InputException("the output dtype " + dtype + " is not one of F32, F16, BF16, F64");
     }
   }
 
-  /** Returns warnings. */
-  private static List<String> checkRepeated(List<MergeSource> sources) {
-    List<String> warnings = new ArrayList<>();
+  private void checkRepeated() {
     Set<Path> fishers = new HashSet<>();
     Set<Path> models = new HashSet<>();
-    for (MergeSource source : sources) {
-      if (source.fisher() != null
-          && !fishers.add(OutputTarget.real(source.fisher()))) {
+    for (MergeSource source : request.sources()) {
+      if (source.fisher() != null && !fishers.add(real(source.fisher()))) {
         throw new InputException(
             "the Fisher file "
                 + source.fisher()
                 + " is given twice; every model needs its own. To count a model more, give it a"
                 + " larger coefficient.");
       }
-      if (!models.add(OutputTarget.real(source.model()))) {
+      if (!models.add(real(source.model()))) {
         if (source.fisher() == null) {
           throw new InputException(
               "the model "
                   + source.model()
                   + " is given twice; to count it more, give it a larger coefficient");
         }
-        warnings.add("the model " + source.model() + " is given twice, with different Fisher files");
+        warnings.add(
+            "the model " + source.model() + " is given twice, with different Fisher files");
       }
     }
-    return warnings;
+  }
+
+  private static Path real(Path path) {
+    try {
+      return path.toRealPath();
+    } catch (IOException e) {
+      throw new InputException("cannot read " + path + ": " + e, e);
+    }
   }
 
   // ---- tensors ----
@@ -239,8 +244,8 @@ final class Planner {
             + tensor
             + "', but "
             + covering
-            + " has one: a parameter is merged from all models or from none. If it should keep the"
-            + " base's value, exclude it.");
+            + " has one: a parameter is merged from all models or from none. "
+            + toKeep(tensor));
   }
 
   private static void requireMergeable(TensorInfo info, Path file) {
@@ -251,8 +256,8 @@ final class Planner {
               + info.name()
               + "' has dtype "
               + info.dtype()
-              + ", which cannot be merged (F32, F16, BF16 and F64 can). Convert it, or exclude it"
-              + " to keep the base's value.");
+              + ", which cannot be merged (F32, F16, BF16 and F64 can). Convert it. "
+              + toKeep(info.name()));
     }
   }
 
@@ -262,10 +267,10 @@ final class Planner {
     if (actual.equals(expected)) {
       return;
     }
-    String hint = ". Models of one architecture are needed; exclude the tensor to keep the base's.";
-    if (actual.reversed().equals(expected)) {
-      hint = ". It looks transposed; transpose it, or exclude it to keep the base's.";
-    }
+    String hint =
+        actual.reversed().equals(expected)
+            ? ": it looks transposed. "
+            : ": models of one architecture are needed. ";
     throw new InputException(
         found.file()
             + ": tensor '"
@@ -276,12 +281,16 @@ final class Planner {
             + base.file()
             + " has "
             + base.info().shapeText()
-            + hint);
+            + hint
+            + toKeep(base.info().name()));
+  }
+
+  private static String toKeep(String tensor) {
+    return "To keep the base's value, exclude '" + tensor.replace(".", "\\.") + "'.";
   }
 
   private InputException nothingMatches(boolean average, Set<String> covered) {
-    Path other =
-        average ? inputs.models().getFirst().path() : inputs.fishers().getFirst().path();
+    Path other = average ? inputs.models().getFirst().path() : inputs.fishers().getFirst().path();
     return new InputException(
         "no tensor of "
             + other
@@ -467,12 +476,11 @@ final class Planner {
     List<String> unused() {
       return patterns.stream()
           .filter(pattern -> !used.contains(pattern))
-          .map(
-              pattern ->
-                  "the exclusion '"
-                      + pattern
-                      + "' matches no tensor; it is matched from the start of the name, so begin"
-                      + " it with .* to match inside")
+          .map(pattern ->
+              "the exclusion '"
+                  + pattern
+                  + "' matches no tensor; it is matched from the start of the name, so begin"
+                  + " it with .* to match inside")
           .toList();
     }
   }

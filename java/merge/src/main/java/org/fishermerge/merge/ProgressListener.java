@@ -1,8 +1,8 @@
 package org.fishermerge.merge;
 
 /**
- * Told how far a merge is, from the thread that runs it, about every 16 MB. An exception thrown here
- * cancels the merge, which then leaves nothing behind.
+ * Told how far a merge is, from the thread that runs it, about every 16 MB. An exception thrown
+ * here cancels the merge, which then leaves nothing behind.
  */
 @FunctionalInterface
 public interface ProgressListener {

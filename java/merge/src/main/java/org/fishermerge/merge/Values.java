@@ -12,8 +12,8 @@ import java.util.stream.IntStream;
 import org.fishermerge.checkpoint.DType;
 
 /**
- * Looks at values for what must not be there. Called on a chunk that a kernel has just touched, so it
- * reads the cache rather than memory; works on blocks copied to the heap, whose loops the JIT
+ * Looks at values for what must not be there. Called on a chunk that a kernel has just touched, so
+ * it reads the cache rather than memory; works on blocks copied to the heap, whose loops the JIT
  * vectorises, and on bit patterns, whose reductions need no branches.
  */
 final class Values {
@@ -144,8 +144,7 @@ final class Values {
       case F32 -> values.get(JAVA_FLOAT_UNALIGNED, index * 4);
       case F64 -> values.get(JAVA_DOUBLE_UNALIGNED, index * 8);
       case F16 -> Float.float16ToFloat(values.get(JAVA_SHORT_UNALIGNED, index * 2));
-      case BF16 ->
-          Float.intBitsToFloat(values.get(JAVA_SHORT_UNALIGNED, index * 2) << 16);
+      case BF16 -> Float.intBitsToFloat(values.get(JAVA_SHORT_UNALIGNED, index * 2) << 16);
       default -> throw new IllegalArgumentException("not a dtype of parameters: " + dtype);
     };
   }

@@ -45,8 +45,7 @@ final class Weights {
   }
 
   /** Each model's coefficient times its normalisation, scaled to sum to 1. */
-  static double[] relative(
-      double[] coefficients, double @Nullable [] norms, double minimalFisher) {
+  static double[] relative(double[] coefficients, double @Nullable [] norms, double minimalFisher) {
     double[] weights = coefficients.clone();
     if (norms != null) {
       // An infinite weight (a norm of zero and no minimal Fisher) leaves nothing to the others.
