@@ -109,7 +109,11 @@ public record ClipShape(
   }
 
   private static void fill(
-      MemorySegment target, String name, List<Long> shape, SplittableRandom random, boolean fisher) {
+      MemorySegment target,
+      String name,
+      List<Long> shape,
+      SplittableRandom random,
+      boolean fisher) {
     long count = target.byteSize() / Float.BYTES;
     double scale = shape.size() > 1 ? 1 / Math.sqrt((double) count / shape.get(0)) : 0.02;
     double centre = name.contains("norm") && name.endsWith("weight") ? 1 : 0;

@@ -20,7 +20,8 @@ import org.fishermerge.torch.ZeroShotHead;
 
 /**
  * {@code benchmarks/run fisher}: the fused kernel against libtorch's GEMM of the same FLOPs, and an
- * exact per-example Fisher step with one probe against plain forward and backward of the same batch.
+ * exact per-example Fisher step with one probe against plain forward and backward of the same
+ * batch.
  */
 public final class FisherReport {
   private static final int CLASSES = 10;
@@ -67,8 +68,7 @@ public final class FisherReport {
     for (long[] layer : layers) {
       try (OuterSquareWork work =
               new OuterSquareWork(batch, shape.tokens(), layer[0], layer[1], 1);
-          LibTorchPeer peer =
-              new LibTorchPeer(layer[0], layer[1], (long) batch * shape.tokens())) {
+          LibTorchPeer peer = new LibTorchPeer(layer[0], layer[1], (long) batch * shape.tokens())) {
         double[] seconds = Stopwatch.best(rounds, () -> work.run(kernels), peer::multiply);
         report.line(
             "%-22s %12.1f %12.1f %8.3f",
@@ -89,8 +89,7 @@ public final class FisherReport {
     try (Arena arena = Arena.ofConfined();
         Checkpoint checkpoint = Checkpoint.open(shape.write(folder, 1));
         ClipVisionTower tower = ClipVisionTower.load(checkpoint);
-        ZeroShotHead head =
-            ZeroShotHead.of(checkpoint, headRows(shape), CLASSES, "random head");
+        ZeroShotHead head = ZeroShotHead.of(checkpoint, headRows(shape), CLASSES, "random head");
         VisionTraining training = new VisionTraining(checkpoint);
         FisherEstimator estimator =
             new FisherEstimator(

@@ -35,14 +35,17 @@ public final class MergeReport {
           double limit = read.bytes() / Math.min(seconds[1], seconds[2]) / 1e9;
           report.line("read, best of two readers     %10.2f", limit);
           report.line("weighted average %-11s %10.2f %14.3f", type, merge, merge / limit);
-          report.ratio("merge_" + type.name().toLowerCase(Locale.ROOT) + "_over_read", merge / limit);
+          report.ratio(
+              "merge_" + type.name().toLowerCase(Locale.ROOT) + "_over_read", merge / limit);
         }
       }
     }
     report.finish();
   }
 
-  /** Plain reading of as many bytes as the merge moves, by two readers that we did not tune for it. */
+  /**
+   * Plain reading of as many bytes as the merge moves, by two readers that we did not tune for it.
+   */
   private static final class ReadBandwidth implements AutoCloseable {
     private final LibTorchPeer peer;
     private final long bytes;

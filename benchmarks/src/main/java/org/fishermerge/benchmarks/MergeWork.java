@@ -10,7 +10,9 @@ import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.WeightedInput;
 
-/** A weighted average of several models in memory: what the merge kernel does to one large tensor. */
+/**
+ * A weighted average of several models in memory: what the merge kernel does to one large tensor.
+ */
 public final class MergeWork implements AutoCloseable {
   private final Arena arena = Arena.ofShared();
   private final List<WeightedInput> inputs = new ArrayList<>();

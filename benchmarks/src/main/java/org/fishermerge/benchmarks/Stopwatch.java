@@ -2,7 +2,9 @@ package org.fishermerge.benchmarks;
 
 import java.util.Arrays;
 
-/** Times pieces of work against each other, in turn, so that noise of the machine hits all alike. */
+/**
+ * Times pieces of work against each other, in turn, so that noise of the machine hits all alike.
+ */
 final class Stopwatch {
   private Stopwatch() {}
 

@@ -40,7 +40,9 @@ record ClassPrompts(String origin, List<String> classNames, List<String> templat
     } catch (IOException e) {
       throw new InputException(
           file
-              + (Files.exists(file) ? ": not readable as JSON: " + e.getMessage() : ": no such file")
+              + (Files.exists(file)
+                  ? ": not readable as JSON: " + e.getMessage()
+                  : ": no such file")
               + "; --classes takes FILE.json or FILE.json:task",
           e);
     }
@@ -56,7 +58,13 @@ record ClassPrompts(String origin, List<String> classNames, List<String> templat
     if (chosen == null) {
       if (names.size() > 1) {
         throw new InputException(
-            file + ": holds the tasks " + names + "; choose one, as in " + file + ":" + names.get(0));
+            file
+                + ": holds the tasks "
+                + names
+                + "; choose one, as in "
+                + file
+                + ":"
+                + names.get(0));
       }
       chosen = names.get(0);
     } else if (!tasks.has(chosen)) {

@@ -43,9 +43,7 @@ final class DataOptions {
   /** Refuses pictures that do not fit the model before the first batch is run. */
   static void requireShape(
       String source, int channels, int height, int width, ClipConfig.Vision shape) {
-    if (channels != shape.channels()
-        || height != shape.imageSize()
-        || width != shape.imageSize()) {
+    if (channels != shape.channels() || height != shape.imageSize() || width != shape.imageSize()) {
       throw new InputException(
           String.format(
               java.util.Locale.ROOT,

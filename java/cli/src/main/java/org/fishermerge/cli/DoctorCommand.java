@@ -55,12 +55,8 @@ final class DoctorCommand implements Callable<Integer> {
               info.isa(),
               info.threads()));
       info.library()
-          .ifPresent(
-              path ->
-                  line(
-                      out,
-                      "",
-                      "library " + path + info.abi().map(v -> ", ABI " + v).orElse("")));
+          .ifPresent(path ->
+              line(out, "", "library " + path + info.abi().map(v -> ", ABI " + v).orElse("")));
       info.notes().forEach(note -> line(out, "", note));
     }
     try {

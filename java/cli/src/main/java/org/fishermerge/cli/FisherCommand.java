@@ -100,8 +100,7 @@ final class FisherCommand implements Callable<Integer> {
     if (examples < 1) {
       throw new InputException("--examples " + examples + ": must be at least 1");
     }
-    boolean first =
-        selection == null ? expectation.squaresBatches() : selection == Order.FIRST;
+    boolean first = selection == null ? expectation.squaresBatches() : selection == Order.FIRST;
     try (AtomicOutput output = AtomicOutput.file(out, overwrite);
         Checkpoint checkpoint = Checkpoint.open(model);
         Checkpoint clip = Checkpoint.open(head.clip);
@@ -121,8 +120,7 @@ final class FisherCommand implements Callable<Integer> {
       int batch = BatchSize.choose(batchSize, classifier, count, expectation);
       Selection chosen = first ? new Selection.First(count) : new Selection.Shuffled(count, seed);
       long start = System.nanoTime();
-      try (FisherEstimator estimator =
-              new FisherEstimator(classifier, expectation, seed, kernels);
+      try (FisherEstimator estimator = new FisherEstimator(classifier, expectation, seed, kernels);
           Progress progress =
               new Progress(
                   spec.commandLine().getErr(), "Fisher information", "examples", count, 1);
@@ -136,7 +134,9 @@ final class FisherCommand implements Callable<Integer> {
                 pictures.width(),
                 tower.config());
             estimator.add(
-                pictures.pixels(), pictures.count(), pictures.labelled() ? pictures.labels() : null);
+                pictures.pixels(),
+                pictures.count(),
+                pictures.labelled() ? pictures.labels() : null);
           }
           progress.update(estimator.examples());
         }
@@ -145,7 +145,9 @@ final class FisherCommand implements Callable<Integer> {
             checkpoint,
             new FisherMetadata(
                 estimator.examples(),
-                expectation.squaresBatches() ? expectation.text() + ":" + batch : expectation.text(),
+                expectation.squaresBatches()
+                    ? expectation.text() + ":" + batch
+                    : expectation.text(),
                 dataset.description(),
                 first ? "first" : "shuffled",
                 Long.toString(seed),

@@ -66,7 +66,9 @@ final class HeadOptions {
                 + (info == null
                     ? "has no tensor " + name
                     : "tensor " + name + " has shape " + info.shapeText())
-                + "; --heads needs " + name + " of shape [classes, width]");
+                + "; --heads needs "
+                + name
+                + " of shape [classes, width]");
       }
       return ZeroShotHead.of(
           clipModel,

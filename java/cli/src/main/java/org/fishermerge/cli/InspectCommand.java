@@ -56,7 +56,9 @@ final class InspectCommand implements Callable<Integer> {
       out.printf(
           "%s: %s, %s%n",
           path,
-          fisher == null ? (Files.isDirectory(path) ? "model folder" : "safetensors file") : "Fisher file",
+          fisher == null
+              ? (Files.isDirectory(path) ? "model folder" : "safetensors file")
+              : "Fisher file",
           files.size() == 1 ? "1 file" : files.size() + " shards");
       out.printf(
           Locale.ROOT,
@@ -81,8 +83,9 @@ final class InspectCommand implements Callable<Integer> {
       if (listTensors) {
         checkpoint.tensors().values().stream()
             .sorted(Comparator.comparing((CheckpointTensor t) -> t.info().name()))
-            .forEach(
-                t -> out.printf("  %s %s %s%n", t.info().name(), t.info().dtype(), t.info().shapeText()));
+            .forEach(t ->
+                out.printf(
+                    "  %s %s %s%n", t.info().name(), t.info().dtype(), t.info().shapeText()));
       }
     }
     return 0;

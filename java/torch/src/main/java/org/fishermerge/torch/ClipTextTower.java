@@ -53,12 +53,11 @@ public final class ClipTextTower implements AutoCloseable {
     ClipConfig.Text config =
         ClipConfig.of(clip)
             .text()
-            .orElseThrow(
-                () ->
-                    new InputException(
-                        clip.path()
-                            + ": holds a vision tower alone; building a head from class names needs"
-                            + " the whole CLIP model (model_type clip)"));
+            .orElseThrow(() ->
+                new InputException(
+                    clip.path()
+                        + ": holds a vision tower alone; building a head from class names needs"
+                        + " the whole CLIP model (model_type clip)"));
     LibTorch.initialize();
     LayerParameters parameters = new LayerParameters(clip);
     try {
@@ -108,7 +107,10 @@ public final class ClipTextTower implements AutoCloseable {
         long id = prompts[b][t];
         if (id < 0 || id >= config.vocabulary()) {
           throw new InputException(
-              "token id " + id + " lies outside the text tower's " + config.vocabulary()
+              "token id "
+                  + id
+                  + " lies outside the text tower's "
+                  + config.vocabulary()
                   + " embeddings; the tokenizer belongs to another model");
         }
         x.select(0, b).select(0, t).copy_(tokenEmbedding.tensor().select(0, id));
@@ -146,7 +148,9 @@ public final class ClipTextTower implements AutoCloseable {
       }
     }
     throw new InputException(
-        "a prompt has no end-of-text token " + config.endOfText() + "; the tokenizer does not"
+        "a prompt has no end-of-text token "
+            + config.endOfText()
+            + "; the tokenizer does not"
             + " belong to this CLIP model");
   }
 

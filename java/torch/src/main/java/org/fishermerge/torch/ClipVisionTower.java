@@ -49,8 +49,7 @@ public final class ClipVisionTower implements AutoCloseable {
       // Only the class token of the last block reaches the logits.
       Long outputToken = i == tower.layers() - 1 ? 0L : null;
       blocks.add(
-          TransformerBlock.readClip(
-              parameters, "encoder.layers." + i, tower, outputToken, false));
+          TransformerBlock.readClip(parameters, "encoder.layers." + i, tower, outputToken, false));
     }
     postNorm = LayerNorm.read(parameters, "post_layernorm", width, tower.epsilon());
   }
@@ -122,8 +121,7 @@ public final class ClipVisionTower implements AutoCloseable {
       Tensor classToken = classEmbedding.tensor().view(1, 1, width).expand(examples, 1, width);
       Tensor weight = patchEmbedding.weight().tensor().view(width, -1);
       Tensor embedded = patches.matmul(weight.t());
-      Tensor x =
-          cat(new TensorVector(classToken, embedded), 1).add_(positionEmbedding.tensor());
+      Tensor x = cat(new TensorVector(classToken, embedded), 1).add_(positionEmbedding.tensor());
       LayerNorm.Output normed = preNorm.forward(x);
       if (tape != null) {
         tape.close();

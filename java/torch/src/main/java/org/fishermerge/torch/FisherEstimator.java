@@ -178,8 +178,7 @@ public final class FisherEstimator implements AutoCloseable {
 
   private int probesAtOnce(int batch) {
     ClipConfig.Vision config = classifier.tower().config();
-    long bytesPerProbe =
-        (long) batch * config.tokens() * config.tower().mlpWidth() * Float.BYTES;
+    long bytesPerProbe = (long) batch * config.tokens() * config.tower().mlpWidth() * Float.BYTES;
     return Math.toIntExact(Math.max(1, Math.min(1024, PROBE_BYTES / bytesPerProbe)));
   }
 
@@ -261,8 +260,7 @@ public final class FisherEstimator implements AutoCloseable {
           new SafetensorsWriter.Declared(stored.info().name(), DType.F32, stored.info().shape()));
     }
     try (SafetensorsWriter writer = SafetensorsWriter.create(file, tensors, metadata.toMap())) {
-      byName.forEach(
-          (name, sum) -> writer.segment(model.tensor(name).info().name()).copyFrom(sum));
+      byName.forEach((name, sum) -> writer.segment(model.tensor(name).info().name()).copyFrom(sum));
       writer.finish();
     }
   }

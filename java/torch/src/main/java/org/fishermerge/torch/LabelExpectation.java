@@ -238,7 +238,10 @@ public sealed interface LabelExpectation {
     }
   }
 
-  /** d log p_label / dz, with the label's own entry summed from the others so that it keeps its digits. */
+  /**
+   * d log p_label / dz, with the label's own entry summed from the others so that it keeps its
+   * digits.
+   */
   private static void labelCotangent(double[] p, int label, double[] cotangent) {
     double others = 0;
     for (int c = 0; c < p.length; c++) {

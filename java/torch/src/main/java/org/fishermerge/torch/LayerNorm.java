@@ -54,8 +54,7 @@ record LayerNorm(Stacked scale, Stacked shift, double epsilon) {
 
   /** Taps the layer and returns the cotangent of its input, [V, B, T, D]. */
   Tensor backward(Tensor cotangent, Saved saved, FisherAccumulator fisher) {
-    fisher.layerNorm(
-        scale.group(), shift.group(), cotangent, saved.input, saved.mean, saved.rstd);
+    fisher.layerNorm(scale.group(), shift.group(), cotangent, saved.input, saved.mean, saved.rstd);
     // libtorch's kernel wants one input row per cotangent row; probe by probe it needs no copies.
     TensorVector perProbe = new TensorVector();
     for (long v = 0; v < cotangent.size(0); v++) {

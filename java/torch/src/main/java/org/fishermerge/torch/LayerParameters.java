@@ -77,7 +77,8 @@ final class LayerParameters implements AutoCloseable {
               + "; expected F32, F16, BF16 or F64");
     }
     float[] values = checkpoint.floats(parameter.name());
-    Tensors.segment(target).asSlice(offset * Float.BYTES, values.length * (long) Float.BYTES)
+    Tensors.segment(target)
+        .asSlice(offset * Float.BYTES, values.length * (long) Float.BYTES)
         .copyFrom(MemorySegment.ofArray(values));
   }
 

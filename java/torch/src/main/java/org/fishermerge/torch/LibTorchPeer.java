@@ -6,7 +6,9 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 
-/** libtorch's own speed at what our kernels are measured against. Each method runs the work once. */
+/**
+ * libtorch's own speed at what our kernels are measured against. Each method runs the work once.
+ */
 public final class LibTorchPeer implements AutoCloseable {
   private final Tensor left;
   private final Tensor right;

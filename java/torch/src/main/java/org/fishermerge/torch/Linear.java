@@ -75,7 +75,6 @@ record Linear(Stacked weight, @Nullable Stacked bias) {
 
   /** Adds the squared gradients only: for a first layer, whose input needs no cotangent. */
   void tap(Tensor cotangent, Tensor input, FisherAccumulator fisher, long firstRow) {
-    fisher.linear(
-        weight.group(), bias == null ? null : bias.group(), firstRow, cotangent, input);
+    fisher.linear(weight.group(), bias == null ? null : bias.group(), firstRow, cotangent, input);
   }
 }

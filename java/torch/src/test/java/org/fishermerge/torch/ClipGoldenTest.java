@@ -58,13 +58,10 @@ final class ClipGoldenTest {
 
   static Stream<Arguments> definitions() {
     return tasks()
-        .flatMap(
-            task ->
-                Stream.of("exact", "argmax", "true")
-                    .flatMap(
-                        labels ->
-                            Stream.of(1, 2, 5, 6)
-                                .map(batch -> Arguments.of(task, labels, batch))));
+        .flatMap(task ->
+            Stream.of("exact", "argmax", "true")
+                .flatMap(labels ->
+                    Stream.of(1, 2, 5, 6).map(batch -> Arguments.of(task, labels, batch))));
   }
 
   @ParameterizedTest
@@ -104,13 +101,12 @@ final class ClipGoldenTest {
     Map<String, float[]> mean = new TreeMap<>();
     for (int seed = 0; seed < seeds; seed++) {
       task.estimate(LabelExpectation.parse("sampled:16"), 6, seed, kernels)
-          .forEach(
-              (parameter, values) -> {
-                float[] sum = mean.computeIfAbsent(parameter, key -> new float[values.length]);
-                for (int j = 0; j < sum.length; j++) {
-                  sum[j] += values[j] / seeds;
-                }
-              });
+          .forEach((parameter, values) -> {
+            float[] sum = mean.computeIfAbsent(parameter, key -> new float[values.length]);
+            for (int j = 0; j < sum.length; j++) {
+              sum[j] += values[j] / seeds;
+            }
+          });
     }
     double error = relativeError(mean, task.fisher("exact"));
     // 640 draws of 6 examples: one standard error is about 0.03 here.

@@ -32,7 +32,9 @@ record GoldenTask(String name) {
 
   long[] labels() {
     try (Checkpoint expected = expected()) {
-      return expected.segment(name + ".labels").toArray(java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED);
+      return expected
+          .segment(name + ".labels")
+          .toArray(java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED);
     }
   }
 
@@ -64,7 +66,8 @@ record GoldenTask(String name) {
   }
 
   /** Our Fisher, as the mean over examples, by canonical name. */
-  Map<String, float[]> estimate(LabelExpectation labels, int batchSize, long seed, Kernels kernels) {
+  Map<String, float[]> estimate(
+      LabelExpectation labels, int batchSize, long seed, Kernels kernels) {
     float[] pixels = values("pixel_values");
     long[] truth = labels();
     Map<String, float[]> byName = new TreeMap<>();
@@ -78,28 +81,26 @@ record GoldenTask(String name) {
       for (int first = 0; first < truth.length; first += batchSize) {
         int count = Math.min(batchSize, truth.length - first);
         MemorySegment batch =
-            all.asSlice(
-                (long) first * PIXELS * Float.BYTES, (long) count * PIXELS * Float.BYTES);
+            all.asSlice((long) first * PIXELS * Float.BYTES, (long) count * PIXELS * Float.BYTES);
         estimator.add(batch, count, java.util.Arrays.copyOfRange(truth, first, first + count));
       }
       estimator
           .finish()
-          .forEach(
-              (parameter, sum) -> {
-                float[] mean = sum.toArray(java.lang.foreign.ValueLayout.JAVA_FLOAT);
-                for (int j = 0; j < mean.length; j++) {
-                  mean[j] /= truth.length;
-                }
-                byName.put(parameter, mean);
-              });
+          .forEach((parameter, sum) -> {
+            float[] mean = sum.toArray(java.lang.foreign.ValueLayout.JAVA_FLOAT);
+            for (int j = 0; j < mean.length; j++) {
+              mean[j] /= truth.length;
+            }
+            byName.put(parameter, mean);
+          });
     }
     return byName;
   }
 
   /**
-   * What differs by more than {@code tolerance} times the tensor's largest value, that value floored
-   * at 1e-9 of the largest of all tensors: the gradient of a key bias is exactly zero, so what any
-   * arithmetic finds there is noise.
+   * What differs by more than {@code tolerance} times the tensor's largest value, that value
+   * floored at 1e-9 of the largest of all tensors: the gradient of a key bias is exactly zero, so
+   * what any arithmetic finds there is noise.
    */
   static List<String> differences(
       Map<String, float[]> actual, Map<String, float[]> expected, double tolerance) {
@@ -109,22 +110,21 @@ record GoldenTask(String name) {
       return problems;
     }
     double largest = expected.values().stream().mapToDouble(GoldenTask::max).max().orElseThrow();
-    expected.forEach(
-        (name, values) -> {
-          double bound = tolerance * Math.max(max(values), 1e-9 * largest);
-          float[] ours = actual.get(name);
-          if (ours.length != values.length) {
-            problems.add(name + " has " + ours.length + " values, not " + values.length);
-            return;
-          }
-          for (int j = 0; j < values.length; j++) {
-            if (!(Math.abs(ours[j] - values[j]) <= bound)) {
-              problems.add(
-                  name + "[" + j + "] is " + ours[j] + ", expected " + values[j] + " +- " + bound);
-              return;
-            }
-          }
-        });
+    expected.forEach((name, values) -> {
+      double bound = tolerance * Math.max(max(values), 1e-9 * largest);
+      float[] ours = actual.get(name);
+      if (ours.length != values.length) {
+        problems.add(name + " has " + ours.length + " values, not " + values.length);
+        return;
+      }
+      for (int j = 0; j < values.length; j++) {
+        if (!(Math.abs(ours[j] - values[j]) <= bound)) {
+          problems.add(
+              name + "[" + j + "] is " + ours[j] + ", expected " + values[j] + " +- " + bound);
+          return;
+        }
+      }
+    });
     return problems;
   }
 

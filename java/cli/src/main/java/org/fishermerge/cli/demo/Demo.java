@@ -135,7 +135,11 @@ public final class Demo {
     int code = command.applyAsInt(line.toArray(String[]::new));
     if (code != 0) {
       throw new InputException(
-          "the demo stopped at: fisher-merge " + String.join(" ", line) + " (exit code " + code + ")");
+          "the demo stopped at: fisher-merge "
+              + String.join(" ", line)
+              + " (exit code "
+              + code
+              + ")");
     }
   }
 
@@ -171,14 +175,13 @@ public final class Demo {
     }
     out.println();
     out.println(head.append(String.format(Locale.ROOT, "%9s", "mean")));
-    rows.forEach(
-        (name, row) -> {
-          StringBuilder line = new StringBuilder(String.format(Locale.ROOT, "%-26s", name));
-          for (double accuracy : row) {
-            line.append(String.format(Locale.ROOT, "%9.1f", 100 * accuracy));
-          }
-          out.println(line.append(String.format(Locale.ROOT, "%9.1f", 100 * mean(row))));
-        });
+    rows.forEach((name, row) -> {
+      StringBuilder line = new StringBuilder(String.format(Locale.ROOT, "%-26s", name));
+      for (double accuracy : row) {
+        line.append(String.format(Locale.ROOT, "%9.1f", 100 * accuracy));
+      }
+      out.println(line.append(String.format(Locale.ROOT, "%9.1f", 100 * mean(row))));
+    });
   }
 
   private static double mean(double[] row) {
@@ -192,14 +195,13 @@ public final class Demo {
   private Path writeReport(Map<String, double[]> rows) {
     JsonMapper mapper = new JsonMapper();
     ObjectNode json = mapper.createObjectNode();
-    rows.forEach(
-        (name, row) -> {
-          ObjectNode node = json.putObject(name);
-          for (DemoTask task : DemoTask.values()) {
-            node.put(task.key(), row[task.ordinal()]);
-          }
-          node.put("mean", mean(row));
-        });
+    rows.forEach((name, row) -> {
+      ObjectNode node = json.putObject(name);
+      for (DemoTask task : DemoTask.values()) {
+        node.put(task.key(), row[task.ordinal()]);
+      }
+      node.put("mean", mean(row));
+    });
     Path report = folder.resolve("report.json");
     try {
       Files.writeString(
@@ -216,11 +218,7 @@ public final class Demo {
 
   private void head(List<String> line, Path models, DemoTask task) {
     line.addAll(
-        List.of(
-            "--clip",
-            model("base").toString(),
-            "--heads",
-            models + "#" + task.key() + "."));
+        List.of("--clip", model("base").toString(), "--heads", models + "#" + task.key() + "."));
   }
 
   private Path model(DemoTask task) {

@@ -144,8 +144,8 @@ final class DemoFiles {
   }
 
   /**
-   * Lays a models file out as folders: {@code models/base} (with projection and logit scale), {@code
-   * models/TASK} for each task.
+   * Lays a models file out as folders: {@code models/base} (with projection and logit scale),
+   * {@code models/TASK} for each task.
    */
   static void layOut(Path modelsFile, Path folder) {
     try (Checkpoint all = Checkpoint.open(modelsFile)) {
@@ -168,11 +168,9 @@ final class DemoFiles {
       sources.put("logit_scale", "logit_scale");
     }
     List<SafetensorsWriter.Declared> declared = new ArrayList<>();
-    sources.forEach(
-        (name, source) ->
-            declared.add(
-                new SafetensorsWriter.Declared(
-                    name, DType.F16, all.tensor(source).info().shape())));
+    sources.forEach((name, source) ->
+        declared.add(
+            new SafetensorsWriter.Declared(name, DType.F16, all.tensor(source).info().shape())));
     try (SafetensorsWriter writer =
         SafetensorsWriter.create(
             folder.resolve("model.safetensors"), declared, Map.of("format", "pt"))) {

@@ -18,8 +18,7 @@ enum DemoTask {
       switch (label) {
         case 0 -> canvas.disc(colour, cx, cy, r);
         case 1 ->
-            canvas.paint(
-                colour, (x, y) -> Math.max(Math.abs(x - cx), Math.abs(y - cy)) - 0.85 * r);
+            canvas.paint(colour, (x, y) -> Math.max(Math.abs(x - cx), Math.abs(y - cy)) - 0.85 * r);
         case 2 ->
             canvas.paint(
                 colour,
@@ -146,8 +145,7 @@ enum DemoTask {
       if (canvas.below(2) == 0) {
         canvas.disc(colour, cx, cy, r);
       } else {
-        canvas.paint(
-            colour, (x, y) -> Math.max(Math.abs(x - cx), Math.abs(y - cy)) - 0.9 * r);
+        canvas.paint(colour, (x, y) -> Math.max(Math.abs(x - cx), Math.abs(y - cy)) - 0.9 * r);
       }
     }
   },

@@ -119,7 +119,13 @@ final class DemoTrainer {
   private void report(String what, DemoTask task, int step, int steps, double loss) {
     if ((step + 1) % 100 == 0 || step == steps - 1) {
       log.printf(
-          Locale.ROOT, "%s  %-8s step %4d of %4d  loss %.3f%n", what, task.key(), step + 1, steps, loss);
+          Locale.ROOT,
+          "%s  %-8s step %4d of %4d  loss %.3f%n",
+          what,
+          task.key(),
+          step + 1,
+          steps,
+          loss);
       log.flush();
     }
   }
@@ -142,8 +148,7 @@ final class DemoTrainer {
       for (DemoTask task : DemoTask.values()) {
         heads.put(
             task,
-            ZeroShotHead.of(
-                projection, width(), SCALE, headRows(task), task.classNames().size()));
+            ZeroShotHead.of(projection, width(), SCALE, headRows(task), task.classNames().size()));
       }
       training = new VisionTraining(start);
     }
@@ -245,11 +250,10 @@ final class DemoTrainer {
     List<SafetensorsWriter.Declared> declared = new ArrayList<>();
     weights
         .keySet()
-        .forEach(
-            name ->
-                declared.add(
-                    new SafetensorsWriter.Declared(
-                        name, DType.F32, Objects.requireNonNull(shapes.get(name)))));
+        .forEach(name ->
+            declared.add(
+                new SafetensorsWriter.Declared(
+                    name, DType.F32, Objects.requireNonNull(shapes.get(name)))));
     try (SafetensorsWriter writer =
         SafetensorsWriter.create(
             folder.resolve("model.safetensors"), declared, Map.of("format", "pt"))) {
@@ -265,23 +269,18 @@ final class DemoTrainer {
     List<SafetensorsWriter.Declared> declared = new ArrayList<>();
     tensors
         .keySet()
-        .forEach(
-            name ->
-                declared.add(
-                    new SafetensorsWriter.Declared(name, DType.F16, DemoFiles.shape(name, shapes))));
+        .forEach(name ->
+            declared.add(
+                new SafetensorsWriter.Declared(name, DType.F16, DemoFiles.shape(name, shapes))));
     try (AtomicOutput output = AtomicOutput.file(file, true)) {
       try (SafetensorsWriter writer =
           SafetensorsWriter.create(output.temp(), declared, Map.of("format", "pt"))) {
-        tensors.forEach(
-            (name, values) -> {
-              MemorySegment target = writer.segment(name);
-              for (int i = 0; i < values.length; i++) {
-                target.set(
-                    ValueLayout.JAVA_SHORT_UNALIGNED,
-                    2L * i,
-                    Float.floatToFloat16(values[i]));
-              }
-            });
+        tensors.forEach((name, values) -> {
+          MemorySegment target = writer.segment(name);
+          for (int i = 0; i < values.length; i++) {
+            target.set(ValueLayout.JAVA_SHORT_UNALIGNED, 2L * i, Float.floatToFloat16(values[i]));
+          }
+        });
         writer.finish();
       }
       output.commit();

@@ -1,4 +1,6 @@
-/** Eight small picture tasks, models fine-tuned on them, and the program that trains those models. */
+/**
+ * Eight small picture tasks, models fine-tuned on them, and the program that trains those models.
+ */
 @NullMarked
 package org.fishermerge.cli.demo;
 
