@@ -38,7 +38,6 @@ public final class MergePlan {
   private final long chunkElements;
   private final long mergedElements;
   private final long hashedBytes;
-  private final long fisherBytes;
   private final long bytesRead;
   private final long bytesWritten;
   private final long tensorsHeld;
@@ -87,7 +86,6 @@ public final class MergePlan {
         Math.clamp(CHUNK_BYTES / bytesPerElement / CHUNK_UNIT * CHUNK_UNIT, CHUNK_UNIT, CHUNK_MAX);
     this.mergedElements = merged.stream().mapToLong(t -> t.info().elementCount()).sum();
     this.hashedBytes = hashedBytes;
-    this.fisherBytes = fisherBytes;
     long kept = bytes(carriedOver) + bytes(excluded);
     this.bytesRead = hashedBytes + (normPass() ? fisherBytes : 0) + mergedBytes + kept;
     this.bytesWritten = written(merged) + written(carriedOver) + written(excluded);
