@@ -70,34 +70,29 @@ final class GoldenMergeTest {
     assertThat(expected).hasSize(tensors);
     assertThat(plan.merged()).hasSize(tensors);
     assertThat(merged.keySet()).isEqualTo(base.keySet());
-    merged.forEach(
-        (name, data) -> {
-          TestTensors.Data wanted =
-              expected.entrySet().stream()
-                  .filter(
-                      e ->
-                          ParameterNames.canonical(e.getKey())
-                              .equals(ParameterNames.canonical(name)))
-                  .findFirst()
-                  .map(Map.Entry::getValue)
-                  .orElse(null);
-          if (wanted == null) {
-            assertThat(data.values()).as(name).isEqualTo(baseOf(base, name).values());
-          } else {
-            assertThat(data.shape()).as(name).isEqualTo(wanted.shape());
-            double scale = 0;
-            for (double value : wanted.values()) {
-              scale = Math.max(scale, Math.abs(value));
-            }
-            for (int i = 0; i < wanted.values().length; i++) {
-              assertThat(data.values()[i])
-                  .as("%s[%d]", name, i)
-                  .isCloseTo(
-                      wanted.values()[i],
-                      org.assertj.core.data.Offset.offset(1e-6 * scale));
-            }
-          }
-        });
+    merged.forEach((name, data) -> {
+      TestTensors.Data wanted =
+          expected.entrySet().stream()
+              .filter(
+                  e -> ParameterNames.canonical(e.getKey()).equals(ParameterNames.canonical(name)))
+              .findFirst()
+              .map(Map.Entry::getValue)
+              .orElse(null);
+      if (wanted == null) {
+        assertThat(data.values()).as(name).isEqualTo(baseOf(base, name).values());
+      } else {
+        assertThat(data.shape()).as(name).isEqualTo(wanted.shape());
+        double scale = 0;
+        for (double value : wanted.values()) {
+          scale = Math.max(scale, Math.abs(value));
+        }
+        for (int i = 0; i < wanted.values().length; i++) {
+          assertThat(data.values()[i])
+              .as("%s[%d]", name, i)
+              .isCloseTo(wanted.values()[i], org.assertj.core.data.Offset.offset(1e-6 * scale));
+        }
+      }
+    });
   }
 
   private static TestTensors.Data baseOf(Map<String, TestTensors.Data> base, String name) {

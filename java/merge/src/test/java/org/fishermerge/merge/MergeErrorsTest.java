@@ -44,7 +44,8 @@ final class MergeErrorsTest {
     return Stream.of(
         change("Fisher lacks a tensor", "f2", "b", null, "f2.safetensors", "'b'", "exclude"),
         change("model lacks a tensor", "m2", "b", null, "m2.safetensors", "'b'", "exclude"),
-        change("model of another shape", "m1", "b", TestTensors.f32(1, 2), "m1", "'b'", "[2]", "[3]"),
+        change(
+            "model of another shape", "m1", "b", TestTensors.f32(1, 2), "m1", "'b'", "[2]", "[3]"),
         change("Fisher of another shape", "f1", "b", TestTensors.f32(1, 2), "f1", "'b'", "[2]"),
         change(
             "transposed",
@@ -57,21 +58,22 @@ final class MergeErrorsTest {
             "[3, 2]",
             "transposed"),
         change(
-            "model of integers",
-            "m1",
-            "b",
-            TestTensors.of(DType.I64, 1, 2, 3),
-            "m1",
-            "'b'",
-            "I64"),
-        change("negative Fisher", "f2", "b", negative, "f2", "'b'", "1 values", "element 1", "-0.5"),
+            "model of integers", "m1", "b", TestTensors.of(DType.I64, 1, 2, 3), "m1", "'b'", "I64"),
+        change(
+            "negative Fisher", "f2", "b", negative, "f2", "'b'", "1 values", "element 1", "-0.5"),
         new Case(
             "negative Fisher without norms",
             Map.of("f2", Map.of("b", negative)),
             none,
             List.of("f2", "'b'", "element 1")),
         change(
-            "Fisher of NaN", "f1", "b", TestTensors.f32(0, 0, Double.NaN), "f1", "'b'", "element 2"),
+            "Fisher of NaN",
+            "f1",
+            "b",
+            TestTensors.f32(0, 0, Double.NaN),
+            "f1",
+            "'b'",
+            "element 2"),
         new Case(
             "infinite Fisher",
             Map.of("f1", Map.of("b", TestTensors.f32(0, Double.POSITIVE_INFINITY, 0))),
@@ -141,14 +143,13 @@ final class MergeErrorsTest {
       wrong
           .changes()
           .getOrDefault(file, Map.of())
-          .forEach(
-              (name, data) -> {
-                if (data == null) {
-                  tensors.remove(name);
-                } else {
-                  tensors.put(name, data);
-                }
-              });
+          .forEach((name, data) -> {
+            if (data == null) {
+              tensors.remove(name);
+            } else {
+              tensors.put(name, data);
+            }
+          });
       TestTensors.write(path(file), tensors);
     }
     MergeRequest.Builder request =
@@ -161,8 +162,7 @@ final class MergeErrorsTest {
   private void assertFails(MergeRequest request, List<String> named) throws IOException {
     List<Path> before = list();
     try (Kernels kernels = Kernels.open()) {
-      assertThatThrownBy(
-              () -> Merger.run(MergePlan.of(request), kernels, ProgressListener.NONE))
+      assertThatThrownBy(() -> Merger.run(MergePlan.of(request), kernels, ProgressListener.NONE))
           .isInstanceOf(InputException.class)
           .satisfies(e -> assertThat(e.getMessage()).contains(named));
     }

@@ -69,7 +69,9 @@ final class MergerTest {
         // One rounding; sums in another order may fall on the other side of a tie in F32.
         double wanted = TestTensors.stored(outputDtype, sum / weights);
         double slack = outputDtype == DType.F32 ? Math.ulp((float) wanted) : 0;
-        assertThat(Math.abs(merged[j] - wanted)).as("seed %d [%d]", seed, j).isLessThanOrEqualTo(slack);
+        assertThat(Math.abs(merged[j] - wanted))
+            .as("seed %d [%d]", seed, j)
+            .isLessThanOrEqualTo(slack);
       }
     }
   }
@@ -142,19 +144,17 @@ final class MergerTest {
     assertThat(progress).isSorted().last().isEqualTo(plan.bytesRead());
     Map<String, TestTensors.Data> merged = TestTensors.read(output);
     assertThat(merged).hasSize(4);
-    merged.forEach(
-        (name, data) -> {
-          double[] wanted =
-              switch (name) {
-                case "vision_model.a.weight" -> new double[] {4, 5, 6};
-                case "vision_model.b.weight" -> new double[] {4, 5};
-                case "vision_model.position_ids" -> new double[] {0, 1};
-                default -> new double[] {9};
-              };
-          assertThat(data.values()).as(name).containsExactly(wanted);
-          assertThat(data.dtype())
-              .isEqualTo(name.endsWith("ids") ? DType.I64 : DType.F16);
-        });
+    merged.forEach((name, data) -> {
+      double[] wanted =
+          switch (name) {
+            case "vision_model.a.weight" -> new double[] {4, 5, 6};
+            case "vision_model.b.weight" -> new double[] {4, 5};
+            case "vision_model.position_ids" -> new double[] {0, 1};
+            default -> new double[] {9};
+          };
+      assertThat(data.values()).as(name).containsExactly(wanted);
+      assertThat(data.dtype()).isEqualTo(name.endsWith("ids") ? DType.I64 : DType.F16);
+    });
     try (var files = Files.list(output)) {
       assertThat(files.map(f -> f.getFileName().toString()))
           .containsExactlyInAnyOrder("model.safetensors", "config.json");
@@ -170,14 +170,13 @@ final class MergerTest {
     Path output = folder.resolve("sub/out.safetensors");
     MergePlan plan = MergePlan.of(MergeRequest.builder(base, output).model(model).build());
     try (Kernels kernels = Kernels.open()) {
-      assertThatThrownBy(
-              () ->
-                  Merger.run(
-                      plan,
-                      kernels,
-                      (done, total) -> {
-                        throw new IllegalStateException("cancelled");
-                      }))
+      assertThatThrownBy(() ->
+              Merger.run(
+                  plan,
+                  kernels,
+                  (done, total) -> {
+                    throw new IllegalStateException("cancelled");
+                  }))
           .hasMessage("cancelled");
       assertThat(folder.resolve("sub")).doesNotExist();
       Files.delete(model);

@@ -22,8 +22,6 @@ import org.fishermerge.checkpoint.SafetensorsWriter;
 
 /** Small safetensors files written from doubles and read back. */
 final class TestTensors {
-  /** Largest finite F16, and the first value that rounds beyond it. */
-  static final double F16_MAX = 65504;
 
   private TestTensors() {}
 
@@ -59,19 +57,17 @@ final class TestTensors {
     }
     List<SafetensorsWriter.Declared> declared =
         tensors.entrySet().stream()
-            .map(
-                e ->
-                    new SafetensorsWriter.Declared(
-                        e.getKey(), e.getValue().dtype(), e.getValue().shape()))
+            .map(e ->
+                new SafetensorsWriter.Declared(
+                    e.getKey(), e.getValue().dtype(), e.getValue().shape()))
             .toList();
     try (SafetensorsWriter writer = SafetensorsWriter.create(file, declared, metadata)) {
-      tensors.forEach(
-          (name, data) -> {
-            MemorySegment segment = writer.segment(name);
-            for (int i = 0; i < data.values().length; i++) {
-              put(segment, data.dtype(), i, data.values()[i]);
-            }
-          });
+      tensors.forEach((name, data) -> {
+        MemorySegment segment = writer.segment(name);
+        for (int i = 0; i < data.values().length; i++) {
+          put(segment, data.dtype(), i, data.values()[i]);
+        }
+      });
       writer.finish();
     }
     return file;
@@ -163,17 +159,16 @@ final class TestTensors {
     try (SafetensorsFile file = SafetensorsFile.open(from)) {
       file.header()
           .tensors()
-          .forEach(
-              (name, info) -> {
-                if (name.startsWith(prefix)) {
-                  double[] values = new double[(int) info.elementCount()];
-                  for (int i = 0; i < values.length; i++) {
-                    values[i] = Values.get(file.segment(name), info.dtype(), i);
-                  }
-                  tensors.put(
-                      name.substring(prefix.length()), new Data(info.dtype(), info.shape(), values));
-                }
-              });
+          .forEach((name, info) -> {
+            if (name.startsWith(prefix)) {
+              double[] values = new double[(int) info.elementCount()];
+              for (int i = 0; i < values.length; i++) {
+                values[i] = Values.get(file.segment(name), info.dtype(), i);
+              }
+              tensors.put(
+                  name.substring(prefix.length()), new Data(info.dtype(), info.shape(), values));
+            }
+          });
     }
     return write(to, tensors);
   }
