@@ -25,6 +25,7 @@ final class TestTensors {
 
   private TestTensors() {}
 
+  @SuppressWarnings("ArrayRecordComponent")
   record Data(DType dtype, List<Long> shape, double[] values) {}
 
   static Data f32(double... values) {
