@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Pattern;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.testkit.Golden;
@@ -40,7 +41,11 @@ final class GoldenMergeTest {
     MergeRequest.Builder request =
         MergeRequest.builder(Golden.path(pool + "/pretrained"), output)
             .normalization(normalization);
-    String[] shares = coefficients.split(" ");
+    double[] shares =
+        Pattern.compile(" ")
+            .splitAsStream(coefficients)
+            .mapToDouble(Double::parseDouble)
+            .toArray();
     for (int i = 0; i < models.size(); i++) {
       String model = models.get(i);
       Path fisherFile =
@@ -52,7 +57,7 @@ final class GoldenMergeTest {
                   folder.resolve(model + ".fisher.safetensors"));
       request.source(
           new MergeSource(
-              Golden.path(pool + "/" + model), fisherFile, Double.parseDouble(shares[i])));
+              Golden.path(pool + "/" + model), fisherFile, shares[i]));
     }
     MergePlan plan = MergePlan.of(request.build());
     try (Kernels kernels = Kernels.open()) {

@@ -22,11 +22,10 @@ import org.fishermerge.checkpoint.SafetensorsWriter;
 
 /** Small safetensors files written from doubles and read back. */
 final class TestTensors {
-  /** Largest finite F16, and the first value that rounds beyond it. */
-  static final double F16_MAX = 65504;
 
   private TestTensors() {}
 
+  @SuppressWarnings("ArrayRecordComponent")
   record Data(DType dtype, List<Long> shape, double[] values) {}
 
   static Data f32(double... values) {
