@@ -5,6 +5,7 @@ import java.io.Writer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.LocalDateTime;
+import java.time.ZoneId;
 import java.time.format.DateTimeFormatter;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.InputException;
@@ -54,7 +55,7 @@ final class DemoCommand implements Callable<Integer> {
       return 0;
     }
     Path folder =
-        out == null ? Path.of("outputs", "demo-" + LocalDateTime.now().format(STAMP)) : out;
+        out == null ? Path.of("outputs", "demo-" + LocalDateTime.now(ZoneId.systemDefault()).format(STAMP)) : out;
     if (Files.exists(folder)) {
       throw new InputException(folder + ": already exists; name a new folder with --out");
     }

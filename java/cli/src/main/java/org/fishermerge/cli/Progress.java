@@ -29,7 +29,7 @@ final class Progress implements AutoCloseable {
     this.unit = unit;
     this.total = total;
     this.divisor = divisor;
-    this.shown = System.console() != null && System.console().isTerminal();
+    this.shown = System.console().isTerminal();
   }
 
   /** Draws the state if it is time to. */

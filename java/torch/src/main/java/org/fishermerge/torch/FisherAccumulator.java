@@ -3,7 +3,7 @@ package org.fishermerge.torch;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.IdentityHashMap;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -32,7 +32,7 @@ final class FisherAccumulator implements AutoCloseable {
   private final Arena arena = Arena.ofShared();
   private final Kernels kernels;
   private final Squares squares;
-  private final Map<ParameterGroup, MemorySegment> sums = new IdentityHashMap<>();
+  private final Map<ParameterGroup, MemorySegment> sums = new HashMap<>(); // by identity
   private final List<ParameterGroup> groups;
   private @Nullable MemorySegment weights;
 
@@ -68,7 +68,7 @@ final class FisherAccumulator implements AutoCloseable {
         outputs,
         inputs,
         g.cotangents,
-        activations(input, g.shape),
+        activations(input),
         weights,
         slice(weight, firstRow * inputs, outputs * inputs));
     if (bias != null) {
@@ -90,7 +90,7 @@ final class FisherAccumulator implements AutoCloseable {
         g.shape,
         input.size(2),
         g.cotangents,
-        activations(input, g.shape),
+        activations(input),
         Tensors.segment(mean),
         Tensors.segment(rstd),
         weights,
@@ -127,7 +127,7 @@ final class FisherAccumulator implements AutoCloseable {
         new Cotangents(data, cotangent.stride(0), 0, mergedTokenStride(cotangent, 1)));
   }
 
-  private Activations activations(Tensor input, TokenShape shape) {
+  private Activations activations(Tensor input) {
     MemorySegment data = Tensors.segment(input);
     return squares == Squares.PER_EXAMPLE
         ? new Activations(data, input.stride(0), input.stride(1))

@@ -238,7 +238,8 @@ record TransformerBlock(
   }
 
   private double queryScale(long width) {
-    return 1 / Math.sqrt((double) (width / heads));
+    int headWidth = Math.toIntExact(width / heads);
+    return 1 / Math.sqrt(headWidth);
   }
 
   /** A view of the rows that are used further on. */

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.lang.foreign.MemorySegment;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.fishermerge.kernels.Kernels;
@@ -117,7 +118,7 @@ final class ClipGoldenTest {
     double difference = 0;
     double norm = 0;
     for (Map.Entry<String, float[]> entry : expected.entrySet()) {
-      float[] ours = actual.get(entry.getKey());
+      float[] ours = Objects.requireNonNull(actual.get(entry.getKey()));
       for (int j = 0; j < ours.length; j++) {
         difference += Math.pow(ours[j] - entry.getValue()[j], 2);
         norm += Math.pow(entry.getValue()[j], 2);

@@ -5,6 +5,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeMap;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.ParameterNames;
@@ -112,7 +113,7 @@ record GoldenTask(String name) {
     double largest = expected.values().stream().mapToDouble(GoldenTask::max).max().orElseThrow();
     expected.forEach((name, values) -> {
       double bound = tolerance * Math.max(max(values), 1e-9 * largest);
-      float[] ours = actual.get(name);
+      float[] ours = Objects.requireNonNull(actual.get(name));
       if (ours.length != values.length) {
         problems.add(name + " has " + ours.length + " values, not " + values.length);
         return;

@@ -73,10 +73,11 @@ enum DemoTask {
           cell = canvas.below(9);
         }
         taken[cell] = true;
+        int row = cell / 3;
         canvas.disc(
             colour,
             5.5 + 10.5 * (cell % 3) + canvas.uniform(-1.5, 1.5),
-            5.5 + 10.5 * (cell / 3) + canvas.uniform(-1.5, 1.5),
+            5.5 + 10.5 * row + canvas.uniform(-1.5, 1.5),
             canvas.uniform(2.6, 3.4));
       }
     }
