@@ -55,7 +55,9 @@ final class DemoCommand implements Callable<Integer> {
       return 0;
     }
     Path folder =
-        out == null ? Path.of("outputs", "demo-" + LocalDateTime.now(ZoneId.systemDefault()).format(STAMP)) : out;
+        out == null
+            ? Path.of("outputs", "demo-" + LocalDateTime.now(ZoneId.systemDefault()).format(STAMP))
+            : out;
     if (Files.exists(folder)) {
       throw new InputException(folder + ": already exists; name a new folder with --out");
     }

@@ -42,10 +42,7 @@ final class GoldenMergeTest {
         MergeRequest.builder(Golden.path(pool + "/pretrained"), output)
             .normalization(normalization);
     double[] shares =
-        Pattern.compile(" ")
-            .splitAsStream(coefficients)
-            .mapToDouble(Double::parseDouble)
-            .toArray();
+        Pattern.compile(" ").splitAsStream(coefficients).mapToDouble(Double::parseDouble).toArray();
     for (int i = 0; i < models.size(); i++) {
       String model = models.get(i);
       Path fisherFile =
@@ -55,9 +52,7 @@ final class GoldenMergeTest {
                   Golden.path(pool + "/expected.safetensors"),
                   model + ".fisher." + fisher + ".",
                   folder.resolve(model + ".fisher.safetensors"));
-      request.source(
-          new MergeSource(
-              Golden.path(pool + "/" + model), fisherFile, shares[i]));
+      request.source(new MergeSource(Golden.path(pool + "/" + model), fisherFile, shares[i]));
     }
     MergePlan plan = MergePlan.of(request.build());
     try (Kernels kernels = Kernels.open()) {
