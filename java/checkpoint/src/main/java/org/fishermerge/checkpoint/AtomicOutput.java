@@ -226,19 +226,21 @@ public final class AtomicOutput implements AutoCloseable {
   }
 
   private void publish() throws IOException {
-    if (!folder) {
-      Files.move(temp, target, StandardCopyOption.ATOMIC_MOVE);
-    } else if (!Files.exists(target)) {
+    if (!folder || !Files.exists(target)) {
       Files.move(temp, target, StandardCopyOption.ATOMIC_MOVE);
     } else if (!Posix.exchange(temp, target)) {
-      Path old = work.resolve("old");
-      Files.move(target, old, StandardCopyOption.ATOMIC_MOVE);
-      try {
-        Files.move(temp, target, StandardCopyOption.ATOMIC_MOVE);
-      } catch (IOException e) {
-        Files.move(old, target, StandardCopyOption.ATOMIC_MOVE);
-        throw e;
-      }
+      replace(target, temp, work.resolve("old"));
+    }
+  }
+
+  /** Two renames, for systems that cannot exchange names; undone if the second fails. */
+  static void replace(Path existing, Path replacement, Path aside) throws IOException {
+    Files.move(existing, aside, StandardCopyOption.ATOMIC_MOVE);
+    try {
+      Files.move(replacement, existing, StandardCopyOption.ATOMIC_MOVE);
+    } catch (IOException e) {
+      Files.move(aside, existing, StandardCopyOption.ATOMIC_MOVE);
+      throw e;
     }
   }
 
