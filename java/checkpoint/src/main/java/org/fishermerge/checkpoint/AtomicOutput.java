@@ -20,9 +20,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * Output that appears whole or not at all: work in {@link #temp}, then {@link #commit}.
  *
- * <p>The work happens in a private, uniquely named folder {@code .fisher-merge-*.partial} beside
- * the target, thus on the same file system. Committing forces everything to disk and renames it
- * into place, then forces the parent folder. {@link #close} without a commit removes every trace; a
+ * <p>The work happens in a private, uniquely named folder {@code .fisher-merge-*} beside the
+ * target, thus on the same file system. Committing forces everything to disk and renames it into
+ * place, then forces the parent folder. {@link #close} without a commit removes every trace; a
  * process that is killed leaves the private folder behind, which may be deleted, and the target as
  * it was.
  *
