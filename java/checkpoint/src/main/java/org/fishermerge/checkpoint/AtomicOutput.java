@@ -20,9 +20,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * Output that appears whole or not at all: work in {@link #temp}, then {@link #commit}.
  *
- * <p>The work happens in a private, uniquely named folder {@code .fisher-merge-*.partial} beside
- * the target, thus on the same file system. Committing forces everything to disk and renames it
- * into place, then forces the parent folder. {@link #close} without a commit removes every trace; a
+ * <p>The work happens in a private, uniquely named folder {@code .fisher-merge-*} beside the
+ * target, thus on the same file system. Committing forces everything to disk and renames it into
+ * place, then forces the parent folder. {@link #close} without a commit removes every trace; a
  * process that is killed leaves the private folder behind, which may be deleted, and the target as
  * it was.
  *
@@ -226,19 +226,21 @@ public final class AtomicOutput implements AutoCloseable {
   }
 
   private void publish() throws IOException {
-    if (!folder) {
-      Files.move(temp, target, StandardCopyOption.ATOMIC_MOVE);
-    } else if (!Files.exists(target)) {
+    if (!folder || !Files.exists(target)) {
       Files.move(temp, target, StandardCopyOption.ATOMIC_MOVE);
     } else if (!Posix.exchange(temp, target)) {
-      Path old = work.resolve("old");
-      Files.move(target, old, StandardCopyOption.ATOMIC_MOVE);
-      try {
-        Files.move(temp, target, StandardCopyOption.ATOMIC_MOVE);
-      } catch (IOException e) {
-        Files.move(old, target, StandardCopyOption.ATOMIC_MOVE);
-        throw e;
-      }
+      replace(target, temp, work.resolve("old"));
+    }
+  }
+
+  /** Two renames, for systems that cannot exchange names; undone if the second fails. */
+  static void replace(Path existing, Path replacement, Path aside) throws IOException {
+    Files.move(existing, aside, StandardCopyOption.ATOMIC_MOVE);
+    try {
+      Files.move(replacement, existing, StandardCopyOption.ATOMIC_MOVE);
+    } catch (IOException e) {
+      Files.move(aside, existing, StandardCopyOption.ATOMIC_MOVE);
+      throw e;
     }
   }
 

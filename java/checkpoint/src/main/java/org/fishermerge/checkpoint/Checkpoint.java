@@ -1,10 +1,12 @@
 package org.fishermerge.checkpoint;
 
 import java.lang.foreign.MemorySegment;
+import java.math.BigDecimal;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -79,11 +81,13 @@ public final class Checkpoint implements AutoCloseable {
 
   private static InputException noModel(Path path, ModelFolder folder) {
     List<String> names = folder.names();
-    for (String name : names) {
-      Path file = path.resolve(name);
-      if (LookAlike.isPickleName(file)) {
-        return LookAlike.pickleRefusal(file);
-      }
+    Optional<String> pickle =
+        names.stream()
+            .filter(name -> LookAlike.isPickleName(path.resolve(name)))
+            // The weights rather than training_args.bin or optimizer.pt beside them.
+            .min(Comparator.comparing(name -> !name.startsWith("pytorch_model")));
+    if (pickle.isPresent()) {
+      return LookAlike.pickleRefusal(path.resolve(pickle.get()));
     }
     List<String> others = names.stream().filter(name -> name.endsWith(".safetensors")).toList();
     return new InputException(
@@ -163,7 +167,7 @@ public final class Checkpoint implements AutoCloseable {
 
   private static List<String> warnings(ModelFolder folder, ShardIndex index, long totalSize) {
     List<String> warnings = new ArrayList<>();
-    if (index.totalSize() != null && !index.totalSize().equals(Long.toString(totalSize))) {
+    if (index.totalSize() != null && !isNumber(index.totalSize(), totalSize)) {
       warnings.add(
           index.file()
               + ": total_size is "
@@ -179,6 +183,15 @@ public final class Checkpoint implements AutoCloseable {
       warnings.add(index.file() + ": does not list the shard " + stray + ", which is left out");
     }
     return warnings;
+  }
+
+  /** Some writers give the size as a floating-point number. */
+  private static boolean isNumber(String text, long value) {
+    try {
+      return new BigDecimal(text).compareTo(BigDecimal.valueOf(value)) == 0;
+    } catch (NumberFormatException e) {
+      return false;
+    }
   }
 
   private static Map<String, CheckpointTensor> byCanonicalName(

@@ -52,6 +52,7 @@ public record FisherMetadata(
           MODEL_FINGERPRINT,
           TOOL);
 
+  private static final Pattern COUNT = Pattern.compile("[0-9]{1,18}");
   private static final Pattern SEEDS = Pattern.compile("-?\\d+(\\+-?\\d+)*");
   private static final Pattern SHA256 = Pattern.compile("[0-9a-f]{64}");
 
@@ -132,10 +133,7 @@ public record FisherMetadata(
     }
     String examples = required(header, EXAMPLES);
     String labels = required(header, LABELS);
-    long count;
-    try {
-      count = Long.parseLong(examples);
-    } catch (NumberFormatException e) {
+    if (!COUNT.matcher(examples).matches()) {
       throw problem(
           header,
           EXAMPLES + " must be a whole number of 1 or more, found " + Messages.quote(examples));
@@ -143,7 +141,7 @@ public record FisherMetadata(
     try {
       return Optional.of(
           new FisherMetadata(
-              count,
+              Long.parseLong(examples),
               labels,
               map.get(DATASET),
               map.get(SELECTION),

@@ -139,7 +139,20 @@ final class HeaderReader {
   }
 
   private InputException notSafetensors(String otherwise) {
-    return new InputException(file + ": " + LookAlike.describe(prefix).orElse(otherwise));
+    return new InputException(
+        file
+            + ": "
+            + (beginsLikeHeader() ? otherwise : LookAlike.describe(prefix).orElse(otherwise)));
+  }
+
+  /**
+   * A possible length and then a brace, or nothing: damaged safetensors rather than anything else.
+   */
+  private boolean beginsLikeHeader() {
+    boolean possible = headerBytes >= 0 && headerBytes <= SafetensorsHeader.MAX_HEADER_BYTES;
+    return possible
+        && (prefix.length == SafetensorsHeader.LENGTH_BYTES
+            || prefix[SafetensorsHeader.LENGTH_BYTES] == '{');
   }
 
   private void parse(JsonParser parser) throws IOException {

@@ -2,6 +2,7 @@ package org.fishermerge.checkpoint;
 
 import java.io.IOException;
 import java.nio.file.AccessDeniedException;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -83,6 +84,9 @@ final class Messages {
     }
     if (e instanceof AccessDeniedException) {
       return "permission denied";
+    }
+    if (e instanceof FileAlreadyExistsException) {
+      return "it exists already";
     }
     if (e instanceof FileSystemException f && f.getReason() != null) {
       return f.getReason();

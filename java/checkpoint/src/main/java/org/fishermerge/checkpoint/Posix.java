@@ -22,6 +22,7 @@ final class Posix {
   private static final int AT_FDCWD = -100;
   private static final int RENAME_EXCHANGE = 2;
   private static final int EINTR = 4;
+  private static final int EFBIG = 27;
   private static final int ENOSPC = 28;
   private static final int EDQUOT = 122;
 
@@ -80,7 +81,7 @@ final class Posix {
    * Gives an existing file real blocks for its first {@code size} bytes.
    *
    * @return false if that is not possible here, in which case nothing is promised
-   * @throws IOException if the disk or the quota is full
+   * @throws IOException if the disk or the quota is full, or no file may be that long
    */
   static boolean allocate(Path file, long size) throws IOException {
     if (OPEN == null || CLOSE == null || FALLOCATE == null) {
@@ -99,11 +100,15 @@ final class Posix {
       } finally {
         int _ = (int) CLOSE.invokeExact(descriptor);
       }
-      if (error == ENOSPC || error == EDQUOT) {
-        throw new FileSystemException(
-            file.toString(),
-            null,
-            error == ENOSPC ? "no space left on the disk" : "quota exceeded");
+      String refusal =
+          switch (error) {
+            case ENOSPC -> "no space left on the disk";
+            case EDQUOT -> "the disk quota is used up";
+            case EFBIG -> "the file system allows no file of " + Messages.bytes(size);
+            default -> null;
+          };
+      if (refusal != null) {
+        throw new FileSystemException(file.toString(), null, refusal);
       }
       return error == 0;
     } catch (IOException | RuntimeException | Error e) {

@@ -233,6 +233,10 @@ public final class SafetensorsWriter implements AutoCloseable {
     if (Posix.allocate(file, size)) {
       return;
     }
+    writeZeros(channel, size);
+  }
+
+  static void writeZeros(FileChannel channel, long size) throws IOException {
     ByteBuffer zeros = ByteBuffer.allocateDirect(Math.toIntExact(Math.min(size, ZERO_BYTES)));
     for (long position = 0; position < size; position += zeros.capacity()) {
       zeros.clear().limit(Math.toIntExact(Math.min(zeros.capacity(), size - position)));

@@ -3,10 +3,10 @@ package org.fishermerge.checkpoint;
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonParseException;
 import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
-import com.fasterxml.jackson.core.exc.StreamReadException;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStreamReader;
@@ -76,7 +76,7 @@ final class StrictJson {
     if (e instanceof CharacterCodingException) {
       return new InputException(file + ": " + what + " is not valid UTF-8", e);
     }
-    if (e instanceof StreamReadException s) {
+    if (e instanceof JsonProcessingException s) {
       return new InputException(
           file + ": " + what + " is not valid JSON: " + Messages.firstLine(s.getOriginalMessage()),
           e);
