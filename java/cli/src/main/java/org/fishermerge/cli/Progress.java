@@ -1,5 +1,6 @@
 package org.fishermerge.cli;
 
+import java.io.Console;
 import java.io.PrintWriter;
 import java.util.Locale;
 
@@ -29,7 +30,12 @@ final class Progress implements AutoCloseable {
     this.unit = unit;
     this.total = total;
     this.divisor = divisor;
-    this.shown = System.console().isTerminal();
+    this.shown = isTerminal();
+  }
+
+  private static boolean isTerminal() {
+    Console console = System.console();
+    return console != null && console.isTerminal();
   }
 
   /** Draws the state if it is time to. */
