@@ -22,9 +22,9 @@ import org.fishermerge.checkpoint.InputException;
  */
 public final class Demo {
   /** Training steps of the shipped models: per task for the base, then for each fine-tuned one. */
-  public static final int BASE_STEPS = 60;
+  public static final int BASE_STEPS = 400;
 
-  public static final int TASK_STEPS = 600;
+  public static final int TASK_STEPS = 250;
 
   private static final long FISHER_SEED = 101;
   private static final long HELD_BACK_SEED = 102;

@@ -12,9 +12,9 @@ enum DemoTask {
       double[] background = canvas.anyColour();
       double[] colour = canvas.contrasting(background);
       canvas.fill(background);
-      double r = canvas.uniform(6, 10);
-      double cx = canvas.uniform(r + 1, Canvas.SIDE - r - 1);
-      double cy = canvas.uniform(r + 1, Canvas.SIDE - r - 1);
+      double r = canvas.uniform(9, 12);
+      double cx = 16 + canvas.uniform(-2, 2);
+      double cy = 16 + canvas.uniform(-2, 2);
       switch (label) {
         case 0 -> canvas.disc(colour, cx, cy, r);
         case 1 ->
@@ -167,10 +167,10 @@ enum DemoTask {
       double[] background = canvas.anyColour();
       double[] colour = canvas.contrasting(background);
       canvas.fill(background);
-      double w = canvas.uniform(11, 17);
-      double h = canvas.uniform(13, 19);
-      double left = canvas.uniform(3, Canvas.SIDE - 3 - w);
-      double top = canvas.uniform(3, Canvas.SIDE - 3 - h);
+      double w = canvas.uniform(15, 19);
+      double h = canvas.uniform(17, 21);
+      double left = (Canvas.SIDE - w) / 2 + canvas.uniform(-2, 2);
+      double top = (Canvas.SIDE - h) / 2 + canvas.uniform(-2, 2);
       for (double[] s : glyphs[label]) {
         canvas.stroke(
             colour,
@@ -178,7 +178,7 @@ enum DemoTask {
             top + h * s[1],
             left + w * s[2],
             top + h * s[3],
-            canvas.uniform(1.2, 1.6));
+            canvas.uniform(1.5, 2));
       }
     }
   };
