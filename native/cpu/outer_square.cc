@@ -8,18 +8,18 @@
 // a power of two where that matters. NaN and infinity follow IEEE 754; a weight of 0 does not hide a NaN.
 //
 // Packing puts g into panels [kTileRows] and a into panels [kTileColumns] of consecutive tokens (one token: of
-// consecutive examples), zero-padded at the edges. A block of F (kBlockRows x kBlockColumns) is copied into scratch
-// tile by tile, stays in L2 over the loop over examples, and is copied back: the inner loops see only whole, contiguous
-// tiles. Reading and writing F in memory once per example would cost as much as the arithmetic at T = 50.
+// consecutive examples), zero-padded at the edges. A block of F is copied into scratch tile by tile, stays in L2 over
+// the loop over examples, and is copied back: the inner loops see only whole, contiguous tiles. Reading and writing F
+// in memory once per example would cost as much as the arithmetic at T = 50. An item is kItemRows x kBlockColumns of F;
+// up to kItemsTogether neighbours of one range make a block: few threads get large blocks, many still get work.
 #include "tier.h"
 
 namespace fm::FM_TIER {
 namespace {
 
-constexpr int64_t kPanelsDown = (96 + kTileRows - 1) / kTileRows;
-constexpr int64_t kPanelsAcross = (256 + kTileColumns - 1) / kTileColumns;
-constexpr int64_t kBlockRows = kPanelsDown * kTileRows;
-constexpr int64_t kBlockColumns = kPanelsAcross * kTileColumns;
+constexpr int64_t kItemRows = (48 + kTileRows - 1) / kTileRows * kTileRows;
+constexpr int64_t kBlockColumns = (256 + kTileColumns - 1) / kTileColumns * kTileColumns;
+constexpr int64_t kItemsTogether = 3;
 constexpr int64_t kTile = static_cast<int64_t>(kTileRows) * kTileColumns;
 constexpr int64_t kDepth = 256;  // examples per visit of a tile where tokens == 1
 
@@ -36,6 +36,9 @@ FM_INLINE void tile(const float *g, const float *a, int64_t depth, float w, floa
     for (int c = 0; c < kTileVectors; ++c) {
       acc[r][c] = Square ? zero_f() : load_f(fisher + r * kTileColumns + c * kLanesF);
     }
+  }
+  if constexpr (Square) {
+    for (int line = 0; line < kTile; line += 16) __builtin_prefetch(fisher + line, 1);
   }
 #pragma GCC unroll 4
   for (int64_t t = 0; t < depth; ++t) {
@@ -76,9 +79,10 @@ FM_INLINE void copy_row(const float *from, int64_t n, float *to) {
 template <bool In>
 void copy_block(float *fisher, int64_t inputs, int64_t o, int64_t i, int64_t rows, int64_t columns, float *tiles) {
   const int64_t across = divide_up(columns, kTileColumns);
-  for (int64_t r = 0; r < divide_up(rows, kTileRows) * kTileRows; ++r) {
+  const int64_t down = divide_up(rows, kTileRows);
+  for (int64_t r = 0; r < down * kTileRows; ++r) {
     for (int64_t q = 0; q < across; ++q) {
-      float *target = tiles + ((r / kTileRows) * across + q) * kTile + r % kTileRows * kTileColumns;
+      float *target = tiles + (q * down + r / kTileRows) * kTile + r % kTileRows * kTileColumns;
       const int64_t n = r < rows ? min64(kTileColumns, columns - q * kTileColumns) : 0;
       float *source = at(fisher, (o + r) * inputs + i + q * kTileColumns);
       if constexpr (In) {
@@ -100,10 +104,10 @@ void outer_square_prepare(const fm_cotangents *g, const fm_activations *a, fm_ou
   const bool one = g->tokens == 1;
   plan->packed_g = (one ? 1 : g->probes) * g->examples * g->tokens * panels_g * kTileRows;
   plan->packed_a = g->examples * g->tokens * panels_a * kTileColumns;
-  plan->scratch = kBlockRows * kBlockColumns;
+  plan->scratch = kItemsTogether * kItemRows * kBlockColumns;
   plan->pack_g_items = panels_g * (one ? 1 : g->probes * g->examples);
   plan->pack_a_items = panels_a * (one ? 1 : g->examples);
-  plan->blocks = divide_up(g->width, kBlockRows) * divide_up(a->width, kBlockColumns);
+  plan->blocks = divide_up(g->width, kItemRows) * divide_up(a->width, kBlockColumns);
 }
 
 void outer_square_pack_g(const fm_cotangents *g, float *packed_g, int64_t begin, int64_t end) {
@@ -159,11 +163,14 @@ void outer_square_blocks(const fm_cotangents *g, const fm_activations *a, const 
                          float *scratch, float *fisher, int64_t begin, int64_t end) {
   const int64_t panels_g = divide_up(g->width, kTileRows);
   const int64_t panels_a = divide_up(a->width, kTileColumns);
-  const int64_t blocks_across = divide_up(a->width, kBlockColumns);
-  for (int64_t block = begin; block < end; ++block) {
-    const int64_t o = block / blocks_across * kBlockRows;
-    const int64_t i = block % blocks_across * kBlockColumns;
-    const int64_t rows = min64(kBlockRows, g->width - o);
+  const int64_t items_down = divide_up(g->width, kItemRows);
+  int64_t items;
+  for (int64_t item = begin; item < end; item += items) {
+    const int64_t neighbours = min64(end - item, items_down - item % items_down);
+    items = divide_up(neighbours, divide_up(neighbours, kItemsTogether));
+    const int64_t o = item % items_down * kItemRows;
+    const int64_t i = item / items_down * kBlockColumns;
+    const int64_t rows = min64(items * kItemRows, g->width - o);
     const int64_t columns = min64(kBlockColumns, a->width - i);
     const int64_t down = divide_up(rows, kTileRows);
     const int64_t across = divide_up(columns, kTileColumns);
@@ -177,7 +184,7 @@ void outer_square_blocks(const fm_cotangents *g, const fm_activations *a, const 
           const float *pa = packed_a + ((first_a + q) * g->examples + b) * kTileColumns;
           for (int64_t p = 0; p < down; ++p) {
             const float *pg = packed_g + ((first_g + p) * g->examples + b) * kTileRows;
-            tile<false>(pg, pa, depth, 1.0f, scratch + (p * across + q) * kTile);
+            tile<false>(pg, pa, depth, 1.0f, scratch + (q * down + p) * kTile);
           }
         }
       }
@@ -189,7 +196,7 @@ void outer_square_blocks(const fm_cotangents *g, const fm_activations *a, const 
             const float *pg = packed_g + ((v * g->examples + b) * panels_g + first_g) * g->tokens * kTileRows;
             const float w = weight(g, v, b);
             for (int64_t p = 0; p < down; ++p, pg += g->tokens * kTileRows) {
-              tile<true>(pg, pa, g->tokens, w, scratch + (p * across + q) * kTile);
+              tile<true>(pg, pa, g->tokens, w, scratch + (q * down + p) * kTile);
             }
           }
         }

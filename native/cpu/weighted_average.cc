@@ -13,7 +13,7 @@ namespace fm::FM_TIER {
 namespace {
 
 constexpr int64_t kBlock = 1024;
-constexpr int64_t kStreamFrom = int64_t{1} << 18;  // elements: smaller outputs are better left in the cache
+constexpr int64_t kStreamFrom = int64_t{1} << 15;  // elements: smaller outputs are better left in the cache
 constexpr int kNoFisher = -1;
 
 template <int Type>
@@ -21,7 +21,9 @@ FM_INLINE void prefetch(const void *p, int64_t index) {
   __builtin_prefetch(static_cast<const char *>(p) + index * kBytes<Type>, 0, 2);
 }
 
-template <int ValueType, int FisherType, bool First>
+// First: num and den begin with this model's terms. Last: num becomes the quotient, here and not in a pass of its own so
+// that the divisions overlap with the reading.
+template <int ValueType, int FisherType, bool First, bool Last>
 void add_model(const fm_weighted_input *in, int64_t from, int64_t n, double *num, double *den) {
   const vd scale = set_d(in->scale);
   const vd offset = set_d(in->offset);
@@ -33,8 +35,8 @@ void add_model(const fm_weighted_input *in, int64_t from, int64_t n, double *num
       term = load_f64(num + k) + term;
       w = load_f64(den + k) + w;
     }
-    store_f64(num + k, term);
-    store_f64(den + k, w);
+    store_f64(num + k, Last ? term / w : term);
+    if constexpr (!Last) store_f64(den + k, w);
   };
   constexpr int fisher_type = FisherType == kNoFisher ? FM_F32 : FisherType;
   int64_t k = 0;
@@ -57,47 +59,53 @@ void add_model(const fm_weighted_input *in, int64_t from, int64_t n, double *num
   }
 }
 
+struct position {
+  bool first;
+  bool last;
+};
+
 template <int ValueType, int FisherType>
-void add_model(const fm_weighted_input *in, bool first, int64_t from, int64_t n, double *num, double *den) {
-  if (first) {
-    add_model<ValueType, FisherType, true>(in, from, n, num, den);
-  } else {
-    add_model<ValueType, FisherType, false>(in, from, n, num, den);
+void add_model(const fm_weighted_input *in, position p, int64_t from, int64_t n, double *num, double *den) {
+  if (p.first) {
+    if (p.last) return add_model<ValueType, FisherType, true, true>(in, from, n, num, den);
+    return add_model<ValueType, FisherType, true, false>(in, from, n, num, den);
   }
+  if (p.last) return add_model<ValueType, FisherType, false, true>(in, from, n, num, den);
+  return add_model<ValueType, FisherType, false, false>(in, from, n, num, den);
 }
 
 template <int ValueType>
-void add_model(const fm_weighted_input *in, bool first, int64_t from, int64_t n, double *num, double *den) {
-  if (in->fisher == nullptr) return add_model<ValueType, kNoFisher>(in, first, from, n, num, den);
+void add_model(const fm_weighted_input *in, position p, int64_t from, int64_t n, double *num, double *den) {
+  if (in->fisher == nullptr) return add_model<ValueType, kNoFisher>(in, p, from, n, num, den);
   switch (in->fisher_type) {
-    case FM_F32: return add_model<ValueType, FM_F32>(in, first, from, n, num, den);
-    case FM_F16: return add_model<ValueType, FM_F16>(in, first, from, n, num, den);
-    case FM_BF16: return add_model<ValueType, FM_BF16>(in, first, from, n, num, den);
-    default: return add_model<ValueType, FM_F64>(in, first, from, n, num, den);
+    case FM_F32: return add_model<ValueType, FM_F32>(in, p, from, n, num, den);
+    case FM_F16: return add_model<ValueType, FM_F16>(in, p, from, n, num, den);
+    case FM_BF16: return add_model<ValueType, FM_BF16>(in, p, from, n, num, den);
+    default: return add_model<ValueType, FM_F64>(in, p, from, n, num, den);
   }
 }
 
-void add_model(const fm_weighted_input *in, bool first, int64_t from, int64_t n, double *num, double *den) {
+void add_model(const fm_weighted_input *in, position p, int64_t from, int64_t n, double *num, double *den) {
   switch (in->value_type) {
-    case FM_F32: return add_model<FM_F32>(in, first, from, n, num, den);
-    case FM_F16: return add_model<FM_F16>(in, first, from, n, num, den);
-    case FM_BF16: return add_model<FM_BF16>(in, first, from, n, num, den);
-    default: return add_model<FM_F64>(in, first, from, n, num, den);
+    case FM_F32: return add_model<FM_F32>(in, p, from, n, num, den);
+    case FM_F16: return add_model<FM_F16>(in, p, from, n, num, den);
+    case FM_BF16: return add_model<FM_BF16>(in, p, from, n, num, den);
+    default: return add_model<FM_F64>(in, p, from, n, num, den);
   }
 }
 
 template <int Type>
-void write(void *out, int64_t from, int64_t n, bool stream, const double *num, const double *den) {
+void write(void *out, int64_t from, int64_t n, bool stream, const double *quotients) {
   int64_t k = 0;
   for (; k + kLanesD <= n; k += kLanesD) {
-    vd x = load_f64(num + k) / load_f64(den + k);
+    vd x = load_f64(quotients + k);
     if (Type == FM_F32 && stream) {
       stream_f32(static_cast<char *>(out) + 4 * (from + k), x);
     } else {
       store<Type>(out, from + k, x);
     }
   }
-  if (k < n) store_first<Type>(out, from + k, n - k, load_f64(num + k) / load_f64(den + k));
+  if (k < n) store_first<Type>(out, from + k, n - k, load_f64(quotients + k));
 }
 
 // Elements before the first address at which a vector of floats can be streamed; -1 where there is none.
@@ -125,12 +133,12 @@ void weighted_average(const fm_weighted_input *inputs, int64_t input_count, void
   while (from < end) {
     int64_t n = min64(kBlock, end - from);
     if (from == begin && peel > 0) n = min64(n, peel);
-    for (int64_t i = 0; i < input_count; ++i) add_model(&inputs[i], i == 0, from, n, num, den);
+    for (int64_t i = 0; i < input_count; ++i) add_model(&inputs[i], {i == 0, i == input_count - 1}, from, n, num, den);
     switch (out_type) {
-      case FM_F32: write<FM_F32>(out, from, n, stream && !(from == begin && peel > 0), num, den); break;
-      case FM_F16: write<FM_F16>(out, from, n, false, num, den); break;
-      case FM_BF16: write<FM_BF16>(out, from, n, false, num, den); break;
-      default: write<FM_F64>(out, from, n, false, num, den); break;
+      case FM_F32: write<FM_F32>(out, from, n, stream && !(from == begin && peel > 0), num); break;
+      case FM_F16: write<FM_F16>(out, from, n, false, num); break;
+      case FM_BF16: write<FM_BF16>(out, from, n, false, num); break;
+      default: write<FM_F64>(out, from, n, false, num); break;
     }
     from += n;
   }

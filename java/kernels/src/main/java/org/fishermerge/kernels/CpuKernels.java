@@ -199,7 +199,7 @@ final class CpuKernels implements KernelProvider {
     return List.of(
         new Step(plan.packGItems(), grain(plan.packGItems(), threads), packG),
         new Step(plan.packAItems(), grain(plan.packAItems(), threads), packA),
-        new Step(plan.blocks(), 1, blocks));
+        new Step(plan.blocks(), Math.max(1, plan.blocks() / (4L * threads)), blocks));
   }
 
   /** About eight ranges for each thread. */
