@@ -15,6 +15,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.function.ToIntFunction;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.torch.LibTorch;
 
 /**
  * The main job on an embedded default: eight Fishers, merges, and accuracies on pictures that no
@@ -49,6 +50,8 @@ public final class Demo {
 
   /** Trains the demo's models anew, as the shipped ones were trained, and writes them to a file. */
   public static void train(Path file, PrintWriter log, int baseSteps, int taskSteps) {
+    // One thread: such small layers gain nothing from more, and sums come out alike anywhere.
+    LibTorch.setThreads(1);
     new DemoTrainer(log, baseSteps, taskSteps).train(file);
   }
 
