@@ -38,12 +38,11 @@ public record ClipConfig(Vision vision, Optional<Text> text) {
     Path file =
         checkpoint
             .config()
-            .orElseThrow(
-                () ->
-                    new InputException(
-                        checkpoint.path()
-                            + ": no config.json beside the weights; expected a Hugging Face model"
-                            + " folder"));
+            .orElseThrow(() ->
+                new InputException(
+                    checkpoint.path()
+                        + ": no config.json beside the weights; expected a Hugging Face model"
+                        + " folder"));
     JsonConfig root = JsonConfig.read(file);
     String type = root.text("model_type", "");
     return switch (type) {
@@ -91,7 +90,8 @@ public record ClipConfig(Vision vision, Optional<Text> text) {
             Activation.named(json.text("hidden_act", "quick_gelu"), json.file().toString()),
             json.number("layer_norm_eps", 1e-5));
     if (tower.width <= 0 || tower.layers <= 0 || tower.heads <= 0 || tower.mlpWidth <= 0) {
-      throw new InputException(json.file() + ": " + json.path() + " has a size that is not positive");
+      throw new InputException(
+          json.file() + ": " + json.path() + " has a size that is not positive");
     }
     if (tower.width % tower.heads != 0) {
       throw new InputException(

@@ -1,0 +1,334 @@
+package org.fishermerge.checkpoint;
+
+import java.io.IOException;
+import java.lang.System.Logger.Level;
+import java.nio.channels.FileChannel;
+import java.nio.file.FileVisitResult;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.Path;
+import java.nio.file.SimpleFileVisitor;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.List;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Output that appears whole or not at all: work in {@link #temp}, then {@link #commit}.
+ *
+ * <p>The work happens in a private, uniquely named folder {@code .fisher-merge-*} beside the
+ * target, thus on the same file system. Committing forces everything to disk and renames it into
+ * place, then forces the parent folder. {@link #close} without a commit removes every trace; a
+ * process that is killed leaves the private folder behind, which may be deleted, and the target as
+ * it was.
+ *
+ * <p>An existing file is replaced in one step, and so is an existing folder where the system can
+ * exchange two names (Linux). Elsewhere the old folder is moved aside into the private one first; a
+ * crash between these two renames leaves the old one there, as {@code old}, and no target.
+ *
+ * <p>Not for use by several threads.
+ */
+public final class AtomicOutput implements AutoCloseable {
+  private static final System.Logger LOGGER = System.getLogger(AtomicOutput.class.getName());
+
+  private final Path target;
+  private final boolean folder;
+  private final boolean overwrite;
+  private final List<Path> createdParents;
+  private final Path work;
+  private final Path temp;
+  private boolean committed;
+
+  private AtomicOutput(Path target, boolean folder, boolean overwrite) {
+    this.target = target;
+    this.folder = folder;
+    this.overwrite = overwrite;
+    Path absolute = target.toAbsolutePath();
+    Path name = absolute.getFileName();
+    Path parent = absolute.getParent();
+    if (name == null
+        || parent == null
+        || name.toString().equals(".")
+        || name.toString().equals("..")) {
+      throw new InputException(target + ": is no name for an output; give a new name inside it");
+    }
+    checkTarget();
+    this.createdParents = new ArrayList<>();
+    try {
+      createParents(parent);
+      // Created with permissions for the owner only; what is made inside has the usual ones.
+      this.work =
+          Files.createTempDirectory(parent, ".fisher-merge-" + ProcessHandle.current().pid() + "-");
+    } catch (IOException e) {
+      removeCreatedParents();
+      throw new InputException(
+          target + ": cannot be written: its folder " + parent + ": " + Messages.reason(e), e);
+    }
+    this.temp = work.resolve(name.toString());
+    if (folder) {
+      try {
+        Files.createDirectory(temp);
+      } catch (IOException e) {
+        close();
+        throw Messages.cannotWrite(target, e);
+      }
+    }
+  }
+
+  /**
+   * Prepares the output of one file. Missing parent folders are created.
+   *
+   * @throws InputException if the target exists and is not to be overwritten, is something other
+   *     than a file, or its folder cannot be written
+   */
+  public static AtomicOutput file(Path target, boolean overwrite) {
+    return new AtomicOutput(target, false, overwrite);
+  }
+
+  /**
+   * Prepares the output of a folder. Missing parent folders are created.
+   *
+   * @throws InputException if the target exists and is not to be overwritten, is something other
+   *     than a folder, or its parent cannot be written; also if an existing folder does not look
+   *     like a model (neither empty nor holding a safetensors file), so that a slip cannot delete a
+   *     home directory
+   */
+  public static AtomicOutput folder(Path target, boolean overwrite) {
+    return new AtomicOutput(target, true, overwrite);
+  }
+
+  /**
+   * Refuses an output that is, is inside, or contains one of the inputs: replacing it would destroy
+   * what is being read.
+   *
+   * @throws InputException naming both
+   */
+  public static void requireApart(Path target, Collection<Path> inputs) {
+    Path output = realOrAbsolute(target);
+    for (Path input : inputs) {
+      Path source = realOrAbsolute(input);
+      if (output.startsWith(source) || source.startsWith(output)) {
+        throw new InputException(
+            target
+                + ": the output must lie apart from the input "
+                + input
+                + "; name another place");
+      }
+    }
+  }
+
+  /** Links resolved as far as the path exists. */
+  private static Path realOrAbsolute(Path path) {
+    Path absolute = path.toAbsolutePath().normalize();
+    for (Path existing = absolute; existing != null; existing = existing.getParent()) {
+      if (Files.exists(existing)) {
+        try {
+          return existing.toRealPath().resolve(existing.relativize(absolute)).normalize();
+        } catch (IOException e) {
+          throw Messages.cannotRead(existing, e);
+        }
+      }
+    }
+    return absolute;
+  }
+
+  private void checkTarget() {
+    if (!Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
+      return;
+    }
+    if (Files.isSymbolicLink(target)) {
+      throw new InputException(target + ": is a symbolic link; name the place it leads to instead");
+    }
+    boolean directory = Files.isDirectory(target);
+    if (folder && !directory) {
+      throw new InputException(target + ": is a file, where a folder is to be written");
+    }
+    if (!folder && directory) {
+      throw new InputException(target + ": is a folder, where a file is to be written");
+    }
+    if (!folder && !Files.isRegularFile(target)) {
+      throw new InputException(target + ": is a pipe, device or socket, not a place for a file");
+    }
+    if (!overwrite) {
+      throw new InputException(
+          target + ": exists already; choose another name or ask for it to be overwritten");
+    }
+    if (folder && !isReplaceable(target)) {
+      throw new InputException(
+          target
+              + ": is not overwritten, because it does not look like a model: it has no"
+              + " .safetensors file; delete it yourself if that is meant");
+    }
+  }
+
+  private static boolean isReplaceable(Path existing) {
+    try (Stream<Path> entries = Files.list(existing)) {
+      List<Path> all = entries.toList();
+      return all.isEmpty()
+          || all.stream().anyMatch(entry -> entry.toString().endsWith(".safetensors"));
+    } catch (IOException e) {
+      throw Messages.cannotRead(existing, e);
+    }
+  }
+
+  private void createParents(Path parent) throws IOException {
+    List<Path> missing = new ArrayList<>();
+    Path existing = parent;
+    while (existing != null && !Files.exists(existing)) {
+      missing.addFirst(existing);
+      existing = existing.getParent();
+    }
+    if (existing != null && !Files.isDirectory(existing)) {
+      throw new InputException(
+          target + ": cannot be written: " + existing + " is a file, not a folder");
+    }
+    for (Path folderToCreate : missing) {
+      Files.createDirectory(folderToCreate);
+      createdParents.add(folderToCreate);
+    }
+  }
+
+  /**
+   * Where to work: for a file, a path at which nothing exists yet; for a folder, an empty folder.
+   */
+  public Path temp() {
+    return temp;
+  }
+
+  /**
+   * Puts the output in its place for good.
+   *
+   * @throws InputException if the disk reports an error, or the target has come into being
+   *     meanwhile
+   */
+  public void commit() {
+    if (committed) {
+      throw new IllegalStateException("committed already");
+    }
+    try {
+      forceTree(temp);
+      // Another process may have written the target since the first check.
+      checkTarget();
+      publish();
+      committed = true;
+      forceFolder(target.toAbsolutePath().getParent());
+      for (Path created : createdParents) {
+        forceFolder(created.getParent());
+      }
+    } catch (IOException e) {
+      throw Messages.cannotWrite(target, e);
+    }
+    removeWork();
+  }
+
+  private void publish() throws IOException {
+    if (!folder || !Files.exists(target)) {
+      Files.move(temp, target, StandardCopyOption.ATOMIC_MOVE);
+    } else if (!Posix.exchange(temp, target)) {
+      replace(target, temp, work.resolve("old"));
+    }
+  }
+
+  /** Two renames, for systems that cannot exchange names; undone if the second fails. */
+  static void replace(Path existing, Path replacement, Path aside) throws IOException {
+    Files.move(existing, aside, StandardCopyOption.ATOMIC_MOVE);
+    try {
+      Files.move(replacement, existing, StandardCopyOption.ATOMIC_MOVE);
+    } catch (IOException e) {
+      Files.move(aside, existing, StandardCopyOption.ATOMIC_MOVE);
+      throw e;
+    }
+  }
+
+  /** Contents before the folder that lists them. */
+  private static void forceTree(Path root) throws IOException {
+    Files.walkFileTree(
+        root,
+        new SimpleFileVisitor<>() {
+          @Override
+          public FileVisitResult visitFile(Path file, BasicFileAttributes attributes)
+              throws IOException {
+            if (attributes.isRegularFile()) {
+              try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
+                channel.force(true);
+              }
+            }
+            return FileVisitResult.CONTINUE;
+          }
+
+          @Override
+          public FileVisitResult postVisitDirectory(Path visited, @Nullable IOException e)
+              throws IOException {
+            forceFolder(visited);
+            return super.postVisitDirectory(visited, e);
+          }
+        });
+  }
+
+  private static void forceFolder(@Nullable Path forced) {
+    if (forced == null) {
+      return;
+    }
+    try (FileChannel channel = FileChannel.open(forced, StandardOpenOption.READ)) {
+      channel.force(true);
+    } catch (IOException e) {
+      // Some network file systems cannot force a folder; the rename has happened all the same.
+      LOGGER.log(Level.DEBUG, () -> "cannot force the folder " + forced, e);
+    }
+  }
+
+  /** Removes the temporary output unless it was committed. Closing twice is harmless. */
+  @Override
+  public void close() {
+    if (!committed) {
+      removeWork();
+      removeCreatedParents();
+    }
+  }
+
+  private void removeWork() {
+    try {
+      if (Files.exists(work, LinkOption.NOFOLLOW_LINKS)) {
+        deleteTree(work);
+      }
+    } catch (IOException e) {
+      LOGGER.log(Level.WARNING, "cannot remove " + work + ", which may be deleted by hand", e);
+    }
+  }
+
+  private void removeCreatedParents() {
+    for (Path created : createdParents.reversed()) {
+      try {
+        Files.deleteIfExists(created);
+      } catch (IOException e) {
+        // Someone else has put something there: it stays.
+        LOGGER.log(Level.DEBUG, "keeping " + created, e);
+      }
+    }
+    createdParents.clear();
+  }
+
+  private static void deleteTree(Path root) throws IOException {
+    Files.walkFileTree(
+        root,
+        new SimpleFileVisitor<>() {
+          @Override
+          public FileVisitResult visitFile(Path file, BasicFileAttributes attributes)
+              throws IOException {
+            Files.delete(file);
+            return FileVisitResult.CONTINUE;
+          }
+
+          @Override
+          public FileVisitResult postVisitDirectory(Path visited, @Nullable IOException e)
+              throws IOException {
+            Files.delete(visited);
+            return super.postVisitDirectory(visited, e);
+          }
+        });
+  }
+}

@@ -1,0 +1,312 @@
+package org.fishermerge.checkpoint;
+
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A Fisher file: a safetensors file with tensors named and shaped like the model's, holding the
+ * <em>sum</em> over examples of squared per-example gradients, so that files of the same model can
+ * be added. A file without Fisher metadata (a bare one) is taken to hold a mean: a sum over one
+ * example.
+ */
+public final class FisherFile implements AutoCloseable {
+  /** Elements summed at a time; keeps the sums in the processor's cache. */
+  private static final int CHUNK = 1 << 14;
+
+  private final Checkpoint checkpoint;
+  private final Optional<FisherMetadata> metadata;
+
+  private FisherFile(Checkpoint checkpoint, Optional<FisherMetadata> metadata) {
+    this.checkpoint = checkpoint;
+    this.metadata = metadata;
+  }
+
+  /**
+   * Opens a Fisher file: header and metadata are validated, data is mapped on first use.
+   *
+   * @throws InputException if it is no safetensors file, its metadata is incomplete or malformed,
+   *     or a tensor is not F32, F16, BF16 or F64
+   */
+  public static FisherFile open(Path file) {
+    if (Files.isDirectory(file)) {
+      throw new InputException(file + ": is a folder, where a Fisher file is wanted");
+    }
+    Checkpoint checkpoint = Checkpoint.open(file);
+    for (CheckpointTensor tensor : checkpoint.tensors().values()) {
+      if (!tensor.info().dtype().isMergeable()) {
+        throw new InputException(
+            file
+                + ": is no Fisher file: tensor "
+                + Messages.quote(tensor.info().name())
+                + " is "
+                + tensor.info().dtype()
+                + ", expected F32, F16, BF16 or F64");
+      }
+    }
+    return new FisherFile(checkpoint, FisherMetadata.from(checkpoint.files().getFirst()));
+  }
+
+  public Path path() {
+    return checkpoint.path();
+  }
+
+  /** Empty for a bare file. */
+  public Optional<FisherMetadata> metadata() {
+    return metadata;
+  }
+
+  /** By what to divide for the mean; 1 for a bare file. */
+  public long examples() {
+    return metadata.map(FisherMetadata::examples).orElse(1L);
+  }
+
+  /** By canonical name, in stored order. */
+  public Map<String, CheckpointTensor> tensors() {
+    return checkpoint.tensors();
+  }
+
+  /** The data of a tensor, as {@link Checkpoint#segment} gives it. */
+  public MemorySegment segment(String canonicalName) {
+    return checkpoint.segment(canonicalName);
+  }
+
+  @Override
+  public void close() {
+    checkpoint.close();
+  }
+
+  /**
+   * Adds Fisher files of one model: each element is summed in double in the order of the inputs and
+   * rounded once to F32; examples add up; data set, selection and seed are joined with {@code +}
+   * where they differ. Tensors are stored under the names of the first file. The memory held does
+   * not depend on the size of the files.
+   *
+   * @param inputs two or more
+   * @param tool recorded as {@code fisher_tool}
+   * @throws InputException if a file is given twice or is bare, the files differ in model, label
+   *     expectation, tensor names or shapes, a sum is negative or not finite, or the output cannot
+   *     be written
+   */
+  public static void add(List<Path> inputs, Path out, boolean overwrite, String tool) {
+    if (inputs.size() < 2) {
+      throw new InputException("adding takes two or more Fisher files, got " + inputs.size());
+    }
+    refuseRepeated(inputs);
+    AtomicOutput.requireApart(out, inputs);
+    List<FisherFile> files = new ArrayList<>();
+    try {
+      for (Path input : inputs) {
+        files.add(open(input));
+      }
+      FisherMetadata sum = addMetadata(files, tool);
+      FisherFile first = files.getFirst();
+      for (FisherFile other : files.subList(1, files.size())) {
+        requireSameTensors(first, other);
+      }
+      List<SafetensorsWriter.Declared> declared =
+          first.tensors().values().stream()
+              .map(CheckpointTensor::info)
+              .map(info -> new SafetensorsWriter.Declared(info.name(), DType.F32, info.shape()))
+              .toList();
+      try (AtomicOutput output = AtomicOutput.file(out, overwrite)) {
+        try (SafetensorsWriter writer =
+            SafetensorsWriter.create(output.temp(), declared, sum.toMap())) {
+          for (CheckpointTensor tensor : first.tensors().values()) {
+            addTensor(files, tensor, writer.segment(tensor.info().name()));
+          }
+          writer.finish();
+        }
+        output.commit();
+      }
+    } finally {
+      files.forEach(FisherFile::close);
+    }
+  }
+
+  private static void refuseRepeated(List<Path> inputs) {
+    Map<Path, Path> seen = new HashMap<>();
+    for (Path input : inputs) {
+      Path real;
+      try {
+        real = input.toRealPath();
+      } catch (IOException e) {
+        throw Messages.cannotRead(input, e);
+      }
+      Path before = seen.put(real, input);
+      if (before != null) {
+        throw new InputException(
+            input
+                + ": is given twice"
+                + (before.equals(input) ? "" : ", also as " + before)
+                + "; its examples would count twice");
+      }
+    }
+  }
+
+  private static FisherMetadata addMetadata(List<FisherFile> files, String tool) {
+    FisherFile first = files.getFirst();
+    FisherMetadata reference = known(first);
+    long examples = 0;
+    for (FisherFile file : files) {
+      FisherMetadata metadata = known(file);
+      if (file != first) {
+        requireSameModel(first, reference, file, metadata);
+      }
+      if (!metadata.labels().equals(reference.labels())) {
+        throw new InputException(
+            file.path()
+                + ": estimates with the labels "
+                + Messages.quote(metadata.labels())
+                + ", but "
+                + first.path()
+                + " with "
+                + Messages.quote(reference.labels())
+                + "; their sum would be neither");
+      }
+      try {
+        examples = Math.addExact(examples, metadata.examples());
+      } catch (ArithmeticException e) {
+        throw new InputException(file.path() + ": the examples add up to over 2^63-1", e);
+      }
+    }
+    return new FisherMetadata(
+        examples,
+        reference.labels(),
+        join(files, FisherMetadata::dataset),
+        join(files, FisherMetadata::selection),
+        join(files, FisherMetadata::seed),
+        reference.modelSha256(),
+        reference.modelFingerprint(),
+        tool);
+  }
+
+  private static FisherMetadata known(FisherFile file) {
+    return file.metadata()
+        .orElseThrow(() ->
+            new InputException(
+                file.path()
+                    + ": has no Fisher metadata, so that it is not known over how many"
+                    + " examples it is a sum; only files that `fisher` wrote can be added"));
+  }
+
+  private static void requireSameModel(
+      FisherFile first, FisherMetadata reference, FisherFile file, FisherMetadata metadata) {
+    boolean differ =
+        differ(reference.modelSha256(), metadata.modelSha256())
+            || differ(reference.modelFingerprint(), metadata.modelFingerprint());
+    boolean comparable =
+        (reference.modelSha256() != null && metadata.modelSha256() != null)
+            || (reference.modelFingerprint() != null && metadata.modelFingerprint() != null);
+    if (differ || !comparable) {
+      throw new InputException(
+          file.path()
+              + (differ
+                  ? ": is of another model than "
+                  : ": does not say that it is of the model of ")
+              + first.path()
+              + (differ
+                  ? " (the hashes of the models differ)"
+                  : " (a hash of the model is missing)")
+              + "; only Fishers of one model can be added");
+    }
+  }
+
+  private static boolean differ(@Nullable String a, @Nullable String b) {
+    return a != null && b != null && !a.equals(b);
+  }
+
+  private static @Nullable String join(
+      List<FisherFile> files, Function<FisherMetadata, @Nullable String> property) {
+    Set<String> distinct = new LinkedHashSet<>();
+    for (FisherFile file : files) {
+      String value = property.apply(known(file));
+      if (value != null) {
+        distinct.add(value);
+      }
+    }
+    return distinct.isEmpty() ? null : String.join("+", distinct);
+  }
+
+  private static void requireSameTensors(FisherFile first, FisherFile other) {
+    for (CheckpointTensor tensor : first.tensors().values()) {
+      CheckpointTensor twin = other.tensors().get(tensor.canonicalName());
+      if (twin == null) {
+        throw missing(other, tensor, first);
+      }
+      if (!twin.info().shape().equals(tensor.info().shape())) {
+        throw new InputException(
+            other.path()
+                + ": tensor "
+                + Messages.quote(twin.info().name())
+                + " has the shape "
+                + twin.info().shapeText()
+                + ", but "
+                + tensor.info().shapeText()
+                + " in "
+                + first.path());
+      }
+    }
+    for (CheckpointTensor tensor : other.tensors().values()) {
+      if (!first.tensors().containsKey(tensor.canonicalName())) {
+        throw missing(first, tensor, other);
+      }
+    }
+  }
+
+  private static InputException missing(FisherFile file, CheckpointTensor tensor, FisherFile has) {
+    return new InputException(
+        file.path()
+            + ": has no tensor "
+            + Messages.quote(tensor.info().name())
+            + ", which is in "
+            + has.path());
+  }
+
+  private static void addTensor(
+      List<FisherFile> files, CheckpointTensor tensor, MemorySegment out) {
+    String name = tensor.canonicalName();
+    List<MemorySegment> data = files.stream().map(file -> file.segment(name)).toList();
+    List<DType> dtypes =
+        files.stream()
+            .map(file -> Objects.requireNonNull(file.tensors().get(name)).info().dtype())
+            .toList();
+    long elements = tensor.info().elementCount();
+    double[] sums = new double[Math.toIntExact(Math.min(CHUNK, elements))];
+    for (long from = 0; from < elements; from += CHUNK) {
+      int count = Math.toIntExact(Math.min(CHUNK, elements - from));
+      Arrays.fill(sums, 0);
+      for (int i = 0; i < data.size(); i++) {
+        Values.add(data.get(i), dtypes.get(i), from, sums, count);
+      }
+      for (int i = 0; i < count; i++) {
+        float sum = (float) sums[i];
+        if (!(sum >= 0 && sum <= Float.MAX_VALUE)) {
+          throw new InputException(
+              "the sum of "
+                  + files.stream().map(file -> file.path().toString()).toList()
+                  + " is "
+                  + sum
+                  + " at element "
+                  + (from + i)
+                  + " of tensor "
+                  + Messages.quote(tensor.info().name())
+                  + "; a Fisher is finite and not negative, so one of the files is damaged");
+        }
+        out.setAtIndex(Values.F32, from + i, sum);
+      }
+    }
+  }
+}

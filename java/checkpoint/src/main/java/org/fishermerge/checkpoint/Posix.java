@@ -1,0 +1,140 @@
+package org.fishermerge.checkpoint;
+
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.nio.file.FileSystemException;
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Two file operations of Linux that Java does not offer. Each has a portable fallback in its
+ * caller, taken where the function is missing, the file system does not support it, or the program
+ * that embeds us has not enabled native access.
+ */
+final class Posix {
+  private static final int O_RDWR = 2;
+  private static final int AT_FDCWD = -100;
+  private static final int RENAME_EXCHANGE = 2;
+  private static final int EINTR = 4;
+  private static final int EFBIG = 27;
+  private static final int ENOSPC = 28;
+  private static final int EDQUOT = 122;
+
+  private static final @Nullable MethodHandle OPEN;
+  private static final @Nullable MethodHandle CLOSE;
+  private static final @Nullable MethodHandle FALLOCATE;
+  private static final @Nullable MethodHandle RENAMEAT2;
+
+  static {
+    // open(2) is variadic: its third argument is for creating files, which is not done here.
+    OPEN =
+        find(
+            "open",
+            FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.JAVA_INT),
+            Linker.Option.firstVariadicArg(2));
+    CLOSE = find("close", FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.JAVA_INT));
+    FALLOCATE =
+        find(
+            "posix_fallocate",
+            FunctionDescriptor.of(
+                ValueLayout.JAVA_INT,
+                ValueLayout.JAVA_INT,
+                ValueLayout.JAVA_LONG,
+                ValueLayout.JAVA_LONG));
+    RENAMEAT2 =
+        find(
+            "renameat2",
+            FunctionDescriptor.of(
+                ValueLayout.JAVA_INT,
+                ValueLayout.JAVA_INT,
+                ValueLayout.ADDRESS,
+                ValueLayout.JAVA_INT,
+                ValueLayout.ADDRESS,
+                ValueLayout.JAVA_INT));
+  }
+
+  private Posix() {}
+
+  @SuppressWarnings("restricted") // asked for below: not used unless native access is enabled
+  private static @Nullable MethodHandle find(
+      String name, FunctionDescriptor descriptor, Linker.Option... options) {
+    boolean linux64 =
+        System.getProperty("os.name").equals("Linux") && ValueLayout.ADDRESS.byteSize() == 8;
+    if (!linux64 || !Posix.class.getModule().isNativeAccessEnabled()) {
+      return null;
+    }
+    Linker linker = Linker.nativeLinker();
+    SymbolLookup library = linker.defaultLookup();
+    return library
+        .find(name)
+        .map(address -> linker.downcallHandle(address, descriptor, options))
+        .orElse(null);
+  }
+
+  /**
+   * Gives an existing file real blocks for its first {@code size} bytes.
+   *
+   * @return false if that is not possible here, in which case nothing is promised
+   * @throws IOException if the disk or the quota is full, or no file may be that long
+   */
+  static boolean allocate(Path file, long size) throws IOException {
+    if (OPEN == null || CLOSE == null || FALLOCATE == null) {
+      return false;
+    }
+    try (Arena arena = Arena.ofConfined()) {
+      int descriptor = (int) OPEN.invokeExact(arena.allocateFrom(file.toString()), O_RDWR);
+      if (descriptor < 0) {
+        return false;
+      }
+      int error;
+      try {
+        do {
+          error = (int) FALLOCATE.invokeExact(descriptor, 0L, size);
+        } while (error == EINTR);
+      } finally {
+        int _ = (int) CLOSE.invokeExact(descriptor);
+      }
+      String refusal =
+          switch (error) {
+            case ENOSPC -> "no space left on the disk";
+            case EDQUOT -> "the disk quota is used up";
+            case EFBIG -> "the file system allows no file of " + Messages.bytes(size);
+            default -> null;
+          };
+      if (refusal != null) {
+        throw new FileSystemException(file.toString(), null, refusal);
+      }
+      return error == 0;
+    } catch (IOException | RuntimeException | Error e) {
+      throw e;
+    } catch (Throwable e) {
+      throw new LinkageError("posix_fallocate", e);
+    }
+  }
+
+  /**
+   * Swaps two existing files or folders of one file system in one step.
+   *
+   * @return false if it was not done
+   */
+  static boolean exchange(Path a, Path b) {
+    if (RENAMEAT2 == null) {
+      return false;
+    }
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment first = arena.allocateFrom(a.toString());
+      MemorySegment second = arena.allocateFrom(b.toString());
+      return (int) RENAMEAT2.invokeExact(AT_FDCWD, first, AT_FDCWD, second, RENAME_EXCHANGE) == 0;
+    } catch (RuntimeException | Error e) {
+      throw e;
+    } catch (Throwable e) {
+      throw new LinkageError("renameat2", e);
+    }
+  }
+}

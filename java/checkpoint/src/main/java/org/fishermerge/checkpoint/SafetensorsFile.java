@@ -1,0 +1,95 @@
+package org.fishermerge.checkpoint;
+
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.channels.FileChannel;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+
+/**
+ * A mapped safetensors file. Segments are read-only, lie wherever the writer put them (possibly
+ * unaligned to their elements), hold little-endian data, and are valid until {@link #close}. Any
+ * number of threads may read.
+ */
+public final class SafetensorsFile implements AutoCloseable {
+  private final SafetensorsHeader header;
+  private final Arena arena;
+  private final MemorySegment mapped;
+
+  private SafetensorsFile(SafetensorsHeader header, Arena arena, MemorySegment mapped) {
+    this.header = header;
+    this.arena = arena;
+    this.mapped = mapped;
+  }
+
+  /**
+   * Reads the header, then maps the file.
+   *
+   * @throws InputException as {@link SafetensorsHeader#read} does
+   */
+  public static SafetensorsFile open(Path file) {
+    return open(SafetensorsHeader.read(file));
+  }
+
+  /**
+   * Maps the file of a header read before.
+   *
+   * @throws InputException if the file cannot be mapped or has changed its size since
+   */
+  @SuppressWarnings("MustBeClosedChecker") // the arena is closed by close(), and here on failure
+  public static SafetensorsFile open(SafetensorsHeader header) {
+    Arena arena = Arena.ofShared();
+    try (FileChannel channel = FileChannel.open(header.file(), StandardOpenOption.READ)) {
+      long size = channel.size();
+      if (size != header.fileSize()) {
+        // Reading a mapping past the end of its file would be a fault, not an exception.
+        throw new InputException(
+            header.file()
+                + ": changed while it was in use: expected "
+                + Messages.bytes(header.fileSize())
+                + ", found "
+                + Messages.bytes(size)
+                + "; run again when nothing writes to it");
+      }
+      MemorySegment mapped = channel.map(FileChannel.MapMode.READ_ONLY, 0, size, arena);
+      return new SafetensorsFile(header, arena, mapped);
+    } catch (IOException e) {
+      arena.close();
+      throw Messages.cannotRead(header.file(), e);
+    } catch (RuntimeException | Error e) {
+      arena.close();
+      throw e;
+    }
+  }
+
+  public SafetensorsHeader header() {
+    return header;
+  }
+
+  /**
+   * The data of a tensor: exactly {@link TensorInfo#byteCount()} bytes, read-only.
+   *
+   * @param tensor the name as stored
+   * @throws InputException if there is no such tensor; the message gives the nearest names
+   */
+  public MemorySegment segment(String tensor) {
+    TensorInfo info = header.tensors().get(tensor);
+    if (info == null) {
+      throw new InputException(
+          header.file()
+              + ": has no tensor "
+              + Messages.quote(tensor)
+              + Messages.nearest(tensor, header.tensors().keySet()));
+    }
+    return mapped.asSlice(header.dataOffset() + info.begin(), info.byteCount());
+  }
+
+  /** Unmaps the file: its segments become invalid. Closing twice is harmless. */
+  @Override
+  public void close() {
+    if (arena.scope().isAlive()) {
+      arena.close();
+    }
+  }
+}

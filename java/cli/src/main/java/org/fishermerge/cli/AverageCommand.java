@@ -1,0 +1,40 @@
+package org.fishermerge.cli;
+
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.Callable;
+import org.fishermerge.merge.MergeRequest;
+import org.fishermerge.merge.MergeSource;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code average}: the plain average of several models, the yardstick of every merge. */
+@Command(
+    name = "average",
+    mixinStandardHelpOptions = true,
+    sortOptions = false,
+    description = "Averages models without Fisher information.")
+final class AverageCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec = CommandSpec.create();
+
+  @Mixin private MergeOptions options = new MergeOptions();
+
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "DIR",
+      description = "A fine-tuned model. Repeatable.")
+  private List<Path> models = List.of();
+
+  @Override
+  public Integer call() {
+    MergeRequest.Builder request = options.request();
+    for (int i = 0; i < models.size(); i++) {
+      request.source(new MergeSource(models.get(i), null, options.coefficient(i, models.size())));
+    }
+    return options.run(request.build(), spec.commandLine());
+  }
+}

@@ -1,0 +1,61 @@
+package org.fishermerge.cli;
+
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.data.ImageDataset;
+import org.fishermerge.data.ImageDatasets;
+import org.fishermerge.data.ImageProcessor;
+import org.fishermerge.torch.ClipConfig;
+import picocli.CommandLine.Option;
+
+/** Options that say which labelled pictures to read, and how. */
+final class DataOptions {
+  @Option(
+      names = "--data",
+      required = true,
+      paramLabel = "SRC",
+      description =
+          "FILE.safetensors[#prefix.] with pixel_values [N,3,H,W] and labels [N], or a folder of"
+              + " Parquet files with image and label columns.")
+  String source = "";
+
+  @Option(
+      names = "--workers",
+      paramLabel = "N",
+      description = "Threads that decode pictures ahead of the model (default: one per core).")
+  int workers = Runtime.getRuntime().availableProcessors();
+
+  /**
+   * Opens the data, preprocessed as the CLIP folder's preprocessor_config.json says, or by CLIP's
+   * own constants where it has none.
+   */
+  ImageDataset open(Checkpoint clip, ClipConfig.Vision shape) {
+    if (workers < 0) {
+      throw new InputException("--workers " + workers + ": must not be negative");
+    }
+    ImageProcessor processor =
+        clip.sibling("preprocessor_config.json")
+            .map(ImageProcessor::fromPreprocessorConfig)
+            .orElseGet(() -> ImageProcessor.clip(shape.imageSize()));
+    return ImageDatasets.open(source, processor);
+  }
+
+  /** Refuses pictures that do not fit the model before the first batch is run. */
+  static void requireShape(
+      String source, int channels, int height, int width, ClipConfig.Vision shape) {
+    if (channels != shape.channels() || height != shape.imageSize() || width != shape.imageSize()) {
+      throw new InputException(
+          String.format(
+              java.util.Locale.ROOT,
+              "%s: pictures are %d x %d x %d, the model takes %d x %d x %d (channels, height,"
+                  + " width); preprocess them for this model",
+              source,
+              channels,
+              height,
+              width,
+              shape.channels(),
+              shape.imageSize(),
+              shape.imageSize()));
+    }
+  }
+}

@@ -1,0 +1,79 @@
+package org.fishermerge.cli;
+
+import java.io.PrintWriter;
+import java.io.Writer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.LocalDateTime;
+import java.time.ZoneId;
+import java.time.format.DateTimeFormatter;
+import java.util.concurrent.Callable;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.cli.demo.Demo;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code demo}: the main job on an embedded default. */
+@Command(
+    name = "demo",
+    mixinStandardHelpOptions = true,
+    sortOptions = false,
+    description =
+        "Runs the main job on eight small picture tasks that ship with the program: estimates"
+            + " eight Fishers, merges, evaluates, prints a table of accuracies.")
+final class DemoCommand implements Callable<Integer> {
+  private static final DateTimeFormatter STAMP = DateTimeFormatter.ofPattern("yyyy-MM-dd_HH-mm-ss");
+
+  @Spec private CommandSpec spec = CommandSpec.create();
+
+  @Option(
+      names = "--out",
+      paramLabel = "DIR",
+      description = "Where its files go (default: outputs/demo-TIME).")
+  private @Nullable Path out;
+
+  @Option(
+      names = "--train",
+      paramLabel = "FILE.safetensors",
+      description = "Instead, train the demo's models anew, as the shipped ones were (minutes).")
+  private @Nullable Path train;
+
+  @Option(
+      names = "--verbose",
+      description = "Print each command that it runs and what that command prints.")
+  private boolean verbose;
+
+  @Override
+  public Integer call() {
+    PrintWriter err = spec.commandLine().getErr();
+    if (train != null) {
+      Demo.train(train, err, Demo.BASE_STEPS, Demo.TASK_STEPS);
+      spec.commandLine().getOut().println(train + ": nine models");
+      return 0;
+    }
+    Path folder =
+        out == null
+            ? Path.of("outputs", "demo-" + LocalDateTime.now(ZoneId.systemDefault()).format(STAMP))
+            : out;
+    if (Files.exists(folder)) {
+      throw new InputException(folder + ": already exists; name a new folder with --out");
+    }
+    PrintWriter results = spec.commandLine().getOut();
+    PrintWriter inner = verbose ? results : new PrintWriter(Writer.nullWriter());
+    new Demo(
+            folder,
+            results,
+            err,
+            args -> {
+              if (verbose) {
+                results.println("$ fisher-merge " + String.join(" ", args));
+              }
+              return Main.run(inner, err, args);
+            })
+        .run();
+    return 0;
+  }
+}

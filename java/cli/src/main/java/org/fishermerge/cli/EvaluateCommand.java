@@ -1,0 +1,184 @@
+package org.fishermerge.cli;
+
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import org.fishermerge.checkpoint.AtomicOutput;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.data.BatchIterator;
+import org.fishermerge.data.ImageBatch;
+import org.fishermerge.data.ImageDataset;
+import org.fishermerge.data.Selection;
+import org.fishermerge.torch.Accuracy;
+import org.fishermerge.torch.ClipClassifier;
+import org.fishermerge.torch.ClipVisionTower;
+import org.fishermerge.torch.ZeroShotHead;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code evaluate}: accuracy and loss of a model on labelled pictures. */
+@Command(
+    name = "evaluate",
+    mixinStandardHelpOptions = true,
+    sortOptions = false,
+    description = "Measures a model's accuracy and loss on labelled pictures.")
+final class EvaluateCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec = CommandSpec.create();
+
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "DIR",
+      description = "The model: a Hugging Face folder or a .safetensors file.")
+  private Path model = Path.of("");
+
+  @Mixin private HeadOptions head = new HeadOptions();
+  @Mixin private DataOptions data = new DataOptions();
+
+  @Option(
+      names = "--examples",
+      paramLabel = "N",
+      description = "Use only the first N examples (default: all).")
+  private long examples = Long.MAX_VALUE;
+
+  @Option(
+      names = "--batch-size",
+      paramLabel = "N",
+      description =
+          "Examples per forward pass (default: ${DEFAULT-VALUE}). The loss is the mean of batch"
+              + " means, as FusionBench reports it.")
+  private int batchSize = 128;
+
+  @Option(
+      names = "--report",
+      paramLabel = "FILE.json",
+      description = "Write accuracy, loss and counts as JSON.")
+  private @Nullable Path report;
+
+  @Option(
+      names = "--outputs",
+      paramLabel = "FILE.safetensors",
+      description = "Write logits [N, classes] and zeroshot_weights [classes, width].")
+  private @Nullable Path outputs;
+
+  @Option(names = "--overwrite", description = "Replace existing output files.")
+  private boolean overwrite;
+
+  @Override
+  public Integer call() {
+    if (batchSize < 1 || examples < 1) {
+      throw new InputException("--batch-size and --examples must be at least 1");
+    }
+    try (Checkpoint checkpoint = Checkpoint.open(model);
+        Checkpoint clip = Checkpoint.open(head.clip);
+        ClipVisionTower tower = ClipVisionTower.load(checkpoint);
+        ImageDataset dataset = data.open(clip, tower.config());
+        ZeroShotHead zeroShot = head.load(clip)) {
+      if (!dataset.labelled()) {
+        throw new InputException(
+            dataset.description() + ": has no labels; accuracy needs labelled data");
+      }
+      ClipClassifier classifier = new ClipClassifier(tower, zeroShot);
+      long count = Math.min(examples, dataset.size());
+      Accuracy accuracy = new Accuracy();
+      List<float[]> logits = new ArrayList<>();
+      try (Progress progress =
+              new Progress(spec.commandLine().getErr(), "Evaluating", "examples", count, 1);
+          BatchIterator batches =
+              dataset.batches(new Selection.First(count), batchSize, data.workers)) {
+        while (batches.hasNext()) {
+          try (ImageBatch pictures = batches.next()) {
+            DataOptions.requireShape(
+                data.source,
+                pictures.channels(),
+                pictures.height(),
+                pictures.width(),
+                tower.config());
+            float[] rows = accuracy.add(classifier, pictures.pixels(), pictures.labels());
+            if (outputs != null) {
+              logits.add(rows);
+            }
+          }
+          progress.update(accuracy.examples());
+        }
+      }
+      spec.commandLine()
+          .getOut()
+          .printf(
+              Locale.ROOT,
+              "%s: accuracy %.4f (%d of %d), loss %.6f%n",
+              model,
+              accuracy.accuracy(),
+              accuracy.correct(),
+              accuracy.examples(),
+              accuracy.loss());
+      if (report != null) {
+        writeReport(report, dataset, accuracy);
+      }
+      if (outputs != null) {
+        writeOutputs(outputs, zeroShot, logits, accuracy.examples());
+      }
+    }
+    return 0;
+  }
+
+  private void writeReport(Path file, ImageDataset dataset, Accuracy accuracy) {
+    JsonMapper mapper = new JsonMapper();
+    ObjectNode json =
+        mapper
+            .createObjectNode()
+            .put("model", model.toString())
+            .put("data", dataset.description())
+            .put("accuracy", accuracy.accuracy())
+            .put("loss", accuracy.loss())
+            .put("correct", accuracy.correct())
+            .put("examples", accuracy.examples());
+    try (AtomicOutput output = AtomicOutput.file(file, overwrite)) {
+      Files.writeString(
+          output.temp(), mapper.writerWithDefaultPrettyPrinter().writeValueAsString(json) + "\n");
+      output.commit();
+    } catch (IOException e) {
+      throw new UncheckedIOException("cannot write " + file, e);
+    }
+  }
+
+  private void writeOutputs(Path file, ZeroShotHead zeroShot, List<float[]> logits, long rows) {
+    long classes = zeroShot.classCount();
+    float[] weights = zeroShot.weights();
+    List<SafetensorsWriter.Declared> tensors =
+        List.of(
+            new SafetensorsWriter.Declared("logits", DType.F32, List.of(rows, classes)),
+            new SafetensorsWriter.Declared(
+                "zeroshot_weights", DType.F32, List.of(classes, weights.length / classes)));
+    try (AtomicOutput output = AtomicOutput.file(file, overwrite)) {
+      try (SafetensorsWriter writer =
+          SafetensorsWriter.create(output.temp(), tensors, Map.of("model", model.toString()))) {
+        long offset = 0;
+        for (float[] batch : logits) {
+          MemorySegment source = MemorySegment.ofArray(batch);
+          writer.segment("logits").asSlice(offset, source.byteSize()).copyFrom(source);
+          offset += source.byteSize();
+        }
+        writer.segment("zeroshot_weights").copyFrom(MemorySegment.ofArray(weights));
+        writer.finish();
+      }
+      output.commit();
+    }
+  }
+}

@@ -1,0 +1,174 @@
+package org.fishermerge.cli;
+
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import org.fishermerge.checkpoint.AtomicOutput;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.data.BatchIterator;
+import org.fishermerge.data.ImageBatch;
+import org.fishermerge.data.ImageDataset;
+import org.fishermerge.data.Selection;
+import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.ClipClassifier;
+import org.fishermerge.torch.ClipVisionTower;
+import org.fishermerge.torch.FisherEstimator;
+import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.ZeroShotHead;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code fisher}: estimates the Fisher information of one model and writes it to a file. */
+@Command(
+    name = "fisher",
+    mixinStandardHelpOptions = true,
+    sortOptions = false,
+    description = "Estimates a model's diagonal Fisher information and writes it to a file.")
+final class FisherCommand implements Callable<Integer> {
+  private enum Order {
+    FIRST,
+    SHUFFLED
+  }
+
+  @Spec private CommandSpec spec = CommandSpec.create();
+
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "DIR",
+      description = "The fine-tuned model: a Hugging Face folder or a .safetensors file.")
+  private Path model = Path.of("");
+
+  @Mixin private HeadOptions head = new HeadOptions();
+  @Mixin private DataOptions data = new DataOptions();
+
+  @Option(
+      names = "--examples",
+      paramLabel = "N",
+      description = "Examples to use; all where the data has fewer (default: ${DEFAULT-VALUE}).")
+  private long examples = 256;
+
+  @Option(
+      names = "--batch-size",
+      paramLabel = "N|auto",
+      description = "Examples per forward pass; auto fits free memory (default: ${DEFAULT-VALUE}).")
+  private String batchSize = BatchSize.AUTO;
+
+  @Option(
+      names = "--labels",
+      paramLabel = "RULE",
+      description =
+          "How labels are averaged over: exact, sampled:V, argmax, true, or batch-square, which is"
+              + " FusionBench's formula (default: ${DEFAULT-VALUE}).")
+  private String labels = "exact";
+
+  @Option(
+      names = "--selection",
+      paramLabel = "first|shuffled",
+      description =
+          "Which examples: the first rows, or a random choice by --seed (default: shuffled;"
+              + " batch-square: first, as FusionBench does).")
+  private @Nullable Order selection;
+
+  @Option(
+      names = "--seed",
+      paramLabel = "S",
+      description = "Seeds the selection and drawn labels (default: ${DEFAULT-VALUE}).")
+  private long seed;
+
+  @Option(
+      names = "--out",
+      required = true,
+      paramLabel = "FILE.safetensors",
+      description = "Where the Fisher file goes.")
+  private Path out = Path.of("");
+
+  @Option(names = "--overwrite", description = "Replace an existing file.")
+  private boolean overwrite;
+
+  @Override
+  public Integer call() {
+    PrintWriter results = spec.commandLine().getOut();
+    LabelExpectation expectation = LabelExpectation.parse(labels);
+    if (examples < 1) {
+      throw new InputException("--examples " + examples + ": must be at least 1");
+    }
+    boolean first = selection == null ? expectation.squaresBatches() : selection == Order.FIRST;
+    try (AtomicOutput output = AtomicOutput.file(out, overwrite);
+        Checkpoint checkpoint = Checkpoint.open(model);
+        Checkpoint clip = Checkpoint.open(head.clip);
+        ClipVisionTower tower = ClipVisionTower.load(checkpoint);
+        ImageDataset dataset = data.open(clip, tower.config());
+        ZeroShotHead zeroShot = head.load(clip);
+        Kernels kernels = Kernels.open()) {
+      if (expectation.needsLabels() && !dataset.labelled()) {
+        throw new InputException(
+            dataset.description()
+                + ": has no labels, and --labels "
+                + expectation.text()
+                + " needs them");
+      }
+      ClipClassifier classifier = new ClipClassifier(tower, zeroShot);
+      long count = Math.min(examples, dataset.size());
+      int batch = BatchSize.choose(batchSize, classifier, count, expectation);
+      Selection chosen = first ? new Selection.First(count) : new Selection.Shuffled(count, seed);
+      long start = System.nanoTime();
+      try (FisherEstimator estimator = new FisherEstimator(classifier, expectation, seed, kernels);
+          Progress progress =
+              new Progress(
+                  spec.commandLine().getErr(), "Fisher information", "examples", count, 1);
+          BatchIterator batches = dataset.batches(chosen, batch, data.workers)) {
+        while (batches.hasNext()) {
+          try (ImageBatch pictures = batches.next()) {
+            DataOptions.requireShape(
+                data.source,
+                pictures.channels(),
+                pictures.height(),
+                pictures.width(),
+                tower.config());
+            estimator.add(
+                pictures.pixels(),
+                pictures.count(),
+                pictures.labelled() ? pictures.labels() : null);
+          }
+          progress.update(estimator.examples());
+        }
+        estimator.write(
+            output.temp(),
+            checkpoint,
+            new FisherMetadata(
+                estimator.examples(),
+                expectation.squaresBatches()
+                    ? expectation.text() + ":" + batch
+                    : expectation.text(),
+                dataset.description(),
+                first ? "first" : "shuffled",
+                Long.toString(seed),
+                checkpoint.tensorSha256(),
+                checkpoint.fingerprint(),
+                Version.tool()));
+        output.commit();
+        double seconds = (System.nanoTime() - start) / 1e9;
+        results.printf(
+            Locale.ROOT,
+            "%s: Fisher information of %s over %d examples (%s, batches of %d) in %s, %.2f"
+                + " examples/s%n",
+            out,
+            model,
+            estimator.examples(),
+            expectation.text(),
+            batch,
+            Progress.duration(seconds),
+            estimator.examples() / seconds);
+      }
+    }
+    return 0;
+  }
+}

@@ -1,0 +1,94 @@
+package org.fishermerge.cli;
+
+import java.nio.file.Path;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.SafetensorsFile;
+import org.fishermerge.checkpoint.TensorInfo;
+import org.fishermerge.checkpoint.TensorSelector;
+import org.fishermerge.data.ClipTokenizer;
+import org.fishermerge.torch.ClipTextTower;
+import org.fishermerge.torch.ZeroShotHead;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.ArgGroup;
+import picocli.CommandLine.Option;
+
+/** Options that say which zero-shot head classifies. */
+final class HeadOptions {
+  @Option(
+      names = "--clip",
+      required = true,
+      paramLabel = "DIR",
+      description =
+          "The CLIP model that was fine-tuned: gives the visual projection and the logit scale,"
+              + " the text tower and tokenizer for --classes, and the picture preprocessing.")
+  Path clip = Path.of("");
+
+  @ArgGroup(multiplicity = "1")
+  Source source = new Source();
+
+  /** Exactly one of them. */
+  static final class Source {
+    @Option(
+        names = "--classes",
+        paramLabel = "FILE.json[:task]",
+        description = "Class names and prompt templates, turned into a head by the text tower.")
+    @Nullable String classes;
+
+    @Option(
+        names = "--heads",
+        paramLabel = "FILE.safetensors[#prefix.]",
+        description = "A ready head: the tensor zeroshot_weights [classes, width].")
+    @Nullable String heads;
+  }
+
+  /** Builds or reads the head. The caller closes it. */
+  ZeroShotHead load(Checkpoint clipModel) {
+    if (source.heads != null) {
+      return ready(clipModel, source.heads);
+    }
+    if (source.classes != null) {
+      return built(clipModel, ClassPrompts.parse(source.classes));
+    }
+    throw new IllegalStateException("neither --classes nor --heads");
+  }
+
+  private static ZeroShotHead ready(Checkpoint clipModel, String text) {
+    TensorSelector selector = TensorSelector.parse(text);
+    String name = selector.prefix() + "zeroshot_weights";
+    try (SafetensorsFile file = SafetensorsFile.open(selector.file());
+        Checkpoint tensors = Checkpoint.open(selector.file())) {
+      TensorInfo info = file.header().tensors().get(name);
+      if (info == null || info.shape().size() != 2) {
+        throw new InputException(
+            selector.file()
+                + ": "
+                + (info == null
+                    ? "has no tensor " + name
+                    : "tensor " + name + " has shape " + info.shapeText())
+                + "; --heads needs "
+                + name
+                + " of shape [classes, width]");
+      }
+      return ZeroShotHead.of(
+          clipModel,
+          tensors.floats(name),
+          Math.toIntExact(info.shape().get(0)),
+          selector.file() + "#" + name);
+    }
+  }
+
+  private static ZeroShotHead built(Checkpoint clipModel, ClassPrompts prompts) {
+    try (ClipTextTower tower = ClipTextTower.load(clipModel);
+        ClipTokenizer tokenizer = ClipTokenizer.open(clipModel.path(), tower.maxTokens())) {
+      int classes = prompts.classNames().size();
+      float[] weights = new float[classes * tower.projectedWidth()];
+      for (int c = 0; c < classes; c++) {
+        float[] row =
+            tower.classRow(tokenizer.encode(prompts.prompts(prompts.classNames().get(c))).ids());
+        System.arraycopy(row, 0, weights, c * row.length, row.length);
+      }
+      return ZeroShotHead.of(clipModel, weights, classes, prompts.origin());
+    }
+  }
+}

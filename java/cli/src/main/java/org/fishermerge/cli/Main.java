@@ -1,0 +1,82 @@
+package org.fishermerge.cli;
+
+import java.io.PrintStream;
+import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
+import org.fishermerge.checkpoint.InputException;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+
+/** The {@code fisher-merge} command. Exit codes: 0 done, 1 failed, 2 wrong usage. */
+@Command(
+    name = "fisher-merge",
+    description = "Merges fine-tuned neural networks by diagonal-Fisher weighting.",
+    mixinStandardHelpOptions = true,
+    versionProvider = Version.class,
+    synopsisSubcommandLabel = "COMMAND",
+    subcommands = {
+      FisherCommand.class,
+      MergeCommand.class,
+      AverageCommand.class,
+      AddCommand.class,
+      EvaluateCommand.class,
+      InspectCommand.class,
+      DoctorCommand.class,
+      DemoCommand.class
+    },
+    footer = {
+      "",
+      "Results go to standard output, progress to standard error.",
+      "Exit code: 0 done, 1 failed, 2 wrong usage. FISHER_MERGE_STACKTRACE=1 shows where it failed."
+    })
+public final class Main {
+  static final int FAILED = 1;
+
+  private Main() {}
+
+  /** Runs one command and ends the JVM with its exit code. */
+  @SuppressWarnings("SystemExitOutsideMain") // picocli's idiom: this is main
+  public static void main(String[] args) {
+    System.exit(run(System.out, System.err, args));
+  }
+
+  /** Runs one command and returns its exit code: what {@link #main} does, for tests. */
+  static int run(PrintStream out, PrintStream err, String... args) {
+    PrintWriter outWriter = new PrintWriter(out, true, StandardCharsets.UTF_8);
+    PrintWriter errWriter = new PrintWriter(err, true, StandardCharsets.UTF_8);
+    return run(outWriter, errWriter, args);
+  }
+
+  /** The same with writers. */
+  static int run(PrintWriter outWriter, PrintWriter errWriter, String... args) {
+    int code =
+        new CommandLine(new Main())
+            .setOut(outWriter)
+            .setErr(errWriter)
+            .setCaseInsensitiveEnumValuesAllowed(true)
+            .setExecutionExceptionHandler((e, command, parsed) -> failed(e, errWriter))
+            .execute(args);
+    outWriter.flush();
+    errWriter.flush();
+    return code;
+  }
+
+  private static int failed(Exception e, PrintWriter err) {
+    boolean explained = e instanceof InputException;
+    err.println(
+        "fisher-merge: " + (explained ? e.getMessage() : "unexpected failure: " + describe(e)));
+    if (System.getenv("FISHER_MERGE_STACKTRACE") != null) {
+      e.printStackTrace(err);
+    } else if (!explained) {
+      err.println("This may be a defect; set FISHER_MERGE_STACKTRACE=1 to see where it happened.");
+    }
+    return FAILED;
+  }
+
+  private static String describe(Throwable e) {
+    String message = e.getMessage();
+    return message == null
+        ? e.getClass().getSimpleName()
+        : e.getClass().getSimpleName() + ": " + message;
+  }
+}

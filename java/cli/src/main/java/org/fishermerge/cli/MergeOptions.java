@@ -1,0 +1,127 @@
+package org.fishermerge.cli;
+
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.kernels.Kernels;
+import org.fishermerge.merge.MergePlan;
+import org.fishermerge.merge.MergeRequest;
+import org.fishermerge.merge.MergeResult;
+import org.fishermerge.merge.Merger;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine;
+import picocli.CommandLine.Option;
+
+/** Options that every kind of merge takes, and the running of one. */
+final class MergeOptions {
+  @Option(
+      names = "--base",
+      required = true,
+      paramLabel = "DIR",
+      description =
+          "The pre-trained model: gives names, layout and every parameter that is not merged.")
+  Path base = Path.of("");
+
+  @Option(
+      names = "--out",
+      required = true,
+      paramLabel = "DIR",
+      description = "Where the merged model goes: a folder, or a file ending in .safetensors.")
+  private Path out = Path.of("");
+
+  @Option(
+      names = "--coefficients",
+      split = ",",
+      paramLabel = "C",
+      description = "One factor per model, in their order (default: all 1).")
+  private List<Double> coefficients = List.of();
+
+  @Option(
+      names = "--exclude",
+      paramLabel = "REGEX",
+      description =
+          "Parameters that keep the base's values: a regular expression matched from the start of"
+              + " their names. Repeatable.")
+  private List<String> exclude = List.of();
+
+  @Option(
+      names = "--dtype",
+      paramLabel = "f32|f16|bf16",
+      description = "Dtype of the merged model (default: the base's).")
+  private @Nullable String dtype;
+
+  @Option(names = "--dry-run", description = "Validate, print the plan, write nothing.")
+  private boolean dryRun;
+
+  @Option(names = "--overwrite", description = "Replace an existing output.")
+  private boolean overwrite;
+
+  /** The coefficient of the {@code index}-th of {@code models} models. */
+  double coefficient(int index, int models) {
+    if (coefficients.isEmpty()) {
+      return 1;
+    }
+    if (coefficients.size() != models) {
+      throw new InputException(
+          "--coefficients has " + coefficients.size() + " values for " + models + " models");
+    }
+    return coefficients.get(index);
+  }
+
+  MergeRequest.Builder request() {
+    MergeRequest.Builder request =
+        MergeRequest.builder(base, out).overwrite(overwrite).outputDtype(parse(dtype));
+    exclude.forEach(request::exclude);
+    return request;
+  }
+
+  private static @Nullable DType parse(@Nullable String text) {
+    if (text == null) {
+      return null;
+    }
+    return switch (text.toLowerCase(Locale.ROOT)) {
+      case "f32" -> DType.F32;
+      case "f16" -> DType.F16;
+      case "bf16" -> DType.BF16;
+      default -> throw new InputException("--dtype " + text + ": expected f32, f16 or bf16");
+    };
+  }
+
+  /** Plans and, unless this is a dry run, merges. */
+  int run(MergeRequest request, CommandLine command) {
+    PrintWriter results = command.getOut();
+    PrintWriter err = command.getErr();
+    MergePlan plan = MergePlan.of(request);
+    if (dryRun) {
+      results.println(plan);
+      return 0;
+    }
+    plan.warnings().forEach(warning -> err.println("warning: " + warning));
+    long start = System.nanoTime();
+    try (Kernels kernels = Kernels.open()) {
+      MergeResult result;
+      try (Progress progress = new Progress(err, "Merging", "GB", plan.bytesRead(), 1e9)) {
+        result = Merger.run(plan, kernels, (done, total) -> progress.update(done));
+      }
+      result.warnings().stream()
+          .filter(warning -> !plan.warnings().contains(warning))
+          .forEach(warning -> err.println("warning: " + warning));
+    }
+    double seconds = (System.nanoTime() - start) / 1e9;
+    results.printf(
+        Locale.ROOT,
+        "%s: %,d parameters in %d tensors merged from %d models, %d tensors from the base;"
+            + " %.2f s, %.2f GB/s%n",
+        request.output(),
+        plan.mergedElements(),
+        plan.merged().size(),
+        request.sources().size(),
+        plan.carriedOver().size() + plan.excluded().size(),
+        seconds,
+        (plan.bytesRead() + plan.bytesWritten()) / seconds / 1e9);
+    return 0;
+  }
+}

@@ -1,0 +1,85 @@
+package org.fishermerge.cli;
+
+import java.io.Console;
+import java.io.PrintWriter;
+import java.util.Locale;
+
+/**
+ * One line on standard error that follows a long step: done, rate, time left. Drawn only on a
+ * terminal, so logs and pipes stay clean.
+ */
+final class Progress implements AutoCloseable {
+  private static final long REDRAW_NANOS = 100_000_000;
+
+  private final PrintWriter err;
+  private final boolean shown;
+  private final String what;
+  private final String unit;
+  private final long total;
+  private final double divisor;
+  private final long start = System.nanoTime();
+  private long lastDrawn;
+  private int width;
+
+  /**
+   * @param divisor how many counted things make one {@code unit} of display
+   */
+  Progress(PrintWriter err, String what, String unit, long total, double divisor) {
+    this.err = err;
+    this.what = what;
+    this.unit = unit;
+    this.total = total;
+    this.divisor = divisor;
+    this.shown = isTerminal();
+  }
+
+  private static boolean isTerminal() {
+    Console console = System.console();
+    return console != null && console.isTerminal();
+  }
+
+  /** Draws the state if it is time to. */
+  void update(long done) {
+    long now = System.nanoTime();
+    if (!shown || (now - lastDrawn < REDRAW_NANOS && done < total)) {
+      return;
+    }
+    lastDrawn = now;
+    double seconds = (now - start) / 1e9;
+    double rate = done / Math.max(seconds, 1e-9);
+    String line =
+        String.format(
+            Locale.ROOT,
+            "%s  %.6g/%.6g %s  %.3g %s/s  %s left",
+            what,
+            done / divisor,
+            total / divisor,
+            unit,
+            rate / divisor,
+            unit,
+            duration(rate == 0 ? 0 : (total - done) / rate));
+    err.print("\r" + line + " ".repeat(Math.max(0, width - line.length())));
+    err.flush();
+    width = line.length();
+  }
+
+  /** {@code 5 s}, {@code 3 min 05 s}, {@code 2 h 10 min}. */
+  static String duration(double seconds) {
+    long s = Math.round(seconds);
+    if (s < 60) {
+      return s + " s";
+    }
+    if (s < 3600) {
+      return String.format(Locale.ROOT, "%d min %02d s", s / 60, s % 60);
+    }
+    return String.format(Locale.ROOT, "%d h %02d min", s / 3600, s % 3600 / 60);
+  }
+
+  @Override
+  public void close() {
+    if (shown && width > 0) {
+      err.print("\r" + " ".repeat(width) + "\r");
+      err.flush();
+    }
+  }
+}

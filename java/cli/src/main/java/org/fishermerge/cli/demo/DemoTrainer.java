@@ -1,0 +1,296 @@
+package org.fishermerge.cli.demo;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.UncheckedIOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Objects;
+import org.fishermerge.checkpoint.AtomicOutput;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.torch.ExampleRandom;
+import org.fishermerge.torch.VisionTraining;
+import org.fishermerge.torch.ZeroShotHead;
+
+/**
+ * Trains the demo's nine models from nothing but a seed and writes them into one safetensors file:
+ * a base, then one fine-tuned tower per task. The base learns all tasks at once but with the names
+ * of some classes exchanged: like a real pre-trained model it sees what matters and is often wrong
+ * about what to call it. This is how the file that ships with the program was made.
+ */
+final class DemoTrainer {
+  static final int PROJECTION = 32;
+  private static final int BATCH = 64;
+  private static final long WEIGHT_SEED = 1;
+  private static final long HEAD_SEED = 2;
+  private static final long TRAINING_SEED = 3;
+  private static final double SCALE = 20;
+  private static final double INITIAL_SCALE = 0.02;
+
+  private final PrintWriter log;
+  private final int baseSteps;
+  private final int taskSteps;
+
+  DemoTrainer(PrintWriter log, int baseSteps, int taskSteps) {
+    this.log = log;
+    this.baseSteps = baseSteps;
+    this.taskSteps = taskSteps;
+  }
+
+  /** Trains all models and writes {@code file}. */
+  void train(Path file) {
+    Map<String, float[]> tensors = new LinkedHashMap<>();
+    Map<String, List<Long>> shapes = new LinkedHashMap<>();
+    try {
+      Path work = Files.createTempDirectory("fisher-merge-demo-training");
+      try {
+        Map<String, float[]> start = initialWeights(shapes);
+        Path startFolder = work.resolve("start");
+        writeTower(startFolder, start, shapes);
+        float[] projection = gaussian(new ExampleRandom(HEAD_SEED, 100), PROJECTION * width(), 1);
+        for (int i = 0; i < projection.length; i++) {
+          projection[i] /= (float) Math.sqrt(width());
+        }
+        tensors.put("visual_projection.weight", projection);
+        shapes.put("visual_projection.weight", List.of((long) PROJECTION, (long) width()));
+        tensors.put("logit_scale", new float[] {(float) Math.log(SCALE)});
+        shapes.put("logit_scale", List.of());
+        for (DemoTask task : DemoTask.values()) {
+          tensors.put(task.key() + ".zeroshot_weights", headRows(task));
+          shapes.put(
+              task.key() + ".zeroshot_weights",
+              List.of((long) task.classNames().size(), (long) PROJECTION));
+        }
+
+        Map<String, float[]> base = pretrain(startFolder, projection);
+        Path baseFolder = work.resolve("base");
+        writeTower(baseFolder, base, shapes);
+        base.forEach((name, values) -> tensors.put("base." + name, values));
+        for (DemoTask task : DemoTask.values()) {
+          fineTune(task, baseFolder, projection)
+              .forEach((name, values) -> tensors.put(task.key() + "." + name, values));
+        }
+      } finally {
+        DemoFiles.deleteRecursively(work);
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException("cannot write the training's working folder", e);
+    }
+    writeAll(file, tensors, shapes);
+  }
+
+  private Map<String, float[]> pretrain(Path start, float[] projection) {
+    // One tower, eight heads in turn: a step on each task, round and round.
+    Map<String, float[]> current = Map.of();
+    try (Checkpoint checkpoint = Checkpoint.open(start);
+        JointTraining training = new JointTraining(checkpoint, projection)) {
+      for (int step = 0; step < baseSteps; step++) {
+        for (DemoTask task : DemoTask.values()) {
+          double loss = training.step(task, step, true, rate(step, baseSteps, 2e-3));
+          report("base", task, step, baseSteps, loss);
+        }
+      }
+      current = training.parameters();
+    }
+    return current;
+  }
+
+  private Map<String, float[]> fineTune(DemoTask task, Path base, float[] projection) {
+    try (Checkpoint checkpoint = Checkpoint.open(base);
+        JointTraining training = new JointTraining(checkpoint, projection)) {
+      for (int step = 0; step < taskSteps; step++) {
+        double loss = training.step(task, baseSteps + step, false, rate(step, taskSteps, 5e-4));
+        report("fine-tuned", task, step, taskSteps, loss);
+      }
+      return training.parameters();
+    }
+  }
+
+  private void report(String what, DemoTask task, int step, int steps, double loss) {
+    if ((step + 1) % 100 == 0 || step == steps - 1) {
+      log.printf(
+          Locale.ROOT,
+          "%s  %-8s step %4d of %4d  loss %.3f%n",
+          what,
+          task.key(),
+          step + 1,
+          steps,
+          loss);
+      log.flush();
+    }
+  }
+
+  /** Linear warm-up over a tenth of the steps, then a cosine down to zero. */
+  private static double rate(int step, int steps, double peak) {
+    double warm = Math.max(1, steps / 10.0);
+    double progress = (step + 1) / warm;
+    return peak
+        * Math.min(progress, 1)
+        * (step < warm ? 1 : 0.5 * (1 + Math.cos(Math.PI * (step - warm) / (steps - warm))));
+  }
+
+  /** A tower under any of the tasks' heads. */
+  private static final class JointTraining implements AutoCloseable {
+    private final VisionTraining training;
+    private final Map<DemoTask, ZeroShotHead> heads = new LinkedHashMap<>();
+
+    JointTraining(Checkpoint start, float[] projection) {
+      for (DemoTask task : DemoTask.values()) {
+        heads.put(
+            task,
+            ZeroShotHead.of(projection, width(), SCALE, headRows(task), task.classNames().size()));
+      }
+      training = new VisionTraining(start);
+    }
+
+    double step(DemoTask task, int step, boolean exchanged, double learningRate) {
+      try (Arena arena = Arena.ofConfined()) {
+        MemorySegment pixels =
+            arena.allocate((long) BATCH * DemoFiles.PICTURE_BYTES * Float.BYTES, 64);
+        long[] labels = new long[BATCH];
+        for (int b = 0; b < BATCH; b++) {
+          DemoTask.Picture picture = task.picture(TRAINING_SEED, (long) step * BATCH + b);
+          labels[b] = exchanged ? exchanged(task, picture.label()) : picture.label();
+          for (int i = 0; i < picture.pixels().length; i++) {
+            pixels.setAtIndex(
+                ValueLayout.JAVA_FLOAT,
+                (long) b * DemoFiles.PICTURE_BYTES + i,
+                DemoFiles.normalized(picture.pixels()[i]));
+          }
+        }
+        ZeroShotHead head = heads.get(task);
+        if (head == null) {
+          throw new IllegalArgumentException(task.key());
+        }
+        double loss = training.forwardBackward(head, pixels, labels);
+        training.step(learningRate);
+        return loss;
+      }
+    }
+
+    Map<String, float[]> parameters() {
+      return training.parameters();
+    }
+
+    @Override
+    public void close() {
+      training.close();
+      heads.values().forEach(ZeroShotHead::close);
+    }
+  }
+
+  /** The name that the base learns for a class: neighbours are exchanged, two pairs of six classes. */
+  private static int exchanged(DemoTask task, int label) {
+    int pairs = task.classNames().size() > 5 ? 2 : 1;
+    return label < 2 * pairs ? label ^ 1 : label;
+  }
+
+  private static int width() {
+    return DemoFiles.WIDTH;
+  }
+
+  /** Random unit rows: a stand-in for text features, fixed by the seed. */
+  private static float[] headRows(DemoTask task) {
+    int classes = task.classNames().size();
+    float[] rows = gaussian(new ExampleRandom(HEAD_SEED, task.ordinal()), classes * PROJECTION, 1);
+    for (int c = 0; c < classes; c++) {
+      double norm = 0;
+      for (int i = 0; i < PROJECTION; i++) {
+        norm += Math.pow(rows[c * PROJECTION + i], 2);
+      }
+      for (int i = 0; i < PROJECTION; i++) {
+        rows[c * PROJECTION + i] /= (float) Math.sqrt(norm);
+      }
+    }
+    return rows;
+  }
+
+  private static Map<String, float[]> initialWeights(Map<String, List<Long>> shapes) {
+    Map<String, float[]> weights = new LinkedHashMap<>();
+    long index = 0;
+    for (Map.Entry<String, List<Long>> entry : DemoFiles.towerShapes().entrySet()) {
+      String name = entry.getKey();
+      int count = Math.toIntExact(entry.getValue().stream().reduce(1L, (a, b) -> a * b));
+      float[] values = new float[count];
+      boolean norm = name.contains("norm") || name.contains("layrnorm");
+      if (norm && name.endsWith(".weight")) {
+        Arrays.fill(values, 1);
+      } else if (!name.endsWith(".bias")) {
+        boolean matrix = entry.getValue().size() > 1 && !name.contains("position");
+        double scale =
+            matrix ? 1 / Math.sqrt((double) count / entry.getValue().get(0)) : INITIAL_SCALE;
+        values = gaussian(new ExampleRandom(WEIGHT_SEED, index), count, scale);
+      }
+      weights.put(name, values);
+      shapes.put(name, entry.getValue());
+      index++;
+    }
+    return weights;
+  }
+
+  private static float[] gaussian(ExampleRandom random, int count, double scale) {
+    float[] values = new float[count];
+    for (int i = 0; i < count; i++) {
+      // Box and Muller; 1 - u keeps the logarithm finite.
+      double radius = Math.sqrt(-2 * Math.log(1 - random.nextDouble()));
+      values[i] = (float) (scale * radius * Math.cos(2 * Math.PI * random.nextDouble()));
+    }
+    return values;
+  }
+
+  private static void writeTower(
+      Path folder, Map<String, float[]> weights, Map<String, List<Long>> shapes)
+      throws IOException {
+    Files.createDirectories(folder);
+    DemoFiles.writeConfigs(folder);
+    List<SafetensorsWriter.Declared> declared = new ArrayList<>();
+    weights
+        .keySet()
+        .forEach(name ->
+            declared.add(
+                new SafetensorsWriter.Declared(
+                    name, DType.F32, Objects.requireNonNull(shapes.get(name)))));
+    try (SafetensorsWriter writer =
+        SafetensorsWriter.create(
+            folder.resolve("model.safetensors"), declared, Map.of("format", "pt"))) {
+      weights.forEach(
+          (name, values) -> writer.segment(name).copyFrom(MemorySegment.ofArray(values)));
+      writer.finish();
+    }
+  }
+
+  /** Half precision: the towers are small, but there are nine of them. */
+  private static void writeAll(
+      Path file, Map<String, float[]> tensors, Map<String, List<Long>> shapes) {
+    List<SafetensorsWriter.Declared> declared = new ArrayList<>();
+    tensors
+        .keySet()
+        .forEach(name ->
+            declared.add(
+                new SafetensorsWriter.Declared(name, DType.F16, DemoFiles.shape(name, shapes))));
+    try (AtomicOutput output = AtomicOutput.file(file, true)) {
+      try (SafetensorsWriter writer =
+          SafetensorsWriter.create(output.temp(), declared, Map.of("format", "pt"))) {
+        tensors.forEach((name, values) -> {
+          MemorySegment target = writer.segment(name);
+          for (int i = 0; i < values.length; i++) {
+            target.set(ValueLayout.JAVA_SHORT_UNALIGNED, 2L * i, Float.floatToFloat16(values[i]));
+          }
+        });
+        writer.finish();
+      }
+      output.commit();
+    }
+  }
+}

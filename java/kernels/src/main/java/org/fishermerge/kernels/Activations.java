@@ -1,0 +1,22 @@
+package org.fishermerge.kernels;
+
+import java.lang.foreign.MemorySegment;
+
+/**
+ * A layer's inputs, {@code a[b, t, i]}: the element is at {@code b * exampleStride + t *
+ * tokenStride + i}. Strides count elements; the last dimension is contiguous.
+ *
+ * @param data F32, off-heap; may be unaligned
+ */
+public record Activations(MemorySegment data, long exampleStride, long tokenStride) {
+  /** Rejects negative strides. */
+  public Activations {
+    Bounds.requireStride("a.exampleStride", exampleStride);
+    Bounds.requireStride("a.tokenStride", tokenStride);
+  }
+
+  /** Contiguous {@code [B, T, width]}. */
+  public static Activations contiguous(MemorySegment data, TokenShape shape, long width) {
+    return new Activations(data, Math.multiplyExact(shape.tokens(), width), width);
+  }
+}

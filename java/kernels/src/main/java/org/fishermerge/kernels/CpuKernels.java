@@ -1,0 +1,305 @@
+package org.fishermerge.kernels;
+
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.List;
+
+/** The native kernels at one instruction set. */
+final class CpuKernels implements KernelProvider {
+  private static final long WEIGHTED_INPUT_BYTES = 40;
+  private static final long ALIGNMENT = 64;
+
+  private final long table;
+  private final String isa;
+
+  /**
+   * Throws what kept the library from loading, or IllegalArgumentException for an unknown
+   * instruction set.
+   */
+  CpuKernels(String maxIsa) {
+    table = NativeBindings.open(maxIsa);
+    isa = NativeBindings.isaName(table);
+  }
+
+  @Override
+  public String name() {
+    return "cpu";
+  }
+
+  @Override
+  public String isa() {
+    return isa;
+  }
+
+  @Override
+  public RangeTask weightedAverage(
+      List<WeightedInput> inputs, MemorySegment out, ElementType outType, Arena arena) {
+    MemorySegment array = arena.allocate(inputs.size() * WEIGHTED_INPUT_BYTES, 8);
+    long at = 0;
+    for (WeightedInput input : inputs) {
+      MemorySegment fisher = input.fisher();
+      array.set(JAVA_LONG, at, input.values().address());
+      array.set(JAVA_LONG, at + 8, fisher == null ? 0 : fisher.address());
+      array.set(JAVA_DOUBLE, at + 16, input.scale());
+      array.set(JAVA_DOUBLE, at + 24, input.offset());
+      array.set(JAVA_INT, at + 32, code(input.valueType()));
+      array.set(JAVA_INT, at + 36, code(input.fisherType()));
+      at += WEIGHTED_INPUT_BYTES;
+    }
+    long address = array.address();
+    long count = inputs.size();
+    long target = out.address();
+    int type = code(outType);
+    return (worker, begin, end) -> {
+      try {
+        NativeBindings.check(
+            (int)
+                NativeBindings.WEIGHTED_AVERAGE.invokeExact(
+                    table, address, count, target, type, begin, end));
+      } catch (Throwable e) {
+        throw NativeBindings.rethrow(e);
+      }
+    };
+  }
+
+  @Override
+  public double sumOfSquares(MemorySegment x, ElementType type, long begin, long end) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment sum = arena.allocate(JAVA_DOUBLE);
+      NativeBindings.check(
+          (int)
+              NativeBindings.SUM_OF_SQUARES.invokeExact(
+                  table, x.address(), code(type), begin, end, sum.address()));
+      return sum.get(JAVA_DOUBLE, 0);
+    } catch (Throwable e) {
+      throw NativeBindings.rethrow(e);
+    }
+  }
+
+  @Override
+  public RangeTask addSquares(MemorySegment gradient, double scale, MemorySegment fisher) {
+    long source = gradient.address();
+    long target = fisher.address();
+    return (worker, begin, end) -> {
+      try {
+        NativeBindings.check(
+            (int)
+                NativeBindings.SQUARE_ACCUMULATE.invokeExact(
+                    table, source, scale, target, begin, end));
+      } catch (Throwable e) {
+        throw NativeBindings.rethrow(e);
+      }
+    };
+  }
+
+  /** Sizes as {@code fm_outer_square_plan} gives them: floats, and items of each step. */
+  private record Plan(
+      long packedG, long packedA, long scratch, long packGItems, long packAItems, long blocks) {
+    long offsetA() {
+      return align(packedG * 4);
+    }
+
+    long offsetScratch() {
+      return offsetA() + align(packedA * 4);
+    }
+
+    long scratchBytes() {
+      return align(scratch * 4);
+    }
+
+    private static long align(long bytes) {
+      return Math.ceilDiv(bytes, ALIGNMENT) * ALIGNMENT;
+    }
+  }
+
+  private Plan plan(long g, long a, Arena arena) {
+    MemorySegment plan = arena.allocate(JAVA_LONG, 6);
+    try {
+      NativeBindings.check(
+          (int) NativeBindings.OUTER_SQUARE_PREPARE.invokeExact(table, g, a, plan.address()));
+    } catch (Throwable e) {
+      throw NativeBindings.rethrow(e);
+    }
+    long[] p = plan.toArray(JAVA_LONG);
+    return new Plan(p[0], p[1], p[2], p[3], p[4], p[5]);
+  }
+
+  @Override
+  public long outerSquaresBytes(Batch batch, long inputs, int threads) {
+    try (Arena arena = Arena.ofConfined()) {
+      Activations any = new Activations(batch.g().data(), 0, 0);
+      Plan plan = plan(cotangents(batch, arena), activations(any, inputs, arena), arena);
+      return plan.offsetScratch() + threads * plan.scratchBytes();
+    }
+  }
+
+  @Override
+  public List<Step> outerSquares(
+      Batch batch,
+      Activations activations,
+      long inputs,
+      MemorySegment fisher,
+      MemorySegment workspace,
+      int threads,
+      Arena arena) {
+    long g = cotangents(batch, arena);
+    long a = activations(activations, inputs, arena);
+    Plan plan = plan(g, a, arena);
+    long examples = batch.shape().examples();
+    long tokens = batch.shape().tokens();
+    long packedG = workspace.address();
+    long packedA = packedG + plan.offsetA();
+    long scratch = packedG + plan.offsetScratch();
+    long target = fisher.address();
+    RangeTask packG =
+        (worker, begin, end) -> {
+          try {
+            NativeBindings.check(
+                (int)
+                    NativeBindings.OUTER_SQUARE_PACK_G.invokeExact(table, g, packedG, begin, end));
+          } catch (Throwable e) {
+            throw NativeBindings.rethrow(e);
+          }
+        };
+    RangeTask packA =
+        (worker, begin, end) -> {
+          try {
+            NativeBindings.check(
+                (int)
+                    NativeBindings.OUTER_SQUARE_PACK_A.invokeExact(
+                        table, a, examples, tokens, packedA, begin, end));
+          } catch (Throwable e) {
+            throw NativeBindings.rethrow(e);
+          }
+        };
+    RangeTask blocks =
+        (worker, begin, end) -> {
+          try {
+            NativeBindings.check(
+                (int)
+                    NativeBindings.OUTER_SQUARE_BLOCKS.invokeExact(
+                        table,
+                        g,
+                        a,
+                        packedG,
+                        packedA,
+                        scratch + worker * plan.scratchBytes(),
+                        target,
+                        begin,
+                        end));
+          } catch (Throwable e) {
+            throw NativeBindings.rethrow(e);
+          }
+        };
+    return List.of(
+        new Step(plan.packGItems(), grain(plan.packGItems(), threads), packG),
+        new Step(plan.packAItems(), grain(plan.packAItems(), threads), packA),
+        new Step(plan.blocks(), Math.max(1, plan.blocks() / (4L * threads)), blocks));
+  }
+
+  /** About eight ranges for each thread. */
+  private static long grain(long items, int threads) {
+    return Math.max(1, Math.ceilDiv(items, 8L * threads));
+  }
+
+  @Override
+  public RangeTask addTokenSumSquares(Batch batch, MemorySegment fisher, Arena arena) {
+    long g = cotangents(batch, arena);
+    long target = fisher.address();
+    return (worker, begin, end) -> {
+      try {
+        NativeBindings.check(
+            (int) NativeBindings.TOKEN_SUM_SQUARES.invokeExact(table, g, target, begin, end));
+      } catch (Throwable e) {
+        throw NativeBindings.rethrow(e);
+      }
+    };
+  }
+
+  @Override
+  public RangeTask addLayerNormSquares(
+      Batch batch,
+      Activations x,
+      MemorySegment mean,
+      MemorySegment rstd,
+      MemorySegment fisherScale,
+      MemorySegment fisherShift,
+      Arena arena) {
+    long g = cotangents(batch, arena);
+    long a = activations(x, batch.width(), arena);
+    long means = mean.address();
+    long rstds = rstd.address();
+    long scales = fisherScale.address();
+    long shifts = fisherShift.address();
+    return (worker, begin, end) -> {
+      try {
+        NativeBindings.check(
+            (int)
+                NativeBindings.LAYER_NORM_SQUARES.invokeExact(
+                    table, g, a, means, rstds, scales, shifts, begin, end));
+      } catch (Throwable e) {
+        throw NativeBindings.rethrow(e);
+      }
+    };
+  }
+
+  @Override
+  public RangeTask addEmbeddingSquares(
+      Batch batch, MemorySegment ids, long rows, MemorySegment fisher, Arena arena) {
+    long g = cotangents(batch, arena);
+    long positions = ids.address();
+    long target = fisher.address();
+    return (worker, begin, end) -> {
+      try {
+        NativeBindings.check(
+            (int)
+                NativeBindings.EMBEDDING_SQUARES.invokeExact(
+                    table, g, positions, rows, target, begin, end));
+      } catch (Throwable e) {
+        throw NativeBindings.rethrow(e);
+      }
+    };
+  }
+
+  /** A {@code fm_cotangents}. */
+  private static long cotangents(Batch batch, Arena arena) {
+    Cotangents g = batch.g();
+    MemorySegment weights = batch.weights();
+    return struct(
+        arena,
+        g.data().address(),
+        g.probeStride(),
+        g.exampleStride(),
+        g.tokenStride(),
+        weights == null ? 0 : weights.address(),
+        batch.weightStride(),
+        batch.shape().probes(),
+        batch.shape().examples(),
+        batch.shape().tokens(),
+        batch.width());
+  }
+
+  /** A {@code fm_activations}. */
+  private static long activations(Activations a, long width, Arena arena) {
+    return struct(arena, a.data().address(), a.exampleStride(), a.tokenStride(), width);
+  }
+
+  private static long struct(Arena arena, long... fields) {
+    return arena.allocateFrom(ValueLayout.JAVA_LONG, fields).address();
+  }
+
+  /** The {@code fm_type} of a format. */
+  private static int code(ElementType type) {
+    return switch (type) {
+      case F32 -> 0;
+      case F16 -> 1;
+      case BF16 -> 2;
+      case F64 -> 3;
+    };
+  }
+}

@@ -1,0 +1,87 @@
+package org.fishermerge.kernels;
+
+import java.util.Optional;
+import java.util.Properties;
+
+/**
+ * Which kernels to use.
+ *
+ * @param provider {@code auto}, {@code scalar}, {@code cpu} or {@code cuda}
+ * @param maxIsa {@code auto}, or the highest instruction set the cpu provider may choose; it only
+ *     lowers the choice
+ * @param require {@code cpu} or {@code cuda} where any other provider must be a failure
+ * @param threads worker threads, the caller included
+ */
+public record KernelOptions(String provider, String maxIsa, Optional<String> require, int threads) {
+  /** System property for {@link #provider}. */
+  public static final String PROVIDER = "fishermerge.provider";
+
+  /** System property for {@link #maxIsa}. */
+  public static final String MAX_ISA = "fishermerge.max-isa";
+
+  /** System property for {@link #require}. */
+  public static final String REQUIRE = "fishermerge.require";
+
+  /** System property for {@link #threads}. */
+  public static final String THREADS = "fishermerge.threads";
+
+  /**
+   * System property: file of the native library to load in place of the one in the jar, once per
+   * process.
+   */
+  public static final String LIBRARY_PATH = "fishermerge.library.path";
+
+  /** Rejects fewer than one thread. */
+  public KernelOptions {
+    if (threads < 1) {
+      throw new IllegalArgumentException("%s must be at least 1: %d".formatted(THREADS, threads));
+    }
+  }
+
+  /** What the system properties say; one that is absent or empty has its default. */
+  public static KernelOptions fromSystemProperties() {
+    return from(System.getProperties());
+  }
+
+  static KernelOptions from(Properties properties) {
+    String threads = value(properties, THREADS).orElse("");
+    return new KernelOptions(
+        value(properties, PROVIDER).orElse("auto"),
+        value(properties, MAX_ISA).orElse("auto"),
+        value(properties, REQUIRE),
+        threads.isEmpty() ? Runtime.getRuntime().availableProcessors() : parseThreads(threads));
+  }
+
+  /** The same with another provider. */
+  public KernelOptions withProvider(String newProvider) {
+    return new KernelOptions(newProvider, maxIsa, require, threads);
+  }
+
+  /** The same with another limit of the instruction set. */
+  public KernelOptions withMaxIsa(String newMaxIsa) {
+    return new KernelOptions(provider, newMaxIsa, require, threads);
+  }
+
+  /** The same with another requirement. */
+  public KernelOptions withRequire(Optional<String> newRequire) {
+    return new KernelOptions(provider, maxIsa, newRequire, threads);
+  }
+
+  /** The same with another number of threads. */
+  public KernelOptions withThreads(int newThreads) {
+    return new KernelOptions(provider, maxIsa, require, newThreads);
+  }
+
+  private static Optional<String> value(Properties properties, String key) {
+    return Optional.ofNullable(properties.getProperty(key)).filter(text -> !text.isEmpty());
+  }
+
+  private static int parseThreads(String text) {
+    try {
+      return Integer.parseInt(text);
+    } catch (NumberFormatException e) {
+      throw new IllegalArgumentException(
+          "%s must be a whole number: '%s'".formatted(THREADS, text), e);
+    }
+  }
+}

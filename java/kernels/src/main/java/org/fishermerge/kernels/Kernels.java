@@ -1,0 +1,467 @@
+package org.fishermerge.kernels;
+
+import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.ref.Reference;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.fishermerge.kernels.KernelProvider.Batch;
+import org.fishermerge.kernels.KernelProvider.Step;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The kernels of Fisher estimation and merging, on one provider and a fixed number of threads, the
+ * caller's among them.
+ *
+ * <p>Segments are off-heap, in native byte order, may be unaligned, and must stay alive until the
+ * call returns; a segment that is written must not overlap another. Every call checks the size of
+ * every segment first and throws {@link IllegalArgumentException}, naming the argument, before
+ * anything is written. Results have the same bits for any number of threads, and the accumulations
+ * also for any split of a sequence of examples into batches; NaN and infinity follow IEEE 754.
+ * Fisher values are F32 and are added to, so that a caller clears them first; squares of gradients
+ * under 1e-19 vanish below F32's range.
+ *
+ * <p>Calls from several threads run one after the other.
+ */
+public final class Kernels implements AutoCloseable {
+  private static final long SUM_BLOCK = 65536;
+  private static final long AVERAGE_GRAIN = 65536;
+
+  /** Elements below which waking another thread costs more than it saves. */
+  private static final long SMALL = 32768;
+
+  /** A batch whose packed operands exceed this is taken in parts. */
+  private static final long WORKSPACE_BYTES = 256L << 20;
+
+  private final KernelProvider provider;
+  private final KernelInfo info;
+  private final WorkerPool pool;
+  private Arena workspaceArena = newWorkspaceArena();
+  private MemorySegment workspace = MemorySegment.NULL;
+  private boolean closed;
+
+  private Kernels(KernelProvider provider, int threads, List<String> notes) {
+    this.provider = provider;
+    boolean loaded = provider instanceof CpuKernels;
+    this.info =
+        new KernelInfo(
+            provider.name(),
+            provider.isa(),
+            loaded ? Optional.of(NativeBindings.LIBRARY) : Optional.empty(),
+            loaded ? Optional.of(NativeBindings.ABI_VERSION) : Optional.empty(),
+            threads,
+            notes);
+    this.pool = new WorkerPool(threads);
+  }
+
+  /** As the system properties of {@link KernelOptions} say. */
+  public static Kernels open() {
+    return open(KernelOptions.fromSystemProperties());
+  }
+
+  /**
+   * Chooses a provider.
+   *
+   * @throws IllegalArgumentException for an unknown provider or instruction set; the message has
+   *     the known ones
+   * @throws IllegalStateException where the provider asked for or required is not available; the
+   *     message says why
+   */
+  public static Kernels open(KernelOptions options) {
+    ProviderChoice choice = ProviderChoice.of(options);
+    return new Kernels(choice.provider(), options.threads(), choice.notes());
+  }
+
+  /** What runs the kernels, and why nothing better does. */
+  public KernelInfo info() {
+    return info;
+  }
+
+  /**
+   * {@code out[j] = sum_i w_i[j] values_i[j] / sum_i w_i[j]} with {@code w_i[j] = scale_i
+   * fisher_i[j] + offset_i}: the Fisher-weighted average of Matena and Raffel (2022), or with
+   * constant weights the ordinary one. Computed in double and rounded once, to nearest even;
+   * overflow becomes infinity and a zero sum of weights NaN (a positive offset avoids it). All
+   * providers give the same bits.
+   *
+   * @param inputs at least one; their formats may differ
+   * @param out {@code count} elements of {@code outType}
+   */
+  public synchronized void weightedAverage(
+      List<WeightedInput> inputs, MemorySegment out, ElementType outType, long count) {
+    requireOpen();
+    Bounds.requireCount("count", count);
+    if (inputs.isEmpty()) {
+      throw new IllegalArgumentException("inputs: at least one is needed");
+    }
+    List<WeightedInput> checked = new ArrayList<>(inputs.size());
+    for (int i = 0; i < inputs.size(); i++) {
+      checked.add(check(inputs.get(i), i, count));
+    }
+    MemorySegment target = Bounds.writable("out", out, count, outType.bytes());
+    try (Arena arena = Arena.ofConfined()) {
+      RangeTask task = provider.weightedAverage(checked, target, outType, arena);
+      pool.run(count, AVERAGE_GRAIN, task);
+    } finally {
+      Reference.reachabilityFence(inputs);
+      Reference.reachabilityFence(out);
+    }
+  }
+
+  private static WeightedInput check(WeightedInput input, int i, long count) {
+    MemorySegment fisher = input.fisher();
+    return new WeightedInput(
+        Bounds.readable(
+            "inputs[%d].values".formatted(i), input.values(), count, input.valueType().bytes()),
+        input.valueType(),
+        fisher == null
+            ? null
+            : Bounds.readable(
+                "inputs[%d].fisher".formatted(i), fisher, count, input.fisherType().bytes()),
+        input.fisherType(),
+        input.scale(),
+        input.offset());
+  }
+
+  /**
+   * Sum of {@code x[j]^2} in double, over fixed blocks of 65536 elements whose sums are added in
+   * order. All providers give the same bits.
+   */
+  public synchronized double sumOfSquares(MemorySegment x, ElementType type, long count) {
+    requireOpen();
+    MemorySegment source =
+        Bounds.readable("x", x, Bounds.requireCount("count", count), type.bytes());
+    double[] sums = new double[Math.toIntExact(Math.ceilDiv(count, SUM_BLOCK))];
+    try {
+      pool.run(
+          sums.length,
+          1,
+          (worker, begin, end) -> {
+            for (long k = begin; k < end; k++) {
+              long from = k * SUM_BLOCK;
+              sums[(int) k] =
+                  provider.sumOfSquares(source, type, from, Math.min(count, from + SUM_BLOCK));
+            }
+          });
+    } finally {
+      Reference.reachabilityFence(x);
+    }
+    double total = 0;
+    for (double sum : sums) {
+      total += sum;
+    }
+    return total;
+  }
+
+  /**
+   * {@code fisher[j] += scale * gradient[j]^2}, in double, rounded once to F32. All providers give
+   * the same bits.
+   *
+   * @param gradient F32, {@code count} elements
+   * @param fisher F32, {@code count} elements
+   */
+  public synchronized void addSquares(
+      MemorySegment gradient, double scale, MemorySegment fisher, long count) {
+    requireOpen();
+    Bounds.requireCount("count", count);
+    MemorySegment source = Bounds.readable("gradient", gradient, count, 4);
+    MemorySegment target = Bounds.writable("fisher", fisher, count, 4);
+    try {
+      pool.run(count, AVERAGE_GRAIN, provider.addSquares(source, scale, target));
+    } finally {
+      Reference.reachabilityFence(gradient);
+      Reference.reachabilityFence(fisher);
+    }
+  }
+
+  /**
+   * The weight of a linear layer {@code y = a W^T}: {@code fisher[o, i] += sum_{v,b} w[v, b] (sum_t
+   * g[v, b, t, o] a[b, t, i])^2}. No per-example gradient is ever written. The native provider
+   * works in F32 (fused multiply-add where the instruction set has it), the scalar one in double;
+   * both round the Fisher to F32 after each example.
+   *
+   * @param g cotangents of width {@code outputs}
+   * @param a layer inputs of width {@code inputs}
+   * @param weights F32 [V, B]; null for 1
+   * @param fisher F32 [outputs, inputs], contiguous
+   */
+  public synchronized void addOuterSquares(
+      TokenShape shape,
+      long outputs,
+      long inputs,
+      Cotangents g,
+      Activations a,
+      @Nullable MemorySegment weights,
+      MemorySegment fisher) {
+    requireOpen();
+    Bounds.requireCount("outputs", outputs);
+    Bounds.requireCount("inputs", inputs);
+    Batch batch = check(shape, outputs, g, weights);
+    Activations activations = check("a", shape, inputs, a);
+    MemorySegment target =
+        Bounds.writable("fisher", fisher, Bounds.product("fisher", outputs, inputs), 4);
+    if (isEmpty(batch) || inputs == 0) {
+      return;
+    }
+    try {
+      int examples = shape.examples();
+      long bytes = provider.outerSquaresBytes(batch, inputs, pool.threads());
+      int part = Math.clamp((long) (examples * ((double) WORKSPACE_BYTES / bytes)), 1, examples);
+      for (int from = 0; from < examples; from += part) {
+        int n = Math.min(part, examples - from);
+        addOuterSquares(examples(batch, from, n), examples(activations, from), inputs, target);
+      }
+    } finally {
+      Reference.reachabilityFence(g);
+      Reference.reachabilityFence(a);
+      Reference.reachabilityFence(weights);
+      Reference.reachabilityFence(fisher);
+    }
+  }
+
+  private void addOuterSquares(Batch batch, Activations a, long inputs, MemorySegment fisher) {
+    MemorySegment space = workspace(provider.outerSquaresBytes(batch, inputs, pool.threads()));
+    try (Arena arena = Arena.ofConfined()) {
+      for (Step step :
+          provider.outerSquares(batch, a, inputs, fisher, space, pool.threads(), arena)) {
+        pool.run(step.items(), step.grain(), step.task());
+      }
+    }
+  }
+
+  private static Batch examples(Batch batch, int from, int n) {
+    Cotangents g = batch.g();
+    MemorySegment weights = batch.weights();
+    return new Batch(
+        new TokenShape(batch.shape().probes(), n, batch.shape().tokens()),
+        batch.width(),
+        new Cotangents(
+            g.data().asSlice(4L * from * g.exampleStride()),
+            g.probeStride(),
+            g.exampleStride(),
+            g.tokenStride()),
+        weights == null ? null : weights.asSlice(4L * from),
+        batch.weightStride());
+  }
+
+  private static Activations examples(Activations a, int from) {
+    return new Activations(
+        a.data().asSlice(4L * from * a.exampleStride()), a.exampleStride(), a.tokenStride());
+  }
+
+  /**
+   * A bias: {@code fisher[o] += sum_{v,b} w[v, b] (sum_t g[v, b, t, o])^2}. With one token and
+   * {@code outputs} the number of all its elements, any parameter added to an activation, such as a
+   * class or position embedding. In double, rounded to F32 after each example. All providers give
+   * the same bits.
+   *
+   * @param weights F32 [V, B]; null for 1
+   * @param fisher F32 [outputs]
+   */
+  public synchronized void addTokenSumSquares(
+      TokenShape shape,
+      long outputs,
+      Cotangents g,
+      @Nullable MemorySegment weights,
+      MemorySegment fisher) {
+    requireOpen();
+    Bounds.requireCount("outputs", outputs);
+    Batch batch = check(shape, outputs, g, weights);
+    MemorySegment target = Bounds.writable("fisher", fisher, outputs, 4);
+    if (isEmpty(batch)) {
+      return;
+    }
+    try (Arena arena = Arena.ofConfined()) {
+      pool.run(outputs, grain(batch), provider.addTokenSumSquares(batch, target, arena));
+    } finally {
+      Reference.reachabilityFence(g);
+      Reference.reachabilityFence(weights);
+      Reference.reachabilityFence(fisher);
+    }
+  }
+
+  /**
+   * LayerNorm {@code y = xhat * scale + shift} with {@code xhat = (x - mean) * rstd}: {@code
+   * fisherScale[d] += sum_{v,b} w (sum_t g xhat)^2} and {@code fisherShift[d] += sum_{v,b} w (sum_t
+   * g)^2}. In double, rounded to F32 after each example. All providers give the same bits.
+   *
+   * @param g cotangents of the layer's output, of width {@code width}
+   * @param x the layer's input, of width {@code width}
+   * @param mean F32 [B, T], contiguous
+   * @param rstd F32 [B, T], contiguous: 1 / sqrt(variance + epsilon)
+   * @param weights F32 [V, B]; null for 1
+   * @param fisherScale F32 [width]
+   * @param fisherShift F32 [width]
+   */
+  public synchronized void addLayerNormSquares(
+      TokenShape shape,
+      long width,
+      Cotangents g,
+      Activations x,
+      MemorySegment mean,
+      MemorySegment rstd,
+      @Nullable MemorySegment weights,
+      MemorySegment fisherScale,
+      MemorySegment fisherShift) {
+    requireOpen();
+    Bounds.requireCount("width", width);
+    Batch batch = check(shape, width, g, weights);
+    Activations activations = check("x", shape, width, x);
+    long positions = (long) shape.examples() * shape.tokens();
+    MemorySegment means = Bounds.readable("mean", mean, positions, 4);
+    MemorySegment rstds = Bounds.readable("rstd", rstd, positions, 4);
+    MemorySegment scale = Bounds.writable("fisherScale", fisherScale, width, 4);
+    MemorySegment shift = Bounds.writable("fisherShift", fisherShift, width, 4);
+    if (isEmpty(batch)) {
+      return;
+    }
+    try (Arena arena = Arena.ofConfined()) {
+      pool.run(
+          width,
+          grain(batch),
+          provider.addLayerNormSquares(batch, activations, means, rstds, scale, shift, arena));
+    } finally {
+      Reference.reachabilityFence(g);
+      Reference.reachabilityFence(x);
+      Reference.reachabilityFence(mean);
+      Reference.reachabilityFence(rstd);
+      Reference.reachabilityFence(weights);
+      Reference.reachabilityFence(fisherScale);
+      Reference.reachabilityFence(fisherShift);
+    }
+  }
+
+  /**
+   * Rows of an embedding table: for each probe and example, the rows of g at positions with the
+   * same id are summed, squared, weighted and added to that row of the Fisher. In double, rounded
+   * to F32 after each example. All providers give the same bits.
+   *
+   * @param ids I64 [B, T], contiguous, each in [0, rows)
+   * @param weights F32 [V, B]; null for 1
+   * @param fisher F32 [rows, width], contiguous
+   */
+  public synchronized void addEmbeddingSquares(
+      TokenShape shape,
+      long width,
+      Cotangents g,
+      MemorySegment ids,
+      long rows,
+      @Nullable MemorySegment weights,
+      MemorySegment fisher) {
+    requireOpen();
+    Bounds.requireCount("width", width);
+    Bounds.requireCount("rows", rows);
+    Batch batch = check(shape, width, g, weights);
+    long count = (long) shape.examples() * shape.tokens();
+    MemorySegment positions = Bounds.readable("ids", ids, count, 8);
+    MemorySegment target =
+        Bounds.writable("fisher", fisher, Bounds.product("fisher", rows, width), 4);
+    for (long k = 0; k < count; k++) {
+      long id = positions.get(JAVA_LONG_UNALIGNED, 8 * k);
+      if (id < 0 || id >= rows) {
+        throw new IllegalArgumentException(
+            "ids[%d] = %d does not lie in [0, %d)".formatted(k, id, rows));
+      }
+    }
+    if (isEmpty(batch)) {
+      return;
+    }
+    try (Arena arena = Arena.ofConfined()) {
+      pool.run(
+          width, grain(batch), provider.addEmbeddingSquares(batch, positions, rows, target, arena));
+    } finally {
+      Reference.reachabilityFence(g);
+      Reference.reachabilityFence(ids);
+      Reference.reachabilityFence(weights);
+      Reference.reachabilityFence(fisher);
+    }
+  }
+
+  /** Ends the worker threads and frees the workspace. */
+  @Override
+  public synchronized void close() {
+    if (!closed) {
+      closed = true;
+      pool.close();
+      workspaceArena.close();
+    }
+  }
+
+  private void requireOpen() {
+    if (closed) {
+      throw new IllegalStateException("these Kernels are closed");
+    }
+  }
+
+  private static Batch check(
+      TokenShape shape, long width, Cotangents g, @Nullable MemorySegment weights) {
+    long extent =
+        Bounds.extent(
+            "g",
+            width,
+            shape.probes(),
+            g.probeStride(),
+            shape.examples(),
+            g.exampleStride(),
+            shape.tokens(),
+            g.tokenStride());
+    return new Batch(
+        shape,
+        width,
+        new Cotangents(
+            Bounds.readable("g", g.data(), extent, 4),
+            g.probeStride(),
+            g.exampleStride(),
+            g.tokenStride()),
+        weights == null
+            ? null
+            : Bounds.readable("weights", weights, (long) shape.probes() * shape.examples(), 4),
+        shape.examples());
+  }
+
+  private static Activations check(String name, TokenShape shape, long width, Activations a) {
+    long extent =
+        Bounds.extent(
+            name, width, shape.examples(), a.exampleStride(), shape.tokens(), a.tokenStride());
+    return new Activations(
+        Bounds.readable(name, a.data(), extent, 4), a.exampleStride(), a.tokenStride());
+  }
+
+  private static boolean isEmpty(Batch batch) {
+    return batch.shape().probes() == 0
+        || batch.shape().examples() == 0
+        || batch.shape().tokens() == 0
+        || batch.width() == 0;
+  }
+
+  /**
+   * Columns for each range: four ranges for each thread, in multiples of a cache line; all where
+   * there is little to do.
+   */
+  private long grain(Batch batch) {
+    TokenShape shape = batch.shape();
+    double elements = (double) shape.probes() * shape.examples() * shape.tokens() * batch.width();
+    if (elements < SMALL) {
+      return batch.width();
+    }
+    return Math.ceilDiv(Math.ceilDiv(batch.width(), 4L * pool.threads()), 16) * 16;
+  }
+
+  @SuppressWarnings("MustBeClosed") // owned by this object, closed by close() or by the next growth
+  private static Arena newWorkspaceArena() {
+    return Arena.ofShared();
+  }
+
+  /** Grow-only: the sizes of a model's layers repeat with every batch. */
+  private MemorySegment workspace(long bytes) {
+    if (bytes > workspace.byteSize()) {
+      workspaceArena.close();
+      workspaceArena = newWorkspaceArena();
+      workspace = workspaceArena.allocate(bytes, 64);
+    }
+    return workspace;
+  }
+}

@@ -1,0 +1,178 @@
+package org.fishermerge.kernels;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.MethodType;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The C functions of {@code fisher_kernels.h}. Where the library cannot be loaded this class still
+ * initialises: {@link #FAILURE} says why, and every handle throws it.
+ *
+ * <p>Kernel operands are passed as plain addresses: {@link Kernels} has checked them and keeps them
+ * reachable, and their arenas may be confined to the caller while workers run.
+ */
+@SuppressWarnings("restricted")
+final class NativeBindings {
+  static final int ABI_VERSION = 1;
+
+  static final @Nullable Throwable FAILURE;
+  static final String LIBRARY;
+
+  private static final SymbolLookup SYMBOLS = SymbolLookup.loaderLookup();
+  private static final Linker LINKER = Linker.nativeLinker();
+
+  static {
+    Throwable failure = null;
+    String library = "";
+    try {
+      library = NativeLibrary.load();
+      int abi = (int) link("fm_abi_version", FunctionDescriptor.of(JAVA_INT)).invokeExact();
+      if (abi != ABI_VERSION) {
+        throw new UnsatisfiedLinkError(
+            "%s has ABI version %d, this build needs %d: rebuild it, or remove -D%s"
+                .formatted(library, abi, ABI_VERSION, KernelOptions.LIBRARY_PATH));
+      }
+    } catch (Throwable e) {
+      failure = e;
+    }
+    FAILURE = failure;
+    LIBRARY = library;
+  }
+
+  private static final MethodHandle LAST_ERROR =
+      handle("fm_last_error", FunctionDescriptor.of(ADDRESS));
+  private static final MethodHandle ISA_NAME =
+      handle("fm_isa_name", FunctionDescriptor.of(ADDRESS, JAVA_LONG));
+  private static final MethodHandle ISA_LIST =
+      handle("fm_isa_list", FunctionDescriptor.of(ADDRESS));
+  private static final MethodHandle OPEN = handle("fm_open", status(ADDRESS, ADDRESS));
+
+  static final MethodHandle WEIGHTED_AVERAGE =
+      handle(
+          "fm_weighted_average",
+          status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG));
+  static final MethodHandle SUM_OF_SQUARES =
+      handle(
+          "fm_sum_of_squares",
+          status(JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+  static final MethodHandle SQUARE_ACCUMULATE =
+      handle(
+          "fm_square_accumulate",
+          status(JAVA_LONG, JAVA_LONG, JAVA_DOUBLE, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+  static final MethodHandle OUTER_SQUARE_PREPARE =
+      handle("fm_outer_square_prepare", status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+  static final MethodHandle OUTER_SQUARE_PACK_G =
+      handle(
+          "fm_outer_square_pack_g", status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+  static final MethodHandle OUTER_SQUARE_PACK_A =
+      handle(
+          "fm_outer_square_pack_a",
+          status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+  static final MethodHandle OUTER_SQUARE_BLOCKS =
+      handle(
+          "fm_outer_square_blocks",
+          status(
+              JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
+              JAVA_LONG, JAVA_LONG));
+  static final MethodHandle TOKEN_SUM_SQUARES =
+      handle("fm_token_sum_squares", status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+  static final MethodHandle LAYER_NORM_SQUARES =
+      handle(
+          "fm_layer_norm_squares",
+          status(
+              JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
+              JAVA_LONG, JAVA_LONG));
+  static final MethodHandle EMBEDDING_SQUARES =
+      handle(
+          "fm_embedding_squares",
+          status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+
+  private NativeBindings() {}
+
+  /** Address of the dispatch table of the best instruction set up to {@code maxIsa}. */
+  static long open(String maxIsa) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment table = arena.allocate(ADDRESS);
+      check((int) OPEN.invokeExact(arena.allocateFrom(maxIsa), table));
+      return table.get(JAVA_LONG, 0);
+    } catch (Throwable e) {
+      throw rethrow(e);
+    }
+  }
+
+  static String isaName(long table) {
+    try {
+      return text((MemorySegment) ISA_NAME.invokeExact(table));
+    } catch (Throwable e) {
+      throw rethrow(e);
+    }
+  }
+
+  /** Names of all instruction sets compiled in, lowest first. */
+  static String[] isaList() {
+    try {
+      return text((MemorySegment) ISA_LIST.invokeExact()).split(",", -1);
+    } catch (Throwable e) {
+      throw rethrow(e);
+    }
+  }
+
+  /** Turns a status into an exception. Must run on the thread that made the call. */
+  static void check(int status) {
+    if (status != 0) {
+      try {
+        throw new IllegalArgumentException(text((MemorySegment) LAST_ERROR.invokeExact()));
+      } catch (Throwable e) {
+        throw rethrow(e);
+      }
+    }
+  }
+
+  static RuntimeException rethrow(Throwable e) {
+    if (e instanceof Error error) {
+      throw error;
+    }
+    return e instanceof RuntimeException exception ? exception : new IllegalStateException(e);
+  }
+
+  private static String text(MemorySegment pointer) {
+    return pointer.reinterpret(Long.MAX_VALUE).getString(0);
+  }
+
+  private static FunctionDescriptor status(ValueLayout... arguments) {
+    return FunctionDescriptor.of(JAVA_INT, arguments);
+  }
+
+  private static MethodHandle handle(String name, FunctionDescriptor descriptor) {
+    if (FAILURE == null) {
+      return link(name, descriptor);
+    }
+    MethodType type = descriptor.toMethodType();
+    MethodHandle thrower =
+        MethodHandles.throwException(type.returnType(), UnsatisfiedLinkError.class)
+            .bindTo(
+                (UnsatisfiedLinkError)
+                    new UnsatisfiedLinkError(FAILURE.getMessage()).initCause(FAILURE));
+    return MethodHandles.dropArguments(thrower, 0, type.parameterList());
+  }
+
+  private static MethodHandle link(String name, FunctionDescriptor descriptor) {
+    MemorySegment symbol =
+        SYMBOLS
+            .find(name)
+            .orElseThrow(() -> new UnsatisfiedLinkError("the native library lacks " + name));
+    return LINKER.downcallHandle(symbol, descriptor);
+  }
+}

@@ -1,0 +1,258 @@
+package org.fishermerge.kernels;
+
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * Plain Java with double accumulators: the reference that the native kernels are held to, and what
+ * is left where no native library loads. All but the outer squares give the native kernels' bits.
+ */
+final class ScalarKernels implements KernelProvider {
+  private static final int PARTIAL_SUMS = 16;
+
+  @Override
+  public String name() {
+    return "scalar";
+  }
+
+  @Override
+  public String isa() {
+    return "java";
+  }
+
+  @Override
+  public RangeTask weightedAverage(
+      List<WeightedInput> inputs, MemorySegment out, ElementType outType, Arena arena) {
+    return (worker, begin, end) -> {
+      for (long j = begin; j < end; j++) {
+        double numerator = 0;
+        double denominator = 0;
+        for (int i = 0; i < inputs.size(); i++) {
+          WeightedInput input = inputs.get(i);
+          MemorySegment fisher = input.fisher();
+          double weight =
+              fisher == null
+                  ? input.offset()
+                  : input.scale() * get(fisher, input.fisherType(), j) + input.offset();
+          double term = weight * get(input.values(), input.valueType(), j);
+          // The first term starts the sum: adding it to 0 would lose the sign of -0.
+          numerator = i == 0 ? term : numerator + term;
+          denominator = i == 0 ? weight : denominator + weight;
+        }
+        set(out, outType, j, numerator / denominator);
+      }
+    };
+  }
+
+  @Override
+  public double sumOfSquares(MemorySegment x, ElementType type, long begin, long end) {
+    double[] partial = new double[PARTIAL_SUMS];
+    for (long j = begin; j < end; j++) {
+      double value = get(x, type, j);
+      partial[(int) ((j - begin) % PARTIAL_SUMS)] += value * value;
+    }
+    for (int half = PARTIAL_SUMS / 2; half > 0; half /= 2) {
+      for (int l = 0; l < half; l++) {
+        partial[l] += partial[l + half];
+      }
+    }
+    return partial[0];
+  }
+
+  @Override
+  public RangeTask addSquares(MemorySegment gradient, double scale, MemorySegment fisher) {
+    return (worker, begin, end) -> {
+      for (long j = begin; j < end; j++) {
+        double g = getFloat(gradient, j);
+        setFloat(fisher, j, getFloat(fisher, j) + scale * (g * g));
+      }
+    };
+  }
+
+  @Override
+  public long outerSquaresBytes(Batch batch, long inputs, int threads) {
+    return 0;
+  }
+
+  @Override
+  public List<Step> outerSquares(
+      Batch batch,
+      Activations a,
+      long inputs,
+      MemorySegment fisher,
+      MemorySegment workspace,
+      int threads,
+      Arena arena) {
+    RangeTask rows =
+        (worker, begin, end) -> {
+          double[] sum = new double[Math.toIntExact(inputs)];
+          for (long o = begin; o < end; o++) {
+            for (int b = 0; b < batch.shape().examples(); b++) {
+              for (int v = 0; v < batch.shape().probes(); v++) {
+                Arrays.fill(sum, 0);
+                for (int t = 0; t < batch.shape().tokens(); t++) {
+                  double g = getFloat(batch.g().data(), rowOf(batch.g(), v, b, t) + o);
+                  long row = rowOf(a, b, t);
+                  for (int i = 0; i < sum.length; i++) {
+                    sum[i] += g * getFloat(a.data(), row + i);
+                  }
+                }
+                double weight = weight(batch, v, b);
+                for (int i = 0; i < sum.length; i++) {
+                  addSquare(fisher, o * inputs + i, weight, sum[i]);
+                }
+              }
+            }
+          }
+        };
+    return List.of(new Step(batch.width(), 1, rows));
+  }
+
+  @Override
+  public RangeTask addTokenSumSquares(Batch batch, MemorySegment fisher, Arena arena) {
+    return (worker, begin, end) -> {
+      for (long o = begin; o < end; o++) {
+        for (int b = 0; b < batch.shape().examples(); b++) {
+          for (int v = 0; v < batch.shape().probes(); v++) {
+            double sum = 0;
+            for (int t = 0; t < batch.shape().tokens(); t++) {
+              sum += getFloat(batch.g().data(), rowOf(batch.g(), v, b, t) + o);
+            }
+            addSquare(fisher, o, weight(batch, v, b), sum);
+          }
+        }
+      }
+    };
+  }
+
+  @Override
+  public RangeTask addLayerNormSquares(
+      Batch batch,
+      Activations x,
+      MemorySegment mean,
+      MemorySegment rstd,
+      MemorySegment fisherScale,
+      MemorySegment fisherShift,
+      Arena arena) {
+    int tokens = batch.shape().tokens();
+    return (worker, begin, end) -> {
+      for (long d = begin; d < end; d++) {
+        for (int b = 0; b < batch.shape().examples(); b++) {
+          for (int v = 0; v < batch.shape().probes(); v++) {
+            double scale = 0;
+            double shift = 0;
+            for (int t = 0; t < tokens; t++) {
+              double g = getFloat(batch.g().data(), rowOf(batch.g(), v, b, t) + d);
+              long position = (long) b * tokens + t;
+              double normalized =
+                  ((double) getFloat(x.data(), rowOf(x, b, t) + d) - getFloat(mean, position))
+                      * getFloat(rstd, position);
+              scale += g * normalized;
+              shift += g;
+            }
+            addSquare(fisherScale, d, weight(batch, v, b), scale);
+            addSquare(fisherShift, d, weight(batch, v, b), shift);
+          }
+        }
+      }
+    };
+  }
+
+  @Override
+  public RangeTask addEmbeddingSquares(
+      Batch batch, MemorySegment ids, long rows, MemorySegment fisher, Arena arena) {
+    int tokens = batch.shape().tokens();
+    return (worker, begin, end) -> {
+      double[] sum = new double[Math.toIntExact(end - begin)];
+      for (int b = 0; b < batch.shape().examples(); b++) {
+        for (int v = 0; v < batch.shape().probes(); v++) {
+          for (int t = 0; t < tokens; t++) {
+            long id = id(ids, tokens, b, t);
+            if (seenBefore(ids, tokens, b, t)) {
+              continue;
+            }
+            Arrays.fill(sum, 0);
+            for (int same = t; same < tokens; same++) {
+              if (id(ids, tokens, b, same) == id) {
+                long row = rowOf(batch.g(), v, b, same) + begin;
+                for (int k = 0; k < sum.length; k++) {
+                  sum[k] += getFloat(batch.g().data(), row + k);
+                }
+              }
+            }
+            for (int k = 0; k < sum.length; k++) {
+              addSquare(fisher, id * batch.width() + begin + k, weight(batch, v, b), sum[k]);
+            }
+          }
+        }
+      }
+    };
+  }
+
+  private static boolean seenBefore(MemorySegment ids, int tokens, int example, int token) {
+    for (int earlier = 0; earlier < token; earlier++) {
+      if (id(ids, tokens, example, earlier) == id(ids, tokens, example, token)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private static long id(MemorySegment ids, int tokens, int example, int token) {
+    return ids.get(JAVA_LONG_UNALIGNED, 8 * ((long) example * tokens + token));
+  }
+
+  private static long rowOf(Cotangents g, int probe, int example, int token) {
+    return probe * g.probeStride() + example * g.exampleStride() + token * g.tokenStride();
+  }
+
+  private static long rowOf(Activations a, int example, int token) {
+    return example * a.exampleStride() + token * a.tokenStride();
+  }
+
+  private static double weight(Batch batch, int probe, int example) {
+    MemorySegment weights = batch.weights();
+    return weights == null ? 1 : getFloat(weights, probe * batch.weightStride() + example);
+  }
+
+  /**
+   * Rounds to float after each example, so that a sequence of examples gives the same bits however
+   * it is batched.
+   */
+  private static void addSquare(MemorySegment fisher, long index, double weight, double sum) {
+    setFloat(fisher, index, getFloat(fisher, index) + weight * (sum * sum));
+  }
+
+  private static float getFloat(MemorySegment x, long index) {
+    return x.get(JAVA_FLOAT_UNALIGNED, 4 * index);
+  }
+
+  private static void setFloat(MemorySegment x, long index, double value) {
+    x.set(JAVA_FLOAT_UNALIGNED, 4 * index, (float) value);
+  }
+
+  private static double get(MemorySegment x, ElementType type, long index) {
+    return switch (type) {
+      case F32 -> x.get(JAVA_FLOAT_UNALIGNED, 4 * index);
+      case F16 -> Float.float16ToFloat(x.get(JAVA_SHORT_UNALIGNED, 2 * index));
+      case BF16 -> Float16.fromBf16(x.get(JAVA_SHORT_UNALIGNED, 2 * index));
+      case F64 -> x.get(JAVA_DOUBLE_UNALIGNED, 8 * index);
+    };
+  }
+
+  private static void set(MemorySegment x, ElementType type, long index, double value) {
+    switch (type) {
+      case F32 -> x.set(JAVA_FLOAT_UNALIGNED, 4 * index, (float) value);
+      case F16 -> x.set(JAVA_SHORT_UNALIGNED, 2 * index, Float16.toF16(value));
+      case BF16 -> x.set(JAVA_SHORT_UNALIGNED, 2 * index, Float16.toBf16(value));
+      case F64 -> x.set(JAVA_DOUBLE_UNALIGNED, 8 * index, value);
+    }
+  }
+}

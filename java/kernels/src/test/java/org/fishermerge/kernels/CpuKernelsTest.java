@@ -1,0 +1,115 @@
+package org.fishermerge.kernels;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.SplittableRandom;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Nested;
+import org.junit.jupiter.api.Test;
+
+/**
+ * The contract at every instruction set; one that this machine lacks, or another architecture has,
+ * is skipped by name.
+ */
+class CpuKernelsTest {
+  abstract static class AtTier extends KernelContract {
+    private final String isa;
+
+    AtTier(String isa) {
+      this.isa = isa;
+    }
+
+    @BeforeEach
+    void requireTier() {
+      assumeTrue(
+          Arrays.asList(NativeBindings.isaList()).contains(isa),
+          () -> isa + " is not of this architecture: skipped");
+      assumeTrue(
+          new CpuKernels(isa).isa().equals(isa),
+          () -> "this machine cannot run " + isa + ": skipped");
+    }
+
+    @Override
+    KernelOptions options() {
+      return options("cpu", isa);
+    }
+
+    @Test
+    void runsAtThisTier() {
+      try (Kernels kernels = Kernels.open(options())) {
+        assertThat(kernels.info().isa()).isEqualTo(isa);
+      }
+    }
+  }
+
+  @Nested
+  class Baseline extends AtTier {
+    Baseline() {
+      super("baseline");
+    }
+  }
+
+  @Nested
+  class Avx2 extends AtTier {
+    Avx2() {
+      super("avx2");
+    }
+  }
+
+  @Nested
+  class Avx512 extends AtTier {
+    Avx512() {
+      super("avx512");
+    }
+  }
+
+  @Nested
+  class Neon extends AtTier {
+    Neon() {
+      super("neon");
+    }
+  }
+
+  @Test
+  void theTestsAboveCoverEveryTierOfTheLibrary() {
+    assertThat(List.of("baseline", "avx2", "avx512", "neon")).contains(NativeBindings.isaList());
+  }
+
+  @Test
+  void averageAndNormHaveTheScalarBits() {
+    long seed = 7;
+    int count = 100_003;
+    SplittableRandom random = new SplittableRandom(seed);
+    try (Arena arena = Arena.ofConfined();
+        Kernels scalar = Kernels.open(KernelContract.options("scalar", "auto"));
+        Kernels cpu = Kernels.open(KernelContract.options("cpu", "auto"))) {
+      List<WeightedInput> inputs = new ArrayList<>();
+      for (int m = 0; m < 5; m++) {
+        MemorySegment values = arena.allocate(4L * count);
+        MemorySegment fisher = arena.allocate(4L * count);
+        for (int j = 0; j < count; j++) {
+          values.set(ValueLayout.JAVA_FLOAT, 4L * j, (float) random.nextGaussian());
+          fisher.set(ValueLayout.JAVA_FLOAT, 4L * j, (float) Math.exp(random.nextDouble(-30, 0)));
+        }
+        inputs.add(
+            new WeightedInput(values, ElementType.F32, fisher, ElementType.F32, 0.1 + m, 1e-6));
+      }
+      for (ElementType type : ElementType.values()) {
+        MemorySegment expected = arena.allocate((long) type.bytes() * count);
+        MemorySegment actual = arena.allocate((long) type.bytes() * count);
+        scalar.weightedAverage(inputs, expected, type, count);
+        cpu.weightedAverage(inputs, actual, type, count);
+        assertThat(actual.mismatch(expected)).as("%s, seed %d", type, seed).isEqualTo(-1);
+        assertThat(cpu.sumOfSquares(actual, type, count))
+            .isEqualTo(scalar.sumOfSquares(expected, type, count));
+      }
+    }
+  }
+}

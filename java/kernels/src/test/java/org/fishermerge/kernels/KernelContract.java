@@ -1,0 +1,973 @@
+package org.fishermerge.kernels;
+
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.math.BigDecimal;
+import java.math.MathContext;
+import java.math.RoundingMode;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.SplittableRandom;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/**
+ * What every provider must do. The oracles here are plain loops in double and share no code with
+ * any provider.
+ */
+@SuppressWarnings({"NarrowCalculation", "IntLongMath", "EnumOrdinal"}) // sizes here are small
+abstract class KernelContract {
+  private static final long SEED = 20260317;
+
+  private final GuardedMemory memory = new GuardedMemory();
+  private final List<Kernels> opened = new ArrayList<>();
+
+  /** Options that select the implementation under test. */
+  abstract KernelOptions options();
+
+  private Kernels kernels(int threads) {
+    Kernels kernels = Kernels.open(options().withThreads(threads));
+    opened.add(kernels);
+    return kernels;
+  }
+
+  private Kernels kernels() {
+    return kernels(2);
+  }
+
+  static KernelOptions options(String provider, String maxIsa) {
+    return new KernelOptions(provider, maxIsa, Optional.empty(), 2);
+  }
+
+  @AfterEach
+  void release() {
+    opened.forEach(Kernels::close);
+    memory.close();
+  }
+
+  // ---- weighted average ----
+
+  record AverageCase(
+      int models, int count, ElementType values, ElementType fisher, ElementType out, int shift) {}
+
+  static Stream<AverageCase> averageCases() {
+    SplittableRandom random = new SplittableRandom(SEED);
+    List<AverageCase> cases = new ArrayList<>();
+    int[] counts = {0, 1, 2, 3, 7, 8, 15, 17, 63, 64, 65, 1023, 1025, 2500};
+    for (ElementType value : ElementType.values()) {
+      for (ElementType out : ElementType.values()) {
+        ElementType fisher = ElementType.values()[random.nextInt(4)];
+        int count = counts[random.nextInt(counts.length)];
+        cases.add(
+            new AverageCase(1 + random.nextInt(9), count, value, fisher, out, random.nextInt(4)));
+      }
+    }
+    for (int count : counts) {
+      cases.add(
+          new AverageCase(3, count, ElementType.F32, ElementType.F32, ElementType.F32, count % 4));
+    }
+    cases.add(new AverageCase(2, 200_003, ElementType.F32, ElementType.F32, ElementType.F32, 0));
+    cases.add(new AverageCase(2, 200_003, ElementType.BF16, ElementType.F32, ElementType.BF16, 1));
+    return cases.stream();
+  }
+
+  @ParameterizedTest
+  @MethodSource("averageCases")
+  void averagesAsTheFormulaSays(AverageCase c) {
+    SplittableRandom random = new SplittableRandom(SEED + c.count());
+    List<WeightedInput> inputs = new ArrayList<>();
+    double[] numerator = new double[c.count()];
+    double[] denominator = new double[c.count()];
+    for (int m = 0; m < c.models(); m++) {
+      MemorySegment values = guarded(c.count(), c.values(), c.shift());
+      MemorySegment fisher = m % 4 == 3 ? null : guarded(c.count(), c.fisher(), c.shift());
+      double scale = random.nextDouble(0.1, 2);
+      double offset = random.nextDouble(0.001, 0.1);
+      for (int j = 0; j < c.count(); j++) {
+        double value = put(values, c.values(), j, random.nextDouble(-2, 2));
+        double weight = offset;
+        if (fisher != null) {
+          weight = scale * put(fisher, c.fisher(), j, random.nextDouble(0, 3)) + offset;
+        }
+        numerator[j] = m == 0 ? weight * value : numerator[j] + weight * value;
+        denominator[j] = m == 0 ? weight : denominator[j] + weight;
+      }
+      inputs.add(new WeightedInput(values, c.values(), fisher, c.fisher(), scale, offset));
+    }
+    MemorySegment out = guarded(c.count(), c.out(), c.shift());
+
+    kernels().weightedAverage(inputs, out, c.out(), c.count());
+
+    for (int j = 0; j < c.count(); j++) {
+      assertBits(bits(out, c.out(), j), round(numerator[j] / denominator[j], c.out()), c, j);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = ElementType.class,
+      names = {"F16", "BF16"})
+  void readsEveryHalfPrecisionValue(ElementType type) {
+    int count = 1 << 16;
+    MemorySegment values = guarded(count, type, 0);
+    MemorySegment out = guarded(count, ElementType.F64, 0);
+    for (int j = 0; j < count; j++) {
+      values.set(JAVA_SHORT_UNALIGNED, 2L * j, (short) j);
+    }
+    kernels().weightedAverage(List.of(constant(values, type, 1)), out, ElementType.F64, count);
+    for (int j = 0; j < count; j++) {
+      double expected = decode((short) j, type);
+      double actual = out.get(JAVA_DOUBLE_UNALIGNED, 8L * j);
+      assertBits(Double.doubleToLongBits(actual), Double.doubleToLongBits(expected), type, j);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = ElementType.class,
+      names = {"F16", "BF16", "F32"})
+  void roundsOnceToNearestEven(ElementType type) {
+    List<Double> values = new ArrayList<>();
+    SplittableRandom random = new SplittableRandom(SEED);
+    int step = type == ElementType.F32 ? 65537 : 1;
+    long top = type == ElementType.F32 ? 0x7F80_0000L : type == ElementType.F16 ? 0x7C00 : 0x7F80;
+    for (long bits = 0; bits < top; bits += step) {
+      double low = decodeBits(bits, type);
+      double high =
+          bits + 1 == top ? 2 * low - decodeBits(bits - 1, type) : decodeBits(bits + 1, type);
+      double middle = low + (high - low) / 2;
+      values.add(low);
+      values.add(middle);
+      values.add(Math.nextUp(middle));
+      values.add(Math.nextDown(middle));
+      // Just beyond a tie by less than float can tell: going through float would round to the tie
+      // first.
+      values.add(middle + (high - low) * 0x1p-35);
+      values.add(low + (high - low) * random.nextDouble());
+    }
+    values.addAll(
+        List.of(
+            0.0,
+            Double.MIN_VALUE,
+            Double.MAX_VALUE,
+            Double.POSITIVE_INFINITY,
+            Double.NaN,
+            65519.999,
+            65520.0,
+            0x1p-25,
+            0x1.8p-25,
+            0x1p-134,
+            0x1.0001p-134,
+            0x1p-150));
+    int count = 2 * values.size();
+    MemorySegment in = guarded(count, ElementType.F64, 0);
+    MemorySegment out = guarded(count, type, 0);
+    for (int j = 0; j < count; j++) {
+      double x = values.get(j / 2);
+      in.set(JAVA_DOUBLE_UNALIGNED, 8L * j, j % 2 == 0 ? x : -x);
+    }
+    kernels().weightedAverage(List.of(constant(in, ElementType.F64, 1)), out, type, count);
+    for (int j = 0; j < count; j++) {
+      double x = in.get(JAVA_DOUBLE_UNALIGNED, 8L * j);
+      assertBits(bits(out, type, j), round(x, type), type, x);
+    }
+  }
+
+  @Test
+  void averageOfSpecialValuesFollowsIeee() {
+    double inf = Double.POSITIVE_INFINITY;
+    double nan = Double.NaN;
+    double[][] rows = { // value 1, weight 1, value 2, weight 2, expected
+      {1, 0, 2, 0, nan},
+      {1, 0, 2, 1, 2},
+      {nan, 0, 2, 1, nan},
+      {inf, 1, 2, 1, inf},
+      {inf, 1, -inf, 1, nan},
+      {1, inf, 2, 1, nan},
+      {1, nan, 2, 1, nan},
+      {-0.0, 1, -0.0, 1, -0.0},
+      {0x1p-149, 1, 0x1p-149, 1, 0x1p-149},
+    };
+    MemorySegment[] columns = new MemorySegment[4];
+    for (int c = 0; c < 4; c++) {
+      columns[c] = guarded(rows.length, ElementType.F32, 0);
+      for (int j = 0; j < rows.length; j++) {
+        columns[c].set(JAVA_FLOAT_UNALIGNED, 4L * j, (float) rows[j][c]);
+      }
+    }
+    MemorySegment out = guarded(rows.length, ElementType.F32, 0);
+    kernels()
+        .weightedAverage(
+            List.of(
+                new WeightedInput(columns[0], ElementType.F32, columns[1], ElementType.F32, 1, 0),
+                new WeightedInput(columns[2], ElementType.F32, columns[3], ElementType.F32, 1, 0)),
+            out,
+            ElementType.F32,
+            rows.length);
+    for (int j = 0; j < rows.length; j++) {
+      assertThat(bits(out, ElementType.F32, j))
+          .as("row %d", j)
+          .isEqualTo(round(rows[j][4], ElementType.F32));
+    }
+  }
+
+  // ---- squares ----
+
+  @ParameterizedTest
+  @ValueSource(ints = {0, 1, 3, 15, 16, 17, 100, 65535, 65536, 65537, 200_001})
+  void sumsSquares(int count) {
+    SplittableRandom random = new SplittableRandom(SEED + count);
+    for (ElementType type : ElementType.values()) {
+      MemorySegment x = guarded(count, type, 1);
+      double expected = 0;
+      for (int j = 0; j < count; j++) {
+        double value = put(x, type, j, random.nextDouble(-3, 3));
+        expected += value * value;
+      }
+      double actual = kernels(1).sumOfSquares(x, type, count);
+      assertThat(actual)
+          .as("%s, seed %d", type, SEED)
+          .isCloseTo(expected, within(expected * 1e-12));
+      assertThat(kernels(3).sumOfSquares(x, type, count)).isEqualTo(actual);
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {0, 1, 3, 4, 5, 8, 9, 31, 70_001})
+  void addsSquares(int count) {
+    float[] g = random(count, SEED);
+    float[] fisher = random(count, SEED + 1);
+    MemorySegment target = floats(fisher, 3);
+    kernels().addSquares(floats(g, 1), 0.37, target, count);
+    for (int j = 0; j < count; j++) {
+      float expected = (float) (fisher[j] + 0.37 * ((double) g[j] * g[j]));
+      assertThat(target.get(JAVA_FLOAT_UNALIGNED, 4L * j))
+          .as("seed %d, element %d", SEED, j)
+          .isEqualTo(expected);
+    }
+  }
+
+  // ---- outer squares and relatives ----
+
+  /** A batch with gaps between probes, examples and tokens, against unreadable pages. */
+  private final class Problem {
+    final TokenShape shape;
+    final int outputs;
+    final int inputs;
+    final float[] g;
+    final float[] a;
+    final float @Nullable [] w;
+    final Cotangents cotangents;
+    final Activations activations;
+    final @Nullable MemorySegment weights;
+
+    Problem(
+        int probes, int examples, int tokens, int outputs, int inputs, boolean weighted, int gap) {
+      shape = new TokenShape(probes, examples, tokens);
+      this.outputs = outputs;
+      this.inputs = inputs;
+      long seed = SEED + outputs * 1000L + inputs;
+      g = random(probes * examples * tokens * outputs, seed);
+      a = random(examples * tokens * inputs, seed + 1);
+      w = weighted ? random(probes * examples, seed + 2) : null;
+      weights = w == null ? null : floats(w, 2);
+      long gToken = outputs + gap;
+      long gExample = tokens * gToken + gap;
+      long gProbe = examples * gExample + gap;
+      MemorySegment gData =
+          strided(
+              g,
+              outputs,
+              new long[] {probes, examples, tokens},
+              new long[] {gProbe, gExample, gToken});
+      cotangents = new Cotangents(gData, gProbe, gExample, gToken);
+      long aToken = inputs + 2L * gap;
+      long aExample = tokens * aToken + gap;
+      activations =
+          new Activations(
+              strided(a, inputs, new long[] {examples, tokens}, new long[] {aExample, aToken}),
+              aExample,
+              aToken);
+    }
+
+    double g(int v, int b, int t, int o) {
+      return g[((v * shape.examples() + b) * shape.tokens() + t) * outputs + o];
+    }
+
+    double a(int b, int t, int i) {
+      return a[(b * shape.tokens() + t) * inputs + i];
+    }
+
+    double w(int v, int b) {
+      return w == null ? 1 : w[v * shape.examples() + b];
+    }
+
+    /** F and, for its error bound, the same with absolute values. */
+    double[][] outerSquares() {
+      double[] fisher = new double[outputs * inputs];
+      double[] bound = new double[outputs * inputs];
+      for (int v = 0; v < shape.probes(); v++) {
+        for (int b = 0; b < shape.examples(); b++) {
+          for (int o = 0; o < outputs; o++) {
+            for (int i = 0; i < inputs; i++) {
+              double sum = 0;
+              double magnitude = 0;
+              for (int t = 0; t < shape.tokens(); t++) {
+                sum += g(v, b, t, o) * a(b, t, i);
+                magnitude += Math.abs(g(v, b, t, o) * a(b, t, i));
+              }
+              fisher[o * inputs + i] += w(v, b) * sum * sum;
+              bound[o * inputs + i] += Math.abs(w(v, b)) * magnitude * magnitude;
+            }
+          }
+        }
+      }
+      return new double[][] {fisher, bound};
+    }
+  }
+
+  @ParameterizedTest(name = "V {0} B {1} T {2} O {3} I {4} weighted {5} gap {6}")
+  @CsvSource({
+    "1, 1, 1, 1, 1, false, 0",
+    "1, 3, 2, 5, 7, true, 1",
+    "1, 4, 5, 6, 16, false, 0",
+    "2, 3, 7, 13, 33, true, 3",
+    "3, 2, 50, 17, 31, true, 0",
+    "1, 2, 3, 97, 257, false, 5",
+    "1, 2, 3, 200, 520, true, 1",
+    "1, 1, 257, 14, 32, false, 0",
+    "2, 1, 1030, 7, 9, true, 0",
+    "1, 5, 1, 31, 63, true, 2",
+    "3, 4, 1, 97, 65, true, 1",
+    "2, 300, 1, 7, 17, false, 0",
+    "1, 7, 4, 1, 100, true, 0",
+    "1, 7, 4, 100, 1, true, 0",
+  })
+  void addsOuterSquares(
+      int probes, int examples, int tokens, int outputs, int inputs, boolean weighted, int gap) {
+    Problem p = new Problem(probes, examples, tokens, outputs, inputs, weighted, gap);
+    float[] before = random(outputs * inputs, SEED + 3);
+    double[][] oracle = p.outerSquares();
+    float @Nullable [] first = null;
+    for (int threads : new int[] {1, 2, 3, 7}) {
+      MemorySegment fisher = floats(before, 0);
+      kernels(threads)
+          .addOuterSquares(
+              p.shape, outputs, inputs, p.cotangents, p.activations, p.weights, fisher);
+      float[] actual = array(fisher, outputs * inputs);
+      for (int k = 0; k < actual.length; k++) {
+        double tolerance =
+            1e-6 * (tokens + 4) * oracle[1][k] + 1e-6 * examples * Math.abs(before[k]) + 1e-7;
+        assertThat((double) actual[k])
+            .as("seed %d, element %d", SEED, k)
+            .isCloseTo(before[k] + oracle[0][k], within(tolerance));
+      }
+      if (first == null) {
+        first = actual;
+      }
+      assertThat(Arrays.equals(actual, first)).as("same bits for %d threads", threads).isTrue();
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 5})
+  void outerSquaresHaveTheSameBitsForAnySplitIntoBatches(int tokens) {
+    int outputs = 100;
+    int inputs = 70;
+    int examples = 6;
+    Problem p = new Problem(1, examples, tokens, outputs, inputs, true, 0);
+    MemorySegment weights = Objects.requireNonNull(p.weights);
+    MemorySegment whole = floats(new float[outputs * inputs], 0);
+    kernels()
+        .addOuterSquares(p.shape, outputs, inputs, p.cotangents, p.activations, weights, whole);
+    for (int batch : new int[] {1, 2, 4}) {
+      MemorySegment fisher = floats(new float[outputs * inputs], 0);
+      for (int from = 0; from < examples; from += batch) {
+        int n = Math.min(batch, examples - from);
+        Cotangents g =
+            new Cotangents(
+                p.cotangents.data().asSlice(4L * from * p.cotangents.exampleStride()),
+                0,
+                p.cotangents.exampleStride(),
+                p.cotangents.tokenStride());
+        Activations a =
+            new Activations(
+                p.activations.data().asSlice(4L * from * p.activations.exampleStride()),
+                p.activations.exampleStride(),
+                p.activations.tokenStride());
+        kernels()
+            .addOuterSquares(
+                new TokenShape(1, n, tokens),
+                outputs,
+                inputs,
+                g,
+                a,
+                weights.asSlice(4L * from),
+                fisher);
+      }
+      assertThat(fisher.mismatch(whole)).as("batches of %d", batch).isEqualTo(-1);
+    }
+  }
+
+  @Test
+  void batchesLargerThanTheWorkspaceAreTakenInParts() {
+    // 40 examples of 2000 tokens pack into more than the workspace; the tokens share memory, so
+    // that little is used.
+    int tokens = 2000;
+    int examples = 40;
+    int width = 450;
+    float[] row = random(width, SEED);
+    MemorySegment data = floats(row, 0);
+    MemorySegment fisher = memory.allocate(4L * width * width);
+    Kernels kernels = kernels();
+    if (kernels.info().provider().equals("scalar")) {
+      examples = 1; // needs no workspace, and takes its time
+    }
+    kernels.addOuterSquares(
+        new TokenShape(1, examples, tokens),
+        width,
+        width,
+        new Cotangents(data, 0, 0, 0),
+        new Activations(data, 0, 0),
+        null,
+        fisher);
+    for (int k = 0; k < width * width; k += 997) {
+      double sum = (double) tokens * row[k / width] * row[k % width];
+      double expected = examples * sum * sum;
+      assertThat((double) fisher.get(JAVA_FLOAT_UNALIGNED, 4L * k))
+          .as("seed %d, element %d", SEED, k)
+          .isCloseTo(expected, within(1e-3 * expected + 1e-6));
+    }
+  }
+
+  @Test
+  void offsetsBeyondTwoToTheThirtyFirstAreExact() {
+    // 3 examples, 1.5 * 2^30 elements apart: the last one starts beyond element 2^31, byte 2^33.
+    long stride = 3L << 29;
+    int outputs = 7;
+    int inputs = 18;
+    int tokens = 3;
+    MemorySegment gData = memory.map(4 * (2 * stride + 64));
+    MemorySegment aData = memory.map(4 * (2 * stride + 64));
+    TokenShape shape = new TokenShape(1, 3, tokens);
+    double[] expected = new double[outputs * inputs];
+    SplittableRandom random = new SplittableRandom(SEED);
+    for (int b = 0; b < 3; b++) {
+      double[] sum = new double[outputs * inputs];
+      for (int t = 0; t < tokens; t++) {
+        for (int o = 0; o < outputs; o++) {
+          gData.set(
+              JAVA_FLOAT_UNALIGNED,
+              4 * (b * stride + t * outputs + o),
+              (float) random.nextDouble(-1, 1));
+        }
+        for (int i = 0; i < inputs; i++) {
+          aData.set(
+              JAVA_FLOAT_UNALIGNED,
+              4 * (b * stride + t * inputs + i),
+              (float) random.nextDouble(-1, 1));
+        }
+        for (int k = 0; k < sum.length; k++) {
+          sum[k] +=
+              (double) gData.get(JAVA_FLOAT_UNALIGNED, 4 * (b * stride + t * outputs + k / inputs))
+                  * aData.get(JAVA_FLOAT_UNALIGNED, 4 * (b * stride + t * inputs + k % inputs));
+        }
+      }
+      for (int k = 0; k < sum.length; k++) {
+        expected[k] += sum[k] * sum[k];
+      }
+    }
+    MemorySegment fisher = memory.allocate(4L * outputs * inputs);
+    kernels()
+        .addOuterSquares(
+            shape,
+            outputs,
+            inputs,
+            new Cotangents(gData, 0, stride, outputs),
+            new Activations(aData, stride, inputs),
+            null,
+            fisher);
+    for (int k = 0; k < expected.length; k++) {
+      assertThat((double) fisher.get(JAVA_FLOAT_UNALIGNED, 4L * k))
+          .as("seed %d, element %d", SEED, k)
+          .isCloseTo(expected[k], within(1e-5));
+    }
+  }
+
+  @ParameterizedTest(name = "V {0} B {1} T {2} O {3}")
+  @CsvSource({
+    "1, 1, 1, 1",
+    "2, 3, 5, 7",
+    "1, 4, 50, 33",
+    "3, 2, 1, 1000",
+    "1, 8, 77, 769",
+    "1, 3, 197, 4"
+  })
+  void addsTokenSumSquares(int probes, int examples, int tokens, int outputs) {
+    Problem p = new Problem(probes, examples, tokens, outputs, 1, outputs % 2 == 1, 3);
+    float[] before = random(outputs, SEED + 3);
+    float[] expected = before.clone();
+    for (int b = 0; b < examples; b++) {
+      for (int v = 0; v < probes; v++) {
+        for (int o = 0; o < outputs; o++) {
+          double sum = 0;
+          for (int t = 0; t < tokens; t++) {
+            sum += p.g(v, b, t, o);
+          }
+          expected[o] = (float) (expected[o] + p.w(v, b) * (sum * sum));
+        }
+      }
+    }
+    for (int threads : new int[] {1, 2, 3, 7}) {
+      MemorySegment fisher = floats(before, 1);
+      kernels(threads).addTokenSumSquares(p.shape, outputs, p.cotangents, p.weights, fisher);
+      assertThat(array(fisher, outputs))
+          .as("seed %d, %d threads", SEED, threads)
+          .isEqualTo(expected);
+    }
+  }
+
+  @ParameterizedTest(name = "V {0} B {1} T {2} D {3}")
+  @CsvSource({"1, 1, 1, 1", "2, 3, 5, 7", "1, 4, 50, 33", "3, 2, 1, 1000", "1, 5, 20, 770"})
+  void addsLayerNormSquares(int probes, int examples, int tokens, int width) {
+    Problem p = new Problem(probes, examples, tokens, width, width, width % 2 == 1, 2);
+    float[] mean = random(examples * tokens, SEED + 5);
+    float[] rstd = random(examples * tokens, SEED + 6);
+    float[] expectedScale = random(width, SEED + 7);
+    float[] expectedShift = random(width, SEED + 8);
+    MemorySegment means = floats(mean, 0);
+    MemorySegment rstds = floats(rstd, 1);
+    float[] beforeScale = expectedScale.clone();
+    float[] beforeShift = expectedShift.clone();
+    for (int b = 0; b < examples; b++) {
+      for (int v = 0; v < probes; v++) {
+        for (int d = 0; d < width; d++) {
+          double scale = 0;
+          double shift = 0;
+          for (int t = 0; t < tokens; t++) {
+            int position = b * tokens + t;
+            shift += p.g(v, b, t, d);
+            scale += p.g(v, b, t, d) * ((p.a(b, t, d) - mean[position]) * rstd[position]);
+          }
+          expectedScale[d] = (float) (expectedScale[d] + p.w(v, b) * (scale * scale));
+          expectedShift[d] = (float) (expectedShift[d] + p.w(v, b) * (shift * shift));
+        }
+      }
+    }
+    for (int threads : new int[] {1, 2, 3, 7}) {
+      MemorySegment scale = floats(beforeScale, 0);
+      MemorySegment shift = floats(beforeShift, 3);
+      kernels(threads)
+          .addLayerNormSquares(
+              p.shape, width, p.cotangents, p.activations, means, rstds, p.weights, scale, shift);
+      assertThat(array(scale, width))
+          .as("scale, seed %d, %d threads", SEED, threads)
+          .isEqualTo(expectedScale);
+      assertThat(array(shift, width))
+          .as("shift, seed %d, %d threads", SEED, threads)
+          .isEqualTo(expectedShift);
+    }
+  }
+
+  @ParameterizedTest(name = "V {0} B {1} T {2} D {3} rows {4}")
+  @CsvSource({
+    "1, 1, 1, 1, 1",
+    "2, 3, 5, 7, 3",
+    "1, 4, 20, 33, 6",
+    "2, 2, 77, 515, 40",
+    "1, 3, 9, 1030, 5"
+  })
+  void addsEmbeddingSquares(int probes, int examples, int tokens, int width, int rows) {
+    Problem p = new Problem(probes, examples, tokens, width, 1, width % 2 == 1, 1);
+    SplittableRandom random = new SplittableRandom(SEED);
+    MemorySegment ids = memory.allocate(8L * examples * tokens);
+    int[] id = new int[examples * tokens];
+    for (int k = 0; k < id.length; k++) {
+      id[k] = random.nextInt(rows);
+      ids.set(JAVA_LONG_UNALIGNED, 8L * k, id[k]);
+    }
+    float[] before = random(rows * width, SEED + 9);
+    float[] expected = before.clone();
+    for (int b = 0; b < examples; b++) {
+      for (int v = 0; v < probes; v++) {
+        for (int r = 0; r < rows; r++) {
+          for (int d = 0; d < width; d++) {
+            double sum = 0;
+            for (int t = 0; t < tokens; t++) {
+              sum += id[b * tokens + t] == r ? p.g(v, b, t, d) : 0;
+            }
+            expected[r * width + d] = (float) (expected[r * width + d] + p.w(v, b) * (sum * sum));
+          }
+        }
+      }
+    }
+    for (int threads : new int[] {1, 2, 3, 7}) {
+      MemorySegment fisher = floats(before, 0);
+      kernels(threads)
+          .addEmbeddingSquares(p.shape, width, p.cotangents, ids, rows, p.weights, fisher);
+      assertThat(array(fisher, rows * width))
+          .as("seed %d, %d threads", SEED, threads)
+          .isEqualTo(expected);
+    }
+  }
+
+  @Test
+  void nanInAnExampleReachesItsElementsAndNoOthers() {
+    Problem p = new Problem(1, 2, 3, 20, 40, false, 0);
+    p.cotangents
+        .data()
+        .set(JAVA_FLOAT_UNALIGNED, 4 * 19, Float.NaN); // example 0, token 0, output 19
+    MemorySegment fisher = floats(new float[20 * 40], 0);
+    kernels().addOuterSquares(p.shape, 20, 40, p.cotangents, p.activations, null, fisher);
+    float[] actual = array(fisher, 20 * 40);
+    for (int k = 0; k < actual.length; k++) {
+      assertThat(Float.isNaN(actual[k])).as("output %d", k / 40).isEqualTo(k / 40 == 19);
+    }
+  }
+
+  @Test
+  void emptyShapesChangeNothing() {
+    MemorySegment fisher = floats(new float[] {1, 2, 3, 4}, 0);
+    MemorySegment data = memory.allocate(16);
+    for (TokenShape shape :
+        List.of(new TokenShape(0, 1, 1), new TokenShape(1, 0, 1), new TokenShape(1, 1, 0))) {
+      Cotangents g = Cotangents.contiguous(data, shape, 2);
+      kernels()
+          .addOuterSquares(shape, 2, 2, g, Activations.contiguous(data, shape, 2), null, fisher);
+      kernels().addTokenSumSquares(shape, 2, g, null, fisher);
+      kernels().addEmbeddingSquares(shape, 2, g, data, 2, null, fisher);
+    }
+    assertThat(array(fisher, 4)).containsExactly(1, 2, 3, 4);
+  }
+
+  // ---- arguments ----
+
+  /**
+   * Operands of every call, each of exactly the bytes needed unless it is the one to be cut short.
+   */
+  private MemorySegment sized(String name, long bytes, String cut) {
+    return memory.allocate(name.equals(cut) ? bytes - 1 : bytes);
+  }
+
+  private void callAll(String call, String cut) {
+    TokenShape shape = new TokenShape(2, 3, 4);
+    int o = 5;
+    int i = 6;
+    Cotangents g = Cotangents.contiguous(sized("g", 2 * 3 * 4 * o * 4, cut), shape, o);
+    MemorySegment weights = sized("weights", 2 * 3 * 4, cut);
+    switch (call) {
+      case "weightedAverage" ->
+          kernels()
+              .weightedAverage(
+                  List.of(
+                      constant(sized("inputs[0].values", 14, cut), ElementType.F16, 1),
+                      new WeightedInput(
+                          sized("inputs[1].values", 28, cut),
+                          ElementType.F32,
+                          sized("inputs[1].fisher", 56, cut),
+                          ElementType.F64,
+                          1,
+                          1)),
+                  sized("out", 14, cut),
+                  ElementType.BF16,
+                  7);
+      case "sumOfSquares" -> kernels().sumOfSquares(sized("x", 28, cut), ElementType.F32, 7);
+      case "addSquares" ->
+          kernels().addSquares(sized("gradient", 28, cut), 1, sized("fisher", 28, cut), 7);
+      case "addOuterSquares" ->
+          kernels()
+              .addOuterSquares(
+                  shape,
+                  o,
+                  i,
+                  g,
+                  Activations.contiguous(sized("a", 3 * 4 * i * 4, cut), shape, i),
+                  weights,
+                  sized("fisher", o * i * 4, cut));
+      case "addTokenSumSquares" ->
+          kernels().addTokenSumSquares(shape, o, g, weights, sized("fisher", o * 4, cut));
+      case "addLayerNormSquares" ->
+          kernels()
+              .addLayerNormSquares(
+                  shape,
+                  o,
+                  g,
+                  Activations.contiguous(sized("x", 3 * 4 * o * 4, cut), shape, o),
+                  sized("mean", 48, cut),
+                  sized("rstd", 48, cut),
+                  weights,
+                  sized("fisherScale", o * 4, cut),
+                  sized("fisherShift", o * 4, cut));
+      case "addEmbeddingSquares" ->
+          kernels()
+              .addEmbeddingSquares(
+                  shape, o, g, sized("ids", 96, cut), 9, weights, sized("fisher", 9 * o * 4, cut));
+      default -> throw new IllegalArgumentException(call);
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "weightedAverage, inputs[0].values",
+    "weightedAverage, inputs[1].values",
+    "weightedAverage, inputs[1].fisher",
+    "weightedAverage, out",
+    "sumOfSquares, x",
+    "addSquares, gradient",
+    "addSquares, fisher",
+    "addOuterSquares, g",
+    "addOuterSquares, a",
+    "addOuterSquares, weights",
+    "addOuterSquares, fisher",
+    "addTokenSumSquares, g",
+    "addTokenSumSquares, weights",
+    "addTokenSumSquares, fisher",
+    "addLayerNormSquares, g",
+    "addLayerNormSquares, x",
+    "addLayerNormSquares, mean",
+    "addLayerNormSquares, rstd",
+    "addLayerNormSquares, weights",
+    "addLayerNormSquares, fisherScale",
+    "addLayerNormSquares, fisherShift",
+    "addEmbeddingSquares, g",
+    "addEmbeddingSquares, ids",
+    "addEmbeddingSquares, weights",
+    "addEmbeddingSquares, fisher",
+  })
+  void segmentsOneByteTooShortAreNamed(String call, String argument) {
+    callAll(call, "");
+    assertThatThrownBy(() -> callAll(call, argument))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageStartingWith(argument + " is too short: ")
+        .hasMessageContaining(" bytes needed");
+  }
+
+  @Test
+  void argumentsOutOfRangeAreRejected() {
+    MemorySegment four = memory.allocate(16);
+    TokenShape one = new TokenShape(1, 1, 1);
+    Cotangents g = Cotangents.contiguous(four, one, 4);
+    Kernels kernels = kernels();
+    rejects(
+        "count must not be negative: -1",
+        () -> kernels.addSquares(four, 1, memory.allocate(16), -1));
+    rejects(
+        "inputs: at least one", () -> kernels.weightedAverage(List.of(), four, ElementType.F32, 4));
+    rejects(
+        "gradient must be off-heap",
+        () -> kernels.addSquares(MemorySegment.ofArray(new float[4]), 1, four, 4));
+    rejects("fisher must be writable", () -> kernels.addSquares(four, 1, four.asReadOnly(), 4));
+    rejects("g.tokenStride must not be negative: -4", () -> new Cotangents(four, 0, 0, -4));
+    rejects("shape: dimensions must not be negative", () -> new TokenShape(1, -1, 1));
+    rejects(
+        "g spans more elements than can be addressed",
+        () ->
+            kernels.addTokenSumSquares(
+                new TokenShape(3, 1, 1),
+                4,
+                new Cotangents(four, Long.MAX_VALUE, 0, 0),
+                null,
+                memory.allocate(16)));
+    rejects(
+        "fisher has more elements than can be addressed",
+        () ->
+            kernels.addOuterSquares(
+                new TokenShape(0, 0, 1),
+                1L << 40,
+                1L << 40,
+                g,
+                new Activations(four, 0, 0),
+                null,
+                four));
+    for (long id : new long[] {-1, 3, Long.MAX_VALUE}) {
+      MemorySegment ids = memory.allocate(8);
+      ids.set(JAVA_LONG_UNALIGNED, 0, id);
+      rejects(
+          "ids[0] = %d does not lie in [0, 3)".formatted(id),
+          () -> kernels.addEmbeddingSquares(one, 4, g, ids, 3, null, memory.allocate(48)));
+    }
+    MemorySegment dead;
+    try (Arena arena = Arena.ofConfined()) {
+      dead = arena.allocate(16);
+    }
+    rejects("gradient must be alive", () -> kernels.addSquares(dead, 1, four, 4));
+    kernels.close();
+    assertThatThrownBy(() -> kernels.sumOfSquares(four, ElementType.F32, 4))
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessageContaining("closed");
+  }
+
+  private static void rejects(
+      String message, org.assertj.core.api.ThrowableAssert.ThrowingCallable call) {
+    assertThatThrownBy(call)
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageStartingWith(message);
+  }
+
+  // ---- helpers ----
+
+  private static org.assertj.core.data.Offset<Double> within(double tolerance) {
+    return org.assertj.core.data.Offset.offset(tolerance);
+  }
+
+  /**
+   * One comparison for each of many elements: the assertion library is called only where it fails.
+   */
+  private static void assertBits(long actual, long expected, Object what, Object where) {
+    if (actual != expected) {
+      assertThat(actual).as("%s, seed %d, at %s", what, SEED, where).isEqualTo(expected);
+    }
+  }
+
+  private static WeightedInput constant(MemorySegment values, ElementType type, double weight) {
+    return new WeightedInput(values, type, null, ElementType.F32, 0, weight);
+  }
+
+  private static float[] random(int count, long seed) {
+    SplittableRandom random = new SplittableRandom(seed);
+    float[] x = new float[count];
+    for (int k = 0; k < count; k++) {
+      x[k] = (float) random.nextDouble(-1, 1);
+    }
+    return x;
+  }
+
+  /**
+   * Memory that ends {@code shift} bytes before an unreadable page, so that elements are unaligned
+   * by it.
+   */
+  private MemorySegment guarded(long count, ElementType type, int shift) {
+    long bytes = count * type.bytes();
+    return memory.allocate(bytes + shift).asSlice(0, bytes);
+  }
+
+  private MemorySegment floats(float[] x, int shift) {
+    MemorySegment segment = guarded(x.length, ElementType.F32, shift);
+    MemorySegment.copy(x, 0, segment, JAVA_FLOAT_UNALIGNED, 0, x.length);
+    return segment;
+  }
+
+  /** Rows of {@code width} laid out with strides; NaN between them, and nothing after the last. */
+  private MemorySegment strided(float[] x, int width, long[] sizes, long[] strides) {
+    long extent = width;
+    for (int d = 0; d < sizes.length; d++) {
+      extent += (sizes[d] - 1) * strides[d];
+    }
+    float[] gaps = new float[(int) extent];
+    Arrays.fill(gaps, Float.NaN);
+    MemorySegment segment = floats(gaps, 1);
+    for (int row = 0; row < x.length / width; row++) {
+      long rest = row;
+      long offset = 0;
+      for (int d = sizes.length - 1; d >= 0; d--) {
+        offset += rest % sizes[d] * strides[d];
+        rest /= sizes[d];
+      }
+      MemorySegment.copy(x, row * width, segment, JAVA_FLOAT_UNALIGNED, 4 * offset, width);
+    }
+    return segment;
+  }
+
+  private static float[] array(MemorySegment segment, int count) {
+    float[] x = new float[count];
+    MemorySegment.copy(segment, JAVA_FLOAT_UNALIGNED, 0, x, 0, count);
+    return x;
+  }
+
+  /** Stores the value rounded to the type, and answers what was stored. */
+  private static double put(MemorySegment segment, ElementType type, int index, double value) {
+    switch (type) {
+      case F32 -> segment.set(JAVA_FLOAT_UNALIGNED, 4L * index, (float) value);
+      case F64 -> segment.set(JAVA_DOUBLE_UNALIGNED, 8L * index, value);
+      case F16, BF16 -> segment.set(JAVA_SHORT_UNALIGNED, 2L * index, (short) round(value, type));
+    }
+    return type == ElementType.F64
+        ? value
+        : type == ElementType.F32 ? (float) value : decode((short) round(value, type), type);
+  }
+
+  /** The element's bits, all NaN as the same one. */
+  private static long bits(MemorySegment segment, ElementType type, int index) {
+    return switch (type) {
+      case F32 -> Float.floatToIntBits(segment.get(JAVA_FLOAT_UNALIGNED, 4L * index));
+      case F64 -> Double.doubleToLongBits(segment.get(JAVA_DOUBLE_UNALIGNED, 8L * index));
+      case F16, BF16 -> {
+        short bits = segment.get(JAVA_SHORT_UNALIGNED, 2L * index);
+        boolean nan = Double.isNaN(decode(bits, type));
+        if (nan) {
+          assertThat(bits & (type == ElementType.F16 ? 0x200 : 0x40))
+              .as("quiet bit of %04x", bits)
+              .isNotZero();
+        }
+        yield nan ? 0x7FFF : bits & 0xFFFF;
+      }
+    };
+  }
+
+  /** Value of 16 bits, from the definition of the format. */
+  private static double decode(short bits, ElementType type) {
+    int fractionBits = type == ElementType.F16 ? 10 : 7;
+    int maxExponent = type == ElementType.F16 ? 31 : 255;
+    int exponent = (bits & 0x7FFF) >> fractionBits;
+    int fraction = bits & ((1 << fractionBits) - 1);
+    double sign = bits < 0 ? -1 : 1;
+    if (exponent == maxExponent) {
+      return fraction == 0 ? sign * Double.POSITIVE_INFINITY : Double.NaN;
+    }
+    double significand = exponent == 0 ? fraction : fraction + (1 << fractionBits);
+    return sign
+        * significand
+        * Math.pow(2, Math.max(exponent, 1) - (maxExponent / 2) - fractionBits);
+  }
+
+  private static double decodeBits(long bits, ElementType type) {
+    return type == ElementType.F32 ? Float.intBitsToFloat((int) bits) : decode((short) bits, type);
+  }
+
+  /** Bits of the value rounded to nearest even in exact decimal arithmetic. */
+  private static long round(double x, ElementType type) {
+    if (type == ElementType.F64) {
+      return Double.doubleToLongBits(x);
+    }
+    if (type == ElementType.F32) {
+      return Float.floatToIntBits((float) x);
+    }
+    if (Double.isNaN(x)) {
+      return 0x7FFF;
+    }
+    int fractionBits = type == ElementType.F16 ? 10 : 7;
+    int minExponent = type == ElementType.F16 ? -14 : -126;
+    long infinity = type == ElementType.F16 ? 0x7C00 : 0x7F80;
+    long sign = Double.doubleToRawLongBits(x) < 0 ? 0x8000 : 0;
+    if (Double.isInfinite(x)) {
+      return sign | infinity;
+    }
+    int exponent = Math.max(Math.getExponent(x), minExponent);
+    BigDecimal step = new BigDecimal(Math.pow(2, exponent - fractionBits));
+    long steps =
+        new BigDecimal(Math.abs(x))
+            .divide(step, MathContext.UNLIMITED)
+            .setScale(0, RoundingMode.HALF_EVEN)
+            .longValue();
+    // Steps carry into the exponent by themselves: the encoding is monotonic.
+    long encoded = ((long) (exponent - minExponent) << fractionBits) + steps;
+    return sign | Math.min(encoded, infinity);
+  }
+}

@@ -1,0 +1,142 @@
+package org.fishermerge.kernels;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Properties;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class KernelSelectionTest {
+  private static KernelOptions options(String... keysAndValues) {
+    Properties properties = new Properties();
+    for (int k = 0; k < keysAndValues.length; k += 2) {
+      properties.setProperty("fishermerge." + keysAndValues[k], keysAndValues[k + 1]);
+    }
+    return KernelOptions.from(properties);
+  }
+
+  @Test
+  void defaultsAreTheBestProviderOnAllProcessors() {
+    KernelOptions options = options("require", "");
+    assertThat(options)
+        .isEqualTo(
+            new KernelOptions(
+                "auto", "auto", Optional.empty(), Runtime.getRuntime().availableProcessors()));
+    try (Kernels kernels = Kernels.open(options)) {
+      KernelInfo info = kernels.info();
+      assertThat(info.provider()).isEqualTo("cpu");
+      assertThat(info.abi()).contains(NativeBindings.ABI_VERSION);
+      assertThat(info.library()).isPresent();
+      assertThat(info.notes()).contains("cuda: this build has no CUDA provider");
+    }
+  }
+
+  @Test
+  void theInstructionSetCanBeLoweredAndTheNotesSaySo() {
+    try (Kernels kernels = Kernels.open(options("max-isa", "baseline"))) {
+      assertThat(kernels.info().isa()).isEqualTo("baseline");
+      assertThat(kernels.info().notes())
+          .anySatisfy(
+              note -> assertThat(note).contains(": -Dfishermerge.max-isa=baseline excludes it"));
+    }
+  }
+
+  @Test
+  void scalarIsChosenOnlyOnRequestHere() {
+    try (Kernels kernels = Kernels.open(options("provider", "scalar"))) {
+      assertThat(kernels.info().provider()).isEqualTo("scalar");
+      assertThat(kernels.info().library()).isEmpty();
+      assertThat(kernels.info().notes())
+          .contains("cpu: -Dfishermerge.provider=scalar turns it off");
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "provider | gpu    | fishermerge.provider=gpu is unknown; known: auto, scalar, cpu, cuda",
+        "require  | scalar | fishermerge.require=scalar is unknown; known: cpu, cuda",
+        "max-isa  | sse9   | fishermerge.max-isa: unknown instruction set 'sse9'; known: auto,baseline",
+        "threads  | many   | fishermerge.threads must be a whole number: 'many'",
+        "threads  | 0      | fishermerge.threads must be at least 1: 0",
+      })
+  void unknownValuesFailWithTheKnownOnes(String key, String value, String message) {
+    assertThatThrownBy(() -> Kernels.open(options(key, value)))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageStartingWith(message);
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "cuda   | cpu  | fishermerge.provider=cuda: this build has no CUDA provider; use -Dfishermerge.provider=cpu",
+        "scalar | cpu  | fishermerge.require=cpu, but the provider is scalar: ",
+        "auto   | cuda | fishermerge.require=cuda, but the provider is cpu: cuda: this build has no CUDA provider",
+      })
+  void anAbsentProviderIsAFailure(String provider, String require, String message) {
+    assertThatThrownBy(() -> Kernels.open(options("provider", provider, "require", require)))
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessageStartingWith(message);
+  }
+
+  @Test
+  void aLibraryThatDoesNotLoadLeavesScalarAndSaysWhy() throws Exception {
+    Output output = runWithLibrary("auto", "", "/nonexistent/libfisher_kernels.so");
+    assertThat(output.exit).as(output.text).isZero();
+    assertThat(output.text)
+        .contains("provider=scalar")
+        .contains("-Dfishermerge.library.path=/nonexistent/libfisher_kernels.so is not a file");
+  }
+
+  @Test
+  void aLibraryThatDoesNotLoadIsAFailureWhereItIsRequired(@TempDir Path folder) throws Exception {
+    Path junk = Files.writeString(folder.resolve("junk.so"), "not a library");
+    for (String[] choice : new String[][] {{"cpu", ""}, {"auto", "cpu"}}) {
+      Output output = runWithLibrary(choice[0], choice[1], junk.toString());
+      assertThat(output.exit).as(output.text).isNotZero();
+      assertThat(output.text).contains("IllegalStateException").contains("junk.so");
+    }
+  }
+
+  private record Output(int exit, String text) {}
+
+  /** The library is loaded once per process, so another one needs another process. */
+  private static Output runWithLibrary(String provider, String require, String library)
+      throws IOException, InterruptedException {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.add("--enable-native-access=ALL-UNNAMED");
+    command.add("-Dfishermerge.provider=" + provider);
+    command.add("-Dfishermerge.require=" + require);
+    command.add("-Dfishermerge.library.path=" + library);
+    command.addAll(
+        List.of("-cp", System.getProperty("java.class.path"), PrintInfo.class.getName()));
+    Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+    String text = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    return new Output(process.waitFor(), text);
+  }
+
+  /** Prints what {@link Kernels#open()} chose. */
+  static final class PrintInfo {
+    private PrintInfo() {}
+
+    public static void main(String[] arguments) {
+      try (Kernels kernels = Kernels.open()) {
+        KernelInfo info = kernels.info();
+        System.out.println("provider=" + info.provider() + " " + info.notes());
+      }
+    }
+  }
+}

@@ -1,0 +1,8 @@
+package org.fishermerge.kernels;
+
+class ScalarKernelsTest extends KernelContract {
+  @Override
+  KernelOptions options() {
+    return options("scalar", "auto");
+  }
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package org.fishermerge.kernels;
+
+import org.jspecify.annotations.NullMarked;

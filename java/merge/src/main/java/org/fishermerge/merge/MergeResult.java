@@ -1,0 +1,34 @@
+package org.fishermerge.merge;
+
+import java.nio.file.Path;
+import java.util.List;
+
+/**
+ * What a merge made.
+ *
+ * @param output the folder or file that was written
+ * @param mergedElements parameters merged
+ * @param bytesRead input bytes read, over all passes
+ * @param bytesWritten bytes of tensor data written
+ * @param models one entry per model of the request, in its order
+ * @param warnings the plan's warnings and those that only the values could show
+ */
+public record MergeResult(
+    Path output,
+    long mergedElements,
+    long bytesRead,
+    long bytesWritten,
+    List<ModelStatistics> models,
+    List<String> warnings) {
+  /**
+   * What the merge learned about one model's Fisher.
+   *
+   * @param norm L2 norm of the mean Fisher over all merged parameters; NaN when no pass needed it
+   *     (normalisation none, or an average without Fishers)
+   * @param weight the model's coefficient times its normalisation, scaled to sum to 1 over the
+   *     models; with normalisation per tensor, the coefficient alone
+   * @param belowMinimal merged parameters whose mean Fisher is below the minimal Fisher (counted
+   *     exactly, over all of them); 0 without Fishers
+   */
+  public record ModelStatistics(Path model, double norm, double weight, long belowMinimal) {}
+}

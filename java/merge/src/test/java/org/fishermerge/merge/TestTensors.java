@@ -1,0 +1,176 @@
+package org.fishermerge.merge;
+
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.foreign.MemorySegment;
+import java.math.BigDecimal;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.CheckpointTensor;
+import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.SafetensorsFile;
+import org.fishermerge.checkpoint.SafetensorsWriter;
+
+/** Small safetensors files written from doubles and read back. */
+final class TestTensors {
+
+  private TestTensors() {}
+
+  @SuppressWarnings("ArrayRecordComponent")
+  record Data(DType dtype, List<Long> shape, double[] values) {}
+
+  static Data f32(double... values) {
+    return of(DType.F32, values);
+  }
+
+  static Data of(DType dtype, double... values) {
+    return new Data(dtype, List.of((long) values.length), values);
+  }
+
+  static Data shaped(List<Long> shape) {
+    return new Data(
+        DType.F32,
+        shape,
+        new double[(int) shape.stream().mapToLong(Long::longValue).reduce(1, (a, b) -> a * b)]);
+  }
+
+  static Path write(Path file, Map<String, Data> tensors) {
+    return write(file, tensors, Map.of());
+  }
+
+  static Path write(Path file, Map<String, Data> tensors, Map<String, String> metadata) {
+    try {
+      Path parent = file.getParent();
+      if (parent != null) {
+        Files.createDirectories(parent);
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+    List<SafetensorsWriter.Declared> declared =
+        tensors.entrySet().stream()
+            .map(e ->
+                new SafetensorsWriter.Declared(
+                    e.getKey(), e.getValue().dtype(), e.getValue().shape()))
+            .toList();
+    try (SafetensorsWriter writer = SafetensorsWriter.create(file, declared, metadata)) {
+      tensors.forEach((name, data) -> {
+        MemorySegment segment = writer.segment(name);
+        for (int i = 0; i < data.values().length; i++) {
+          put(segment, data.dtype(), i, data.values()[i]);
+        }
+      });
+      writer.finish();
+    }
+    return file;
+  }
+
+  private static void put(MemorySegment segment, DType dtype, long i, double value) {
+    switch (dtype) {
+      case F32 -> segment.set(JAVA_FLOAT_UNALIGNED, i * 4, (float) value);
+      case F64 -> segment.set(JAVA_DOUBLE_UNALIGNED, i * 8, value);
+      case I64 -> segment.set(JAVA_LONG_UNALIGNED, i * 8, (long) value);
+      case F16, BF16 -> segment.set(JAVA_SHORT_UNALIGNED, i * 2, (short) halfBits(value, dtype));
+      default -> throw new IllegalArgumentException(dtype.name());
+    }
+  }
+
+  /** The value as it is stored: what a reader of the file sees. */
+  static double stored(DType dtype, double value) {
+    return switch (dtype) {
+      case F64 -> value;
+      case F32 -> (float) value;
+      case F16, BF16 -> half(halfBits(value, dtype), dtype);
+      default -> throw new IllegalArgumentException(dtype.name());
+    };
+  }
+
+  /** Nearest 16-bit float of a double, ties to even, by searching the ordered magnitudes. */
+  static int halfBits(double value, DType dtype) {
+    int sign = Double.doubleToRawLongBits(value) < 0 ? 0x8000 : 0;
+    int infinity = dtype == DType.F16 ? 0x7C00 : 0x7F80;
+    double magnitude = Math.abs(value);
+    if (Double.isNaN(value)) {
+      return infinity | 1;
+    }
+    int low = 0;
+    int high = infinity;
+    while (high - low > 1) {
+      int middle = (low + high) / 2;
+      if (half(middle, dtype) <= magnitude) {
+        low = middle;
+      } else {
+        high = middle;
+      }
+    }
+    if (Double.isInfinite(magnitude)) {
+      return sign | infinity;
+    }
+    // Infinity rounds as if it were the next power of two.
+    double above =
+        high == infinity
+            ? 2 * half(infinity - 1, dtype) - half(infinity - 2, dtype)
+            : half(high, dtype);
+    int order =
+        new BigDecimal(magnitude)
+            .multiply(BigDecimal.TWO)
+            .compareTo(new BigDecimal(half(low, dtype)).add(new BigDecimal(above)));
+    boolean up = order > 0 || (order == 0 && (low & 1) == 1);
+    return sign | (up ? high : low);
+  }
+
+  static double half(int bits, DType dtype) {
+    return dtype == DType.F16
+        ? Float.float16ToFloat((short) bits)
+        : Float.intBitsToFloat(bits << 16);
+  }
+
+  /** All tensors of a checkpoint, by stored name. */
+  static Map<String, Data> read(Path path) {
+    Map<String, Data> read = new LinkedHashMap<>();
+    try (Checkpoint checkpoint = Checkpoint.open(path)) {
+      for (CheckpointTensor tensor : checkpoint.tensors().values()) {
+        DType dtype = tensor.info().dtype();
+        double[] values = new double[(int) tensor.info().elementCount()];
+        MemorySegment segment = checkpoint.segment(tensor.canonicalName());
+        for (int i = 0; i < values.length; i++) {
+          values[i] =
+              dtype == DType.I64
+                  ? segment.get(JAVA_LONG_UNALIGNED, i * 8L)
+                  : Values.get(segment, dtype, i);
+        }
+        read.put(tensor.info().name(), new Data(dtype, tensor.info().shape(), values));
+      }
+    }
+    return read;
+  }
+
+  /** Copies the tensors of a file that begin with the prefix into a file of their own. */
+  static Path extract(Path from, String prefix, Path to) {
+    Map<String, Data> tensors = new LinkedHashMap<>();
+    try (SafetensorsFile file = SafetensorsFile.open(from)) {
+      file.header()
+          .tensors()
+          .forEach((name, info) -> {
+            if (name.startsWith(prefix)) {
+              double[] values = new double[(int) info.elementCount()];
+              for (int i = 0; i < values.length; i++) {
+                values[i] = Values.get(file.segment(name), info.dtype(), i);
+              }
+              tensors.put(
+                  name.substring(prefix.length()), new Data(info.dtype(), info.shape(), values));
+            }
+          });
+    }
+    return write(to, tensors);
+  }
+}

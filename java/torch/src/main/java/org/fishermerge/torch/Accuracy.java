@@ -1,0 +1,68 @@
+package org.fishermerge.torch;
+
+import java.lang.foreign.MemorySegment;
+
+/**
+ * Accuracy and cross-entropy of a classifier over batches. The loss is FusionBench's: the mean over
+ * batches of each batch's mean, so that a short last batch counts as much as a full one.
+ */
+public final class Accuracy {
+  private long correct;
+  private long examples;
+  private long batches;
+  private double batchLosses;
+
+  /**
+   * Scores one batch and returns its logits, row-major [examples, K].
+   *
+   * @param labels the true class of each example
+   */
+  public float[] add(ClipClassifier classifier, MemorySegment pixels, long[] labels) {
+    int classes = classifier.head().classCount();
+    float[] logits = classifier.logits(pixels, labels.length);
+    double loss = 0;
+    for (int b = 0; b < labels.length; b++) {
+      ClipClassifier.requireLabel(labels[b], classes, examples + b);
+      ClipClassifier.requireFinite(logits, b, classes, examples + b);
+      int best = 0;
+      for (int c = 1; c < classes; c++) {
+        if (logits[b * classes + c] > logits[b * classes + best]) {
+          best = c;
+        }
+      }
+      if (best == labels[b]) {
+        correct++;
+      }
+      double max = logits[b * classes + best];
+      double sum = 0;
+      for (int c = 0; c < classes; c++) {
+        sum += Math.exp(logits[b * classes + c] - max);
+      }
+      loss += Math.log(sum) + max - logits[b * classes + (int) labels[b]];
+    }
+    examples += labels.length;
+    batches++;
+    batchLosses += loss / labels.length;
+    return logits;
+  }
+
+  /** Examples scored so far. */
+  public long examples() {
+    return examples;
+  }
+
+  /** Examples whose largest logit is their label's. */
+  public long correct() {
+    return correct;
+  }
+
+  /** Fraction in 0..1; NaN before the first batch. */
+  public double accuracy() {
+    return (double) correct / examples;
+  }
+
+  /** Mean over batches of the mean cross-entropy in nats; NaN before the first batch. */
+  public double loss() {
+    return batchLosses / batches;
+  }
+}

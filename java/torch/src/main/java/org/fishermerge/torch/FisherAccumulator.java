@@ -1,0 +1,190 @@
+package org.fishermerge.torch;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.bytedeco.pytorch.Tensor;
+import org.fishermerge.kernels.Activations;
+import org.fishermerge.kernels.Cotangents;
+import org.fishermerge.kernels.Kernels;
+import org.fishermerge.kernels.TokenShape;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The running sums of squared gradients of a model's parameters, and the layer taps that feed them:
+ * each tap takes a layer's input a[b,t,i] and output cotangent g[v,b,t,o], for V probes, B examples
+ * and T tokens, and adds the squares of that layer's per-example gradients.
+ *
+ * <p>With {@link Squares#PER_BATCH} gradients are summed over the examples of a batch before
+ * squaring, which is FusionBench's estimator. To the kernels that is one example with B*T tokens.
+ */
+final class FisherAccumulator implements AutoCloseable {
+  /** What is summed before the square is taken. */
+  enum Squares {
+    PER_EXAMPLE,
+    PER_BATCH
+  }
+
+  private final Arena arena = Arena.ofShared();
+  private final Kernels kernels;
+  private final Squares squares;
+  private final Map<ParameterGroup, MemorySegment> sums = new HashMap<>(); // by identity
+  private final List<ParameterGroup> groups;
+  private @Nullable MemorySegment weights;
+
+  FisherAccumulator(Kernels kernels, Squares squares, List<ParameterGroup> groups) {
+    this.kernels = kernels;
+    this.squares = squares;
+    this.groups = groups;
+    for (ParameterGroup group : groups) {
+      sums.put(group, arena.allocate(group.elementCount() * Float.BYTES, 64));
+    }
+  }
+
+  /**
+   * Weights w[v,b] of the squares of the next backward pass, fp32 [V, B]; null means one. Not used
+   * with {@link Squares#PER_BATCH}.
+   */
+  void weights(@Nullable MemorySegment weights) {
+    this.weights = squares == Squares.PER_BATCH ? null : weights;
+  }
+
+  /** A linear layer's weight and bias. {@code rows} outputs starting at row {@code firstRow}. */
+  void linear(
+      ParameterGroup weight,
+      @Nullable ParameterGroup bias,
+      long firstRow,
+      Tensor cotangent,
+      Tensor input) {
+    long outputs = cotangent.size(3);
+    long inputs = input.size(2);
+    Tapped g = tapped(cotangent);
+    kernels.addOuterSquares(
+        g.shape,
+        outputs,
+        inputs,
+        g.cotangents,
+        activations(input),
+        weights,
+        slice(weight, firstRow * inputs, outputs * inputs));
+    if (bias != null) {
+      kernels.addTokenSumSquares(
+          g.shape, outputs, g.cotangents, weights, slice(bias, firstRow, outputs));
+    }
+  }
+
+  /** A LayerNorm's scale and shift; mean and rstd are [B, T, 1] as libtorch returns them. */
+  void layerNorm(
+      ParameterGroup scale,
+      ParameterGroup shift,
+      Tensor cotangent,
+      Tensor input,
+      Tensor mean,
+      Tensor rstd) {
+    Tapped g = tapped(cotangent);
+    kernels.addLayerNormSquares(
+        g.shape,
+        input.size(2),
+        g.cotangents,
+        activations(input),
+        Tensors.segment(mean),
+        Tensors.segment(rstd),
+        weights,
+        sum(scale),
+        sum(shift));
+  }
+
+  /**
+   * A parameter that is added to every example, one value per position and feature: position and
+   * class embeddings. {@code cotangent} is [V, B, P, D] for a parameter of P*D values.
+   */
+  void added(ParameterGroup parameter, Tensor cotangent) {
+    long features = cotangent.size(2) * cotangent.size(3);
+    Tensor flat = cotangent.reshape(cotangent.size(0), cotangent.size(1), 1, features);
+    Tapped g = tapped(flat);
+    kernels.addTokenSumSquares(g.shape, features, g.cotangents, weights, sum(parameter));
+  }
+
+  private record Tapped(TokenShape shape, Cotangents cotangents) {}
+
+  /** Describes [V, B, T, O] to the kernels; the last dimension must be contiguous. */
+  private Tapped tapped(Tensor cotangent) {
+    int probes = Math.toIntExact(cotangent.size(0));
+    int examples = Math.toIntExact(cotangent.size(1));
+    int tokens = Math.toIntExact(cotangent.size(2));
+    MemorySegment data = Tensors.segment(cotangent);
+    if (squares == Squares.PER_EXAMPLE) {
+      return new Tapped(
+          new TokenShape(probes, examples, tokens),
+          new Cotangents(data, cotangent.stride(0), cotangent.stride(1), cotangent.stride(2)));
+    }
+    return new Tapped(
+        new TokenShape(probes, 1, Math.multiplyExact(examples, tokens)),
+        new Cotangents(data, cotangent.stride(0), 0, mergedTokenStride(cotangent, 1)));
+  }
+
+  private Activations activations(Tensor input) {
+    MemorySegment data = Tensors.segment(input);
+    return squares == Squares.PER_EXAMPLE
+        ? new Activations(data, input.stride(0), input.stride(1))
+        : new Activations(data, 0, mergedTokenStride(input, 0));
+  }
+
+  /** The stride of the tokens of a batch laid end to end. */
+  private static long mergedTokenStride(Tensor tensor, int exampleDimension) {
+    long examples = exampleDimension;
+    long tokens = exampleDimension + 1L;
+    if (tensor.size(tokens) == 1) {
+      return tensor.stride(examples);
+    }
+    if (tensor.stride(examples) != tensor.size(tokens) * tensor.stride(tokens)) {
+      throw new IllegalStateException("the examples of a tapped tensor do not lie end to end");
+    }
+    return tensor.stride(tokens);
+  }
+
+  private MemorySegment slice(ParameterGroup group, long first, long count) {
+    return sum(group).asSlice(first * Float.BYTES, count * Float.BYTES);
+  }
+
+  private MemorySegment sum(ParameterGroup group) {
+    MemorySegment segment = sums.get(group);
+    if (segment == null) {
+      throw new IllegalArgumentException("a parameter group of another model");
+    }
+    return segment;
+  }
+
+  /** The sums by canonical parameter name, fp32, in the parameter's own layout. Live views. */
+  Map<String, MemorySegment> byName() {
+    Map<String, MemorySegment> byName = new LinkedHashMap<>();
+    for (ParameterGroup group : groups) {
+      long offset = 0;
+      for (ParameterGroup.Parameter parameter : group.parameters()) {
+        byName.put(parameter.name(), slice(group, offset, parameter.elementCount()));
+        offset += parameter.elementCount();
+      }
+    }
+    return byName;
+  }
+
+  /** Multiplies every sum by {@code factor}. */
+  void scale(double factor) {
+    for (MemorySegment sum : sums.values()) {
+      long count = sum.byteSize() / Float.BYTES;
+      for (long j = 0; j < count; j++) {
+        float value = sum.getAtIndex(ValueLayout.JAVA_FLOAT, j);
+        sum.setAtIndex(ValueLayout.JAVA_FLOAT, j, (float) (value * factor));
+      }
+    }
+  }
+
+  @Override
+  public void close() {
+    arena.close();
+  }
+}

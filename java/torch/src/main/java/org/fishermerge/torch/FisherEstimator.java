@@ -1,0 +1,272 @@
+package org.fishermerge.torch;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.CheckpointTensor;
+import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.FisherAccumulator.Squares;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Accumulates the diagonal Fisher information of every parameter of an image tower, batch by batch:
+ * {@code F = sum over examples x of E_y (d log p(y|x) / d theta)^2}, the square taken per example.
+ *
+ * <p>Each batch runs forward once; the label expectation gives V cotangents of every example's
+ * logits, which are pulled back together. The result does not depend on how examples are cut into
+ * batches, except for {@link LabelExpectation.BatchSquare}, whose definition does.
+ *
+ * <p>Borrows classifier and kernels. Not thread-safe.
+ */
+public final class FisherEstimator implements AutoCloseable {
+  // Cotangents of probes are pulled back in groups whose largest activation stays under this.
+  private static final long PROBE_BYTES = 64L << 20;
+  // Columns of an exact factor whose squared norm is below this share of the example's trace are
+  // dropped: they lie under the rounding of the fp32 sum that they would join.
+  private static final double NEGLIGIBLE = 0x1p-40;
+  private static final int MAX_SCALE_EXPONENT = 60;
+
+  private final ClipClassifier classifier;
+  private final LabelExpectation labels;
+  private final long seed;
+  private final FisherAccumulator sums;
+  private long examples;
+  private boolean finished;
+
+  /**
+   * @param seed of labels that are drawn; estimators that draw none ignore it
+   * @param kernels run the accumulation; one estimator at a time
+   */
+  public FisherEstimator(
+      ClipClassifier classifier, LabelExpectation labels, long seed, Kernels kernels) {
+    this.classifier = classifier;
+    this.labels = labels;
+    this.seed = seed;
+    this.sums =
+        new FisherAccumulator(
+            kernels,
+            labels.squaresBatches() ? Squares.PER_BATCH : Squares.PER_EXAMPLE,
+            classifier.tower().parameterGroups());
+  }
+
+  /**
+   * An estimate of the memory that one example of a batch takes while its Fisher information is
+   * accumulated: saved activations, and the cotangents of the probes pulled back together.
+   */
+  public static long bytesPerExample(ClipClassifier classifier, LabelExpectation labels) {
+    ClipConfig.Vision config = classifier.tower().config();
+    long tokens = config.tokens();
+    long width = config.tower().width();
+    long mlpWidth = config.tower().mlpWidth();
+    long attention = config.tower().heads() * tokens * tokens;
+    long saved = config.tower().layers() * (tokens * (8 * width + 2 * mlpWidth) + attention);
+    long probe = tokens * (8 * width + 3 * mlpWidth) + 3 * attention;
+    long probes =
+        Math.min(
+            labels.probes(classifier.head().classCount()),
+            Math.max(1, PROBE_BYTES / (tokens * mlpWidth * Float.BYTES)));
+    return Float.BYTES * (saved + probes * probe);
+  }
+
+  /** Examples accumulated so far. */
+  public long examples() {
+    return examples;
+  }
+
+  /**
+   * Accumulates one batch.
+   *
+   * @param pixels fp32 [B, C, H, W], preprocessed for this model
+   * @param trueLabels the examples' own labels [B]; may be null unless the expectation needs them
+   * @throws InputException if a logit is not finite or a needed label is missing or out of range;
+   *     names the example by its position in the run
+   */
+  public void add(MemorySegment pixels, int batch, long @Nullable [] trueLabels) {
+    if (labels.needsLabels() && trueLabels == null) {
+      throw new InputException(
+          "labels \"" + labels.text() + "\" needs labelled data, and this data has no labels");
+    }
+    LibTorch.initialize();
+    try (ClipVisionTower.Tape towerTape = new ClipVisionTower.Tape();
+        ZeroShotHead.Tape headTape = new ZeroShotHead.Tape()) {
+      Tensor pooled = classifier.tower().forward(pixels, batch, towerTape);
+      Tensor logitTensor = classifier.head().forward(pooled, headTape);
+      float[] logits = Tensors.floats(logitTensor);
+      logitTensor.close();
+      pooled.close();
+      pullBack(cotangents(logits, batch, trueLabels), batch, towerTape, headTape);
+    }
+    examples += batch;
+  }
+
+  /** Cotangents of all probes of a batch, [V][B][K]. */
+  private double[][][] cotangents(float[] logits, int batch, long @Nullable [] trueLabels) {
+    int classes = classifier.head().classCount();
+    int probes = labels.probes(classes);
+    double[][][] byProbe = new double[probes][batch][classes];
+    double[][] ofExample = new double[probes][];
+    for (int b = 0; b < batch; b++) {
+      long example = examples + b;
+      ClipClassifier.requireFinite(logits, b, classes, example);
+      long label = trueLabels == null ? -1 : trueLabels[b];
+      if (labels.needsLabels()) {
+        ClipClassifier.requireLabel(label, classes, example);
+      }
+      for (int v = 0; v < probes; v++) {
+        ofExample[v] = byProbe[v][b];
+      }
+      double[] p = ClipClassifier.probabilities(logits, b, classes);
+      labels.cotangents(p, label, new ExampleRandom(seed, example), ofExample);
+      dropNegligible(ofExample);
+    }
+    return byProbe;
+  }
+
+  private static void dropNegligible(double[][] cotangents) {
+    double trace = 0;
+    for (double[] cotangent : cotangents) {
+      trace += squaredNorm(cotangent);
+    }
+    for (double[] cotangent : cotangents) {
+      if (squaredNorm(cotangent) < NEGLIGIBLE * trace) {
+        Arrays.fill(cotangent, 0);
+      }
+    }
+  }
+
+  private static double squaredNorm(double[] values) {
+    double sum = 0;
+    for (double value : values) {
+      sum += value * value;
+    }
+    return sum;
+  }
+
+  private void pullBack(
+      double[][][] cotangents,
+      int batch,
+      ClipVisionTower.Tape towerTape,
+      ZeroShotHead.Tape headTape) {
+    List<double[][]> probes = new ArrayList<>();
+    for (double[][] probe : cotangents) {
+      // A probe that no example of the batch needs costs nothing.
+      for (double[] cotangent : probe) {
+        if (squaredNorm(cotangent) > 0) {
+          probes.add(probe);
+          break;
+        }
+      }
+    }
+    int atOnce = probesAtOnce(batch);
+    for (int first = 0; first < probes.size(); first += atOnce) {
+      int end = Math.min(probes.size(), first + atOnce);
+      pullBack(probes.subList(first, end), batch, towerTape, headTape, end == probes.size());
+    }
+  }
+
+  private int probesAtOnce(int batch) {
+    ClipConfig.Vision config = classifier.tower().config();
+    long bytesPerProbe = (long) batch * config.tokens() * config.tower().mlpWidth() * Float.BYTES;
+    return Math.toIntExact(Math.max(1, Math.min(1024, PROBE_BYTES / bytesPerProbe)));
+  }
+
+  private void pullBack(
+      List<double[][]> probes,
+      int batch,
+      ClipVisionTower.Tape towerTape,
+      ZeroShotHead.Tape headTape,
+      boolean last) {
+    int classes = classifier.head().classCount();
+    try (PointerScope scope = new PointerScope();
+        Arena arena = Arena.ofConfined()) {
+      float[] seeds = new float[probes.size() * batch * classes];
+      MemorySegment weights = arena.allocate((long) probes.size() * batch * Float.BYTES, 64);
+      int at = 0;
+      for (double[][] probe : probes) {
+        for (double[] cotangent : probe) {
+          int exponent = scaleExponent(cotangent);
+          weights.setAtIndex(
+              ValueLayout.JAVA_FLOAT, at / classes, (float) Math.scalb(1.0, -2 * exponent));
+          for (double value : cotangent) {
+            seeds[at++] = (float) Math.scalb(value, exponent);
+          }
+        }
+      }
+      sums.weights(weights);
+      Tensor seed = Tensors.copyOf(seeds, probes.size(), batch, classes);
+      Tensor pooled = classifier.head().backward(seed, headTape);
+      classifier.tower().backward(pooled, towerTape, sums, last);
+      pooled.close();
+    }
+  }
+
+  /**
+   * The power of two that brings a cotangent's largest entry near one. Gradients are linear in it,
+   * so the square is put right by a weight of an exact power of two, and the small gradients of
+   * confident examples keep clear of fp32 underflow. Batch squares add gradients of different
+   * examples, which must keep their scale.
+   */
+  private int scaleExponent(double[] cotangent) {
+    if (labels.squaresBatches()) {
+      return 0;
+    }
+    double largest = 0;
+    for (double value : cotangent) {
+      largest = Math.max(largest, Math.abs(value));
+    }
+    return largest == 0 ? 0 : Math.min(MAX_SCALE_EXPONENT, -Math.getExponent(largest));
+  }
+
+  /**
+   * Ends the run: applies the expectation's weight and returns the sums over examples by canonical
+   * parameter name, fp32, valid until this estimator is closed.
+   *
+   * @throws InputException if no example was added
+   */
+  public Map<String, MemorySegment> finish() {
+    if (examples == 0) {
+      throw new InputException("no examples: a Fisher information needs at least one");
+    }
+    if (!finished && labels.weight() != 1) {
+      sums.scale(labels.weight());
+    }
+    finished = true;
+    return sums.byName();
+  }
+
+  /**
+   * Writes the finished sums as a Fisher file whose tensors are named as {@code model} names them.
+   *
+   * @param file a new file; the caller makes it appear under its final name
+   */
+  public void write(Path file, Checkpoint model, FisherMetadata metadata) {
+    Map<String, MemorySegment> byName = finish();
+    List<SafetensorsWriter.Declared> tensors = new ArrayList<>();
+    for (String name : byName.keySet()) {
+      CheckpointTensor stored = model.tensor(name);
+      tensors.add(
+          new SafetensorsWriter.Declared(stored.info().name(), DType.F32, stored.info().shape()));
+    }
+    try (SafetensorsWriter writer = SafetensorsWriter.create(file, tensors, metadata.toMap())) {
+      byName.forEach((name, sum) -> writer.segment(model.tensor(name).info().name()).copyFrom(sum));
+      writer.finish();
+    }
+  }
+
+  @Override
+  public void close() {
+    sums.close();
+  }
+}

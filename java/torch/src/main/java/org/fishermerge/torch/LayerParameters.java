@@ -1,0 +1,98 @@
+package org.fishermerge.torch;
+
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.CheckpointTensor;
+import org.fishermerge.checkpoint.InputException;
+
+/**
+ * Reads a tower's parameters from a checkpoint as fp32 tensors, checks each shape against what the
+ * configuration implies, and keeps the list of what it read. Owns the tensors.
+ */
+final class LayerParameters implements AutoCloseable {
+  /** Parameters stacked along dimension 0, and the group that their Fisher values form. */
+  record Stacked(Tensor tensor, ParameterGroup group) {}
+
+  private final Checkpoint checkpoint;
+  private final List<ParameterGroup> groups = new ArrayList<>();
+  private final List<Tensor> owned = new ArrayList<>();
+
+  LayerParameters(Checkpoint checkpoint) {
+    this.checkpoint = checkpoint;
+  }
+
+  /** Every group read so far, in the order of reading. */
+  List<ParameterGroup> groups() {
+    return List.copyOf(groups);
+  }
+
+  /** One parameter of exactly this shape. */
+  Stacked read(String name, long... shape) {
+    return stack(new String[] {name}, shape);
+  }
+
+  /** Several parameters of one shape, stacked along dimension 0. */
+  Stacked stack(String[] names, long... shape) {
+    long[] stackedShape = shape.clone();
+    if (names.length > 1) {
+      stackedShape[0] *= names.length;
+    }
+    Tensor tensor = torch.empty(stackedShape);
+    owned.add(Tensors.retain(tensor));
+    ParameterGroup.Parameter[] parameters = new ParameterGroup.Parameter[names.length];
+    long offset = 0;
+    for (int i = 0; i < names.length; i++) {
+      parameters[i] = new ParameterGroup.Parameter(names[i], boxed(shape));
+      copyInto(tensor, offset, parameters[i]);
+      offset += parameters[i].elementCount();
+    }
+    ParameterGroup group = new ParameterGroup(parameters);
+    groups.add(group);
+    return new Stacked(tensor, group);
+  }
+
+  private void copyInto(Tensor target, long offset, ParameterGroup.Parameter parameter) {
+    CheckpointTensor stored = checkpoint.tensor(parameter.name());
+    if (!stored.info().shape().equals(parameter.shape())) {
+      throw new InputException(
+          stored.file()
+              + ": tensor "
+              + stored.info().name()
+              + " has shape "
+              + stored.info().shapeText()
+              + "; config.json implies "
+              + parameter.shape());
+    }
+    if (!stored.info().dtype().isMergeable()) {
+      throw new InputException(
+          stored.file()
+              + ": tensor "
+              + stored.info().name()
+              + " has dtype "
+              + stored.info().dtype()
+              + "; expected F32, F16, BF16 or F64");
+    }
+    float[] values = checkpoint.floats(parameter.name());
+    Tensors.segment(target)
+        .asSlice(offset * Float.BYTES, values.length * (long) Float.BYTES)
+        .copyFrom(MemorySegment.ofArray(values));
+  }
+
+  private static List<Long> boxed(long[] shape) {
+    List<Long> list = new ArrayList<>(shape.length);
+    for (long size : shape) {
+      list.add(size);
+    }
+    return list;
+  }
+
+  @Override
+  public void close() {
+    owned.forEach(Tensor::close);
+    owned.clear();
+  }
+}

@@ -1,0 +1,61 @@
+package org.fishermerge.torch;
+
+import java.lang.foreign.MemorySegment;
+import java.util.function.Supplier;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+
+/**
+ * Where libtorch's memory meets ours. Tensors made inside a {@link PointerScope} die with it;
+ * {@link #retain} keeps one beyond, to be closed by whoever kept it.
+ */
+final class Tensors {
+  private Tensors() {}
+
+  /** The memory of a CPU tensor from its first element on; valid while the tensor lives. */
+  static MemorySegment segment(Tensor tensor) {
+    // Strided views are addressed by the caller, so the segment ends with the last element reached.
+    long elements = 1;
+    for (long d = 0; d < tensor.dim(); d++) {
+      if (tensor.size(d) == 0) {
+        elements = 0;
+        break;
+      }
+      elements += (tensor.size(d) - 1) * tensor.stride(d);
+    }
+    return MemorySegment.ofAddress(tensor.data_ptr().address())
+        .reinterpret(elements * tensor.element_size());
+  }
+
+  /** A new fp32 tensor with a copy of {@code values}. */
+  static Tensor copyOf(MemorySegment values, long... shape) {
+    Tensor tensor = torch.empty(shape);
+    segment(tensor).copyFrom(values);
+    return tensor;
+  }
+
+  static Tensor copyOf(float[] values, long... shape) {
+    return copyOf(MemorySegment.ofArray(values), shape);
+  }
+
+  /** The values of an fp32 tensor in row-major order. */
+  static float[] floats(Tensor tensor) {
+    try (PointerScope scope = new PointerScope()) {
+      return segment(tensor.contiguous()).toArray(java.lang.foreign.ValueLayout.JAVA_FLOAT);
+    }
+  }
+
+  /** Keeps {@code tensor} alive beyond the current scope. The caller must close it. */
+  static Tensor retain(Tensor tensor) {
+    tensor.retainReference();
+    return tensor;
+  }
+
+  /** Runs {@code body} in a scope of its own and keeps only its result, which the caller closes. */
+  static Tensor onlyResultOf(Supplier<Tensor> body) {
+    try (PointerScope scope = new PointerScope()) {
+      return retain(body.get());
+    }
+  }
+}

@@ -1,0 +1,139 @@
+package org.fishermerge.torch;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.TreeMap;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.ParameterNames;
+import org.fishermerge.kernels.Kernels;
+import org.fishermerge.testkit.Golden;
+
+/** One golden CLIP task: its model, data and expected values. */
+record GoldenTask(String name) {
+  static final List<String> NAMES = List.of("alpha", "beta", "gamma");
+  static final int PIXELS = 3 * 32 * 32;
+
+  static Checkpoint expected() {
+    return Checkpoint.open(Golden.path("clip-tiny/expected.safetensors"));
+  }
+
+  float[] values(String tensor) {
+    try (Checkpoint expected = expected()) {
+      return expected.floats(name + "." + tensor);
+    }
+  }
+
+  int classes() {
+    return values("logits").length / labels().length;
+  }
+
+  long[] labels() {
+    try (Checkpoint expected = expected()) {
+      return expected
+          .segment(name + ".labels")
+          .toArray(java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED);
+    }
+  }
+
+  /** Expected Fisher by canonical name. */
+  Map<String, float[]> fisher(String definition) {
+    String prefix = name + ".fisher." + definition + ".";
+    Map<String, float[]> byName = new TreeMap<>();
+    try (Checkpoint expected = expected()) {
+      for (String tensor : expected.tensors().keySet()) {
+        if (tensor.startsWith(prefix)) {
+          byName.put(
+              ParameterNames.canonical(tensor.substring(prefix.length())), expected.floats(tensor));
+        }
+      }
+    }
+    return byName;
+  }
+
+  ClipVisionTower tower() {
+    try (Checkpoint model = Checkpoint.open(Golden.path("clip-tiny/" + name))) {
+      return ClipVisionTower.load(model);
+    }
+  }
+
+  ZeroShotHead head() {
+    try (Checkpoint clip = Checkpoint.open(Golden.path("clip-tiny/pretrained"))) {
+      return ZeroShotHead.of(clip, values("zeroshot_weights"), classes(), name);
+    }
+  }
+
+  /** Our Fisher, as the mean over examples, by canonical name. */
+  Map<String, float[]> estimate(
+      LabelExpectation labels, int batchSize, long seed, Kernels kernels) {
+    float[] pixels = values("pixel_values");
+    long[] truth = labels();
+    Map<String, float[]> byName = new TreeMap<>();
+    try (Arena arena = Arena.ofConfined();
+        ClipVisionTower tower = tower();
+        ZeroShotHead head = head();
+        FisherEstimator estimator =
+            new FisherEstimator(new ClipClassifier(tower, head), labels, seed, kernels)) {
+      MemorySegment all = arena.allocate((long) pixels.length * Float.BYTES, 64);
+      all.copyFrom(MemorySegment.ofArray(pixels));
+      for (int first = 0; first < truth.length; first += batchSize) {
+        int count = Math.min(batchSize, truth.length - first);
+        MemorySegment batch =
+            all.asSlice((long) first * PIXELS * Float.BYTES, (long) count * PIXELS * Float.BYTES);
+        estimator.add(batch, count, java.util.Arrays.copyOfRange(truth, first, first + count));
+      }
+      estimator
+          .finish()
+          .forEach((parameter, sum) -> {
+            float[] mean = sum.toArray(java.lang.foreign.ValueLayout.JAVA_FLOAT);
+            for (int j = 0; j < mean.length; j++) {
+              mean[j] /= truth.length;
+            }
+            byName.put(parameter, mean);
+          });
+    }
+    return byName;
+  }
+
+  /**
+   * What differs by more than {@code tolerance} times the tensor's largest value, that value
+   * floored at 1e-9 of the largest of all tensors: the gradient of a key bias is exactly zero, so
+   * what any arithmetic finds there is noise.
+   */
+  static List<String> differences(
+      Map<String, float[]> actual, Map<String, float[]> expected, double tolerance) {
+    List<String> problems = new ArrayList<>();
+    if (!actual.keySet().equals(expected.keySet())) {
+      problems.add("parameters " + actual.keySet() + " instead of " + expected.keySet());
+      return problems;
+    }
+    double largest = expected.values().stream().mapToDouble(GoldenTask::max).max().orElseThrow();
+    expected.forEach((name, values) -> {
+      double bound = tolerance * Math.max(max(values), 1e-9 * largest);
+      float[] ours = Objects.requireNonNull(actual.get(name));
+      if (ours.length != values.length) {
+        problems.add(name + " has " + ours.length + " values, not " + values.length);
+        return;
+      }
+      for (int j = 0; j < values.length; j++) {
+        if (!(Math.abs(ours[j] - values[j]) <= bound)) {
+          problems.add(
+              name + "[" + j + "] is " + ours[j] + ", expected " + values[j] + " +- " + bound);
+          return;
+        }
+      }
+    });
+    return problems;
+  }
+
+  private static double max(float[] values) {
+    double max = 0;
+    for (float value : values) {
+      max = Math.max(max, Math.abs(value));
+    }
+    return max;
+  }
+}

@@ -1,0 +1,179 @@
+// Rates of the two kernels that carry the work, against what the machine can do:
+//   outer_square      GFLOP/s (2 V B T O I), against a register-only multiply-add loop
+//   weighted_average  GB/s read, against a loop that only reads
+// Each figure is the best of several runs, one item of work handed out at a time to `threads` threads.
+// Usage: fm_bench [threads] [isa]
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "fisher_kernels.h"
+
+namespace {
+
+int threads = 2;
+const fm_kernels *kernels = nullptr;
+
+// One thread is timed by the processor time it gets, so that other work on the machine counts less.
+double now() {
+  if (threads == 1) {
+    timespec time;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+  }
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+void check(int32_t status) {
+  if (status != FM_OK) {
+    fprintf(stderr, "%s\n", fm_last_error());
+    exit(1);
+  }
+}
+
+void parallel(int64_t items, int64_t grain, const std::function<void(int, int64_t, int64_t)> &task) {
+  std::atomic<int64_t> next{0};
+  auto work = [&](int worker) {
+    for (int64_t begin = next.fetch_add(grain); begin < items; begin = next.fetch_add(grain)) {
+      task(worker, begin, std::min(items, begin + grain));
+    }
+  };
+  std::vector<std::thread> helpers;
+  for (int t = 1; t < threads; ++t) helpers.emplace_back(work, t);
+  work(0);
+  for (std::thread &helper : helpers) helper.join();
+}
+
+double best_seconds(int runs, const std::function<void()> &run) {
+  double best = 1e30;
+  for (int r = 0; r < runs; ++r) {
+    const double start = now();
+    run();
+    best = std::min(best, now() - start);
+  }
+  return best;
+}
+
+float *buffer(int64_t count) {
+  void *p = aligned_alloc(4096, (static_cast<size_t>(count) * 4 + 4095) / 4096 * 4096);
+  if (p == nullptr) abort();
+  float *x = static_cast<float *>(p);
+  uint32_t state = 12345;
+  for (int64_t k = 0; k < count; ++k) {
+    state = state * 1664525 + 1013904223;
+    x[k] = static_cast<float>(state >> 8) * 0x1p-24f - 0.5f;
+  }
+  return x;
+}
+
+void outer_square(int64_t probes, int64_t examples, int64_t tokens, int64_t outputs, int64_t inputs) {
+  float *g_data = buffer(probes * examples * tokens * outputs);
+  float *a_data = buffer(examples * tokens * inputs);
+  float *fisher = buffer(outputs * inputs);
+  const int64_t g_example = tokens * outputs;
+  const fm_cotangents g = {g_data, examples * g_example, g_example, outputs, nullptr, examples,
+                           probes, examples,             tokens,    outputs};
+  const fm_activations a = {a_data, tokens * inputs, inputs, inputs};
+  fm_outer_square_plan plan;
+  check(fm_outer_square_prepare(kernels, &g, &a, &plan));
+  float *packed_g = buffer(plan.packed_g);
+  float *packed_a = buffer(plan.packed_a);
+  float *scratch = buffer(plan.scratch * threads);
+  const int64_t shares = 8 * threads;
+  double pack = 1e30;
+  const double seconds = best_seconds(9, [&] {
+    const double start = now();
+    parallel(plan.pack_g_items, (plan.pack_g_items + shares - 1) / shares, [&](int, int64_t begin, int64_t end) {
+      check(fm_outer_square_pack_g(kernels, &g, packed_g, begin, end));
+    });
+    parallel(plan.pack_a_items, (plan.pack_a_items + shares - 1) / shares, [&](int, int64_t begin, int64_t end) {
+      check(fm_outer_square_pack_a(kernels, &a, examples, tokens, packed_a, begin, end));
+    });
+    pack = std::min(pack, now() - start);
+    parallel(plan.blocks, std::max<int64_t>(1, plan.blocks / (4 * threads)), [&](int worker, int64_t begin, int64_t end) {
+      check(fm_outer_square_blocks(kernels, &g, &a, packed_g, packed_a, scratch + worker * plan.scratch, fisher,
+                                   begin, end));
+    });
+  });
+  const double flops = 2.0 * static_cast<double>((tokens == 1 ? 1 : probes) * examples * tokens) *
+                       static_cast<double>(outputs * inputs);
+  printf("outer_square V %2lld B %3lld T %4lld O %5lld I %5lld  %7.1f GFLOP/s  %6.2f ms, packing %4.1f %%\n",
+         static_cast<long long>(probes), static_cast<long long>(examples), static_cast<long long>(tokens),
+         static_cast<long long>(outputs), static_cast<long long>(inputs), flops / seconds * 1e-9, seconds * 1e3,
+         100 * pack / seconds);
+  for (float *p : {g_data, a_data, fisher, packed_g, packed_a, scratch}) free(p);
+}
+
+typedef float lanes __attribute__((vector_size(16)));
+
+double read_rate(const std::vector<float *> &streams, int64_t count) {
+  std::atomic<float> sink{0};
+  const double seconds = best_seconds(7, [&] {
+    parallel(static_cast<int64_t>(streams.size()) * count, 1 << 18, [&](int, int64_t begin, int64_t end) {
+      const float *p = streams[static_cast<size_t>(begin / count)] + begin % count;
+      lanes sum[8] = {};
+      for (int64_t k = 0; k < end - begin; k += 32) {
+#pragma GCC unroll 8
+        for (int u = 0; u < 8; ++u) {
+          lanes x;
+          memcpy(&x, p + k + 4 * u, sizeof x);
+          sum[u] += x;
+        }
+      }
+      for (int u = 1; u < 8; ++u) sum[0] += sum[u];
+      sink = sum[0][0];
+    });
+  });
+  return 4.0 * static_cast<double>(streams.size()) * static_cast<double>(count) / seconds * 1e-9;
+}
+
+void weighted_average(int64_t models, int64_t count) {
+  std::vector<float *> streams;
+  for (int64_t s = 0; s < 2 * models; ++s) streams.push_back(buffer(count));
+  float *out = buffer(count);
+  std::vector<fm_weighted_input> inputs;
+  for (int64_t m = 0; m < models; ++m) {
+    const size_t at = static_cast<size_t>(2 * m);
+    inputs.push_back({streams[at], streams[at + 1], 1.0, 1.0, FM_F32, FM_F32});
+  }
+  const double read = read_rate(streams, count);
+  const double seconds = best_seconds(7, [&] {
+    parallel(count, 65536, [&](int, int64_t begin, int64_t end) {
+      check(fm_weighted_average(kernels, inputs.data(), models, out, FM_F32, begin, end));
+    });
+  });
+  const double bytes = 8.0 * static_cast<double>(models) * static_cast<double>(count);
+  const double rate = bytes / seconds * 1e-9;
+  printf("weighted_average %lld models F32            %7.1f GB/s read of %5.1f: %.3f (with the output %.3f)\n",
+         static_cast<long long>(models), rate, read, rate / read,
+         rate * (1 + 0.5 / static_cast<double>(models)) / read);
+  for (float *p : streams) free(p);
+  free(out);
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+  if (argc > 1) threads = std::max(1, atoi(argv[1]));
+  check(fm_open(argc > 2 ? argv[2] : "auto", &kernels));
+  printf("%s, %d threads\n", fm_isa_name(kernels), threads);
+  outer_square(1, 16, 50, 768, 768);
+  outer_square(1, 16, 50, 3072, 768);
+  outer_square(1, 16, 50, 768, 3072);
+  outer_square(4, 16, 50, 768, 768);
+  outer_square(1, 4, 197, 768, 3072);
+  outer_square(1, 2, 257, 1024, 1024);
+  outer_square(1, 2, 257, 1024, 4096);
+  outer_square(1, 2, 257, 4096, 1024);
+  outer_square(1, 256, 1, 768, 768);
+  weighted_average(8, 1 << 23);
+  return 0;
+}

@@ -1,0 +1,33 @@
+// The kernels every instruction-set tier provides: FM_KERNEL(name, parameters, arguments).
+// The dispatch table, the per-tier declarations, the C entry points and the test of the export list expand from here.
+
+#define FM_KERNEL_LIST(FM_KERNEL)                                                                                    \
+  FM_KERNEL(weighted_average,                                                                                        \
+            (const fm_weighted_input *inputs, int64_t input_count, void *out, int32_t out_type, int64_t begin,       \
+             int64_t end),                                                                                           \
+            (inputs, input_count, out, out_type, begin, end))                                                        \
+  FM_KERNEL(sum_of_squares, (const void *x, int32_t type, int64_t begin, int64_t end, double *sum),                  \
+            (x, type, begin, end, sum))                                                                              \
+  FM_KERNEL(square_accumulate, (const float *gradient, double scale, float *fisher, int64_t begin, int64_t end),     \
+            (gradient, scale, fisher, begin, end))                                                                   \
+  FM_KERNEL(outer_square_prepare, (const fm_cotangents *g, const fm_activations *a, fm_outer_square_plan *plan),     \
+            (g, a, plan))                                                                                            \
+  FM_KERNEL(outer_square_pack_g, (const fm_cotangents *g, float *packed_g, int64_t begin, int64_t end),              \
+            (g, packed_g, begin, end))                                                                               \
+  FM_KERNEL(outer_square_pack_a,                                                                                     \
+            (const fm_activations *a, int64_t examples, int64_t tokens, float *packed_a, int64_t begin,              \
+             int64_t end),                                                                                           \
+            (a, examples, tokens, packed_a, begin, end))                                                             \
+  FM_KERNEL(outer_square_blocks,                                                                                     \
+            (const fm_cotangents *g, const fm_activations *a, const float *packed_g, const float *packed_a,          \
+             float *scratch, float *fisher, int64_t begin, int64_t end),                                             \
+            (g, a, packed_g, packed_a, scratch, fisher, begin, end))                                                 \
+  FM_KERNEL(token_sum_squares, (const fm_cotangents *g, float *fisher, int64_t begin, int64_t end),                  \
+            (g, fisher, begin, end))                                                                                 \
+  FM_KERNEL(layer_norm_squares,                                                                                      \
+            (const fm_cotangents *g, const fm_activations *x, const float *mean, const float *rstd,                  \
+             float *fisher_scale, float *fisher_shift, int64_t begin, int64_t end),                                  \
+            (g, x, mean, rstd, fisher_scale, fisher_shift, begin, end))                                              \
+  FM_KERNEL(embedding_squares,                                                                                       \
+            (const fm_cotangents *g, const int64_t *ids, int64_t rows, float *fisher, int64_t begin, int64_t end),   \
+            (g, ids, rows, fisher, begin, end))

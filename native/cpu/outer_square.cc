@@ -1,0 +1,209 @@
+// F[o,i] += sum_{b,v} w[v,b] (sum_t g[v,b,t,o] a[b,t,i])^2 without writing a per-example gradient.
+//
+// Accumulation: float. Tokens > 1: acc = sum over t in order from 0, by fused multiply-add where the tier has one (the
+// baseline rounds the product too); then F = fma(w * acc, acc, F), b in order, inside it v in order. One token: s =
+// sum over v in order of (w * g) * g, then F = fma(s, a * a, F), b in order: V probes cost one matrix product. Either
+// way an element of F sees the examples one by one, in order, so its bits depend neither on the range nor on how a
+// sequence of examples is split into batches. Squares of |acc| < 1e-19 vanish below float's range; scale gradients by
+// a power of two where that matters. NaN and infinity follow IEEE 754; a weight of 0 does not hide a NaN.
+//
+// Packing puts g into panels [kTileRows] and a into panels [kTileColumns] of consecutive tokens (one token: of
+// consecutive examples), zero-padded at the edges. A block of F is copied into scratch tile by tile, stays in L2 over
+// the loop over examples, and is copied back: the inner loops see only whole, contiguous tiles. Reading and writing F
+// in memory once per example would cost as much as the arithmetic at T = 50. An item is kItemRows x kBlockColumns of F;
+// up to kItemsTogether neighbours of one range make a block: few threads get large blocks, many still get work.
+#include "tier.h"
+
+namespace fm::FM_TIER {
+namespace {
+
+constexpr int64_t kItemRows = (48 + kTileRows - 1) / kTileRows * kTileRows;
+constexpr int64_t kBlockColumns = (256 + kTileColumns - 1) / kTileColumns * kTileColumns;
+constexpr int64_t kItemsTogether = 3;
+constexpr int64_t kTile = static_cast<int64_t>(kTileRows) * kTileColumns;
+constexpr int64_t kDepth = 256;  // examples per visit of a tile where tokens == 1
+
+FM_INLINE int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Sum over `depth` of one panel of g with one panel of a. Square: F = fma(w * sum, sum, F); otherwise F is the sum's
+// initial value.
+template <bool Square>
+FM_INLINE void tile(const float *g, const float *a, int64_t depth, float w, float *fisher) {
+  vf acc[kTileRows][kTileVectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < kTileRows; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kTileVectors; ++c) {
+      acc[r][c] = Square ? zero_f() : load_f(fisher + r * kTileColumns + c * kLanesF);
+    }
+  }
+  if constexpr (Square) {
+    for (int line = 0; line < kTile; line += 16) __builtin_prefetch(fisher + line, 1);
+  }
+#pragma GCC unroll 4
+  for (int64_t t = 0; t < depth; ++t) {
+    vf column[kTileVectors];
+#pragma GCC unroll 4
+    for (int c = 0; c < kTileVectors; ++c) column[c] = load_f(a + c * kLanesF);
+#pragma GCC unroll 16
+    for (int r = 0; r < kTileRows; ++r) {
+      vf x = broadcast_f(g + r);
+#pragma GCC unroll 4
+      for (int c = 0; c < kTileVectors; ++c) acc[r][c] = fma_f(x, column[c], acc[r][c]);
+    }
+    g += kTileRows;
+    a += kTileColumns;
+  }
+  const vf weights = set_f(w);
+#pragma GCC unroll 16
+  for (int r = 0; r < kTileRows; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kTileVectors; ++c) {
+      float *p = fisher + r * kTileColumns + c * kLanesF;
+      store_f(p, Square ? fma_f(weights * acc[r][c], acc[r][c], load_f(p)) : acc[r][c]);
+    }
+  }
+}
+
+template <int64_t Width>
+FM_INLINE void copy_row(const float *from, int64_t n, float *to) {
+  if (n == Width) {
+    __builtin_memcpy(to, from, Width * 4);
+  } else {
+    for (int64_t k = 0; k < n; ++k) to[k] = float_at(from, k);
+    for (int64_t k = n; k < Width; ++k) to[k] = 0.0f;
+  }
+}
+
+// Copies the block of F at (o, i) into tiles or back; what lies outside F is zero in the tiles.
+template <bool In>
+void copy_block(float *fisher, int64_t inputs, int64_t o, int64_t i, int64_t rows, int64_t columns, float *tiles) {
+  const int64_t across = divide_up(columns, kTileColumns);
+  const int64_t down = divide_up(rows, kTileRows);
+  for (int64_t r = 0; r < down * kTileRows; ++r) {
+    for (int64_t q = 0; q < across; ++q) {
+      float *target = tiles + (q * down + r / kTileRows) * kTile + r % kTileRows * kTileColumns;
+      const int64_t n = r < rows ? min64(kTileColumns, columns - q * kTileColumns) : 0;
+      float *source = at(fisher, (o + r) * inputs + i + q * kTileColumns);
+      if constexpr (In) {
+        copy_row<kTileColumns>(source, n, target);
+      } else if (n == kTileColumns) {
+        __builtin_memcpy(source, target, kTileColumns * 4);
+      } else if (n > 0) {
+        __builtin_memcpy(source, target, static_cast<size_t>(n) * 4);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void outer_square_prepare(const fm_cotangents *g, const fm_activations *a, fm_outer_square_plan *plan) {
+  const int64_t panels_g = divide_up(g->width, kTileRows);
+  const int64_t panels_a = divide_up(a->width, kTileColumns);
+  const bool one = g->tokens == 1;
+  plan->packed_g = (one ? 1 : g->probes) * g->examples * g->tokens * panels_g * kTileRows;
+  plan->packed_a = g->examples * g->tokens * panels_a * kTileColumns;
+  plan->scratch = kItemsTogether * kItemRows * kBlockColumns;
+  plan->pack_g_items = panels_g * (one ? 1 : g->probes * g->examples);
+  plan->pack_a_items = panels_a * (one ? 1 : g->examples);
+  plan->blocks = divide_up(g->width, kItemRows) * divide_up(a->width, kBlockColumns);
+}
+
+void outer_square_pack_g(const fm_cotangents *g, float *packed_g, int64_t begin, int64_t end) {
+  const int64_t panels = divide_up(g->width, kTileRows);
+  for (int64_t item = begin; item < end; ++item) {
+    const int64_t o = item % panels * kTileRows;
+    const int64_t n = min64(kTileRows, g->width - o);
+    if (g->tokens == 1) {
+      float *to = packed_g + item * g->examples * kTileRows;
+      for (int64_t b = 0; b < g->examples; ++b, to += kTileRows) {
+        for (int64_t r = 0; r < kTileRows; ++r) {
+          float s = 0.0f;
+          for (int64_t v = 0; r < n && v < g->probes; ++v) {
+            const float x = float_at(row(g, v, b, 0), o + r);
+            const float term = (weight(g, v, b) * x) * x;
+            s = v == 0 ? term : s + term;
+          }
+          to[r] = s;
+        }
+      }
+    } else {
+      const int64_t example = item / panels;
+      const int64_t v = example / g->examples;
+      const int64_t b = example % g->examples;
+      float *to = packed_g + item * g->tokens * kTileRows;
+      for (int64_t t = 0; t < g->tokens; ++t, to += kTileRows) copy_row<kTileRows>(at(row(g, v, b, t), o), n, to);
+    }
+  }
+}
+
+void outer_square_pack_a(const fm_activations *a, int64_t examples, int64_t tokens, float *packed_a, int64_t begin,
+                         int64_t end) {
+  const int64_t panels = divide_up(a->width, kTileColumns);
+  for (int64_t item = begin; item < end; ++item) {
+    const int64_t i = item % panels * kTileColumns;
+    const int64_t n = min64(kTileColumns, a->width - i);
+    if (tokens == 1) {
+      float *to = packed_a + item * examples * kTileColumns;
+      for (int64_t b = 0; b < examples; ++b, to += kTileColumns) {
+        copy_row<kTileColumns>(at(row(a, b, 0), i), n, to);
+        for (int64_t c = 0; c < kTileColumns; ++c) to[c] *= to[c];
+      }
+    } else {
+      float *to = packed_a + item * tokens * kTileColumns;
+      for (int64_t t = 0; t < tokens; ++t, to += kTileColumns) {
+        copy_row<kTileColumns>(at(row(a, item / panels, t), i), n, to);
+      }
+    }
+  }
+}
+
+void outer_square_blocks(const fm_cotangents *g, const fm_activations *a, const float *packed_g, const float *packed_a,
+                         float *scratch, float *fisher, int64_t begin, int64_t end) {
+  const int64_t panels_g = divide_up(g->width, kTileRows);
+  const int64_t panels_a = divide_up(a->width, kTileColumns);
+  const int64_t items_down = divide_up(g->width, kItemRows);
+  int64_t items;
+  for (int64_t item = begin; item < end; item += items) {
+    const int64_t neighbours = min64(end - item, items_down - item % items_down);
+    items = divide_up(neighbours, divide_up(neighbours, kItemsTogether));
+    const int64_t o = item % items_down * kItemRows;
+    const int64_t i = item / items_down * kBlockColumns;
+    const int64_t rows = min64(items * kItemRows, g->width - o);
+    const int64_t columns = min64(kBlockColumns, a->width - i);
+    const int64_t down = divide_up(rows, kTileRows);
+    const int64_t across = divide_up(columns, kTileColumns);
+    const int64_t first_g = o / kTileRows;
+    const int64_t first_a = i / kTileColumns;
+    copy_block<true>(fisher, a->width, o, i, rows, columns, scratch);
+    if (g->tokens == 1) {
+      for (int64_t b = 0; b < g->examples; b += kDepth) {
+        const int64_t depth = min64(kDepth, g->examples - b);
+        for (int64_t q = 0; q < across; ++q) {
+          const float *pa = packed_a + ((first_a + q) * g->examples + b) * kTileColumns;
+          for (int64_t p = 0; p < down; ++p) {
+            const float *pg = packed_g + ((first_g + p) * g->examples + b) * kTileRows;
+            tile<false>(pg, pa, depth, 1.0f, scratch + (q * down + p) * kTile);
+          }
+        }
+      }
+    } else {
+      for (int64_t b = 0; b < g->examples; ++b) {
+        for (int64_t q = 0; q < across; ++q) {
+          const float *pa = packed_a + (b * panels_a + first_a + q) * g->tokens * kTileColumns;
+          for (int64_t v = 0; v < g->probes; ++v) {
+            const float *pg = packed_g + ((v * g->examples + b) * panels_g + first_g) * g->tokens * kTileRows;
+            const float w = weight(g, v, b);
+            for (int64_t p = 0; p < down; ++p, pg += g->tokens * kTileRows) {
+              tile<true>(pg, pa, g->tokens, w, scratch + (q * down + p) * kTile);
+            }
+          }
+        }
+      }
+    }
+    copy_block<false>(fisher, a->width, o, i, rows, columns, scratch);
+  }
+}
+
+}  // namespace fm::FM_TIER

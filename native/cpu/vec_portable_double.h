@@ -1,0 +1,49 @@
+// Doubles four at a time in the compiler's vector types, for tiers whose registers are 16 bytes. The tier adds
+// halves_to_floats and exact_floats_to_halves.
+#pragma once
+
+namespace fm::FM_TIER {
+
+typedef float v4f __attribute__((vector_size(16)));
+typedef int32_t v4i __attribute__((vector_size(16)));
+typedef uint16_t v4h __attribute__((vector_size(8)));
+typedef double vd __attribute__((vector_size(32)));
+typedef long long vl __attribute__((vector_size(32)));
+constexpr int kLanesD = 4;
+
+FM_INLINE v4f halves_to_floats(v4h x);
+FM_INLINE v4h exact_floats_to_halves(v4f x);
+
+template <class T>
+FM_INLINE T load_bytes(const void *p) {
+  T x;
+  __builtin_memcpy(&x, p, sizeof x);
+  return x;
+}
+
+FM_INLINE vd set_d(double x) { return vd{x, x, x, x}; }
+FM_INLINE vd load_f64(const void *p) { return load_bytes<vd>(p); }
+FM_INLINE vd load_f32(const void *p) { return __builtin_convertvector(load_bytes<v4f>(p), vd); }
+FM_INLINE vd load_f16(const void *p) { return __builtin_convertvector(halves_to_floats(load_bytes<v4h>(p)), vd); }
+FM_INLINE vd load_bf16(const void *p) {
+  return __builtin_convertvector((v4f)(__builtin_convertvector(load_bytes<v4h>(p), v4i) << 16), vd);
+}
+FM_INLINE void store_f64(void *p, vd x) { __builtin_memcpy(p, &x, sizeof x); }
+FM_INLINE void store_f32(void *p, vd x) {
+  v4f y = __builtin_convertvector(x, v4f);
+  __builtin_memcpy(p, &y, sizeof y);
+}
+FM_INLINE void store_f16_exact(void *p, vd x) {
+  v4h y = exact_floats_to_halves(__builtin_convertvector(x, v4f));
+  __builtin_memcpy(p, &y, sizeof y);
+}
+FM_INLINE void store_bf16_exact(void *p, vd x) {
+  v4h y = __builtin_convertvector(((v4i)__builtin_convertvector(x, v4f)) >> 16, v4h);
+  __builtin_memcpy(p, &y, sizeof y);
+}
+
+constexpr int kStreamBytes = 0;  // no streaming stores in this tier
+FM_INLINE void stream_f32(void *p, vd x) { store_f32(p, x); }
+FM_INLINE void stream_fence() {}
+
+}  // namespace fm::FM_TIER

@@ -1,0 +1,148 @@
+/* fisher_kernels: accumulation of diagonal Fisher information and Fisher-weighted averaging, C ABI.
+ *
+ * Every function is single-threaded, reentrant work over a RANGE of its output; the embedder splits ranges over
+ * threads. No function allocates, keeps global state, starts a thread or touches memory outside its operands.
+ * Results do not depend on how a range is split.
+ *
+ * Lengths, strides and ranges count elements; ranges are half-open, [begin, end). Float operands need no alignment.
+ * An operand that is written must not overlap any other operand.
+ *
+ * Every function but those that return a name answers a status; where it is not FM_OK, fm_last_error() holds the
+ * reason for the calling thread and nothing was written.
+ */
+#ifndef FISHER_KERNELS_H
+#define FISHER_KERNELS_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#pragma GCC visibility push(default)
+
+#define FM_ABI_VERSION 1
+
+enum fm_status { FM_OK = 0, FM_INVALID_ARGUMENT = 1, FM_UNKNOWN_ISA = 2 };
+
+enum fm_type { FM_F32 = 0, FM_F16 = 1, FM_BF16 = 2, FM_F64 = 3 };
+
+/* The kernels compiled for one instruction set: an immutable, static table. */
+typedef struct fm_kernels fm_kernels;
+
+/* FM_ABI_VERSION of the library; a caller compares it with the header it was built against. */
+int32_t fm_abi_version(void);
+
+/* Text of the calling thread's last failure; valid until its next failure. Never null. */
+const char *fm_last_error(void);
+
+/* The best table this machine and its operating system can run. max_isa: "auto", or the name of the highest
+ * instruction set to consider (it only lowers the choice); an unknown name is FM_UNKNOWN_ISA. */
+int32_t fm_open(const char *max_isa, const fm_kernels **out);
+
+/* Name of a table: one of fm_isa_list(). */
+const char *fm_isa_name(const fm_kernels *kernels);
+
+/* Comma-separated names of all instruction sets compiled in, lowest first, whether or not this machine has them. */
+const char *fm_isa_list(void);
+
+/* One model's share of a weighted average: weight[j] = scale * fisher[j] + offset, or offset where fisher is null. */
+typedef struct fm_weighted_input {
+  const void *values;
+  const void *fisher;
+  double scale;
+  double offset;
+  int32_t value_type;
+  int32_t fisher_type;
+} fm_weighted_input;
+
+/* out[j] = sum_i weight_i[j] values_i[j] / sum_i weight_i[j] for j in [begin, end).
+ * Arithmetic is in double without contraction, models in order, so every instruction set gives the same bits;
+ * rounded once, to nearest even, to out_type. Overflow gives infinity; a zero sum of weights gives NaN. */
+int32_t fm_weighted_average(const fm_kernels *kernels, const fm_weighted_input *inputs, int64_t input_count, void *out,
+                            int32_t out_type, int64_t begin, int64_t end);
+
+/* *sum = sum of x[j]^2 for j in [begin, end), in double: 16 interleaved partial sums, then a balanced tree over them;
+ * the same bits on every instruction set. Here the result does depend on the range. */
+int32_t fm_sum_of_squares(const fm_kernels *kernels, const void *x, int32_t type, int64_t begin, int64_t end,
+                          double *sum);
+
+/* fisher[j] += scale * gradient[j]^2 for j in [begin, end), in double, rounded once to float. */
+int32_t fm_square_accumulate(const fm_kernels *kernels, const float *gradient, double scale, float *fisher,
+                             int64_t begin, int64_t end);
+
+/* Output gradients g[v,b,t,o] of probes * examples * tokens rows of `width` contiguous floats, and weights[v,b]
+ * (null: all 1). The probe index of weights has its own stride so that a caller can take a range of examples. */
+typedef struct fm_cotangents {
+  const float *data;
+  int64_t probe_stride;
+  int64_t example_stride;
+  int64_t token_stride;
+  const float *weights;
+  int64_t weight_probe_stride;
+  int64_t probes;
+  int64_t examples;
+  int64_t tokens;
+  int64_t width;
+} fm_cotangents;
+
+/* Layer inputs a[b,t,i]: rows of `width` contiguous floats. */
+typedef struct fm_activations {
+  const float *data;
+  int64_t example_stride;
+  int64_t token_stride;
+  int64_t width;
+} fm_activations;
+
+/* Work items of an outer-square accumulation and the buffers it needs (counts of floats, 64-byte aligned). */
+typedef struct fm_outer_square_plan {
+  int64_t packed_g;      /* floats */
+  int64_t packed_a;      /* floats */
+  int64_t scratch;       /* floats, one such buffer for each concurrent call of fm_outer_square_blocks */
+  int64_t pack_g_items;  /* items of fm_outer_square_pack_g */
+  int64_t pack_a_items;  /* items of fm_outer_square_pack_a */
+  int64_t blocks;        /* items of fm_outer_square_blocks; ranges of several are faster */
+} fm_outer_square_plan;
+
+/* fisher[o,i] += sum_{b,v} weights[v,b] (sum_t g[v,b,t,o] a[b,t,i])^2, fisher float [g->width, a->width] contiguous.
+ * Three steps, each over its own range of items: pack_g and pack_a in any order, then, when all of both are done,
+ * blocks. Each element of fisher is written by one block.
+ * tokens > 1: float sums over t in order from 0 (fused where the instruction set has FMA), then
+ *   fisher = fma(weight * sum, sum, fisher) for b in order, inside it v in order.
+ * tokens == 1: fisher = fma(s, a^2, fisher) for b in order, with s = sum_v weight g^2 in float, v in order.
+ * So a sequence of examples gives the same bits however it is split into batches. */
+int32_t fm_outer_square_prepare(const fm_kernels *kernels, const fm_cotangents *g, const fm_activations *a,
+                                fm_outer_square_plan *plan);
+int32_t fm_outer_square_pack_g(const fm_kernels *kernels, const fm_cotangents *g, float *packed_g, int64_t begin,
+                               int64_t end);
+int32_t fm_outer_square_pack_a(const fm_kernels *kernels, const fm_activations *a, int64_t examples, int64_t tokens,
+                               float *packed_a, int64_t begin, int64_t end);
+int32_t fm_outer_square_blocks(const fm_kernels *kernels, const fm_cotangents *g, const fm_activations *a,
+                               const float *packed_g, const float *packed_a, float *scratch, float *fisher,
+                               int64_t begin, int64_t end);
+
+/* fisher[o] += sum_{b,v} weights[v,b] (sum_t g[v,b,t,o])^2 for o in [begin, end). Sums over t in order, in double;
+ * fisher is rounded to float after each (b, v), b outermost. */
+int32_t fm_token_sum_squares(const fm_kernels *kernels, const fm_cotangents *g, float *fisher, int64_t begin,
+                             int64_t end);
+
+/* LayerNorm y = xhat * scale + shift with xhat = (x - mean) * rstd; mean and rstd are float [examples, tokens].
+ * fisher_scale[d] += sum_{b,v} w (sum_t g xhat)^2 and fisher_shift[d] += sum_{b,v} w (sum_t g)^2, d in [begin, end).
+ * In double, t in order; rounded to float after each (b, v), b outermost. */
+int32_t fm_layer_norm_squares(const fm_kernels *kernels, const fm_cotangents *g, const fm_activations *x,
+                              const float *mean, const float *rstd, float *fisher_scale, float *fisher_shift,
+                              int64_t begin, int64_t end);
+
+/* Embedding rows: for each (b, v) the rows of g at positions with equal ids[b,t] are summed, squared, weighted and
+ * added to row id of fisher [rows, g->width], columns [begin, end). ids are int64 [examples, tokens] in [0, rows).
+ * In double, t in order; rounded to float after each (b, v), b outermost. */
+int32_t fm_embedding_squares(const fm_kernels *kernels, const fm_cotangents *g, const int64_t *ids, int64_t rows,
+                             float *fisher, int64_t begin, int64_t end);
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
