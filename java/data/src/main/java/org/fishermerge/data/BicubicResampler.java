@@ -25,7 +25,7 @@ final class BicubicResampler {
   }
 
   private static RgbImage resizeRows(RgbImage image, int width) {
-    Weights weights = Weights.of(image.width(), width);
+    Weights weights = new Weights(image.width(), width);
     int height = image.height();
     byte[] in = image.pixels();
     byte[] out = new byte[Math.toIntExact(3L * width * height)];
@@ -54,7 +54,7 @@ final class BicubicResampler {
   }
 
   private static RgbImage resizeColumns(RgbImage image, int height) {
-    Weights weights = Weights.of(image.height(), height);
+    Weights weights = new Weights(image.height(), height);
     int stride = 3 * image.width();
     byte[] in = image.pixels();
     byte[] out = new byte[Math.toIntExact((long) stride * height)];
@@ -80,20 +80,21 @@ final class BicubicResampler {
   }
 
   /** For each output sample, the input samples it covers and their weights, which sum to one. */
-  private record Weights(int taps, int[] first, int[] count, int[] fixed) {
-    int start(int output) {
-      return output * taps;
-    }
+  private static final class Weights {
+    final int taps;
+    final int[] first;
+    final int[] count;
+    final int[] fixed;
 
-    static Weights of(int in, int out) {
+    Weights(int in, int out) {
       double scale = (double) in / out;
       // Reducing widens the kernel to cover everything it drops; enlarging interpolates.
       double stretch = Math.max(scale, 1.0);
       double radius = CUBIC_RADIUS * stretch;
-      int taps = (int) Math.ceil(radius) * 2 + 1;
-      int[] first = new int[out];
-      int[] count = new int[out];
-      int[] fixed = new int[Math.multiplyExact(out, taps)];
+      taps = (int) Math.ceil(radius) * 2 + 1;
+      first = new int[out];
+      count = new int[out];
+      fixed = new int[Math.multiplyExact(out, taps)];
       double[] weights = new double[taps];
       for (int i = 0; i < out; i++) {
         double center = (i + 0.5) * scale;
@@ -108,7 +109,10 @@ final class BicubicResampler {
           fixed[i * taps + k] = roundAwayFromZero(weights[k] / total * (1 << FRACTION_BITS));
         }
       }
-      return new Weights(taps, first, count, fixed);
+    }
+
+    int start(int output) {
+      return output * taps;
     }
 
     private static int roundAwayFromZero(double value) {

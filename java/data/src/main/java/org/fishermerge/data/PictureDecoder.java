@@ -108,21 +108,9 @@ final class PictureDecoder {
 
   private static BufferedImage read(String format, byte[] encoded) throws IOException {
     ImageReader reader = jdkReader(format);
-    String[] truncated = new String[1];
     try (var input = new MemoryCacheImageInputStream(new ByteArrayInputStream(encoded))) {
       reader.setInput(input, true, true);
-      reader.addIIOReadWarningListener((source, warning) -> {
-        // A JPEG that merely lacks its end marker is whole; one that ends inside its data says
-        // so like this and is filled up with grey.
-        if (warning.contains("premature end of data segment")) {
-          truncated[0] = warning;
-        }
-      });
-      BufferedImage image = reader.read(0);
-      if (truncated[0] != null) {
-        throw new IOException("the picture is truncated or damaged (" + truncated[0] + ")");
-      }
-      return image;
+      return reader.read(0);
     } finally {
       reader.dispose();
     }
@@ -222,6 +210,7 @@ final class PictureDecoder {
   /** The marker segments of a JPEG up to its first scan. */
   private static final class JpegHeader {
     private static final int START_OF_SCAN = 0xffda;
+    private static final int END_OF_IMAGE = 0xffd9;
     private static final int JFIF = 0xffe0;
     private static final int ADOBE = 0xffee;
 
@@ -285,6 +274,7 @@ final class PictureDecoder {
         }
         at += 2 + length;
       }
+      requireEnd(jpeg, at);
       if (components != 1 && components != 3) {
         throw new IOException(
             components == 4
@@ -302,6 +292,16 @@ final class PictureDecoder {
       kept.writeTo(out);
       out.write(jpeg, at, jpeg.length - at);
       return out.toByteArray();
+    }
+
+    /** libjpeg would fill up what is missing with grey; Pillow refuses, and so do we. */
+    private static void requireEnd(byte[] jpeg, int scan) throws IOException {
+      for (int i = jpeg.length - 2; i > scan; i--) {
+        if (marker(jpeg, i) == END_OF_IMAGE) {
+          return;
+        }
+      }
+      throw new IOException("the JPEG is truncated");
     }
 
     /** libjpeg's rule for three components: JFIF, then Adobe's word, then the components' names. */

@@ -4,8 +4,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.function.BooleanSupplier;
 
 /** What {@link BatchIterator} needs of a data set on disk. */
-abstract sealed class StoredImages implements ImageDataset
-    permits SafetensorsImages, ParquetImages {
+abstract class StoredImages implements ImageDataset {
   final ImageProcessor processor;
 
   StoredImages(ImageProcessor processor) {
