@@ -34,7 +34,7 @@ enum DemoTask {
                         Math.max(Math.abs(x - cx), Math.abs(y - cy)) - r));
         default ->
             canvas.paint(
-                colour, (x, y) -> Math.abs(Math.hypot(x - cx, y - cy) - 0.75 * r) - 0.22 * r);
+                colour, (x, y) -> Math.abs(Canvas.distance(x - cx, y - cy) - 0.75 * r) - 0.22 * r);
       }
     }
   },

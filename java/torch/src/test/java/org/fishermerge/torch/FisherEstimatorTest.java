@@ -1,0 +1,138 @@
+package org.fishermerge.torch;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import java.lang.foreign.MemorySegment;
+import java.util.Map;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.kernels.KernelOptions;
+import org.fishermerge.kernels.Kernels;
+import org.fishermerge.testkit.Golden;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+final class FisherEstimatorTest {
+  private static final GoldenTask TASK = new GoldenTask("beta");
+
+  @ParameterizedTest
+  @ValueSource(ints = {2, 3, 7})
+  void sameBitsForAnyThreadCountOfOurKernels(int threads) {
+    try (Kernels one = kernels(1);
+        Kernels many = kernels(threads)) {
+      Map<String, float[]> expected = TASK.estimate(new LabelExpectation.Exact(), 5, 0, one);
+      TASK.estimate(new LabelExpectation.Exact(), 5, 0, many)
+          .forEach((name, values) -> assertThat(values).as(name).isEqualTo(expected.get(name)));
+    }
+  }
+
+  @Test
+  void drawnLabelsDependOnTheSeedAndNotOnTheBatchSize() {
+    LabelExpectation sampled = new LabelExpectation.Sampled(2);
+    try (Kernels kernels = kernels(2)) {
+      Map<String, float[]> first = TASK.estimate(sampled, 6, 1, kernels);
+      assertThat(GoldenTask.differences(TASK.estimate(sampled, 2, 1, kernels), first, 1e-4))
+          .isEmpty();
+      assertThat(GoldenTask.differences(TASK.estimate(sampled, 6, 2, kernels), first, 1e-2))
+          .isNotEmpty();
+    }
+  }
+
+  @Test
+  void namesTheExampleWhoseLogitsAreNotFinite() {
+    float[] pixels = TASK.values("pixel_values");
+    pixels[4 * GoldenTask.PIXELS + 17] = Float.NaN;
+    withEstimator(
+        "exact",
+        estimator ->
+            assertThatThrownBy(() -> estimator.add(MemorySegment.ofArray(pixels), 6, null))
+                .isInstanceOf(InputException.class)
+                .hasMessageContaining("example 4")
+                .hasMessageContaining("NaN"));
+  }
+
+  @Test
+  void refusesLabelsOutsideTheHead() {
+    long[] labels = TASK.labels();
+    labels[2] = TASK.classes();
+    withEstimator(
+        "true",
+        estimator ->
+            assertThatThrownBy(
+                    () ->
+                        estimator.add(
+                            MemorySegment.ofArray(TASK.values("pixel_values")), 6, labels))
+                .isInstanceOf(InputException.class)
+                .hasMessageContaining("example 2")
+                .hasMessageContaining("label " + TASK.classes()));
+  }
+
+  @Test
+  void refusesMissingLabelsAndNoExamples() {
+    withEstimator(
+        "true",
+        estimator -> {
+          assertThatThrownBy(
+                  () ->
+                      estimator.add(MemorySegment.ofArray(TASK.values("pixel_values")), 6, null))
+              .isInstanceOf(InputException.class)
+              .hasMessageContaining("no labels");
+          assertThatThrownBy(estimator::finish)
+              .isInstanceOf(InputException.class)
+              .hasMessageContaining("at least one");
+        });
+  }
+
+  @Test
+  void aHeadOfAnotherWidthIsRefused() {
+    try (ClipVisionTower tower = TASK.tower();
+        ZeroShotHead narrow = ZeroShotHead.of(new float[2 * 5], 5, 10, new float[3 * 2], 3)) {
+      assertThatThrownBy(() -> new ClipClassifier(tower, narrow))
+          .isInstanceOf(InputException.class)
+          .hasMessageContaining("24 wide")
+          .hasMessageContaining("takes 5");
+    }
+  }
+
+  /** The trainer is the yardstick: its gradient must be the gradient of the same model. */
+  @Test
+  void trainingLossIsTheEvaluatorsLoss() {
+    MemorySegment pixels = MemorySegment.ofArray(TASK.values("pixel_values"));
+    try (ClipVisionTower tower = TASK.tower();
+        ZeroShotHead head = TASK.head();
+        var start =
+            Checkpoint.open(
+                Golden.path("clip-tiny/beta"));
+        VisionTraining training = new VisionTraining(start)) {
+      Accuracy accuracy = new Accuracy();
+      accuracy.add(new ClipClassifier(tower, head), pixels, TASK.labels());
+      double first = training.forwardBackward(head, pixels, TASK.labels());
+      assertThat(first).isCloseTo(accuracy.loss(), within(1e-4));
+      training.step(1e-3);
+      double second = training.forwardBackward(head, pixels, TASK.labels());
+      assertThat(second).isLessThan(first);
+    }
+  }
+
+  private interface Use {
+    void with(FisherEstimator estimator);
+  }
+
+  private static void withEstimator(String labels, Use use) {
+    try (Kernels kernels = kernels(2);
+        ClipVisionTower tower = TASK.tower();
+        ZeroShotHead head = TASK.head();
+        FisherEstimator estimator =
+            new FisherEstimator(
+                new ClipClassifier(tower, head), LabelExpectation.parse(labels), 0, kernels)) {
+      use.with(estimator);
+    }
+  }
+
+  private static Kernels kernels(int threads) {
+    return Kernels.open(KernelOptions.fromSystemProperties().withThreads(threads));
+  }
+}
