@@ -159,6 +159,30 @@ void weighted_average(int64_t models, int64_t count) {
   free(out);
 }
 
+void relatives(int64_t examples, int64_t tokens, int64_t width) {
+  const int64_t count = examples * tokens * width;
+  std::vector<float *> x;
+  for (int64_t size : {count, count, examples * tokens, examples * tokens, width, width}) x.push_back(buffer(size));
+  const fm_cotangents g = {x[0], 0, tokens * width, width, nullptr, 0, 1, examples, tokens, width};
+  const fm_activations a = {x[1], tokens * width, width, width};
+  const int64_t grain = (width / (4 * threads) + 15) / 16 * 16;
+  const double sums = best_seconds(9, [&] {
+    parallel(width, grain, [&](int, int64_t begin, int64_t end) {
+      check(fm_token_sum_squares(kernels, &g, x[4], begin, end));
+    });
+  });
+  const double norms = best_seconds(9, [&] {
+    parallel(width, grain, [&](int, int64_t begin, int64_t end) {
+      check(fm_layer_norm_squares(kernels, &g, &a, x[2], x[3], x[4], x[5], begin, end));
+    });
+  });
+  const double bytes = 4.0 * static_cast<double>(count);
+  printf("B %lld T %lld D %lld: token_sum_squares %.1f GB/s, layer_norm_squares %.1f GB/s\n",
+         static_cast<long long>(examples), static_cast<long long>(tokens), static_cast<long long>(width),
+         bytes / sums * 1e-9, 2 * bytes / norms * 1e-9);
+  for (float *p : x) free(p);
+}
+
 }  // namespace
 
 int main(int argc, char **argv) {
@@ -174,6 +198,8 @@ int main(int argc, char **argv) {
   outer_square(1, 2, 257, 1024, 4096);
   outer_square(1, 2, 257, 4096, 1024);
   outer_square(1, 256, 1, 768, 768);
+  relatives(16, 50, 768);
+  relatives(16, 50, 3072);
   weighted_average(8, 1 << 23);
   return 0;
 }

@@ -23,7 +23,7 @@ FM_INLINE void columns(const fm_cotangents *g, const fm_activations *x, const fl
                        float *fisher_scale, float *fisher_shift, int64_t d, int64_t n) {
   vd total_scale[Vectors];
   vd total_shift[Vectors];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int u = 0; u < Vectors; ++u) {
     total_scale[u] = Access::read(fisher_scale, d + u * kLanesD, n);
     total_shift[u] = Access::read(fisher_shift, d + u * kLanesD, n);
@@ -32,14 +32,14 @@ FM_INLINE void columns(const fm_cotangents *g, const fm_activations *x, const fl
     for (int64_t v = 0; v < g->probes; ++v) {
       vd scale[Vectors];
       vd shift[Vectors];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int u = 0; u < Vectors; ++u) scale[u] = shift[u] = set_d(0.0);
       for (int64_t t = 0; t < g->tokens; ++t) {
         const float *pg = row(g, v, b, t);
         const float *px = row(x, b, t);
         const vd m = set_d(float_at(mean, b * g->tokens + t));
         const vd r = set_d(float_at(rstd, b * g->tokens + t));
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int u = 0; u < Vectors; ++u) {
           vd gradient = Access::read(pg, d + u * kLanesD, n);
           shift[u] = shift[u] + gradient;
@@ -47,14 +47,14 @@ FM_INLINE void columns(const fm_cotangents *g, const fm_activations *x, const fl
         }
       }
       const vd w = set_d(weight(g, v, b));
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int u = 0; u < Vectors; ++u) {
         total_scale[u] = round_to_float(total_scale[u] + w * (scale[u] * scale[u]));
         total_shift[u] = round_to_float(total_shift[u] + w * (shift[u] * shift[u]));
       }
     }
   }
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int u = 0; u < Vectors; ++u) {
     Access::write(fisher_scale, d + u * kLanesD, n, total_scale[u]);
     Access::write(fisher_shift, d + u * kLanesD, n, total_shift[u]);
@@ -66,8 +66,8 @@ FM_INLINE void columns(const fm_cotangents *g, const fm_activations *x, const fl
 void layer_norm_squares(const fm_cotangents *g, const fm_activations *x, const float *mean, const float *rstd,
                         float *fisher_scale, float *fisher_shift, int64_t begin, int64_t end) {
   int64_t d = begin;
-  for (; d + 2 * kLanesD <= end; d += 2 * kLanesD) {
-    columns<whole, 2>(g, x, mean, rstd, fisher_scale, fisher_shift, d, kLanesD);
+  for (; d + 4 * kLanesD <= end; d += 4 * kLanesD) {
+    columns<whole, 4>(g, x, mean, rstd, fisher_scale, fisher_shift, d, kLanesD);
   }
   for (; d < end; d += kLanesD) {
     columns<partial, 1>(g, x, mean, rstd, fisher_scale, fisher_shift, d, min64(kLanesD, end - d));

@@ -9,7 +9,7 @@ namespace fm::FM_TIER {
 
 using vf = float32x4_t;
 constexpr int kLanesF = 4;
-constexpr int kTileRows = 8;     // 24 accumulators, 3 columns, 1 broadcast: 28 of 32 registers
+constexpr int kTileRows = 6;     // 18 accumulators, 3 columns, and room for the 6 factors GCC loads ahead: 27 of 32
 constexpr int kTileVectors = 3;
 
 FM_INLINE vf zero_f() { return vdupq_n_f32(0.0f); }

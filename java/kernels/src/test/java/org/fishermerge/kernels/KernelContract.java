@@ -83,8 +83,8 @@ abstract class KernelContract {
       cases.add(
           new AverageCase(3, count, ElementType.F32, ElementType.F32, ElementType.F32, count % 4));
     }
-    cases.add(new AverageCase(2, 200_003, ElementType.F32, ElementType.F32, ElementType.F32, 0));
-    cases.add(new AverageCase(2, 200_003, ElementType.BF16, ElementType.F32, ElementType.BF16, 1));
+    cases.add(new AverageCase(2, 70_003, ElementType.F32, ElementType.F32, ElementType.F32, 0));
+    cases.add(new AverageCase(2, 5_003, ElementType.BF16, ElementType.F32, ElementType.BF16, 1));
     return cases.stream();
   }
 
@@ -231,10 +231,13 @@ abstract class KernelContract {
   // ---- squares ----
 
   @ParameterizedTest
-  @ValueSource(ints = {0, 1, 3, 15, 16, 17, 100, 65535, 65536, 65537, 200_001})
+  @ValueSource(ints = {0, 1, 3, 15, 16, 17, 100, 65535, 65536, 65537, 140_001})
   void sumsSquares(int count) {
     SplittableRandom random = new SplittableRandom(SEED + count);
     for (ElementType type : ElementType.values()) {
+      if (type.bytes() == 2 && count > 100) {
+        continue; // the exact rounding of the operands is slow, and only the reading differs
+      }
       MemorySegment x = guarded(count, type, 1);
       double expected = 0;
       for (int j = 0; j < count; j++) {
