@@ -3,6 +3,8 @@ package org.fishermerge.cli;
 import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
+import java.util.logging.Level;
+import java.util.logging.Logger;
 import org.fishermerge.checkpoint.InputException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -31,6 +33,13 @@ import picocli.CommandLine.Command;
     })
 public final class Main {
   static final int FAILED = 1;
+
+  // Held, because the logging system keeps only weak references. Standard error is for progress.
+  private static final Logger PARQUET_READER = Logger.getLogger("dev.hardwood");
+
+  static {
+    PARQUET_READER.setLevel(Level.WARNING);
+  }
 
   private Main() {}
 
