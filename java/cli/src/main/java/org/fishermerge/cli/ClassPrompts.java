@@ -1,5 +1,6 @@
 package org.fishermerge.cli;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
@@ -8,6 +9,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.StreamSupport;
 import org.fishermerge.checkpoint.InputException;
 import org.jspecify.annotations.Nullable;
@@ -20,6 +24,7 @@ import org.jspecify.annotations.Nullable;
  * template holds the placeholder {@code {}} or {@code {c}}.
  */
 record ClassPrompts(String origin, List<String> classNames, List<String> templates) {
+  private static final Pattern PLACEHOLDER = Pattern.compile("\\{c?\\}");
   private static final JsonMapper MAPPER =
       JsonMapper.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build();
 
@@ -41,7 +46,7 @@ record ClassPrompts(String origin, List<String> classNames, List<String> templat
       throw new InputException(
           file
               + (Files.exists(file)
-                  ? ": not readable as JSON: " + e.getMessage()
+                  ? ": not readable as JSON: " + reason(e)
                   : ": no such file")
               + "; --classes takes FILE.json or FILE.json:task",
           e);
@@ -73,10 +78,32 @@ record ClassPrompts(String origin, List<String> classNames, List<String> templat
     JsonNode entry = tasks.path(chosen);
     JsonNode templates = byTask ? entry.path("templates") : root.path("templates");
     String where = file + ":" + chosen;
-    return new ClassPrompts(
-        where,
-        strings(byTask ? entry.path("classnames") : entry, where, "class names"),
-        strings(templates.isObject() ? templates.path(chosen) : templates, where, "templates"));
+    List<String> classNames =
+        strings(byTask ? entry.path("classnames") : entry, where, "class names");
+    List<String> filled =
+        strings(templates.isObject() ? templates.path(chosen) : templates, where, "templates");
+    for (String template : filled) {
+      if (!PLACEHOLDER.matcher(template).find()) {
+        throw new InputException(
+            where
+                + ": the template \""
+                + template
+                + "\" has no placeholder {} or {c} for the class name");
+      }
+    }
+    return new ClassPrompts(where, classNames, filled);
+  }
+
+  /** What is wrong and where, without Jackson's remarks on its own settings. */
+  private static String reason(IOException e) {
+    return e instanceof JsonProcessingException json && json.getLocation() != null
+        ? String.format(
+            Locale.ROOT,
+            "%s, at line %d, column %d",
+            json.getOriginalMessage(),
+            json.getLocation().getLineNr(),
+            json.getLocation().getColumnNr())
+        : String.valueOf(e.getMessage());
   }
 
   private static List<String> strings(JsonNode node, String where, String what) {
@@ -93,7 +120,8 @@ record ClassPrompts(String origin, List<String> classNames, List<String> templat
   /** The prompts of one class, in the order of the templates. */
   List<String> prompts(String className) {
     return templates.stream()
-        .map(template -> template.replace("{c}", className).replace("{}", className))
+        .map(template ->
+            PLACEHOLDER.matcher(template).replaceAll(Matcher.quoteReplacement(className)))
         .toList();
   }
 }

@@ -82,10 +82,16 @@ final class EvaluateCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    if (batchSize < 1 || examples < 1) {
-      throw new InputException("--batch-size and --examples must be at least 1");
+    if (batchSize < 1) {
+      throw new InputException("--batch-size " + batchSize + ": must be at least 1");
     }
-    try (Checkpoint checkpoint = Checkpoint.open(model);
+    if (examples < 1) {
+      throw new InputException("--examples " + examples + ": must be at least 1");
+    }
+    // Outputs that cannot be written are refused before the work, not after it.
+    try (AtomicOutput reportFile = report == null ? null : AtomicOutput.file(report, overwrite);
+        AtomicOutput outputsFile = outputs == null ? null : AtomicOutput.file(outputs, overwrite);
+        Checkpoint checkpoint = Checkpoint.open(model);
         Checkpoint clip = Checkpoint.open(head.clip);
         ClipVisionTower tower = ClipVisionTower.load(checkpoint);
         ImageDataset dataset = data.open(clip, tower.config());
@@ -111,7 +117,7 @@ final class EvaluateCommand implements Callable<Integer> {
                 pictures.width(),
                 tower.config());
             float[] rows = accuracy.add(classifier, pictures.pixels(), pictures.labels());
-            if (outputs != null) {
+            if (outputsFile != null) {
               logits.add(rows);
             }
           }
@@ -128,17 +134,17 @@ final class EvaluateCommand implements Callable<Integer> {
               accuracy.correct(),
               accuracy.examples(),
               accuracy.loss());
-      if (report != null) {
-        writeReport(report, dataset, accuracy);
+      if (reportFile != null) {
+        writeReport(reportFile, dataset, accuracy);
       }
-      if (outputs != null) {
-        writeOutputs(outputs, zeroShot, logits, accuracy.examples());
+      if (outputsFile != null) {
+        writeOutputs(outputsFile, zeroShot, logits, accuracy.examples());
       }
     }
     return 0;
   }
 
-  private void writeReport(Path file, ImageDataset dataset, Accuracy accuracy) {
+  private void writeReport(AtomicOutput output, ImageDataset dataset, Accuracy accuracy) {
     JsonMapper mapper = new JsonMapper();
     ObjectNode json =
         mapper
@@ -149,16 +155,17 @@ final class EvaluateCommand implements Callable<Integer> {
             .put("loss", accuracy.loss())
             .put("correct", accuracy.correct())
             .put("examples", accuracy.examples());
-    try (AtomicOutput output = AtomicOutput.file(file, overwrite)) {
+    try {
       Files.writeString(
           output.temp(), mapper.writerWithDefaultPrettyPrinter().writeValueAsString(json) + "\n");
-      output.commit();
     } catch (IOException e) {
-      throw new UncheckedIOException("cannot write " + file, e);
+      throw new UncheckedIOException("cannot write " + report, e);
     }
+    output.commit();
   }
 
-  private void writeOutputs(Path file, ZeroShotHead zeroShot, List<float[]> logits, long rows) {
+  private void writeOutputs(
+      AtomicOutput output, ZeroShotHead zeroShot, List<float[]> logits, long rows) {
     long classes = zeroShot.classCount();
     float[] weights = zeroShot.weights();
     List<SafetensorsWriter.Declared> tensors =
@@ -166,19 +173,17 @@ final class EvaluateCommand implements Callable<Integer> {
             new SafetensorsWriter.Declared("logits", DType.F32, List.of(rows, classes)),
             new SafetensorsWriter.Declared(
                 "zeroshot_weights", DType.F32, List.of(classes, weights.length / classes)));
-    try (AtomicOutput output = AtomicOutput.file(file, overwrite)) {
-      try (SafetensorsWriter writer =
-          SafetensorsWriter.create(output.temp(), tensors, Map.of("model", model.toString()))) {
-        long offset = 0;
-        for (float[] batch : logits) {
-          MemorySegment source = MemorySegment.ofArray(batch);
-          writer.segment("logits").asSlice(offset, source.byteSize()).copyFrom(source);
-          offset += source.byteSize();
-        }
-        writer.segment("zeroshot_weights").copyFrom(MemorySegment.ofArray(weights));
-        writer.finish();
+    try (SafetensorsWriter writer =
+        SafetensorsWriter.create(output.temp(), tensors, Map.of("model", model.toString()))) {
+      long offset = 0;
+      for (float[] batch : logits) {
+        MemorySegment source = MemorySegment.ofArray(batch);
+        writer.segment("logits").asSlice(offset, source.byteSize()).copyFrom(source);
+        offset += source.byteSize();
       }
-      output.commit();
+      writer.segment("zeroshot_weights").copyFrom(MemorySegment.ofArray(weights));
+      writer.finish();
     }
+    output.commit();
   }
 }

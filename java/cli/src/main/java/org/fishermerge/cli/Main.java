@@ -3,11 +3,15 @@ package org.fishermerge.cli;
 import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
+import java.util.List;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import org.fishermerge.checkpoint.InputException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.UnmatchedArgumentException;
 
 /** The {@code fisher-merge} command. Exit codes: 0 done, 1 failed, 2 wrong usage. */
 @Command(
@@ -63,6 +67,7 @@ public final class Main {
             .setOut(outWriter)
             .setErr(errWriter)
             .setCaseInsensitiveEnumValuesAllowed(true)
+            .setParameterExceptionHandler((e, arguments) -> misused(e, errWriter))
             .setExecutionExceptionHandler((e, command, parsed) -> failed(e, errWriter))
             .execute(args);
     outWriter.flush();
@@ -70,10 +75,31 @@ public final class Main {
     return code;
   }
 
+  /** One line, like every other error; the whole help would hide it. */
+  private static int misused(ParameterException e, PrintWriter err) {
+    CommandSpec command = e.getCommandLine().getCommandSpec();
+    List<String> suggestions =
+        e instanceof UnmatchedArgumentException unmatched ? unmatched.getSuggestions() : List.of();
+    String message = String.valueOf(e.getMessage());
+    err.println(
+        "fisher-merge: "
+            + oneLine(message.startsWith("Error: ") ? message.substring(7) : message)
+            + (suggestions.isEmpty() ? "" : "; did you mean " + String.join(" or ", suggestions))
+            + "; see "
+            + command.qualifiedName()
+            + " --help");
+    return command.exitCodeOnInvalidInput();
+  }
+
+  private static String oneLine(String message) {
+    return message.strip().replaceAll("\\s*\\R\\s*", " ");
+  }
+
   private static int failed(Exception e, PrintWriter err) {
     boolean explained = e instanceof InputException;
     err.println(
-        "fisher-merge: " + (explained ? e.getMessage() : "unexpected failure: " + describe(e)));
+        "fisher-merge: "
+            + oneLine(explained ? String.valueOf(e.getMessage()) : "unexpected failure: " + describe(e)));
     if (System.getenv("FISHER_MERGE_STACKTRACE") != null) {
       e.printStackTrace(err);
     } else if (!explained) {

@@ -1,0 +1,44 @@
+package org.fishermerge.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+
+/** What one run of the command left: exit code, standard output, standard error. */
+record CommandResult(int code, String out, String err) {
+  static CommandResult run(String... args) {
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    ByteArrayOutputStream err = new ByteArrayOutputStream();
+    int code =
+        Main.run(
+            new PrintStream(out, true, StandardCharsets.UTF_8),
+            new PrintStream(err, true, StandardCharsets.UTF_8),
+            args);
+    return new CommandResult(
+        code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
+  }
+
+  static CommandResult run(List<String> args) {
+    return run(args.toArray(String[]::new));
+  }
+
+  /** Exit code 0 and nothing on standard error, which is for progress and errors. */
+  CommandResult succeeds() {
+    assertThat(err).as("standard error").isEmpty();
+    assertThat(code).as("exit code").isZero();
+    return this;
+  }
+
+  /** The exit code, and one line on standard error that explains it; nothing on standard output. */
+  CommandResult fails(int expectedCode, String... fragments) {
+    assertThat(err).as("standard error").startsWith("fisher-merge: ").contains(fragments);
+    assertThat(err.lines()).as("one line:%n%s", err).hasSize(1);
+    assertThat(err).doesNotContain("\tat ").doesNotContain("unexpected failure");
+    assertThat(out).as("standard output").isEmpty();
+    assertThat(code).as("exit code").isEqualTo(expectedCode);
+    return this;
+  }
+}
