@@ -18,7 +18,10 @@ import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 
-/** The fused squared-gradient kernel at CLIP layer shapes; its twin test is OuterSquareBenchmarkTest. */
+/**
+ * The fused squared-gradient kernel at CLIP layer shapes; its twin test is
+ * OuterSquareBenchmarkTest.
+ */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.AverageTime)
 @OutputTimeUnit(TimeUnit.MILLISECONDS)
@@ -44,11 +47,7 @@ public class OuterSquareBenchmark {
 
   /** The work that a shape names. */
   static OuterSquareWork parse(String shape) {
-    int[] sizes =
-        Pattern.compile("x")
-            .splitAsStream(shape)
-            .mapToInt(Integer::parseInt)
-            .toArray();
+    int[] sizes = Pattern.compile("x").splitAsStream(shape).mapToInt(Integer::parseInt).toArray();
     return new OuterSquareWork(sizes[0], sizes[1], sizes[2], sizes[3], 1);
   }
 

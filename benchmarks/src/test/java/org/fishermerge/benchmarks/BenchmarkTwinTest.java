@@ -81,8 +81,6 @@ final class BenchmarkTwinTest {
 
   private static Kernels scalar() {
     return Kernels.open(
-        KernelOptions.fromSystemProperties()
-            .withProvider("scalar")
-            .withRequire(Optional.empty()));
+        KernelOptions.fromSystemProperties().withProvider("scalar").withRequire(Optional.empty()));
   }
 }

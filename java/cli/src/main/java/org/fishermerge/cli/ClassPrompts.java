@@ -45,9 +45,7 @@ record ClassPrompts(String origin, List<String> classNames, List<String> templat
     } catch (IOException e) {
       throw new InputException(
           file
-              + (Files.exists(file)
-                  ? ": not readable as JSON: " + reason(e)
-                  : ": no such file")
+              + (Files.exists(file) ? ": not readable as JSON: " + reason(e) : ": no such file")
               + "; --classes takes FILE.json or FILE.json:task",
           e);
     }

@@ -38,7 +38,8 @@ final class DemoCommand implements Callable<Integer> {
   @Option(
       names = "--train",
       paramLabel = "FILE.safetensors",
-      description = "Instead, train the demo's models anew, as the shipped ones were (minutes;"
+      description =
+          "Instead, train the demo's models anew, as the shipped ones were (minutes;"
               + " much faster with OPENBLAS_NUM_THREADS=1, its layers are that small).")
   private @Nullable Path train;
 

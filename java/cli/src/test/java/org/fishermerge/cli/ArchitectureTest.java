@@ -118,10 +118,11 @@ final class ArchitectureTest {
 
   @Test
   void onlyTheEntryPointOfTheCommandsIsPublic() {
-    assertThat(CLASSES.stream()
-            .filter(type -> type.getPackageName().equals(ROOT + "cli"))
-            .filter(type -> type.getModifiers().toString().contains("PUBLIC"))
-            .map(type -> type.getSimpleName()))
+    assertThat(
+            CLASSES.stream()
+                .filter(type -> type.getPackageName().equals(ROOT + "cli"))
+                .filter(type -> type.getModifiers().toString().contains("PUBLIC"))
+                .map(type -> type.getSimpleName()))
         .containsExactlyElementsOf(Arrays.asList("Main"));
   }
 }

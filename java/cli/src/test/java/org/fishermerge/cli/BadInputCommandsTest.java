@@ -69,8 +69,7 @@ final class BadInputCommandsTest {
     write("five-labels", Map.of("pixel_values", pixels, "labels", labels.rows(0, 5)));
     write(
         "small-pictures",
-        Map.of(
-            "pixel_values", Tensor.of(List.of(1L, 3L, 16L, 64L), pixels.rows(0, 1).floats())));
+        Map.of("pixel_values", Tensor.of(List.of(1L, 3L, 16L, 64L), pixels.rows(0, 1).floats())));
     float[] spoilt = pixels.floats();
     spoilt[4 * 3 * 32 * 32 + 77] = Float.NaN;
     write("nan", Map.of("pixel_values", Tensor.of(pixels.shape(), spoilt), "labels", labels));
@@ -112,7 +111,8 @@ final class BadInputCommandsTest {
         "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n",
         StandardCharsets.UTF_8);
     Files.createDirectory(fixtures.resolve("empty"));
-    Files.writeString(fixtures.resolve("classes.json"), "{\"classnames\": {\"a\": [\"x\", \"y\"]},\n");
+    Files.writeString(
+        fixtures.resolve("classes.json"), "{\"classnames\": {\"a\": [\"x\", \"y\"]},\n");
 
     for (String task : List.of("alpha", "gamma")) {
       for (String rule : List.of("exact", "argmax")) {
@@ -281,8 +281,7 @@ final class BadInputCommandsTest {
 
   private static void secondFisherOfAlpha() {
     if (!Files.exists(fixtures.resolve("half.safetensors"))) {
-      CommandResult.run(
-              arguments("fisher", "--examples 3 --out {F}/half.safetensors", fixtures))
+      CommandResult.run(arguments("fisher", "--examples 3 --out {F}/half.safetensors", fixtures))
           .succeeds();
     }
   }
@@ -309,7 +308,9 @@ final class BadInputCommandsTest {
     }
     CommandResult.run(
             arguments(
-                "average", "--overwrite --model {G}/gamma --model {O}/model --out {O}/model", folder))
+                "average",
+                "--overwrite --model {G}/gamma --model {O}/model --out {O}/model",
+                folder))
         .fails(1, model.toString(), "apart");
     assertThat(model.resolve("model.safetensors"))
         .hasSameBinaryContentAs(GOLDEN.resolve("alpha/model.safetensors"));

@@ -54,7 +54,9 @@ final class DemoCommandTest {
     assertThat(err.toString()).contains(folder.toString(), "already exists", "--out");
   }
 
-  /** The shipped models come from this program; that a seed fixes what it makes is what we can test. */
+  /**
+   * The shipped models come from this program; that a seed fixes what it makes is what we can test.
+   */
   @Test
   void trainingIsReproducible() throws IOException {
     Path first = folder.resolve("first.safetensors");

@@ -43,7 +43,11 @@ final class GoldenCommandsTest {
 
   @ParameterizedTest(name = "{0} {1}")
   @CsvSource({
-    "alpha, classes", "beta, classes", "gamma, classes", "alpha, heads", "beta, heads",
+    "alpha, classes",
+    "beta, classes",
+    "gamma, classes",
+    "alpha, heads",
+    "beta, heads",
     "gamma, heads"
   })
   void evaluateGivesTheHeadAndTheLogits(String task, String head) throws IOException {
@@ -342,8 +346,7 @@ final class GoldenCommandsTest {
     List<String> args =
         new ArrayList<>(List.of("merge", "--base", PRETRAINED.toString(), "--out", out.toString()));
     for (String task : TASKS) {
-      args.addAll(
-          List.of("--model", model(task), "--fisher", fisher(task, labels).toString()));
+      args.addAll(List.of("--model", model(task), "--fisher", fisher(task, labels).toString()));
     }
     if (!normalize.isEmpty()) {
       args.addAll(List.of("--normalize", normalize));
@@ -441,8 +444,7 @@ final class GoldenCommandsTest {
             List.of(
                 "merge", "--dry-run", "--base", PRETRAINED.toString(), "--out", out.toString()));
     for (String task : TASKS) {
-      args.addAll(
-          List.of("--model", model(task), "--fisher", fisher(task, "exact").toString()));
+      args.addAll(List.of("--model", model(task), "--fisher", fisher(task, "exact").toString()));
     }
     CommandResult result = CommandResult.run(args).succeeds();
     assertThat(result.out()).contains("39").containsIgnoringCase("memory");

@@ -22,10 +22,12 @@ final class ReadmeTest {
     String begin = "// example-begin\n";
     String lines =
         example
-            .substring(example.indexOf(begin) + begin.length(), example.indexOf("    // example-end"))
+            .substring(
+                example.indexOf(begin) + begin.length(), example.indexOf("    // example-end"))
+            .stripTrailing()
             .stripIndent();
     Path readme = Path.of(System.getProperty("basedir", ".")).resolve("../../README.md");
     assertThat(lines).contains("Merger.run");
-    assertThat(Files.readString(readme)).contains("```java\n" + lines + "```");
+    assertThat(Files.readString(readme)).contains("```java\n" + lines + "\n```");
   }
 }

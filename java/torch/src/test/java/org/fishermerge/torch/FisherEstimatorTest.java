@@ -61,10 +61,8 @@ final class FisherEstimatorTest {
     withEstimator(
         "true",
         estimator ->
-            assertThatThrownBy(
-                    () ->
-                        estimator.add(
-                            MemorySegment.ofArray(TASK.values("pixel_values")), 6, labels))
+            assertThatThrownBy(() ->
+                    estimator.add(MemorySegment.ofArray(TASK.values("pixel_values")), 6, labels))
                 .isInstanceOf(InputException.class)
                 .hasMessageContaining("example 2")
                 .hasMessageContaining("label " + TASK.classes()));
@@ -76,8 +74,7 @@ final class FisherEstimatorTest {
         "true",
         estimator -> {
           assertThatThrownBy(
-                  () ->
-                      estimator.add(MemorySegment.ofArray(TASK.values("pixel_values")), 6, null))
+                  () -> estimator.add(MemorySegment.ofArray(TASK.values("pixel_values")), 6, null))
               .isInstanceOf(InputException.class)
               .hasMessageContaining("no labels");
           assertThatThrownBy(estimator::finish)
@@ -103,9 +100,7 @@ final class FisherEstimatorTest {
     MemorySegment pixels = MemorySegment.ofArray(TASK.values("pixel_values"));
     try (ClipVisionTower tower = TASK.tower();
         ZeroShotHead head = TASK.head();
-        var start =
-            Checkpoint.open(
-                Golden.path("clip-tiny/beta"));
+        var start = Checkpoint.open(Golden.path("clip-tiny/beta"));
         VisionTraining training = new VisionTraining(start)) {
       Accuracy accuracy = new Accuracy();
       accuracy.add(new ClipClassifier(tower, head), pixels, TASK.labels());

@@ -20,10 +20,9 @@ final class LabelExpectationTest {
   static Stream<Arguments> predictions() {
     return IntStream.of(2, 3, 10, 397)
         .boxed()
-        .flatMap(
-            classes ->
-                Stream.of(0.0, 1.0, 30.0, 1000.0)
-                    .map(spread -> Arguments.of(classes, spread, 11L * classes)));
+        .flatMap(classes ->
+            Stream.of(0.0, 1.0, 30.0, 1000.0)
+                .map(spread -> Arguments.of(classes, spread, 11L * classes)));
   }
 
   /** The columns must multiply to the label covariance, entry by entry. */

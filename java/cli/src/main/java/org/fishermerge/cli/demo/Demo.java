@@ -25,7 +25,7 @@ public final class Demo {
   /** Training steps of the shipped models: per task for the base, then for each fine-tuned one. */
   public static final int BASE_STEPS = 400;
 
-  public static final int TASK_STEPS = 250;
+  public static final int TASK_STEPS = 400;
 
   private static final long FISHER_SEED = 101;
   private static final long HELD_BACK_SEED = 102;

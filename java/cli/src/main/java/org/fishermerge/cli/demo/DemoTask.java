@@ -59,7 +59,7 @@ enum DemoTask {
     }
   },
 
-  DOTS("one", "two", "three", "four", "five") {
+  DOTS("one", "two", "three", "four") {
     @Override
     void draw(Canvas canvas, int label) {
       double[] background = canvas.anyColour();
