@@ -19,8 +19,9 @@ namespace {
 
 constexpr int64_t kItemRows = (48 + kTileRows - 1) / kTileRows * kTileRows;
 constexpr int64_t kBlockColumns = (256 + kTileColumns - 1) / kTileColumns * kTileColumns;
-constexpr int64_t kItemsTogether = 3;
+constexpr int64_t kItemsTogether = 4;
 constexpr int64_t kTile = static_cast<int64_t>(kTileRows) * kTileColumns;
+constexpr int64_t kAhead = 32;   // floats: rows are far apart, so the next panels' lines are asked for by hand
 constexpr int64_t kDepth = 256;  // examples per visit of a tile where tokens == 1
 
 FM_INLINE int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -133,7 +134,11 @@ void outer_square_pack_g(const fm_cotangents *g, float *packed_g, int64_t begin,
       const int64_t v = example / g->examples;
       const int64_t b = example % g->examples;
       float *to = packed_g + item * g->tokens * kTileRows;
-      for (int64_t t = 0; t < g->tokens; ++t, to += kTileRows) copy_row<kTileRows>(at(row(g, v, b, t), o), n, to);
+      for (int64_t t = 0; t < g->tokens; ++t, to += kTileRows) {
+        const float *from = at(row(g, v, b, t), o);
+        __builtin_prefetch(at(from, kAhead));
+        copy_row<kTileRows>(from, n, to);
+      }
     }
   }
 }
@@ -153,7 +158,9 @@ void outer_square_pack_a(const fm_activations *a, int64_t examples, int64_t toke
     } else {
       float *to = packed_a + item * tokens * kTileColumns;
       for (int64_t t = 0; t < tokens; ++t, to += kTileColumns) {
-        copy_row<kTileColumns>(at(row(a, item / panels, t), i), n, to);
+        const float *from = at(row(a, item / panels, t), i);
+        __builtin_prefetch(at(from, kAhead));
+        copy_row<kTileColumns>(from, n, to);
       }
     }
   }

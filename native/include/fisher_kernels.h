@@ -101,7 +101,7 @@ typedef struct fm_outer_square_plan {
   int64_t scratch;       /* floats, one such buffer for each concurrent call of fm_outer_square_blocks */
   int64_t pack_g_items;  /* items of fm_outer_square_pack_g */
   int64_t pack_a_items;  /* items of fm_outer_square_pack_a */
-  int64_t blocks;        /* items of fm_outer_square_blocks; ranges of several are faster */
+  int64_t blocks;        /* items of fm_outer_square_blocks; ranges of 4 or more are faster */
 } fm_outer_square_plan;
 
 /* fisher[o,i] += sum_{b,v} weights[v,b] (sum_t g[v,b,t,o] a[b,t,i])^2, fisher float [g->width, a->width] contiguous.

@@ -199,7 +199,16 @@ final class CpuKernels implements KernelProvider {
     return List.of(
         new Step(plan.packGItems(), grain(plan.packGItems(), threads), packG),
         new Step(plan.packAItems(), grain(plan.packAItems(), threads), packA),
-        new Step(plan.blocks(), Math.max(1, plan.blocks() / (4L * threads)), blocks));
+        new Step(plan.blocks(), blockGrain(plan.blocks(), threads), blocks));
+  }
+
+  /**
+   * About four ranges for each thread, of the four neighbours that the kernel joins where there are
+   * enough.
+   */
+  private static long blockGrain(long blocks, int threads) {
+    long share = Math.max(1, blocks / (4L * threads));
+    return share < 4 ? share : share / 4 * 4;
   }
 
   /** About eight ranges for each thread. */
