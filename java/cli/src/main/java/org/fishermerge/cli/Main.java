@@ -90,7 +90,8 @@ public final class Main {
     boolean explained = e instanceof InputException;
     err.println(
         "fisher-merge: "
-            + oneLine(explained ? String.valueOf(e.getMessage()) : "unexpected failure: " + describe(e)));
+            + oneLine(
+                explained ? String.valueOf(e.getMessage()) : "unexpected failure: " + describe(e)));
     if (System.getenv("FISHER_MERGE_STACKTRACE") != null) {
       e.printStackTrace(err);
     } else if (!explained) {

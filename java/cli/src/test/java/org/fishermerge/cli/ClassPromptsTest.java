@@ -31,10 +31,12 @@ final class ClassPromptsTest {
       strings = {
         """
         {"classnames": {"one": ["x"], "two": ["red", "blue"]},
-         "templates": {"one": ["-{}-"], "two": ["a {}", "{c} and {c}, {}"]}}""",
+         "templates": {"one": ["-{}-"], "two": ["a {}", "{c} and {c}, {}"]}}\
+        """,
         """
         {"tasks": {"one": {"classnames": ["x"], "templates": ["-{}-"]},
-         "two": {"classnames": ["red", "blue"], "templates": ["a {}", "{c} and {c}, {}"]}}}"""
+         "two": {"classnames": ["red", "blue"], "templates": ["a {}", "{c} and {c}, {}"]}}}\
+        """
       })
   void readsTemplatesByTask(String json) throws IOException {
     ClassPrompts prompts = ClassPrompts.parse(file(json) + ":two");
@@ -90,7 +92,8 @@ final class ClassPromptsTest {
       })
   void refusesWhatItCannotUse(String json, String task, String fragment) throws IOException {
     Path file = file(json);
-    assertThatThrownBy(() -> ClassPrompts.parse(task.isEmpty() ? file.toString() : file + ":" + task))
+    assertThatThrownBy(
+            () -> ClassPrompts.parse(task.isEmpty() ? file.toString() : file + ":" + task))
         .isInstanceOf(InputException.class)
         .hasMessageContaining(file.toString())
         .hasMessageContaining(fragment)

@@ -137,8 +137,8 @@ record TestTensors(Map<String, Tensor> tensors, Map<String, String> metadata) {
                     e.getKey(), DType.valueOf(e.getValue().dtype()), e.getValue().shape()))
             .toList();
     try (SafetensorsWriter writer = SafetensorsWriter.create(file, declared, Map.of())) {
-      tensors.forEach((name, tensor) ->
-          writer.segment(name).copyFrom(MemorySegment.ofArray(tensor.bytes())));
+      tensors.forEach(
+          (name, tensor) -> writer.segment(name).copyFrom(MemorySegment.ofArray(tensor.bytes())));
       writer.finish();
     }
     return file;
@@ -153,8 +153,7 @@ record TestTensors(Map<String, Tensor> tensors, Map<String, String> metadata) {
   }
 
   /** Shape equal, and every value times {@code scale} within {@code bound} of the expected one. */
-  static void assertClose(
-      String what, Tensor actual, double scale, Tensor expected, double bound) {
+  static void assertClose(String what, Tensor actual, double scale, Tensor expected, double bound) {
     assertThat(actual.shape()).as(what).isEqualTo(expected.shape());
     float[] ours = actual.floats();
     float[] theirs = expected.floats();
