@@ -26,7 +26,11 @@ import org.jspecify.annotations.Nullable;
 record ClassPrompts(String origin, List<String> classNames, List<String> templates) {
   private static final Pattern PLACEHOLDER = Pattern.compile("\\{c?\\}");
   private static final JsonMapper MAPPER =
-      JsonMapper.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build();
+      JsonMapper.builder()
+          .enable(
+              StreamReadFeature.STRICT_DUPLICATE_DETECTION,
+              StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION)
+          .build();
 
   /** Parses {@code FILE.json} or {@code FILE.json:task}. */
   static ClassPrompts parse(String source) {
@@ -92,7 +96,7 @@ record ClassPrompts(String origin, List<String> classNames, List<String> templat
     return new ClassPrompts(where, classNames, filled);
   }
 
-  /** What is wrong and where, without Jackson's remarks on its own settings. */
+  /** What is wrong and where, in one line. */
   private static String reason(IOException e) {
     return e instanceof JsonProcessingException json && json.getLocation() != null
         ? String.format(

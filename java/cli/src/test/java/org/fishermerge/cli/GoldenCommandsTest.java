@@ -154,7 +154,7 @@ final class GoldenCommandsTest {
         .contains(out.toString(), model(task), "6 examples", labels, "batches of " + batch);
 
     TestTensors written = TestTensors.read(out);
-    assertIsFisher(written.tensors(), task, labels);
+    assertIsFisher(written, task, labels);
     assertThat(written.metadata())
         .containsOnlyKeys(
             "fisher_format",
@@ -182,11 +182,11 @@ final class GoldenCommandsTest {
   }
 
   /** The golden mean times the examples, named as the model names its tensors. */
-  private static void assertIsFisher(Map<String, Tensor> sums, String task, String labels) {
+  private static void assertIsFisher(TestTensors sums, String task, String labels) {
     Map<String, Tensor> expected = TestTensors.renamed(goldenFisher(task, labels), naming(task));
-    assertThat(sums.keySet()).isEqualTo(expected.keySet());
+    assertThat(sums.tensors().keySet()).isEqualTo(expected.keySet());
     Set<String> modelNames = TestTensors.read(Golden.path("clip-tiny/" + task)).tensors().keySet();
-    assertThat(modelNames).containsAll(sums.keySet());
+    assertThat(modelNames).containsAll(sums.tensors().keySet());
     double largest =
         expected.values().stream()
             .mapToDouble(t -> TestTensors.largest(t.floats()))
@@ -194,9 +194,7 @@ final class GoldenCommandsTest {
             .orElseThrow();
     expected.forEach((name, mean) -> {
       double scale = Math.max(TestTensors.largest(mean.floats()), 1e-9 * largest);
-      Tensor sum = sums.get(name);
-      assertThat(sum).isNotNull();
-      TestTensors.assertClose(name, sum, 1.0 / EXAMPLES, mean, 1e-4 * scale);
+      TestTensors.assertClose(name, sums.get(name), 1.0 / EXAMPLES, mean, 1e-4 * scale);
     });
   }
 
@@ -239,7 +237,7 @@ final class GoldenCommandsTest {
                 List.of("--seed", Long.toString(seed))))
         .succeeds();
     TestTensors shuffled = TestTensors.read(out);
-    assertIsFisher(shuffled.tensors(), "alpha", "exact");
+    assertIsFisher(shuffled, "alpha", "exact");
     assertThat(shuffled.metadata())
         .containsEntry("fisher_selection", "shuffled")
         .containsEntry("fisher_seed", Long.toString(seed));
@@ -275,7 +273,7 @@ final class GoldenCommandsTest {
             with(fisherArguments("gamma", out, "batch-square", 4), head("gamma", "heads")))
         .succeeds();
     TestTensors written = TestTensors.read(out);
-    assertIsFisher(written.tensors(), "gamma", "batch-square");
+    assertIsFisher(written, "gamma", "batch-square");
     assertThat(written.metadata()).containsEntry("fisher_selection", "first");
   }
 
@@ -283,15 +281,12 @@ final class GoldenCommandsTest {
 
   @Test
   void addedPartsEqualTheWhole() {
-    Map<String, Tensor> data = EXPECTED.under("beta.");
     List<String> parts = new ArrayList<>();
     for (int[] rows : new int[][] {{0, 1}, {1, 4}, {4, 6}}) {
       Path pictures = folder.resolve("rows-" + rows[0] + ".safetensors");
       Map<String, Tensor> tensors = new TreeMap<>();
       for (String name : List.of("pixel_values", "labels")) {
-        Tensor whole = data.get(name);
-        assertThat(whole).isNotNull();
-        tensors.put(name, whole.rows(rows[0], rows[1]));
+        tensors.put(name, EXPECTED.get("beta." + name).rows(rows[0], rows[1]));
       }
       TestTensors.write(pictures, tensors);
       Path part = folder.resolve("part-" + rows[0] + ".safetensors");
@@ -309,22 +304,12 @@ final class GoldenCommandsTest {
     assertThat(result.out()).contains(out.toString(), "3 files", "6 examples");
 
     TestTensors sum = TestTensors.read(out);
-    assertIsFisher(sum.tensors(), "beta", "true");
-    TestTensors whole = TestTensors.read(fisher("beta", "true"));
-    whole
-        .tensors()
-        .forEach((name, tensor) ->
-            TestTensors.assertClose(
-                name,
-                sum.get(name),
-                1,
-                tensor,
-                1e-4 * Math.max(1e-12, TestTensors.largest(tensor.floats()))));
+    assertIsFisher(sum, "beta", "true");
+    Map<String, String> whole = TestTensors.read(fisher("beta", "true")).metadata();
     assertThat(sum.metadata())
         .containsEntry("fisher_examples", "6")
         .containsEntry("fisher_labels", "true")
-        .containsEntry(
-            "fisher_model_sha256", String.valueOf(whole.metadata().get("fisher_model_sha256")))
+        .containsEntry("fisher_model_sha256", String.valueOf(whole.get("fisher_model_sha256")))
         .hasEntrySatisfying(
             "fisher_dataset",
             text -> assertThat(text).contains("rows-0", "rows-1", "rows-4").contains("+"));
@@ -476,7 +461,7 @@ final class GoldenCommandsTest {
     assertThat(CommandResult.run("doctor").succeeds().out())
         .containsPattern("(?m)^kernels +(cpu|scalar|cuda), instruction set \\S+")
         .containsPattern("(?m)^JDK .*" + Runtime.version().feature())
-        .containsPattern("(?m)^libtorch +\\d+\\.\\d+");
+        .containsPattern("(?m)^libtorch .*\\d+\\.\\d+");
   }
 
   // ---- what the tests share ----

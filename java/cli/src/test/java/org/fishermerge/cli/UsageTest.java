@@ -60,8 +60,9 @@ final class UsageTest {
   @ParameterizedTest
   @CsvSource(
       delimiter = '|',
+      quoteCharacter = '`',
       value = {
-        "''                                    | Missing required subcommand",
+        "``                                    | Missing required subcommand",
         "mrge                                  | 'mrge' ; did you mean ; merge",
         "--unknown                             | '--unknown'",
         "doctor --unknown                      | '--unknown' ; fisher-merge doctor --help",
