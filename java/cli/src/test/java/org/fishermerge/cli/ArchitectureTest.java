@@ -124,10 +124,6 @@ final class ArchitectureTest {
                 .filter(type -> type.getPackageName().equals(ROOT + "cli"))
                 .filter(type -> type.getModifiers().toString().contains("PUBLIC"))
                 .map(type -> type.getSimpleName()))
-<<<<<<< HEAD
-        .containsExactlyElementsOf(Arrays.asList("Main"));
-=======
         .containsExactly("Main");
->>>>>>> cli-tests
   }
 }
