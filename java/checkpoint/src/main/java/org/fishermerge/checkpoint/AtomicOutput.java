@@ -155,7 +155,7 @@ public final class AtomicOutput implements AutoCloseable {
     }
     if (!overwrite) {
       throw new InputException(
-          target + ": exists already; choose another name or ask for it to be overwritten");
+          target + ": exists already; choose another name, or overwrite it (--overwrite)");
     }
     if (folder && !isReplaceable(target)) {
       throw new InputException(

@@ -3,6 +3,7 @@ package org.fishermerge.cli;
 import java.io.PrintWriter;
 import java.util.Locale;
 import java.util.concurrent.Callable;
+import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.KernelInfo;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.LibTorch;
@@ -43,7 +44,7 @@ final class DoctorCommand implements Callable<Integer> {
             System.getProperty("os.arch"),
             Runtime.getRuntime().availableProcessors(),
             Runtime.getRuntime().maxMemory() >> 20));
-    try (Kernels kernels = Kernels.open()) {
+    try (Kernels kernels = CommandKernels.open()) {
       KernelInfo info = kernels.info();
       line(
           out,
@@ -58,6 +59,8 @@ final class DoctorCommand implements Callable<Integer> {
           .ifPresent(path ->
               line(out, "", "library " + path + info.abi().map(v -> ", ABI " + v).orElse("")));
       info.notes().forEach(note -> line(out, "", note));
+    } catch (InputException e) {
+      line(out, "kernels", "none: " + e.getMessage());
     }
     try {
       line(out, "libtorch", LibTorch.describe());

@@ -107,7 +107,7 @@ final class FisherCommand implements Callable<Integer> {
         ClipVisionTower tower = ClipVisionTower.load(checkpoint);
         ImageDataset dataset = data.open(clip, tower.config());
         ZeroShotHead zeroShot = head.load(clip);
-        Kernels kernels = Kernels.open()) {
+        Kernels kernels = CommandKernels.open()) {
       if (expectation.needsLabels() && !dataset.labelled()) {
         throw new InputException(
             dataset.description()
@@ -125,6 +125,8 @@ final class FisherCommand implements Callable<Integer> {
               new Progress(
                   spec.commandLine().getErr(), "Fisher information", "examples", count, 1);
           BatchIterator batches = dataset.batches(chosen, batch, data.workers)) {
+        long[] rows = chosen.indices(dataset.size());
+        estimator.nameExamples(position -> rows[Math.toIntExact(position)]);
         while (batches.hasNext()) {
           try (ImageBatch pictures = batches.next()) {
             DataOptions.requireShape(

@@ -62,17 +62,25 @@ public final class Main {
 
   /** The same with writers. */
   static int run(PrintWriter outWriter, PrintWriter errWriter, String... args) {
-    int code =
-        new CommandLine(new Main())
-            .setOut(outWriter)
-            .setErr(errWriter)
-            .setCaseInsensitiveEnumValuesAllowed(true)
-            .setParameterExceptionHandler((e, arguments) -> misused(e, errWriter))
-            .setExecutionExceptionHandler((e, command, parsed) -> failed(e, errWriter))
-            .execute(args);
+    int code;
+    try {
+      code = execute(outWriter, errWriter, args);
+    } catch (LinkageError | OutOfMemoryError e) {
+      code = failed(e, errWriter);
+    }
     outWriter.flush();
     errWriter.flush();
     return code;
+  }
+
+  private static int execute(PrintWriter outWriter, PrintWriter errWriter, String... args) {
+    return new CommandLine(new Main())
+        .setOut(outWriter)
+        .setErr(errWriter)
+        .setCaseInsensitiveEnumValuesAllowed(true)
+        .setParameterExceptionHandler((e, arguments) -> misused(e, errWriter))
+        .setExecutionExceptionHandler((e, command, parsed) -> failed(e, errWriter))
+        .execute(args);
   }
 
   /** One line, like every other error; the whole help would hide it. */
@@ -95,7 +103,7 @@ public final class Main {
     return message.strip().replaceAll("\\s*\\R\\s*", " ");
   }
 
-  private static int failed(Exception e, PrintWriter err) {
+  private static int failed(Throwable e, PrintWriter err) {
     boolean explained = e instanceof InputException;
     err.println(
         "fisher-merge: "

@@ -101,7 +101,7 @@ final class MergeOptions {
     }
     plan.warnings().forEach(warning -> err.println("warning: " + warning));
     long start = System.nanoTime();
-    try (Kernels kernels = Kernels.open()) {
+    try (Kernels kernels = CommandKernels.open()) {
       MergeResult result;
       try (Progress progress = new Progress(err, "Merging", "GB", plan.bytesRead(), 1e9)) {
         result = Merger.run(plan, kernels, (done, total) -> progress.update(done));

@@ -193,6 +193,7 @@ final class BadInputCommandsTest {
         "fisher   | --data {F}/nan.safetensors --labels argmax | 1 | example 4 ; not finite",
         "fisher   | --data {F}/nan.safetensors --labels batch-square | 1 | example 4 ; not finite",
         "evaluate | --data {F}/nan.safetensors    | 1 | example 4 ; not finite",
+        "fisher   | --data {F}/nan.safetensors --selection shuffled --seed 1 | 1 | example 4 ; not finite",
         "fisher   | --data {E}                    | 1 | {E} ; pixel_values ; #alpha.",
         "fisher   | --data {F}/none.safetensors   | 1 | {F}/none.safetensors",
         "fisher   | --data {F}/empty              | 1 | {F}/empty",

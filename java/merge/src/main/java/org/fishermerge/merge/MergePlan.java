@@ -273,7 +273,7 @@ public final class MergePlan {
     text.append(
         String.format(
             Locale.ROOT,
-            "  %-12s%,d %s, %,d elements",
+            "  %-13s%,d %s, %,d elements",
             label,
             tensors.size(),
             tensors.size() == 1 ? "tensor" : "tensors",

@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.function.LongUnaryOperator;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.checkpoint.Checkpoint;
@@ -42,6 +43,7 @@ public final class FisherEstimator implements AutoCloseable {
   private final LabelExpectation labels;
   private final long seed;
   private final FisherAccumulator sums;
+  private LongUnaryOperator rowOf = LongUnaryOperator.identity();
   private long examples;
   private boolean finished;
 
@@ -78,6 +80,14 @@ public final class FisherEstimator implements AutoCloseable {
             labels.probes(classifier.head().classCount()),
             Math.max(1, PROBE_BYTES / (tokens * mlpWidth * Float.BYTES)));
     return Float.BYTES * (saved + probes * probe);
+  }
+
+  /**
+   * How errors name an example: what {@code rowOf} makes of its position in the run, by default
+   * that position itself. What an example draws depends on its position alone.
+   */
+  public void nameExamples(LongUnaryOperator rowOf) {
+    this.rowOf = rowOf;
   }
 
   /** Examples accumulated so far. */
@@ -119,10 +129,11 @@ public final class FisherEstimator implements AutoCloseable {
     double[][] ofExample = new double[probes][];
     for (int b = 0; b < batch; b++) {
       long example = examples + b;
-      ClipClassifier.requireFinite(logits, b, classes, example);
+      long row = rowOf.applyAsLong(example);
+      ClipClassifier.requireFinite(logits, b, classes, row);
       long label = trueLabels == null ? -1 : trueLabels[b];
       if (labels.needsLabels()) {
-        ClipClassifier.requireLabel(label, classes, example);
+        ClipClassifier.requireLabel(label, classes, row);
       }
       for (int v = 0; v < probes; v++) {
         ofExample[v] = byProbe[v][b];

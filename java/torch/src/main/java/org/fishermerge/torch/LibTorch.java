@@ -36,6 +36,6 @@ public final class LibTorch {
     } catch (IOException e) {
       version = "of unknown version";
     }
-    return "libtorch " + version + ", CPU, " + threads() + " threads";
+    return version + ", CPU, " + threads() + " threads";
   }
 }
