@@ -123,7 +123,8 @@ public record ClipShape(
       if (fisher) {
         value = 1e-4 * u * u * u * u;
       } else if (name.equals("logit_scale")) {
-        value = Math.log(100);
+        // A trained CLIP has 100; under random features that would make every prediction certain.
+        value = Math.log(5);
       } else {
         value = centre + scale * Math.sqrt(3) * (2 * u - 1);
       }
