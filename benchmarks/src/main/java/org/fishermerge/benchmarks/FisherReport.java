@@ -13,6 +13,7 @@ import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.ClipClassifier;
 import org.fishermerge.torch.ClipVisionTower;
 import org.fishermerge.torch.FisherEstimator;
+import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.LibTorchPeer;
 import org.fishermerge.torch.VisionTraining;
@@ -91,6 +92,7 @@ public final class FisherReport {
         FisherEstimator estimator =
             new FisherEstimator(
                 new ClipClassifier(tower, head), new LabelExpectation.Sampled(1), 1, kernels)) {
+      ClipClassifier classifier = new ClipClassifier(tower, head);
       long count = (long) batch * 3 * shape.image() * shape.image();
       MemorySegment pixels = arena.allocate(count * Float.BYTES, 64);
       Random random = new Random(1);
@@ -101,7 +103,11 @@ public final class FisherReport {
       double[] seconds =
           Stopwatch.best(
               rounds,
-              () -> estimator.add(pixels, batch, null),
+              () -> {
+                try (ForwardPass pass = classifier.forward(pixels, batch)) {
+                  estimator.add(pass, null);
+                }
+              },
               () -> {
                 training.forwardBackward(head, pixels, labels);
                 training.clearGradients();

@@ -16,6 +16,7 @@ import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.ClipClassifier;
 import org.fishermerge.torch.ClipVisionTower;
 import org.fishermerge.torch.FisherEstimator;
+import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.ZeroShotHead;
 import org.jspecify.annotations.Nullable;
@@ -135,10 +136,9 @@ final class FisherCommand implements Callable<Integer> {
                 pictures.height(),
                 pictures.width(),
                 tower.config());
-            estimator.add(
-                pictures.pixels(),
-                pictures.count(),
-                pictures.labelled() ? pictures.labels() : null);
+            try (ForwardPass pass = classifier.forward(pictures.pixels(), pictures.count())) {
+              estimator.add(pass, pictures.labelled() ? pictures.labels() : null);
+            }
           }
           progress.update(estimator.examples());
         }

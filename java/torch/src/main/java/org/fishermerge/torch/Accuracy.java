@@ -22,8 +22,8 @@ public final class Accuracy {
     float[] logits = classifier.logits(pixels, labels.length);
     double loss = 0;
     for (int b = 0; b < labels.length; b++) {
-      ClipClassifier.requireLabel(labels[b], classes, examples + b);
-      ClipClassifier.requireFinite(logits, b, classes, examples + b);
+      Logits.requireLabel(labels[b], classes, examples + b);
+      Logits.requireFinite(logits, b, classes, examples + b);
       int best = 0;
       for (int c = 1; c < classes; c++) {
         if (logits[b * classes + c] > logits[b * classes + best]) {

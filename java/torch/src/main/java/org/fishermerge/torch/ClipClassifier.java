@@ -1,6 +1,7 @@
 package org.fishermerge.torch;
 
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.checkpoint.InputException;
 
@@ -10,7 +11,7 @@ import org.fishermerge.checkpoint.InputException;
  * @param tower the tower whose parameters are studied or scored
  * @param head the frozen classifier
  */
-public record ClipClassifier(ClipVisionTower tower, ZeroShotHead head) {
+public record ClipClassifier(ClipVisionTower tower, ZeroShotHead head) implements Classifier {
   /** Checks that the head fits the tower. */
   public ClipClassifier {
     int width = tower.config().tower().width();
@@ -40,55 +41,67 @@ public record ClipClassifier(ClipVisionTower tower, ZeroShotHead head) {
     return values;
   }
 
-  /** Softmax in double of one row of logits. */
-  static double[] probabilities(float[] logits, int row, int classes) {
-    double[] p = new double[classes];
-    double max = Double.NEGATIVE_INFINITY;
-    for (int c = 0; c < classes; c++) {
-      p[c] = logits[row * classes + c];
-      max = Math.max(max, p[c]);
-    }
-    double sum = 0;
-    for (int c = 0; c < classes; c++) {
-      p[c] = Math.exp(p[c] - max);
-      sum += p[c];
-    }
-    for (int c = 0; c < classes; c++) {
-      p[c] /= sum;
-    }
-    return p;
+  @Override
+  public int classCount() {
+    return head.classCount();
   }
 
-  /** Refuses a row that is not finite. */
-  static void requireFinite(float[] logits, int row, int classes, long example) {
-    for (int c = 0; c < classes; c++) {
-      float value = logits[row * classes + c];
-      if (!Float.isFinite(value)) {
-        throw new InputException(
-            "example "
-                + example
-                + ": the logit of class "
-                + c
-                + " is "
-                + value
-                + "; the model's weights or this example's pixels are not finite or overflow");
-      }
+  @Override
+  public List<ParameterGroup> parameterGroups() {
+    return tower.parameterGroups();
+  }
+
+  /**
+   * Runs a batch and keeps its activations.
+   *
+   * @param pixels fp32 [examples, C, H, W], preprocessed for this model
+   * @return to be closed by the caller
+   */
+  public ForwardPass forward(MemorySegment pixels, int examples) {
+    LibTorch.initialize();
+    ClipVisionTower.Tape towerTape = new ClipVisionTower.Tape();
+    ZeroShotHead.Tape headTape = new ZeroShotHead.Tape();
+    try {
+      Tensor pooled = tower.forward(pixels, examples, towerTape);
+      Tensor logits = head.forward(pooled, headTape);
+      pooled.close();
+      float[] values = Tensors.floats(logits);
+      logits.close();
+      return new Pass(values, examples, towerTape, headTape);
+    } catch (RuntimeException | Error e) {
+      towerTape.close();
+      headTape.close();
+      throw e;
     }
   }
 
-  /** Refuses a label outside the head's classes. */
-  static void requireLabel(long label, int classes, long example) {
-    if (label < 0 || label >= classes) {
-      throw new InputException(
-          "example "
-              + example
-              + ": label "
-              + label
-              + " lies outside the head's "
-              + classes
-              + " classes (0 to "
-              + (classes - 1)
-              + "); data and classes belong to different tasks");
+  private final class Pass extends ForwardPass {
+    private final ClipVisionTower.Tape towerTape;
+    private final ZeroShotHead.Tape headTape;
+
+    Pass(float[] logits, int examples, ClipVisionTower.Tape towerTape, ZeroShotHead.Tape headTape) {
+      super(logits, examples);
+      this.towerTape = towerTape;
+      this.headTape = headTape;
+    }
+
+    @Override
+    long bytesPerProbe() {
+      ClipConfig.Vision config = tower.config();
+      return (long) examples() * config.tokens() * config.tower().mlpWidth() * Float.BYTES;
+    }
+
+    @Override
+    void backward(Tensor logitCotangents, FisherAccumulator fisher, boolean last) {
+      Tensor pooled = head.backward(logitCotangents, headTape);
+      tower.backward(pooled, towerTape, fisher, last);
+      pooled.close();
+    }
+
+    @Override
+    public void close() {
+      towerTape.close();
+      headTape.close();
     }
   }
 }

@@ -22,7 +22,7 @@ import org.fishermerge.torch.FisherAccumulator.Squares;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Accumulates the diagonal Fisher information of every parameter of an image tower, batch by batch:
+ * Accumulates the diagonal Fisher information of every parameter of a classifier, batch by batch:
  * {@code F = sum over examples x of E_y (d log p(y|x) / d theta)^2}, the square taken per example.
  *
  * <p>Each batch runs forward once; the label expectation gives V cotangents of every example's
@@ -37,9 +37,10 @@ public final class FisherEstimator implements AutoCloseable {
   // Columns of an exact factor whose squared norm is below this share of the example's trace are
   // dropped: they lie under the rounding of the fp32 sum that they would join.
   private static final double NEGLIGIBLE = 0x1p-40;
+  private static final int MAX_PROBES = 1024;
   private static final int MAX_SCALE_EXPONENT = 60;
 
-  private final ClipClassifier classifier;
+  private final Classifier classifier;
   private final LabelExpectation labels;
   private final long seed;
   private final FisherAccumulator sums;
@@ -52,7 +53,7 @@ public final class FisherEstimator implements AutoCloseable {
    * @param kernels run the accumulation; one estimator at a time
    */
   public FisherEstimator(
-      ClipClassifier classifier, LabelExpectation labels, long seed, Kernels kernels) {
+      Classifier classifier, LabelExpectation labels, long seed, Kernels kernels) {
     this.classifier = classifier;
     this.labels = labels;
     this.seed = seed;
@@ -60,7 +61,7 @@ public final class FisherEstimator implements AutoCloseable {
         new FisherAccumulator(
             kernels,
             labels.squaresBatches() ? Squares.PER_BATCH : Squares.PER_EXAMPLE,
-            classifier.tower().parameterGroups());
+            classifier.parameterGroups());
   }
 
   /**
@@ -96,49 +97,42 @@ public final class FisherEstimator implements AutoCloseable {
   }
 
   /**
-   * Accumulates one batch.
+   * Accumulates one batch. Uses the pass up; the caller closes it.
    *
-   * @param pixels fp32 [B, C, H, W], preprocessed for this model
+   * @param pass a forward pass of the classifier given to the constructor
    * @param trueLabels the examples' own labels [B]; may be null unless the expectation needs them
    * @throws InputException if a logit is not finite or a needed label is missing or out of range;
    *     names the example by its position in the run
    */
-  public void add(MemorySegment pixels, int batch, long @Nullable [] trueLabels) {
+  public void add(ForwardPass pass, long @Nullable [] trueLabels) {
     if (labels.needsLabels() && trueLabels == null) {
       throw new InputException(
           "labels \"" + labels.text() + "\" needs labelled data, and this data has no labels");
     }
-    LibTorch.initialize();
-    try (ClipVisionTower.Tape towerTape = new ClipVisionTower.Tape();
-        ZeroShotHead.Tape headTape = new ZeroShotHead.Tape()) {
-      Tensor pooled = classifier.tower().forward(pixels, batch, towerTape);
-      Tensor logitTensor = classifier.head().forward(pooled, headTape);
-      float[] logits = Tensors.floats(logitTensor);
-      logitTensor.close();
-      pooled.close();
-      pullBack(cotangents(logits, batch, trueLabels), batch, towerTape, headTape);
-    }
-    examples += batch;
+    pullBack(cotangents(pass, trueLabels), pass);
+    examples += pass.examples();
   }
 
   /** Cotangents of all probes of a batch, [V][B][K]. */
-  private double[][][] cotangents(float[] logits, int batch, long @Nullable [] trueLabels) {
-    int classes = classifier.head().classCount();
+  private double[][][] cotangents(ForwardPass pass, long @Nullable [] trueLabels) {
+    float[] logits = pass.logits();
+    int batch = pass.examples();
+    int classes = classifier.classCount();
     int probes = labels.probes(classes);
     double[][][] byProbe = new double[probes][batch][classes];
     double[][] ofExample = new double[probes][];
     for (int b = 0; b < batch; b++) {
       long example = examples + b;
       long row = rowOf.applyAsLong(example);
-      ClipClassifier.requireFinite(logits, b, classes, row);
+      Logits.requireFinite(logits, b, classes, row);
       long label = trueLabels == null ? -1 : trueLabels[b];
       if (labels.needsLabels()) {
-        ClipClassifier.requireLabel(label, classes, row);
+        Logits.requireLabel(label, classes, row);
       }
       for (int v = 0; v < probes; v++) {
         ofExample[v] = byProbe[v][b];
       }
-      double[] p = ClipClassifier.probabilities(logits, b, classes);
+      double[] p = Logits.probabilities(logits, b, classes);
       labels.cotangents(p, label, new ExampleRandom(seed, example), ofExample);
       dropNegligible(ofExample);
     }
@@ -165,11 +159,7 @@ public final class FisherEstimator implements AutoCloseable {
     return sum;
   }
 
-  private void pullBack(
-      double[][][] cotangents,
-      int batch,
-      ClipVisionTower.Tape towerTape,
-      ZeroShotHead.Tape headTape) {
+  private void pullBack(double[][][] cotangents, ForwardPass pass) {
     List<double[][]> probes = new ArrayList<>();
     for (double[][] probe : cotangents) {
       // A probe that no example of the batch needs costs nothing.
@@ -180,26 +170,16 @@ public final class FisherEstimator implements AutoCloseable {
         }
       }
     }
-    int atOnce = probesAtOnce(batch);
+    int atOnce = Math.toIntExact(Math.clamp(PROBE_BYTES / pass.bytesPerProbe(), 1, MAX_PROBES));
     for (int first = 0; first < probes.size(); first += atOnce) {
       int end = Math.min(probes.size(), first + atOnce);
-      pullBack(probes.subList(first, end), batch, towerTape, headTape, end == probes.size());
+      pullBack(probes.subList(first, end), pass, end == probes.size());
     }
   }
 
-  private int probesAtOnce(int batch) {
-    ClipConfig.Vision config = classifier.tower().config();
-    long bytesPerProbe = (long) batch * config.tokens() * config.tower().mlpWidth() * Float.BYTES;
-    return Math.toIntExact(Math.max(1, Math.min(1024, PROBE_BYTES / bytesPerProbe)));
-  }
-
-  private void pullBack(
-      List<double[][]> probes,
-      int batch,
-      ClipVisionTower.Tape towerTape,
-      ZeroShotHead.Tape headTape,
-      boolean last) {
-    int classes = classifier.head().classCount();
+  private void pullBack(List<double[][]> probes, ForwardPass pass, boolean last) {
+    int batch = pass.examples();
+    int classes = classifier.classCount();
     try (PointerScope scope = new PointerScope();
         Arena arena = Arena.ofConfined()) {
       float[] seeds = new float[probes.size() * batch * classes];
@@ -217,9 +197,7 @@ public final class FisherEstimator implements AutoCloseable {
       }
       sums.weights(weights);
       Tensor seed = Tensors.copyOf(seeds, probes.size(), batch, classes);
-      Tensor pooled = classifier.head().backward(seed, headTape);
-      classifier.tower().backward(pooled, towerTape, sums, last);
-      pooled.close();
+      pass.backward(seed, sums, last);
     }
   }
 

@@ -6,7 +6,7 @@ import java.util.List;
  * Parameters whose Fisher values lie one after the other in memory because one kernel call fills
  * them: the q, k and v weights that share an input, or a single parameter. Compared by identity.
  */
-final class ParameterGroup {
+public final class ParameterGroup {
   /**
    * One parameter.
    *

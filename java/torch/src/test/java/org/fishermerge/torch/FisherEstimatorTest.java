@@ -11,6 +11,7 @@ import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.testkit.Golden;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -47,8 +48,8 @@ final class FisherEstimatorTest {
     pixels[4 * GoldenTask.PIXELS + 17] = Float.NaN;
     withEstimator(
         "exact",
-        estimator ->
-            assertThatThrownBy(() -> estimator.add(MemorySegment.ofArray(pixels), 6, null))
+        (classifier, estimator) ->
+            assertThatThrownBy(() -> add(classifier, estimator, pixels, null))
                 .isInstanceOf(InputException.class)
                 .hasMessageContaining("example 4")
                 .hasMessageContaining("NaN"));
@@ -60,9 +61,9 @@ final class FisherEstimatorTest {
     labels[2] = TASK.classes();
     withEstimator(
         "true",
-        estimator ->
-            assertThatThrownBy(() ->
-                    estimator.add(MemorySegment.ofArray(TASK.values("pixel_values")), 6, labels))
+        (classifier, estimator) ->
+            assertThatThrownBy(
+                    () -> add(classifier, estimator, TASK.values("pixel_values"), labels))
                 .isInstanceOf(InputException.class)
                 .hasMessageContaining("example 2")
                 .hasMessageContaining("label " + TASK.classes()));
@@ -72,9 +73,8 @@ final class FisherEstimatorTest {
   void refusesMissingLabelsAndNoExamples() {
     withEstimator(
         "true",
-        estimator -> {
-          assertThatThrownBy(
-                  () -> estimator.add(MemorySegment.ofArray(TASK.values("pixel_values")), 6, null))
+        (classifier, estimator) -> {
+          assertThatThrownBy(() -> add(classifier, estimator, TASK.values("pixel_values"), null))
               .isInstanceOf(InputException.class)
               .hasMessageContaining("no labels");
           assertThatThrownBy(estimator::finish)
@@ -113,17 +113,28 @@ final class FisherEstimatorTest {
   }
 
   private interface Use {
-    void with(FisherEstimator estimator);
+    void with(ClipClassifier classifier, FisherEstimator estimator);
+  }
+
+  private static void add(
+      ClipClassifier classifier,
+      FisherEstimator estimator,
+      float[] pixels,
+      long @Nullable [] labels) {
+    try (ForwardPass pass = classifier.forward(MemorySegment.ofArray(pixels), 6)) {
+      estimator.add(pass, labels);
+    }
   }
 
   private static void withEstimator(String labels, Use use) {
     try (Kernels kernels = kernels(2);
         ClipVisionTower tower = TASK.tower();
-        ZeroShotHead head = TASK.head();
-        FisherEstimator estimator =
-            new FisherEstimator(
-                new ClipClassifier(tower, head), LabelExpectation.parse(labels), 0, kernels)) {
-      use.with(estimator);
+        ZeroShotHead head = TASK.head()) {
+      ClipClassifier classifier = new ClipClassifier(tower, head);
+      try (FisherEstimator estimator =
+          new FisherEstimator(classifier, LabelExpectation.parse(labels), 0, kernels)) {
+        use.with(classifier, estimator);
+      }
     }
   }
 

@@ -77,13 +77,16 @@ record GoldenTask(String name) {
         ZeroShotHead head = head();
         FisherEstimator estimator =
             new FisherEstimator(new ClipClassifier(tower, head), labels, seed, kernels)) {
+      ClipClassifier classifier = new ClipClassifier(tower, head);
       MemorySegment all = arena.allocate((long) pixels.length * Float.BYTES, 64);
       all.copyFrom(MemorySegment.ofArray(pixels));
       for (int first = 0; first < truth.length; first += batchSize) {
         int count = Math.min(batchSize, truth.length - first);
         MemorySegment batch =
             all.asSlice((long) first * PIXELS * Float.BYTES, (long) count * PIXELS * Float.BYTES);
-        estimator.add(batch, count, java.util.Arrays.copyOfRange(truth, first, first + count));
+        try (ForwardPass pass = classifier.forward(batch, count)) {
+          estimator.add(pass, java.util.Arrays.copyOfRange(truth, first, first + count));
+        }
       }
       estimator
           .finish()

@@ -1,0 +1,42 @@
+package org.fishermerge.torch;
+
+import org.bytedeco.pytorch.Tensor;
+
+/**
+ * A batch that has run forward and can be pulled back, any number of times, until it is closed or
+ * its last backward pass is over.
+ */
+public abstract class ForwardPass implements AutoCloseable {
+  private final float[] logits;
+  private final int examples;
+
+  /**
+   * @param logits row-major [examples, K]
+   */
+  ForwardPass(float[] logits, int examples) {
+    this.logits = logits;
+    this.examples = examples;
+  }
+
+  final float[] logits() {
+    return logits;
+  }
+
+  final int examples() {
+    return examples;
+  }
+
+  /** The largest activation that one probe of the whole batch takes on its way back, in bytes. */
+  abstract long bytesPerProbe();
+
+  /**
+   * Adds the squared gradients of every parameter for V cotangents of each example's logits.
+   *
+   * @param logitCotangents [V, B, K]; borrowed
+   * @param last whether the saved activations may be freed on the way
+   */
+  abstract void backward(Tensor logitCotangents, FisherAccumulator fisher, boolean last);
+
+  @Override
+  public abstract void close();
+}
