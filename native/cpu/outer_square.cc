@@ -8,9 +8,9 @@
 // a power of two where that matters. NaN and infinity follow IEEE 754; a weight of 0 does not hide a NaN.
 //
 // Packing puts g into panels [kTileRows] and a into panels [kTileColumns] of consecutive tokens (one token: of
-// consecutive examples), zero-padded at the edges. A block of F is copied into scratch tile by tile, stays in L2 over
-// the loop over examples, and is copied back: the inner loops see only whole, contiguous tiles. Reading and writing F
-// in memory once per example would cost as much as the arithmetic at T = 50. An item is kItemRows x kBlockColumns of F;
+// consecutive examples), zero-padded at the edges. A block of F is worked off tile by tile, example
+// by example: the first visit of a tile takes it from F, the last one puts it back, and in between it stays in scratch
+// in L2. Reading and writing F in memory once per example would cost as much as the arithmetic at T = 50. An item is kItemRows x kBlockColumns of F;
 // up to kItemsTogether neighbours of one range make a block: few threads get large blocks, many still get work.
 #include "tier.h"
 
@@ -26,20 +26,23 @@ constexpr int64_t kDepth = 256;  // examples per visit of a tile where tokens ==
 
 FM_INLINE int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Sum over `depth` of one panel of g with one panel of a. Square: F = fma(w * sum, sum, F); otherwise F is the sum's
-// initial value.
+// Where a tile of F is read from or written to: rows of kTileColumns floats.
+struct Rows {
+  float *first;
+  int64_t stride;
+};
+
+// Sum over `depth` of one panel of g with one panel of a. Square: to = fma(w * sum, sum, from); otherwise `from` is the
+// sum's initial value and `to` receives it. `from` and `to` may be the same.
 template <bool Square>
-FM_INLINE void tile(const float *g, const float *a, int64_t depth, float w, float *fisher) {
+FM_INLINE void tile(const float *g, const float *a, int64_t depth, float w, Rows from, Rows to) {
   vf acc[kTileRows][kTileVectors];
 #pragma GCC unroll 16
   for (int r = 0; r < kTileRows; ++r) {
 #pragma GCC unroll 4
     for (int c = 0; c < kTileVectors; ++c) {
-      acc[r][c] = Square ? zero_f() : load_f(fisher + r * kTileColumns + c * kLanesF);
+      acc[r][c] = Square ? zero_f() : load_f(at(from.first, r * from.stride + c * kLanesF));
     }
-  }
-  if constexpr (Square) {
-    for (int line = 0; line < kTile; line += 16) __builtin_prefetch(fisher + line, 1);
   }
 #pragma GCC unroll 4
   for (int64_t t = 0; t < depth; ++t) {
@@ -60,8 +63,9 @@ FM_INLINE void tile(const float *g, const float *a, int64_t depth, float w, floa
   for (int r = 0; r < kTileRows; ++r) {
 #pragma GCC unroll 4
     for (int c = 0; c < kTileVectors; ++c) {
-      float *p = fisher + r * kTileColumns + c * kLanesF;
-      store_f(p, Square ? fma_f(weights * acc[r][c], acc[r][c], load_f(p)) : acc[r][c]);
+      const float *p = at(from.first, r * from.stride + c * kLanesF);
+      store_f(at(to.first, r * to.stride + c * kLanesF),
+              Square ? fma_f(weights * acc[r][c], acc[r][c], load_f(p)) : acc[r][c]);
     }
   }
 }
@@ -76,25 +80,56 @@ FM_INLINE void copy_row(const float *from, int64_t n, float *to) {
   }
 }
 
-// Copies the block of F at (o, i) into tiles or back; what lies outside F is zero in the tiles.
+// A tile at the edge of F, which the inner loops see as a whole one, with zeros outside.
 template <bool In>
-void copy_block(float *fisher, int64_t inputs, int64_t o, int64_t i, int64_t rows, int64_t columns, float *tiles) {
-  const int64_t across = divide_up(columns, kTileColumns);
-  const int64_t down = divide_up(rows, kTileRows);
-  for (int64_t r = 0; r < down * kTileRows; ++r) {
-    for (int64_t q = 0; q < across; ++q) {
-      float *target = tiles + (q * down + r / kTileRows) * kTile + r % kTileRows * kTileColumns;
-      const int64_t n = r < rows ? min64(kTileColumns, columns - q * kTileColumns) : 0;
-      float *source = at(fisher, (o + r) * inputs + i + q * kTileColumns);
+void copy_edge(float *fisher, int64_t inputs, int64_t rows, int64_t columns, float *scratch) {
+  for (int64_t r = 0; r < kTileRows; ++r) {
+    for (int64_t c = 0; c < kTileColumns; ++c) {
+      const bool inside = r < rows && c < columns;
+      float *f = inside ? at(fisher, r * inputs + c) : nullptr;
+      float *s = scratch + r * kTileColumns + c;
       if constexpr (In) {
-        copy_row<kTileColumns>(source, n, target);
-      } else if (n == kTileColumns) {
-        __builtin_memcpy(source, target, kTileColumns * 4);
-      } else if (n > 0) {
-        __builtin_memcpy(source, target, static_cast<size_t>(n) * 4);
+        *s = inside ? *f : 0.0f;
+      } else if (inside) {
+        *f = *s;
       }
     }
   }
+}
+
+// The tiles of one block of F. The first visit of a tile takes it from F and the last one puts it back; in between it
+// stays in scratch, where tiles are whole and contiguous.
+struct Block {
+  float *fisher;  // at the block's first element
+  int64_t inputs;
+  int64_t rows;
+  int64_t columns;
+  float *scratch;
+
+  int64_t down() const { return divide_up(rows, kTileRows); }
+  int64_t across() const { return divide_up(columns, kTileColumns); }
+};
+
+// Runs the block's tile in row p, column q of tiles.
+template <bool Square>
+FM_INLINE void visit(const Block &block, int64_t p, int64_t q, const float *g, const float *a, int64_t depth, float w,
+                     bool first, bool last) {
+  const int64_t rows = block.rows - p * kTileRows;
+  const int64_t columns = block.columns - q * kTileColumns;
+  const Rows inside = {block.scratch + (q * block.down() + p) * kTile, kTileColumns};
+  const Rows outside = {at(block.fisher, p * kTileRows * block.inputs + q * kTileColumns), block.inputs};
+  for (int line = 0; line < kTile; line += 16) __builtin_prefetch(inside.first + line, 1);
+  const bool whole = rows >= kTileRows && columns >= kTileColumns;
+  if (whole && (first || last)) {
+    // Both ends of a row, which need not start on a cache line.
+    for (int r = 0; r < kTileRows; ++r) {
+      __builtin_prefetch(at(outside.first, r * outside.stride), 1);
+      __builtin_prefetch(at(outside.first, r * outside.stride + kTileColumns - 1), 1);
+    }
+  }
+  if (first && !whole) copy_edge<true>(outside.first, block.inputs, rows, columns, inside.first);
+  tile<Square>(g, a, depth, w, first && whole ? outside : inside, last && whole ? outside : inside);
+  if (last && !whole) copy_edge<false>(outside.first, block.inputs, rows, columns, inside.first);
 }
 
 }  // namespace
@@ -177,39 +212,37 @@ void outer_square_blocks(const fm_cotangents *g, const fm_activations *a, const 
     items = divide_up(neighbours, divide_up(neighbours, kItemsTogether));
     const int64_t o = item % items_down * kItemRows;
     const int64_t i = item / items_down * kBlockColumns;
-    const int64_t rows = min64(items * kItemRows, g->width - o);
-    const int64_t columns = min64(kBlockColumns, a->width - i);
-    const int64_t down = divide_up(rows, kTileRows);
-    const int64_t across = divide_up(columns, kTileColumns);
+    const Block block = {at(fisher, o * a->width + i), a->width, min64(items * kItemRows, g->width - o),
+                         min64(kBlockColumns, a->width - i), scratch};
     const int64_t first_g = o / kTileRows;
     const int64_t first_a = i / kTileColumns;
-    copy_block<true>(fisher, a->width, o, i, rows, columns, scratch);
     if (g->tokens == 1) {
       for (int64_t b = 0; b < g->examples; b += kDepth) {
         const int64_t depth = min64(kDepth, g->examples - b);
-        for (int64_t q = 0; q < across; ++q) {
+        for (int64_t q = 0; q < block.across(); ++q) {
           const float *pa = packed_a + ((first_a + q) * g->examples + b) * kTileColumns;
-          for (int64_t p = 0; p < down; ++p) {
+          for (int64_t p = 0; p < block.down(); ++p) {
             const float *pg = packed_g + ((first_g + p) * g->examples + b) * kTileRows;
-            tile<false>(pg, pa, depth, 1.0f, scratch + (q * down + p) * kTile);
+            visit<false>(block, p, q, pg, pa, depth, 1.0f, b == 0, b + depth == g->examples);
           }
         }
       }
     } else {
       for (int64_t b = 0; b < g->examples; ++b) {
-        for (int64_t q = 0; q < across; ++q) {
+        for (int64_t q = 0; q < block.across(); ++q) {
           const float *pa = packed_a + (b * panels_a + first_a + q) * g->tokens * kTileColumns;
           for (int64_t v = 0; v < g->probes; ++v) {
             const float *pg = packed_g + ((v * g->examples + b) * panels_g + first_g) * g->tokens * kTileRows;
             const float w = weight(g, v, b);
-            for (int64_t p = 0; p < down; ++p, pg += g->tokens * kTileRows) {
-              tile<true>(pg, pa, g->tokens, w, scratch + (q * down + p) * kTile);
+            const bool first = b == 0 && v == 0;
+            const bool last = b == g->examples - 1 && v == g->probes - 1;
+            for (int64_t p = 0; p < block.down(); ++p, pg += g->tokens * kTileRows) {
+              visit<true>(block, p, q, pg, pa, g->tokens, w, first, last);
             }
           }
         }
       }
     }
-    copy_block<false>(fisher, a->width, o, i, rows, columns, scratch);
   }
 }
 

@@ -139,7 +139,7 @@ final class CpuKernels implements KernelProvider {
   }
 
   @Override
-  public List<Step> outerSquares(
+  public List<WorkerPool.Step> outerSquares(
       Batch batch,
       Activations activations,
       long inputs,
@@ -156,23 +156,29 @@ final class CpuKernels implements KernelProvider {
     long packedA = packedG + plan.offsetA();
     long scratch = packedG + plan.offsetScratch();
     long target = fisher.address();
-    RangeTask packG =
+    // The panels of g, then those of a: one step, so that threads meet once.
+    RangeTask pack =
         (worker, begin, end) -> {
+          long split = plan.packGItems();
           try {
-            NativeBindings.check(
-                (int)
-                    NativeBindings.OUTER_SQUARE_PACK_G.invokeExact(table, g, packedG, begin, end));
-          } catch (Throwable e) {
-            throw NativeBindings.rethrow(e);
-          }
-        };
-    RangeTask packA =
-        (worker, begin, end) -> {
-          try {
-            NativeBindings.check(
-                (int)
-                    NativeBindings.OUTER_SQUARE_PACK_A.invokeExact(
-                        table, a, examples, tokens, packedA, begin, end));
+            if (begin < split) {
+              NativeBindings.check(
+                  (int)
+                      NativeBindings.OUTER_SQUARE_PACK_G.invokeExact(
+                          table, g, packedG, begin, Math.min(end, split)));
+            }
+            if (end > split) {
+              NativeBindings.check(
+                  (int)
+                      NativeBindings.OUTER_SQUARE_PACK_A.invokeExact(
+                          table,
+                          a,
+                          examples,
+                          tokens,
+                          packedA,
+                          Math.max(begin, split) - split,
+                          end - split));
+            }
           } catch (Throwable e) {
             throw NativeBindings.rethrow(e);
           }
@@ -196,19 +202,18 @@ final class CpuKernels implements KernelProvider {
             throw NativeBindings.rethrow(e);
           }
         };
+    long panels = plan.packGItems() + plan.packAItems();
     return List.of(
-        new Step(plan.packGItems(), grain(plan.packGItems(), threads), packG),
-        new Step(plan.packAItems(), grain(plan.packAItems(), threads), packA),
-        new Step(plan.blocks(), blockGrain(plan.blocks(), threads), blocks));
+        new WorkerPool.Step(panels, grain(panels, threads), pack),
+        new WorkerPool.Step(plan.blocks(), blockGrain(plan.blocks(), threads), blocks));
   }
 
   /**
-   * About four ranges for each thread, of the four neighbours that the kernel joins where there are
-   * enough.
+   * The four neighbours that the kernel joins where there are enough of them to keep every thread
+   * busy to the end, else fewer.
    */
   private static long blockGrain(long blocks, int threads) {
-    long share = Math.max(1, blocks / (4L * threads));
-    return share < 4 ? share : share / 4 * 4;
+    return Math.clamp(blocks / (4L * threads), 1, 4);
   }
 
   /** About eight ranges for each thread. */

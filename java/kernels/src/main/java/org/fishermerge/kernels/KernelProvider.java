@@ -29,7 +29,7 @@ interface KernelProvider {
   long outerSquaresBytes(Batch batch, long inputs, int threads);
 
   /** The steps of an outer-square accumulation; each step needs all of the one before. */
-  List<Step> outerSquares(
+  List<WorkerPool.Step> outerSquares(
       Batch batch,
       Activations a,
       long inputs,
@@ -54,9 +54,6 @@ interface KernelProvider {
   /** Items are columns. */
   RangeTask addEmbeddingSquares(
       Batch batch, MemorySegment ids, long rows, MemorySegment fisher, Arena arena);
-
-  /** Items of one step, handed out in ranges of at most {@code grain}. */
-  record Step(long items, long grain, RangeTask task) {}
 
   /**
    * Cotangents with their dimensions and weights; weight [v, b] is element {@code v * weightStride

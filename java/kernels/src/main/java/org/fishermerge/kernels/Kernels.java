@@ -9,7 +9,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.fishermerge.kernels.KernelProvider.Batch;
-import org.fishermerge.kernels.KernelProvider.Step;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -225,10 +224,7 @@ public final class Kernels implements AutoCloseable {
   private void addOuterSquares(Batch batch, Activations a, long inputs, MemorySegment fisher) {
     MemorySegment space = workspace(provider.outerSquaresBytes(batch, inputs, pool.threads()));
     try (Arena arena = Arena.ofConfined()) {
-      for (Step step :
-          provider.outerSquares(batch, a, inputs, fisher, space, pool.threads(), arena)) {
-        pool.run(step.items(), step.grain(), step.task());
-      }
+      pool.run(provider.outerSquares(batch, a, inputs, fisher, space, pool.threads(), arena));
     }
   }
 

@@ -82,7 +82,7 @@ final class ScalarKernels implements KernelProvider {
   }
 
   @Override
-  public List<Step> outerSquares(
+  public List<WorkerPool.Step> outerSquares(
       Batch batch,
       Activations a,
       long inputs,
@@ -112,7 +112,7 @@ final class ScalarKernels implements KernelProvider {
             }
           }
         };
-    return List.of(new Step(batch.width(), 1, rows));
+    return List.of(new WorkerPool.Step(batch.width(), 1, rows));
   }
 
   @Override

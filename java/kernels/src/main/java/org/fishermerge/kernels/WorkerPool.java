@@ -1,17 +1,27 @@
 package org.fishermerge.kernels;
 
-import java.util.concurrent.CountDownLatch;
+import java.util.List;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 
 /**
  * A fixed set of daemon threads, the caller being one of the workers, that share out the items of a
- * range.
+ * sequence of steps. Kernel calls last from microseconds to milliseconds, so nobody waits for a
+ * thread that has not woken up yet: a step is over when its items are done, whoever did them, and
+ * the wait for the last ranges spins.
  */
 final class WorkerPool implements AutoCloseable {
+  // About what it takes to put a thread to sleep and wake it again.
+  private static final int SPINS = 1 << 12;
+  private static final long PARK_NANOS = 20_000;
+
+  /** Items of one step, handed out in ranges of at most {@code grain}. */
+  record Step(long items, long grain, RangeTask task) {}
+
   private final int threads;
   private final @Nullable ExecutorService helpers;
 
@@ -28,32 +38,30 @@ final class WorkerPool implements AutoCloseable {
     return threads;
   }
 
-  /**
-   * Runs the task over [0, items) in ranges of at most {@code grain} items, handed out on demand,
-   * and waits for all of them. The first failure stops the handing out and is thrown here.
-   */
+  /** Runs one step. */
   void run(long items, long grain, RangeTask task) {
-    long ranges = Math.ceilDiv(items, grain);
+    run(List.of(new Step(items, grain, task)));
+  }
+
+  /**
+   * Runs the steps one after the other, each in ranges handed out on demand, and waits for all of
+   * them. The first failure stops the handing out and is thrown here.
+   */
+  void run(List<Step> steps) {
+    long ranges = 0;
+    for (Step step : steps) {
+      ranges = Math.max(ranges, Math.ceilDiv(step.items(), step.grain()));
+    }
     int helping = (int) Math.min(threads - 1L, ranges - 1);
-    if (helpers == null || helping <= 0) {
-      if (items > 0) {
-        task.run(0, 0, items);
+    Run run = new Run(steps);
+    if (helpers != null) {
+      for (int h = 1; h <= helping; h++) {
+        int worker = h;
+        helpers.execute(() -> run.work(worker));
       }
-      return;
     }
-    AtomicLong next = new AtomicLong();
-    AtomicReference<@Nullable Throwable> failure = new AtomicReference<>();
-    CountDownLatch done = new CountDownLatch(helping);
-    for (int h = 1; h <= helping; h++) {
-      int worker = h;
-      helpers.execute(() -> {
-        work(worker, items, grain, task, next, failure);
-        done.countDown();
-      });
-    }
-    work(0, items, grain, task, next, failure);
-    awaitAll(done);
-    Throwable thrown = failure.get();
+    run.work(0);
+    Throwable thrown = run.failure.get();
     if (thrown instanceof Error error) {
       throw error;
     }
@@ -62,39 +70,55 @@ final class WorkerPool implements AutoCloseable {
     }
   }
 
-  private static void work(
-      int worker,
-      long items,
-      long grain,
-      RangeTask task,
-      AtomicLong next,
-      AtomicReference<@Nullable Throwable> failure) {
-    try {
-      for (long begin = next.getAndAdd(grain);
-          begin < items && failure.get() == null;
-          begin = next.getAndAdd(grain)) {
-        task.run(worker, begin, Math.min(items, begin + grain));
-      }
-    } catch (RuntimeException | Error e) {
-      failure.compareAndSet(null, e);
-    }
-  }
-
   /**
-   * Waits even when interrupted: the helpers hold addresses that the caller may free afterwards.
+   * The state of one call. It returns only when every item is done or skipped, so that the caller
+   * may free what the items touch; a helper that arrives later finds nothing left.
    */
-  private static void awaitAll(CountDownLatch done) {
-    boolean interrupted = false;
-    while (true) {
-      try {
-        done.await();
-        break;
-      } catch (InterruptedException e) {
-        interrupted = true;
+  private static final class Run {
+    private final List<Step> steps;
+    private final AtomicLong[] next;
+    private final AtomicLong[] done;
+    final AtomicReference<@Nullable Throwable> failure = new AtomicReference<>();
+
+    Run(List<Step> steps) {
+      this.steps = steps;
+      next = new AtomicLong[steps.size()];
+      done = new AtomicLong[steps.size()];
+      for (int s = 0; s < next.length; s++) {
+        next[s] = new AtomicLong();
+        done[s] = new AtomicLong();
       }
     }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
+
+    void work(int worker) {
+      for (int s = 0; s < next.length; s++) {
+        Step step = steps.get(s);
+        for (long begin = next[s].getAndAdd(step.grain());
+            begin < step.items();
+            begin = next[s].getAndAdd(step.grain())) {
+          long end = Math.min(step.items(), begin + step.grain());
+          perform(step.task(), worker, begin, end);
+          done[s].addAndGet(end - begin);
+        }
+        for (int spins = 0; done[s].get() < step.items(); spins++) {
+          if (spins < SPINS) {
+            Thread.onSpinWait();
+          } else {
+            LockSupport.parkNanos(PARK_NANOS);
+          }
+        }
+      }
+    }
+
+    private void perform(RangeTask task, int worker, long begin, long end) {
+      if (failure.get() != null) {
+        return;
+      }
+      try {
+        task.run(worker, begin, end);
+      } catch (RuntimeException | Error e) {
+        failure.compareAndSet(null, e);
+      }
     }
   }
 
