@@ -35,7 +35,21 @@ import picocli.CommandLine.Spec;
 final class FisherCommand implements Callable<Integer> {
   private enum Order {
     FIRST,
-    SHUFFLED
+    SHUFFLED,
+    STRATIFIED;
+
+    Selection selection(long count, long seed) {
+      return switch (this) {
+        case FIRST -> new Selection.First(count);
+        case SHUFFLED -> new Selection.Shuffled(count, seed);
+        case STRATIFIED -> new Selection.Stratified(count, seed);
+      };
+    }
+
+    /** As on the command line and in Fisher files. */
+    String text() {
+      return name().toLowerCase(Locale.ROOT);
+    }
   }
 
   @Spec private CommandSpec spec = CommandSpec.create();
@@ -72,10 +86,11 @@ final class FisherCommand implements Callable<Integer> {
 
   @Option(
       names = "--selection",
-      paramLabel = "first|shuffled",
+      paramLabel = "first|shuffled|stratified",
       description =
-          "Which examples: the first rows, or a random choice by --seed (default: shuffled;"
-              + " batch-square: first, as FusionBench does).")
+          "Which examples: the first rows, a random choice by --seed, or one with as many of each"
+              + " class, which gives rare classes more weight than the data does (default:"
+              + " shuffled; batch-square: first, as FusionBench does).")
   private @Nullable Order selection;
 
   @Option(
@@ -101,7 +116,8 @@ final class FisherCommand implements Callable<Integer> {
     if (examples < 1) {
       throw new InputException("--examples " + examples + ": must be at least 1");
     }
-    boolean first = selection == null ? expectation.squaresBatches() : selection == Order.FIRST;
+    Order order =
+        selection != null ? selection : expectation.squaresBatches() ? Order.FIRST : Order.SHUFFLED;
     try (AtomicOutput output = AtomicOutput.file(out, overwrite);
         Checkpoint checkpoint = Checkpoint.open(model);
         Checkpoint clip = Checkpoint.open(head.clip);
@@ -109,24 +125,22 @@ final class FisherCommand implements Callable<Integer> {
         ImageDataset dataset = data.open(clip, tower.config());
         ZeroShotHead zeroShot = head.load(clip);
         Kernels kernels = CommandKernels.open()) {
-      if (expectation.needsLabels() && !dataset.labelled()) {
-        throw new InputException(
-            dataset.description()
-                + ": has no labels, and --labels "
-                + expectation.text()
-                + " needs them");
+      if (expectation.needsLabels()) {
+        requireLabels(dataset, "--labels " + expectation.text());
+      }
+      if (order == Order.STRATIFIED) {
+        requireLabels(dataset, "--selection " + order.text());
       }
       ClipClassifier classifier = new ClipClassifier(tower, zeroShot);
       long count = Math.min(examples, dataset.size());
       int batch = BatchSize.choose(batchSize, classifier, count, expectation);
-      Selection chosen = first ? new Selection.First(count) : new Selection.Shuffled(count, seed);
+      long[] rows = order.selection(count, seed).rows(dataset);
       long start = System.nanoTime();
       try (FisherEstimator estimator = new FisherEstimator(classifier, expectation, seed, kernels);
           Progress progress =
               new Progress(
                   spec.commandLine().getErr(), "Fisher information", "examples", count, 1);
-          BatchIterator batches = dataset.batches(chosen, batch, data.workers)) {
-        long[] rows = chosen.indices(dataset.size());
+          BatchIterator batches = dataset.batches(rows, batch, data.workers)) {
         estimator.nameExamples(position -> rows[Math.toIntExact(position)]);
         while (batches.hasNext()) {
           try (ImageBatch pictures = batches.next()) {
@@ -151,7 +165,7 @@ final class FisherCommand implements Callable<Integer> {
                     ? expectation.text() + ":" + batch
                     : expectation.text(),
                 dataset.description(),
-                first ? "first" : "shuffled",
+                order.text(),
                 Long.toString(seed),
                 checkpoint.tensorSha256(),
                 checkpoint.fingerprint(),
@@ -172,5 +186,12 @@ final class FisherCommand implements Callable<Integer> {
       }
     }
     return 0;
+  }
+
+  private static void requireLabels(ImageDataset dataset, String option) {
+    if (!dataset.labelled()) {
+      throw new InputException(
+          dataset.description() + ": has no labels, and " + option + " needs them");
+    }
   }
 }

@@ -182,6 +182,8 @@ final class BadInputCommandsTest {
         "fisher   | --heads - --classes {F}/classes.json | 1 | {F}/classes.json ; JSON ; line 2",
         // data
         "fisher   | --data {F}/unlabelled.safetensors --labels true | 1 | unlabelled ; labels ; true",
+        "fisher   | --data {F}/unlabelled.safetensors --selection stratified | 1"
+            + " | unlabelled ; no labels ; --selection stratified needs them",
         "evaluate | --data {F}/unlabelled.safetensors | 1 | unlabelled ; labels",
         "fisher   | --data {F}/label-7.safetensors --labels true | 1 | example 3 ; label 7 ; 0 to 2",
         "fisher   | --data {F}/label-minus.safetensors --labels true | 1 | example 4 ; label -1",

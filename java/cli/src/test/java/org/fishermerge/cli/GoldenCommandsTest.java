@@ -244,6 +244,54 @@ final class GoldenCommandsTest {
   }
 
   @Test
+  void stratifiedTakesAsManyOfEachClass() {
+    // Five copies of one picture and one of another: whichever of the five is taken, it is the
+    // same.
+    Tensor pixels = EXPECTED.get("gamma.pixel_values");
+    Map<String, Tensor> unequal =
+        Map.of(
+            "pixel_values",
+            Tensor.concat(
+                List.of(
+                    pixels.rows(1, 2),
+                    pixels.rows(1, 2),
+                    pixels.rows(1, 2),
+                    pixels.rows(4, 5),
+                    pixels.rows(1, 2),
+                    pixels.rows(1, 2))),
+            "labels",
+            Tensor.of(0, 0, 0, 2, 0, 0));
+    Map<String, Tensor> oneOfEach =
+        Map.of("pixel_values", Tensor.concat(List.of(pixels.rows(1, 2), pixels.rows(4, 5))));
+    TestTensors stratified = fisherOfGamma(unequal, "stratified");
+    assertThat(stratified.metadata())
+        .containsEntry("fisher_selection", "stratified")
+        .containsEntry("fisher_examples", "2");
+    fisherOfGamma(oneOfEach, "first")
+        .tensors()
+        .forEach((name, expected) ->
+            TestTensors.assertClose(
+                name,
+                stratified.get(name),
+                1,
+                expected,
+                1e-4 * TestTensors.largest(expected.floats()) + 1e-9));
+  }
+
+  /** Of two examples. */
+  private TestTensors fisherOfGamma(Map<String, Tensor> pictures, String selection) {
+    Path data = TestTensors.write(folder.resolve(selection + ".data.safetensors"), pictures);
+    Path out = folder.resolve(selection + ".safetensors");
+    CommandResult.run(
+            with(
+                List.of("fisher", "--model", model("gamma"), "--data", data.toString()),
+                head("gamma", "heads"),
+                List.of("--examples", "2", "--selection", selection, "--out", out.toString())))
+        .succeeds();
+    return TestTensors.read(out);
+  }
+
+  @Test
   void sampledLabelsAreRepeatableBySeedAndIndependentOfTheBatch() {
     List<TestTensors> runs = new ArrayList<>();
     for (String variant : List.of("1 6", "1 4", "2 6")) {

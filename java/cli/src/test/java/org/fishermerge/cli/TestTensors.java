@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
@@ -40,6 +41,15 @@ record TestTensors(Map<String, Tensor> tensors, Map<String, String> metadata) {
           ByteBuffer.allocate(values.length * Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
       buffer.asLongBuffer().put(values);
       return new Tensor("I64", List.of((long) values.length), buffer.array());
+    }
+
+    /** Tensors of one dtype and row shape, laid end to end along the first dimension. */
+    static Tensor concat(List<Tensor> parts) {
+      ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+      parts.forEach(part -> bytes.writeBytes(part.bytes()));
+      List<Long> shape = new ArrayList<>(parts.getFirst().shape());
+      shape.set(0, parts.stream().mapToLong(part -> part.shape().getFirst()).sum());
+      return new Tensor(parts.getFirst().dtype(), shape, bytes.toByteArray());
     }
 
     float[] floats() {

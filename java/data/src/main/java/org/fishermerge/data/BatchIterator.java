@@ -7,6 +7,7 @@ import java.util.Deque;
 import java.util.Iterator;
 import java.util.List;
 import java.util.NoSuchElementException;
+import java.util.Objects;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
@@ -17,17 +18,17 @@ import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The batches of a selection, in order. With workers, a bounded number of batches is decoded ahead
- * of the caller. For one thread. What goes wrong with an example surfaces from {@link #next} of its
- * batch, as an {@link org.fishermerge.checkpoint.InputException} that names file and row; the
- * iterator is then closed.
+ * The batches of the selected examples, in order. With workers, a bounded number of batches is
+ * decoded ahead of the caller. For one thread. What goes wrong with an example surfaces from {@link
+ * #next} of its batch, as an {@link org.fishermerge.checkpoint.InputException} that names file and
+ * row; the iterator is then closed.
  *
  * <p>Storage is read window by window: the encoded examples of a number of batches are fetched in
  * storage order, so that a shuffled selection does not read its files once per example.
  */
 public final class BatchIterator implements Iterator<ImageBatch>, AutoCloseable {
   private final StoredImages source;
-  private final long[] indices;
+  private final long[] rows;
   private final int batchSize;
   private final int workers;
   private final int batchesPerWindow;
@@ -41,12 +42,15 @@ public final class BatchIterator implements Iterator<ImageBatch>, AutoCloseable 
 
   private record Pending(ImageBatch batch, List<FutureTask<Void>> examples) {}
 
-  BatchIterator(StoredImages source, Selection selection, int batchSize, int workers) {
+  BatchIterator(StoredImages source, long[] rows, int batchSize, int workers) {
     if (batchSize <= 0 || workers < 0) {
       throw new IllegalArgumentException("batch size " + batchSize + ", workers " + workers);
     }
+    for (long row : rows) {
+      Objects.checkIndex(row, source.size());
+    }
     this.source = source;
-    this.indices = selection.indices(source.size());
+    this.rows = rows.clone();
     this.batchSize = batchSize;
     this.workers = workers;
     this.batchesPerWindow = Math.clamp(source.windowExamples() / batchSize, 1, 1 << 20);
@@ -65,7 +69,7 @@ public final class BatchIterator implements Iterator<ImageBatch>, AutoCloseable 
 
   /** Number of examples in all batches together. */
   public long count() {
-    return indices.length;
+    return rows.length;
   }
 
   @Override
@@ -113,7 +117,7 @@ public final class BatchIterator implements Iterator<ImageBatch>, AutoCloseable 
   }
 
   private int batches() {
-    return (int) ((indices.length + (long) batchSize - 1) / batchSize);
+    return (int) ((rows.length + (long) batchSize - 1) / batchSize);
   }
 
   private void startAhead() {
@@ -125,7 +129,7 @@ public final class BatchIterator implements Iterator<ImageBatch>, AutoCloseable 
 
   private void start(int index) {
     int from = index * batchSize;
-    int count = Math.min(batchSize, indices.length - from);
+    int count = Math.min(batchSize, rows.length - from);
     Future<StoredImages.Window> encoded = window(index / batchesPerWindow);
     int offset = from - (index / batchesPerWindow) * batchesPerWindow * batchSize;
     ImageBatch batch =
@@ -174,8 +178,8 @@ public final class BatchIterator implements Iterator<ImageBatch>, AutoCloseable 
 
   private Future<StoredImages.Window> read(int index) {
     int from = index * batchesPerWindow * batchSize;
-    int to = (int) Math.min(from + (long) batchesPerWindow * batchSize, indices.length);
-    long[] wanted = Arrays.copyOfRange(indices, from, to);
+    int to = (int) Math.min(from + (long) batchesPerWindow * batchSize, rows.length);
+    long[] wanted = Arrays.copyOfRange(rows, from, to);
     return submit(new FutureTask<>(() -> source.read(wanted, () -> closed)));
   }
 

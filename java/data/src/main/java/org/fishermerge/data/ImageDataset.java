@@ -9,23 +9,30 @@ public interface ImageDataset extends AutoCloseable {
   boolean labelled();
 
   /**
-   * For work that needs labels.
+   * The label of every example, in stored order, read without the pictures.
    *
-   * @throws org.fishermerge.checkpoint.InputException if there are none, with what there is instead
+   * @throws org.fishermerge.checkpoint.InputException if there are none, with what there is
+   *     instead, or they cannot be read
    */
-  void requireLabels();
+  long[] labels();
 
   /** What the data is, without the folders it lies in: for example {@code eurosat#train}. */
   String description();
 
+  /** Reads the selected examples in batches: {@link #batches(long[], int, int)} of its rows. */
+  default BatchIterator batches(Selection selection, int batchSize, int workers) {
+    return batches(selection.rows(this), batchSize, workers);
+  }
+
   /**
-   * Reads the selected examples in batches, in the same order for any number of workers.
+   * Reads some examples in batches, in the same order for any number of workers.
    *
+   * @param rows which examples, by their place in the data set
    * @param batchSize examples per batch, the last one may be short
    * @param workers threads that read and decode ahead of the caller; 0 does it all on the caller's
    * @return to be closed by the caller, before the data set
    */
-  BatchIterator batches(Selection selection, int batchSize, int workers);
+  BatchIterator batches(long[] rows, int batchSize, int workers);
 
   /** Closes the files. */
   @Override

@@ -18,6 +18,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.concurrent.CancellationException;
 import java.util.function.BooleanSupplier;
@@ -184,12 +185,53 @@ final class ParquetImages extends StoredImages {
   }
 
   @Override
-  public void requireLabels() {
+  public long[] labels() {
     if (!labelled) {
       throw new InputException(
           "%s: no column label, and this needs labelled examples; the columns are: %s"
               .formatted(folder, columns));
     }
+    long[] labels = new long[Math.toIntExact(size)];
+    int read = 0;
+    for (Path file : new LinkedHashSet<>(groups.stream().map(Group::file).toList())) {
+      read = readLabels(file, labels, read);
+    }
+    if (read != size) {
+      throw new InputException(
+          "%s: %d labels for %d rows; a file is damaged".formatted(folder, read, size));
+    }
+    return labels;
+  }
+
+  /** Reads the labels of a file into place; returns where those of the next file begin. */
+  private int readLabels(Path file, long[] labels, int first) {
+    int next = first;
+    try (HardwoodContext context = HardwoodContext.create(1);
+        ParquetFileReader reader = ParquetFileReader.open(InputFile.of(file), context);
+        ColumnReaders readers =
+            reader.buildColumnReaders(ColumnProjection.columns(LABEL)).build()) {
+      ColumnReader label = readers.getColumnReader(LABEL);
+      while (readers.nextBatch()) {
+        for (int row = 0; row < readers.getRecordCount(); row++, next++) {
+          labels[next] = labelAt(label, row, next);
+        }
+      }
+    } catch (InputException e) {
+      throw e;
+    } catch (IOException | RuntimeException e) {
+      throw new InputException("%s: cannot read the labels: %s".formatted(file, reason(e)), e);
+    }
+    return next;
+  }
+
+  /** The label at a row of what the reader holds, which is example {@code index}. */
+  private long labelAt(ColumnReader label, int row, long index) {
+    if (label.getLeafValidity().isNull(row)) {
+      throw new InputException(where(index) + ": the label is null");
+    }
+    return label.getColumnSchema().type() == PhysicalType.INT64
+        ? label.getLongs()[row]
+        : label.getInts()[row];
   }
 
   @Override
@@ -311,13 +353,7 @@ final class ParquetImages extends StoredImages {
       pictures[position] =
           Arrays.copyOfRange(bytes.getBinaryValues(), offsets[row], offsets[row + 1]);
       if (label != null) {
-        if (label.getLeafValidity().isNull(row)) {
-          throw new InputException(where(indices[position]) + ": the label is null");
-        }
-        labels[position] =
-            label.getColumnSchema().type() == PhysicalType.INT64
-                ? label.getLongs()[row]
-                : label.getInts()[row];
+        labels[position] = labelAt(label, row, indices[position]);
       }
     }
 

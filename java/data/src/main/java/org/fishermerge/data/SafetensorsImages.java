@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.BooleanSupplier;
 import java.util.stream.Collectors;
+import java.util.stream.LongStream;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsFile;
@@ -131,12 +132,13 @@ final class SafetensorsImages extends StoredImages {
   }
 
   @Override
-  public void requireLabels() {
+  public long[] labels() {
     if (labels == null) {
       throw new InputException(
           "%s: no tensor %slabels; this needs labelled examples"
               .formatted(selector.file(), selector.prefix()));
     }
+    return LongStream.range(0, size()).map(this::label).toArray();
   }
 
   @Override

@@ -1,5 +1,9 @@
 package org.fishermerge.data;
 
+import java.util.Arrays;
+import java.util.TreeMap;
+import java.util.stream.LongStream;
+
 /**
  * Which examples of a data set are taken, and in what order. A {@code count} above the size of the
  * data set takes all of it; {@link #count(long)} says how many that are.
@@ -8,8 +12,13 @@ public sealed interface Selection {
   /** How many examples are wanted; {@link Long#MAX_VALUE} for all. */
   long count();
 
-  /** The indices taken from a data set of {@code size} examples, in order. */
-  long[] indices(long size);
+  /**
+   * The rows taken from a data set, in order.
+   *
+   * @throws org.fishermerge.checkpoint.InputException if the selection needs labels and the data
+   *     set has none, or they cannot be read
+   */
+  long[] rows(ImageDataset dataset);
 
   /** How many examples are taken from a data set of {@code size}. */
   default long count(long size) {
@@ -23,21 +32,21 @@ public sealed interface Selection {
     }
 
     @Override
-    public long[] indices(long size) {
-      long[] indices = new long[Math.toIntExact(count(size))];
-      for (int i = 0; i < indices.length; i++) {
-        indices[i] = i;
-      }
-      return indices;
+    public long[] rows(ImageDataset dataset) {
+      return rows(dataset.size());
+    }
+
+    long[] rows(long size) {
+      return LongStream.range(0, count(size)).toArray();
     }
   }
 
   /**
    * The first {@code count} of a random permutation that is fixed by {@code seed} alone, on every
-   * platform and release: for i = 0, 1, ... element i is swapped with element i + floor(r (size -
-   * i) / 2^64), where r are the successive 64-bit outputs of SplitMix64 (Steele, Lea and Flood
-   * 2014, the variant with Stafford's mix 13) started at state {@code seed}. So a smaller {@code
-   * count} with the same seed is a prefix of a larger one.
+   * platform and release: for i = 0, 1, ... row i is swapped with row i + floor(r (size - i) /
+   * 2^64), where r are the successive 64-bit outputs of SplitMix64 (Steele, Lea and Flood 2014, the
+   * variant with Stafford's mix 13) started at state {@code seed}. So a smaller {@code count} with
+   * the same seed is a prefix of a larger one.
    */
   record Shuffled(long count, long seed) implements Selection {
     public Shuffled {
@@ -45,27 +54,91 @@ public sealed interface Selection {
     }
 
     @Override
-    public long[] indices(long size) {
-      int[] permutation = new int[Math.toIntExact(size)];
-      for (int i = 0; i < permutation.length; i++) {
-        permutation[i] = i;
-      }
-      long[] indices = new long[Math.toIntExact(count(size))];
-      long state = seed;
-      for (int i = 0; i < indices.length; i++) {
-        state += 0x9e3779b97f4a7c15L;
-        long r = mix(state);
-        int j = i + (int) Math.unsignedMultiplyHigh(r, size - i);
-        indices[i] = permutation[j];
-        permutation[j] = permutation[i];
-      }
-      return indices;
+    public long[] rows(ImageDataset dataset) {
+      return rows(dataset.size());
     }
 
-    private static long mix(long z) {
-      z = (z ^ (z >>> 30)) * 0xbf58476d1ce4e5b9L;
-      z = (z ^ (z >>> 27)) * 0x94d049bb133111ebL;
-      return z ^ (z >>> 31);
+    long[] rows(long size) {
+      long[] rows = LongStream.range(0, size).toArray();
+      int taken = Math.toIntExact(count(size));
+      new SplitMix64(seed).shuffle(rows, taken);
+      return Arrays.copyOf(rows, taken);
+    }
+  }
+
+  /**
+   * As many examples of each class as of any other, in random order. A class with fewer than its
+   * share gives all it has, and the other classes share the rest; what does not divide goes to a
+   * random choice of those others, one example each.
+   *
+   * <p>A mean over such a sample gives every class the same weight. Where classes are of unequal
+   * size it is no estimate of the mean over the data set, which a {@link Shuffled} sample gives.
+   *
+   * <p>Fixed by {@code seed} and the labels, on every platform and release. One stream of outputs,
+   * used up as {@link Shuffled} does, shuffles first the classes that have more than their share,
+   * in rising order of their label, so that the first of them give one more; then the rows of each
+   * class, in rising order of the label and from stored order, as many as the class gives; and last
+   * all that were chosen, laid end to end.
+   */
+  record Stratified(long count, long seed) implements Selection {
+    public Stratified {
+      requirePositive(count);
+    }
+
+    @Override
+    public long[] rows(ImageDataset dataset) {
+      return rows(dataset.labels());
+    }
+
+    long[] rows(long[] labels) {
+      long[][] classes = rowsByClass(labels);
+      SplitMix64 random = new SplitMix64(seed);
+      int[] quotas = quotas(classes, Math.toIntExact(count(labels.length)), random);
+      LongStream.Builder chosen = LongStream.builder();
+      for (int c = 0; c < classes.length; c++) {
+        random.shuffle(classes[c], quotas[c]);
+        Arrays.stream(classes[c], 0, quotas[c]).forEach(chosen);
+      }
+      long[] mixed = chosen.build().toArray();
+      random.shuffle(mixed, mixed.length);
+      return mixed;
+    }
+
+    private static long[][] rowsByClass(long[] labels) {
+      TreeMap<Long, LongStream.Builder> byLabel = new TreeMap<>();
+      for (int row = 0; row < labels.length; row++) {
+        byLabel.computeIfAbsent(labels[row], label -> LongStream.builder()).add(row);
+      }
+      return byLabel.values().stream().map(rows -> rows.build().toArray()).toArray(long[][]::new);
+    }
+
+    private static int[] quotas(long[][] classes, int taken, SplitMix64 random) {
+      int share = share(classes, taken);
+      int[] quotas = Arrays.stream(classes).mapToInt(c -> Math.min(c.length, share)).toArray();
+      long[] larger =
+          LongStream.range(0, classes.length)
+              .filter(c -> classes[(int) c].length > share)
+              .toArray();
+      int rest = taken - Arrays.stream(quotas).sum();
+      random.shuffle(larger, rest);
+      for (int i = 0; i < rest; i++) {
+        quotas[(int) larger[i]]++;
+      }
+      return quotas;
+    }
+
+    /** The most that every class may give, as far as it has them, without exceeding the total. */
+    private static int share(long[][] classes, int total) {
+      int[] sizes = Arrays.stream(classes).mapToInt(c -> c.length).sorted().toArray();
+      int left = total;
+      for (int i = 0; i < sizes.length; i++) {
+        int share = left / (sizes.length - i);
+        if (share < sizes[i]) {
+          return share;
+        }
+        left -= sizes[i];
+      }
+      return sizes[sizes.length - 1];
     }
   }
 

@@ -34,7 +34,7 @@ abstract class StoredImages implements ImageDataset {
   abstract Window read(long[] indices, BooleanSupplier cancelled);
 
   @Override
-  public BatchIterator batches(Selection selection, int batchSize, int workers) {
-    return new BatchIterator(this, selection, batchSize, workers);
+  public BatchIterator batches(long[] rows, int batchSize, int workers) {
+    return new BatchIterator(this, rows, batchSize, workers);
   }
 }

@@ -14,6 +14,7 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BooleanSupplier;
 import java.util.function.LongConsumer;
+import java.util.stream.LongStream;
 import org.fishermerge.checkpoint.InputException;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -78,7 +79,9 @@ final class BatchIteratorTest {
     }
 
     @Override
-    public void requireLabels() {}
+    public long[] labels() {
+      return LongStream.range(0, size()).map(i -> -i).toArray();
+    }
 
     @Override
     public String description() {
@@ -108,7 +111,7 @@ final class BatchIteratorTest {
   @ParameterizedTest(name = "{0} workers")
   @ValueSource(ints = {0, 1, 2, 7})
   void deliversEveryExampleInOrderAndEnds(int workers) throws InterruptedException {
-    long[] expected = new Selection.Shuffled(53, 9).indices(100);
+    long[] expected = new Selection.Shuffled(53, 9).rows(100);
     int seen = 0;
     try (BatchIterator batches = images.batches(new Selection.Shuffled(53, 9), 4, workers)) {
       assertThat(batches.count()).isEqualTo(53);
@@ -261,6 +264,10 @@ final class BatchIteratorTest {
     for (int[] bad : List.of(new int[] {0, 1}, new int[] {-1, 1}, new int[] {1, -1})) {
       assertThatThrownBy(() -> images.batches(new Selection.First(1), bad[0], bad[1]).close())
           .isInstanceOf(IllegalArgumentException.class);
+    }
+    for (long row : new long[] {-1, 100}) {
+      assertThatThrownBy(() -> images.batches(new long[] {0, row}, 1, 0).close())
+          .isInstanceOf(IndexOutOfBoundsException.class);
     }
   }
 }

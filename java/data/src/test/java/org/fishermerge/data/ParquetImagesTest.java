@@ -22,6 +22,8 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
 import java.util.Set;
+import java.util.function.BiPredicate;
+import java.util.stream.LongStream;
 import org.fishermerge.checkpoint.InputException;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -118,8 +120,15 @@ final class ParquetImagesTest {
 
   private static List<Integer> expected(Selection selection, long size) {
     List<Integer> rows = new ArrayList<>();
-    for (long index : selection.indices(size)) {
-      rows.add((int) index);
+    long[] chosen =
+        switch (selection) {
+          case Selection.First first -> first.rows(size);
+          case Selection.Shuffled shuffled -> shuffled.rows(size);
+          case Selection.Stratified stratified ->
+              stratified.rows(LongStream.range(0, size).map(i -> i % 10).toArray());
+        };
+    for (long row : chosen) {
+      rows.add((int) row);
     }
     return rows;
   }
@@ -147,7 +156,8 @@ final class ParquetImagesTest {
         List.of(
             new Selection.Shuffled(Long.MAX_VALUE, 3),
             new Selection.First(150),
-            new Selection.Shuffled(9, 3))) {
+            new Selection.Shuffled(9, 3),
+            new Selection.Stratified(120, 3))) {
       for (int[] way : new int[][] {{32, 0}, {1, 1}, {17, 2}, {400, 5}, {5, 8}}) {
         assertThat(read(folder + "#train", selection, way[0], way[1]))
             .as("%s in batches of %d with %d workers", selection, way[0], way[1])
@@ -167,7 +177,8 @@ final class ParquetImagesTest {
     try (ImageDataset images = ImageDatasets.open(file.toString(), RAW);
         BatchIterator batches = images.batches(new Selection.Shuffled(10, 1), 10, 0);
         ImageBatch batch = batches.next()) {
-      long[] order = new Selection.Shuffled(10, 1).indices(10);
+      assertThat(images.labels()).containsExactly(0, 1, 2, 0, 1, 2, 0, 1, 2, 0);
+      long[] order = new Selection.Shuffled(10, 1).rows(10);
       for (int i = 0; i < 10; i++) {
         // There, red is the row and the label its remainder by 3.
         assertThat(level(batch, 12L * i, 0.48145466, 0.26862954)).isEqualTo((int) order[i]);
@@ -181,36 +192,17 @@ final class ParquetImagesTest {
     Path file =
         write(
             folder.resolve("0000.parquet"), rows(0, ROWS), "COMPRESSION zstd, ROW_GROUP_SIZE 2048");
-    // Scribble over everything but the pictures and labels of the second row group.
-    Set<Long> firsts = new HashSet<>();
-    try (Statement statement = duckdb.createStatement();
-        ResultSet chunks =
-            statement.executeQuery(
-                "SELECT row_group_id, path_in_schema,"
-                    + " coalesce(dictionary_page_offset, data_page_offset),"
-                    + " total_compressed_size FROM parquet_metadata('"
-                    + file
-                    + "')");
-        RandomAccessFile out = new RandomAccessFile(file.toFile(), "rw")) {
-      while (chunks.next()) {
-        long group = chunks.getLong(1);
-        String column = chunks.getString(2);
-        firsts.add(group);
-        boolean needed = column.equals("image, bytes") || column.equals("label");
-        if (group != 1 || !needed) {
-          out.seek(chunks.getLong(3));
-          byte[] noise = new byte[(int) chunks.getLong(4)];
-          Arrays.fill(noise, (byte) 0xee);
-          out.write(noise);
-        }
-      }
-    }
-    assertThat(firsts).hasSizeGreaterThanOrEqualTo(3);
+    Set<Long> groups =
+        scribbleOver(
+            file,
+            (group, column) ->
+                group != 1 || !(column.equals("image, bytes") || column.equals("label")));
+    assertThat(groups).hasSizeGreaterThanOrEqualTo(3);
     long size = ROWS;
     // A selection that lies in the second row group, rows 2048 to 4095.
     long seed = 0;
     while (true) {
-      long index = new Selection.Shuffled(1, seed).indices(size)[0];
+      long index = new Selection.Shuffled(1, seed).rows(size)[0];
       if (index >= 2048 && index < 4096) {
         break;
       }
@@ -221,6 +213,63 @@ final class ParquetImagesTest {
     assertThatThrownBy(() -> read(folder.toString(), new Selection.First(3), 3, 1))
         .isInstanceOf(InputException.class)
         .hasMessageContaining("0000.parquet: cannot read rows 0 to 2047");
+  }
+
+  @Test
+  void readsLabelsWithoutThePictures() throws Exception {
+    String options = "COMPRESSION zstd, ROW_GROUP_SIZE 2048";
+    write(folder.resolve("train-0-of-3.parquet"), rows(0, 30), options);
+    Path large = write(folder.resolve("train-1-of-3.parquet"), rows(30, 4400), options);
+    write(folder.resolve("train-2-of-3.parquet"), rows(4400, ROWS), options);
+    scribbleOver(large, (group, column) -> !column.equals("label"));
+    try (ImageDataset images = ImageDatasets.open(folder.toString(), RAW)) {
+      assertThat(images.labels())
+          .isEqualTo(LongStream.range(0, ROWS).map(row -> row % 10).toArray());
+      scribbleOver(large, (group, column) -> group == 1);
+      assertThatThrownBy(images::labels)
+          .isInstanceOf(InputException.class)
+          .hasMessageContaining("train-1-of-3.parquet: cannot read the labels");
+    }
+  }
+
+  @Test
+  void namesTheRowOfAMissingLabel() throws SQLException {
+    write(folder.resolve("train-0-of-2.parquet"), rows(0, 30), "CODEC zstd");
+    write(
+        folder.resolve("train-1-of-2.parquet"),
+        "SELECT {'bytes': bytes} AS image, nullif(i, 5) AS label FROM pictures ORDER BY i",
+        "CODEC zstd");
+    try (ImageDataset images = ImageDatasets.open(folder.toString(), RAW)) {
+      assertThatThrownBy(images::labels)
+          .isInstanceOf(InputException.class)
+          .hasMessageContaining("train-1-of-2.parquet, row 5: the label is null");
+    }
+  }
+
+  /** Spoils some columns of some row groups; returns which row groups there are. */
+  private static Set<Long> scribbleOver(Path file, BiPredicate<Long, String> spoilt)
+      throws Exception {
+    Set<Long> groups = new HashSet<>();
+    try (Statement statement = duckdb.createStatement();
+        ResultSet chunks =
+            statement.executeQuery(
+                "SELECT row_group_id, path_in_schema,"
+                    + " coalesce(dictionary_page_offset, data_page_offset),"
+                    + " total_compressed_size FROM parquet_metadata('"
+                    + file
+                    + "')");
+        RandomAccessFile out = new RandomAccessFile(file.toFile(), "rw")) {
+      while (chunks.next()) {
+        groups.add(chunks.getLong(1));
+        if (spoilt.test(chunks.getLong(1), chunks.getString(2))) {
+          out.seek(chunks.getLong(3));
+          byte[] noise = new byte[(int) chunks.getLong(4)];
+          Arrays.fill(noise, (byte) 0xee);
+          out.write(noise);
+        }
+      }
+    }
+    return groups;
   }
 
   @Test
@@ -294,7 +343,7 @@ final class ParquetImagesTest {
         ImageBatch batch = batches.next()) {
       assertThat(images.labelled()).isFalse();
       assertThat(batch.labelled()).isFalse();
-      assertThatThrownBy(images::requireLabels)
+      assertThatThrownBy(images::labels)
           .isInstanceOf(InputException.class)
           .hasMessageContaining("no column label")
           .hasMessageContaining("image, fine_label");

@@ -39,7 +39,8 @@ final class SafetensorsImagesTest {
         BatchIterator batches = images.batches(new Selection.First(100), 4, workers)) {
       assertThat(images.size()).isEqualTo(6);
       assertThat(images.labelled()).isTrue();
-      images.requireLabels();
+      assertThat(images.labels())
+          .containsExactly(golden.segment("beta.labels").toArray(ValueLayout.JAVA_LONG_UNALIGNED));
       assertThat(images.description()).isEqualTo("expected.safetensors#beta.");
       assertThat(batches.count()).isEqualTo(6);
       MemorySegment pixels = golden.segment("beta.pixel_values");
@@ -131,10 +132,11 @@ final class SafetensorsImagesTest {
             .floats("t.pixel_values", new long[] {n, 3, 2, 2}, pixels)
             .put("t.labels", "I32", new long[] {n}, labels)
             .write(folder.resolve("x.safetensors"));
-    Selection selection = new Selection.Shuffled(5, 11);
+    Selection.Shuffled selection = new Selection.Shuffled(5, 11);
     List<Long> seen = new ArrayList<>();
     try (ImageDataset images = ImageDatasets.open(file + "#t.", TINY);
         BatchIterator batches = images.batches(selection, 2, 2)) {
+      assertThat(images.labels()).containsExactly(0, -100, -200, -300, -400, -500, -600);
       while (batches.hasNext()) {
         try (ImageBatch batch = batches.next()) {
           for (int i = 0; i < batch.count(); i++) {
@@ -145,7 +147,7 @@ final class SafetensorsImagesTest {
         }
       }
     }
-    assertThat(seen.stream().mapToLong(i -> i).toArray()).isEqualTo(selection.indices(n));
+    assertThat(seen.stream().mapToLong(i -> i).toArray()).isEqualTo(selection.rows(n));
   }
 
   static List<Arguments> bad() {
@@ -229,7 +231,7 @@ final class SafetensorsImagesTest {
             .write(folder.resolve("x.safetensors"));
     try (ImageDataset images = ImageDatasets.open(file.toString(), TINY)) {
       assertThat(images.labelled()).isFalse();
-      assertThatThrownBy(images::requireLabels)
+      assertThatThrownBy(images::labels)
           .isInstanceOf(InputException.class)
           .hasMessageContaining("no tensor labels");
     }
