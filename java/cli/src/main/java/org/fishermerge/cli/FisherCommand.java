@@ -9,6 +9,7 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.data.BatchIterator;
+import org.fishermerge.data.ClassCoverage;
 import org.fishermerge.data.ImageBatch;
 import org.fishermerge.data.ImageDataset;
 import org.fishermerge.data.Selection;
@@ -135,6 +136,9 @@ final class FisherCommand implements Callable<Integer> {
       long count = Math.min(examples, dataset.size());
       int batch = BatchSize.choose(batchSize, classifier, count, expectation);
       long[] rows = order.selection(count, seed).rows(dataset);
+      if (order == Order.FIRST) {
+        warnOfClassOrder(dataset, rows);
+      }
       long start = System.nanoTime();
       try (FisherEstimator estimator = new FisherEstimator(classifier, expectation, seed, kernels);
           Progress progress =
@@ -192,6 +196,34 @@ final class FisherCommand implements Callable<Integer> {
     if (!dataset.labelled()) {
       throw new InputException(
           dataset.description() + ": has no labels, and " + option + " needs them");
+    }
+  }
+
+  /** Data is often stored class by class, and then its first rows stand for few classes. */
+  private void warnOfClassOrder(ImageDataset dataset, long[] first) {
+    if (!dataset.labelled()) {
+      return;
+    }
+    ClassCoverage coverage;
+    try {
+      coverage = ClassCoverage.of(dataset.labels(), first);
+    } catch (InputException e) {
+      // A label that cannot be read may be one that the run does not need.
+      return;
+    }
+    if (coverage.poor()) {
+      spec.commandLine()
+          .getErr()
+          .printf(
+              Locale.ROOT,
+              "warning: %s: the first %d examples hold %d of its %d classes, where a random choice"
+                  + " holds %.1f on average; the data seems to be in order of class:"
+                  + " --selection shuffled takes a random choice%n",
+              dataset.description(),
+              first.length,
+              coverage.held(),
+              coverage.classes(),
+              coverage.classes() - coverage.missedAtRandom());
     }
   }
 }

@@ -8,11 +8,13 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.UnaryOperator;
+import java.util.stream.LongStream;
 import java.util.stream.Stream;
 import org.fishermerge.cli.TestTensors.Tensor;
 import org.fishermerge.testkit.Golden;
@@ -241,6 +243,49 @@ final class GoldenCommandsTest {
     assertThat(shuffled.metadata())
         .containsEntry("fisher_selection", "shuffled")
         .containsEntry("fisher_seed", Long.toString(seed));
+  }
+
+  @ParameterizedTest(name = "{0}, {1}")
+  @CsvSource({
+    "ordered, --labels batch-square --examples 16, 1 of its 3 classes",
+    "ordered, --labels argmax --examples 16 --selection first, 1 of its 3 classes",
+    "ordered, --labels argmax --examples 16 --selection shuffled, ''",
+    "ordered, --labels argmax --examples 16 --selection stratified, ''",
+    "ordered, --labels batch-square --examples 5, ''",
+    "ordered, --labels batch-square --examples 60, ''",
+    "mixed, --labels batch-square --examples 16, ''",
+    "unlabelled, --labels batch-square --examples 16, ''",
+  })
+  void warnsOfFirstRowsThatStandForFewClasses(String kind, String options, String warning) {
+    Tensor pixels = EXPECTED.get("alpha.pixel_values");
+    Map<String, Tensor> tensors = new TreeMap<>();
+    tensors.put("pixel_values", Tensor.concat(Collections.nCopies(10, pixels)));
+    if (!kind.equals("unlabelled")) {
+      tensors.put(
+          "labels",
+          Tensor.of(
+              LongStream.range(0, 60).map(i -> kind.equals("ordered") ? i / 20 : i % 3).toArray()));
+    }
+    Path data = TestTensors.write(folder.resolve("data.safetensors"), tensors);
+    Path out = folder.resolve("fisher.safetensors");
+    CommandResult result =
+        CommandResult.run(
+            with(
+                List.of("fisher", "--model", model("alpha"), "--data", data.toString()),
+                head("alpha", "heads"),
+                List.of("--out", out.toString()),
+                List.of(options.split(" "))));
+    assertThat(result.code()).isZero();
+    assertThat(out).exists();
+    if (warning.isEmpty()) {
+      assertThat(result.err()).isEmpty();
+    } else {
+      assertThat(result.err().lines())
+          .singleElement()
+          .asString()
+          .startsWith("warning: data.safetensors: the first 16 examples hold " + warning)
+          .contains("3.0 on average", "--selection shuffled");
+    }
   }
 
   @Test
