@@ -2,9 +2,8 @@ package org.fishermerge.cli;
 
 import java.nio.file.Path;
 import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.checkpoint.SafetensorsFile;
-import org.fishermerge.checkpoint.TensorInfo;
 import org.fishermerge.checkpoint.TensorSelector;
 import org.fishermerge.data.ClipTokenizer;
 import org.fishermerge.torch.ClipTextTower;
@@ -56,16 +55,15 @@ final class HeadOptions {
   private static ZeroShotHead ready(Checkpoint clipModel, String text) {
     TensorSelector selector = TensorSelector.parse(text);
     String name = selector.prefix() + "zeroshot_weights";
-    try (SafetensorsFile file = SafetensorsFile.open(selector.file());
-        Checkpoint tensors = Checkpoint.open(selector.file())) {
-      TensorInfo info = file.header().tensors().get(name);
-      if (info == null || info.shape().size() != 2) {
+    try (Checkpoint tensors = Checkpoint.open(selector.file())) {
+      CheckpointTensor weights = tensors.tensors().get(name);
+      if (weights == null || weights.info().shape().size() != 2) {
         throw new InputException(
             selector.file()
                 + ": "
-                + (info == null
+                + (weights == null
                     ? "has no tensor " + name
-                    : "tensor " + name + " has shape " + info.shapeText())
+                    : "tensor " + name + " has shape " + weights.info().shapeText())
                 + "; --heads needs "
                 + name
                 + " of shape [classes, width]");
@@ -73,7 +71,7 @@ final class HeadOptions {
       return ZeroShotHead.of(
           clipModel,
           tensors.floats(name),
-          Math.toIntExact(info.shape().get(0)),
+          Math.toIntExact(weights.info().shape().get(0)),
           selector.file() + "#" + name);
     }
   }

@@ -67,6 +67,7 @@ final class BadInputCommandsTest {
     write("unlabelled", Map.of("pixel_values", pixels));
     write("label-7", Map.of("pixel_values", pixels, "labels", Tensor.of(0, 1, 2, 7, 0, 1)));
     write("label-minus", Map.of("pixel_values", pixels, "labels", Tensor.of(0, 1, 2, 0, -1, 1)));
+    write("no-pictures", Map.of("pixel_values", pixels.rows(0, 0), "labels", labels.rows(0, 0)));
     write("five-labels", Map.of("pixel_values", pixels, "labels", labels.rows(0, 5)));
     write(
         "small-pictures",
@@ -113,6 +114,10 @@ final class BadInputCommandsTest {
     Files.createDirectory(fixtures.resolve("empty"));
     Files.writeString(
         fixtures.resolve("classes.json"), "{\"classnames\": {\"a\": [\"x\", \"y\"]},\n");
+
+    Files.writeString(
+        fixtures.resolve("single.json"),
+        "{\"classnames\": {\"a\": [\"x\"]}, \"templates\": {\"a\": [\"a {}\"]}}");
 
     for (String task : List.of("alpha", "gamma")) {
       for (String rule : List.of("exact", "argmax")) {
@@ -178,6 +183,7 @@ final class BadInputCommandsTest {
         "fisher   | --heads {F}/none.safetensors  | 1 | {F}/none.safetensors",
         "fisher   | --heads - --classes {G}/tasks.json:delta | 1 | {G}/tasks.json ; delta ; alpha",
         "fisher   | --heads - --classes {G}/tasks.json | 1 | {G}/tasks.json ; choose one",
+        "fisher   | --heads - --classes {F}/single.json | 1 | {F}/single.json ; at least two",
         "fisher   | --heads - --classes {F}/none.json:alpha | 1 | {F}/none.json ; no such file",
         "fisher   | --heads - --classes {F}/classes.json | 1 | {F}/classes.json ; JSON ; line 2",
         // data
@@ -189,6 +195,7 @@ final class BadInputCommandsTest {
         "fisher   | --data {F}/label-minus.safetensors --labels true | 1 | example 4 ; label -1",
         "evaluate | --data {F}/label-7.safetensors | 1 | example 3 ; label 7 ; 0 to 2",
         "fisher   | --data {F}/five-labels.safetensors | 1 | five-labels ; [5] ; [6]",
+        "fisher   | --data {F}/no-pictures.safetensors | 1 | no-pictures ; no examples",
         "fisher   | --data {F}/small-pictures.safetensors | 1 | small-pictures ; 16, 64 ; 32, 32",
         "fisher   | --data {F}/nan.safetensors    | 1 | example 4 ; not finite",
         "fisher   | --data {F}/nan.safetensors --batch-size 1 | 1 | example 4 ; not finite",
@@ -209,7 +216,8 @@ final class BadInputCommandsTest {
         "fisher   | --batch-size 0                | 1 | --batch-size 0 ; at least 1",
         "fisher   | --batch-size x                | 1 | --batch-size x ; auto",
         "fisher   | --workers -1                  | 1 | --workers -1",
-        "fisher   | --selection some              | 2 | --selection ; 'some'",
+        "fisher   | --selection last              | 2 | 'last' ; FIRST, SHUFFLED, STRATIFIED",
+        "fisher   | --seed now                    | 2 | --seed ; 'now'",
         "evaluate | --batch-size 0                | 1 | --batch-size 0 ; at least 1",
         "evaluate | --examples 0                  | 1 | --examples 0 ; at least 1",
         "evaluate | --batch-size x                | 2 | --batch-size ; 'x'",
