@@ -39,23 +39,4 @@ final class DataOptions {
             .orElseGet(() -> ImageProcessor.clip(shape.imageSize()));
     return ImageDatasets.open(source, processor);
   }
-
-  /** Refuses pictures that do not fit the model before the first batch is run. */
-  static void requireShape(
-      String source, int channels, int height, int width, ClipConfig.Vision shape) {
-    if (channels != shape.channels() || height != shape.imageSize() || width != shape.imageSize()) {
-      throw new InputException(
-          String.format(
-              java.util.Locale.ROOT,
-              "%s: pictures are %d x %d x %d, the model takes %d x %d x %d (channels, height,"
-                  + " width); preprocess them for this model",
-              source,
-              channels,
-              height,
-              width,
-              shape.channels(),
-              shape.imageSize(),
-              shape.imageSize()));
-    }
-  }
 }

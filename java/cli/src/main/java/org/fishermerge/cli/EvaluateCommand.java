@@ -13,7 +13,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.AtomicOutput;
-import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
@@ -22,8 +21,6 @@ import org.fishermerge.data.ImageBatch;
 import org.fishermerge.data.ImageDataset;
 import org.fishermerge.data.Selection;
 import org.fishermerge.torch.Accuracy;
-import org.fishermerge.torch.ClipClassifier;
-import org.fishermerge.torch.ClipVisionTower;
 import org.fishermerge.torch.ZeroShotHead;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -90,58 +87,49 @@ final class EvaluateCommand implements Callable<Integer> {
     }
     // Outputs that cannot be written are refused before the work, not after it.
     try (AtomicOutput reportFile = report == null ? null : AtomicOutput.file(report, overwrite);
-        AtomicOutput outputsFile = outputs == null ? null : AtomicOutput.file(outputs, overwrite);
-        Checkpoint checkpoint = Checkpoint.open(model);
-        Checkpoint clip = Checkpoint.open(head.clip);
-        ClipVisionTower tower = ClipVisionTower.load(checkpoint);
-        ImageDataset dataset = data.open(clip, tower.config());
-        ZeroShotHead zeroShot = head.load(clip)) {
-      if (!dataset.labelled()) {
-        throw new InputException(
-            dataset.description() + ": has no labels; accuracy needs labelled data");
-      }
-      ClipClassifier classifier = new ClipClassifier(tower, zeroShot);
-      long count = Math.min(examples, dataset.size());
-      Accuracy accuracy = new Accuracy();
-      List<float[]> logits = new ArrayList<>();
-      try (Progress progress =
-              new Progress(spec.commandLine().getErr(), "Evaluating", "examples", count, 1);
-          BatchIterator batches =
-              dataset.batches(new Selection.First(count), batchSize, data.workers)) {
-        while (batches.hasNext()) {
-          try (ImageBatch pictures = batches.next()) {
-            DataOptions.requireShape(
-                data.source,
-                pictures.channels(),
-                pictures.height(),
-                pictures.width(),
-                tower.config());
-            float[] rows = accuracy.add(classifier, pictures.pixels(), pictures.labels());
-            if (outputsFile != null) {
-              logits.add(rows);
-            }
-          }
-          progress.update(accuracy.examples());
-        }
-      }
-      spec.commandLine()
-          .getOut()
-          .printf(
-              Locale.ROOT,
-              "%s: accuracy %.4f (%d of %d), loss %.6f%n",
-              model,
-              accuracy.accuracy(),
-              accuracy.correct(),
-              accuracy.examples(),
-              accuracy.loss());
-      if (reportFile != null) {
-        writeReport(reportFile, dataset, accuracy);
-      }
-      if (outputsFile != null) {
-        writeOutputs(outputsFile, zeroShot, logits, accuracy.examples());
-      }
+        AtomicOutput outputsFile = outputs == null ? null : AtomicOutput.file(outputs, overwrite)) {
+      ImageTask.with(model, head, data, task -> evaluate(task, reportFile, outputsFile));
     }
     return 0;
+  }
+
+  private void evaluate(
+      ImageTask task, @Nullable AtomicOutput reportFile, @Nullable AtomicOutput outputsFile) {
+    task.requireLabels("accuracy");
+    long count = Math.min(examples, task.dataset().size());
+    Accuracy accuracy = new Accuracy();
+    List<float[]> logits = new ArrayList<>();
+    try (Progress progress =
+            new Progress(spec.commandLine().getErr(), "Evaluating", "examples", count, 1);
+        BatchIterator batches =
+            task.dataset().batches(new Selection.First(count), batchSize, data.workers)) {
+      while (batches.hasNext()) {
+        try (ImageBatch pictures = batches.next()) {
+          task.requireShape(pictures);
+          float[] rows = accuracy.add(task.classifier(), pictures.pixels(), pictures.labels());
+          if (outputsFile != null) {
+            logits.add(rows);
+          }
+        }
+        progress.update(accuracy.examples());
+      }
+    }
+    spec.commandLine()
+        .getOut()
+        .printf(
+            Locale.ROOT,
+            "%s: accuracy %.4f (%d of %d), loss %.6f%n",
+            model,
+            accuracy.accuracy(),
+            accuracy.correct(),
+            accuracy.examples(),
+            accuracy.loss());
+    if (reportFile != null) {
+      writeReport(reportFile, task.dataset(), accuracy);
+    }
+    if (outputsFile != null) {
+      writeOutputs(outputsFile, task.classifier().head(), logits, accuracy.examples());
+    }
   }
 
   private void writeReport(AtomicOutput output, ImageDataset dataset, Accuracy accuracy) {

@@ -5,7 +5,6 @@ import java.nio.file.Path;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.AtomicOutput;
-import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.data.BatchIterator;
@@ -14,12 +13,9 @@ import org.fishermerge.data.ImageBatch;
 import org.fishermerge.data.ImageDataset;
 import org.fishermerge.data.Selection;
 import org.fishermerge.kernels.Kernels;
-import org.fishermerge.torch.ClipClassifier;
-import org.fishermerge.torch.ClipVisionTower;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.LabelExpectation;
-import org.fishermerge.torch.ZeroShotHead;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -112,35 +108,38 @@ final class FisherCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    PrintWriter results = spec.commandLine().getOut();
     LabelExpectation expectation = LabelExpectation.parse(labels);
     if (examples < 1) {
       throw new InputException("--examples " + examples + ": must be at least 1");
     }
+    // An output that cannot be written is refused before the work, not after it.
+    try (AtomicOutput output = AtomicOutput.file(out, overwrite)) {
+      ImageTask.with(model, head, data, task -> estimate(task, expectation, output));
+    }
+    return 0;
+  }
+
+  private void estimate(ImageTask task, LabelExpectation expectation, AtomicOutput output) {
     Order order =
         selection != null ? selection : expectation.squaresBatches() ? Order.FIRST : Order.SHUFFLED;
-    try (AtomicOutput output = AtomicOutput.file(out, overwrite);
-        Checkpoint checkpoint = Checkpoint.open(model);
-        Checkpoint clip = Checkpoint.open(head.clip);
-        ClipVisionTower tower = ClipVisionTower.load(checkpoint);
-        ImageDataset dataset = data.open(clip, tower.config());
-        ZeroShotHead zeroShot = head.load(clip);
-        Kernels kernels = CommandKernels.open()) {
-      if (expectation.needsLabels()) {
-        requireLabels(dataset, "--labels " + expectation.text());
-      }
-      if (order == Order.STRATIFIED) {
-        requireLabels(dataset, "--selection " + order.text());
-      }
-      ClipClassifier classifier = new ClipClassifier(tower, zeroShot);
-      long count = Math.min(examples, dataset.size());
-      int batch = BatchSize.choose(batchSize, classifier, count, expectation);
-      long[] rows = order.selection(count, seed).rows(dataset);
-      if (order == Order.FIRST) {
-        warnOfClassOrder(dataset, rows);
-      }
-      long start = System.nanoTime();
-      try (FisherEstimator estimator = new FisherEstimator(classifier, expectation, seed, kernels);
+    if (expectation.needsLabels()) {
+      task.requireLabels("--labels " + expectation.text());
+    }
+    if (order == Order.STRATIFIED) {
+      task.requireLabels("--selection " + order.text());
+    }
+    ImageDataset dataset = task.dataset();
+    long count = Math.min(examples, dataset.size());
+    int batch = BatchSize.choose(batchSize, task.classifier(), count, expectation);
+    long[] rows = order.selection(count, seed).rows(dataset);
+    if (order == Order.FIRST) {
+      warnOfClassOrder(dataset, rows);
+    }
+    PrintWriter results = spec.commandLine().getOut();
+    long start = System.nanoTime();
+    try (Kernels kernels = CommandKernels.open()) {
+      try (FisherEstimator estimator =
+              new FisherEstimator(task.classifier(), expectation, seed, kernels);
           Progress progress =
               new Progress(
                   spec.commandLine().getErr(), "Fisher information", "examples", count, 1);
@@ -148,13 +147,9 @@ final class FisherCommand implements Callable<Integer> {
         estimator.nameExamples(position -> rows[Math.toIntExact(position)]);
         while (batches.hasNext()) {
           try (ImageBatch pictures = batches.next()) {
-            DataOptions.requireShape(
-                data.source,
-                pictures.channels(),
-                pictures.height(),
-                pictures.width(),
-                tower.config());
-            try (ForwardPass pass = classifier.forward(pictures.pixels(), pictures.count())) {
+            task.requireShape(pictures);
+            try (ForwardPass pass =
+                task.classifier().forward(pictures.pixels(), pictures.count())) {
               estimator.add(pass, pictures.labelled() ? pictures.labels() : null);
             }
           }
@@ -162,7 +157,7 @@ final class FisherCommand implements Callable<Integer> {
         }
         estimator.write(
             output.temp(),
-            checkpoint,
+            task.model(),
             new FisherMetadata(
                 estimator.examples(),
                 expectation.squaresBatches()
@@ -171,8 +166,8 @@ final class FisherCommand implements Callable<Integer> {
                 dataset.description(),
                 order.text(),
                 Long.toString(seed),
-                checkpoint.tensorSha256(),
-                checkpoint.fingerprint(),
+                task.model().tensorSha256(),
+                task.model().fingerprint(),
                 Version.tool()));
         output.commit();
         double seconds = (System.nanoTime() - start) / 1e9;
@@ -188,14 +183,6 @@ final class FisherCommand implements Callable<Integer> {
             Progress.duration(seconds),
             estimator.examples() / seconds);
       }
-    }
-    return 0;
-  }
-
-  private static void requireLabels(ImageDataset dataset, String option) {
-    if (!dataset.labelled()) {
-      throw new InputException(
-          dataset.description() + ": has no labels, and " + option + " needs them");
     }
   }
 
