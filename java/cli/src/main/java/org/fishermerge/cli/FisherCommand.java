@@ -2,8 +2,10 @@ package org.fishermerge.cli;
 
 import java.io.PrintWriter;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Locale;
 import java.util.concurrent.Callable;
+import java.util.function.Supplier;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
@@ -13,6 +15,7 @@ import org.fishermerge.data.ImageBatch;
 import org.fishermerge.data.ImageDataset;
 import org.fishermerge.data.Selection;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.BatchSizeCheck;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.LabelExpectation;
@@ -103,6 +106,13 @@ final class FisherCommand implements Callable<Integer> {
       description = "Where the Fisher file goes.")
   private Path out = Path.of("");
 
+  @Option(
+      names = "--check",
+      description =
+          "First compare two batch sizes on one batch, and stop if the model mixes the examples of"
+              + " a batch.")
+  private boolean check;
+
   @Option(names = "--overwrite", description = "Replace an existing file.")
   private boolean overwrite;
 
@@ -111,6 +121,12 @@ final class FisherCommand implements Callable<Integer> {
     LabelExpectation expectation = LabelExpectation.parse(labels);
     if (examples < 1) {
       throw new InputException("--examples " + examples + ": must be at least 1");
+    }
+    if (check && expectation.squaresBatches()) {
+      throw new InputException(
+          "--check: the estimate of --labels "
+              + expectation.text()
+              + " depends on the batch size by definition; leave the check out");
     }
     // An output that cannot be written is refused before the work, not after it.
     try (AtomicOutput output = AtomicOutput.file(out, overwrite)) {
@@ -138,13 +154,21 @@ final class FisherCommand implements Callable<Integer> {
     PrintWriter results = spec.commandLine().getOut();
     long start = System.nanoTime();
     try (Kernels kernels = CommandKernels.open()) {
-      try (FisherEstimator estimator =
-              new FisherEstimator(task.classifier(), expectation, seed, kernels);
+      Supplier<FisherEstimator> estimators =
+          () -> {
+            FisherEstimator estimator =
+                new FisherEstimator(task.classifier(), expectation, seed, kernels);
+            estimator.nameExamples(position -> rows[Math.toIntExact(position)]);
+            return estimator;
+          };
+      if (check) {
+        check(task, estimators, Arrays.copyOf(rows, Math.min(rows.length, Math.max(batch, 2))));
+      }
+      try (FisherEstimator estimator = estimators.get();
           Progress progress =
               new Progress(
                   spec.commandLine().getErr(), "Fisher information", "examples", count, 1);
           BatchIterator batches = dataset.batches(rows, batch, data.workers)) {
-        estimator.nameExamples(position -> rows[Math.toIntExact(position)]);
         while (batches.hasNext()) {
           try (ImageBatch pictures = batches.next()) {
             task.requireShape(pictures);
@@ -183,6 +207,35 @@ final class FisherCommand implements Callable<Integer> {
             Progress.duration(seconds),
             estimator.examples() / seconds);
       }
+    }
+  }
+
+  private void check(ImageTask task, Supplier<FisherEstimator> estimators, long[] rows) {
+    if (rows.length < 2) {
+      throw new InputException("--check: compares batch sizes, which takes at least two examples");
+    }
+    try (BatchIterator batches = task.dataset().batches(rows, rows.length, data.workers);
+        ImageBatch pictures = batches.next()) {
+      task.requireShape(pictures);
+      long bytes = pictures.pixels().byteSize() / pictures.count();
+      BatchSizeCheck.Deviation deviation =
+          BatchSizeCheck.run(
+              estimators,
+              (first, count) ->
+                  task.classifier()
+                      .forward(pictures.pixels().asSlice(first * bytes, count * bytes), count),
+              pictures.count(),
+              pictures.labelled() ? pictures.labels() : null);
+      spec.commandLine()
+          .getOut()
+          .printf(
+              Locale.ROOT,
+              "check: %d examples in one batch or in batches of %d differ by %.2g at most, relative"
+                  + " to the largest value of %s%n",
+              rows.length,
+              BatchSizeCheck.smaller(rows.length),
+              deviation.relative(),
+              deviation.tensor());
     }
   }
 

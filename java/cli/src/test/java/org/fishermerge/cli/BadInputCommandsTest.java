@@ -215,6 +215,8 @@ final class BadInputCommandsTest {
         "fisher   | --examples -5                 | 1 | --examples -5 ; at least 1",
         "fisher   | --batch-size 0                | 1 | --batch-size 0 ; at least 1",
         "fisher   | --batch-size x                | 1 | --batch-size x ; auto",
+        "fisher   | --check --labels batch-square | 1 | --check ; batch-square ; by definition",
+        "fisher   | --check --examples 1          | 1 | --check ; at least two",
         "fisher   | --workers -1                  | 1 | --workers -1",
         "fisher   | --selection last              | 2 | 'last' ; FIRST, SHUFFLED, STRATIFIED",
         "fisher   | --seed now                    | 2 | --seed ; 'now'",

@@ -14,6 +14,8 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.UnaryOperator;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.LongStream;
 import java.util.stream.Stream;
 import org.fishermerge.cli.TestTensors.Tensor;
@@ -243,6 +245,33 @@ final class GoldenCommandsTest {
     assertThat(shuffled.metadata())
         .containsEntry("fisher_selection", "shuffled")
         .containsEntry("fisher_seed", Long.toString(seed));
+  }
+
+  @ParameterizedTest(name = "{0}, batches of {1}")
+  @CsvSource({"exact, 1, 2, 1", "exact, 4, 4, 2", "sampled:2, 5, 5, 3", "true, 100, 6, 3"})
+  void aCheckChangesNothingButSaysMore(String labels, int batch, int together, int apart) {
+    Path plain = folder.resolve("plain.safetensors");
+    Path checked = folder.resolve("checked.safetensors");
+    CommandResult.run(with(fisherArguments("beta", plain, labels, batch), head("beta", "heads")))
+        .succeeds();
+    CommandResult result =
+        CommandResult.run(
+                with(
+                    fisherArguments("beta", checked, labels, batch),
+                    head("beta", "heads"),
+                    List.of("--check")))
+            .succeeds();
+    assertThat(checked).hasSameBinaryContentAs(plain);
+    Matcher line =
+        Pattern.compile(
+                "check: (\\d+) examples in one batch or in batches of (\\d+) differ by (\\S+) at"
+                    + " most, relative to the largest value of (\\S+)\\R.*\\R")
+            .matcher(result.out());
+    assertThat(line.matches()).as(result.out()).isTrue();
+    assertThat(line.group(1)).isEqualTo(Integer.toString(together));
+    assertThat(line.group(2)).isEqualTo(Integer.toString(apart));
+    assertThat(Double.parseDouble(line.group(3))).isLessThan(1e-4);
+    assertThat(TestTensors.read(checked).tensors()).containsKey("vision_model." + line.group(4));
   }
 
   @ParameterizedTest(name = "{0}, {1}")
