@@ -32,6 +32,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 final class GoldenCommandsTest {
   private static final List<String> TASKS = List.of("alpha", "beta", "gamma");
   private static final int EXAMPLES = 6;
+  private static final String THREADS = "fishermerge.threads";
   private static final Path PRETRAINED = Golden.path("clip-tiny/pretrained");
   private static final Path EXPECTED_FILE = Golden.path("clip-tiny/expected.safetensors");
   private static final TestTensors EXPECTED = TestTensors.read(EXPECTED_FILE);
@@ -245,6 +246,29 @@ final class GoldenCommandsTest {
     assertThat(shuffled.metadata())
         .containsEntry("fisher_selection", "shuffled")
         .containsEntry("fisher_seed", Long.toString(seed));
+  }
+
+  @ParameterizedTest(name = "workers {0}, threads {1}")
+  @CsvSource({"0, 1", "0, 2", "1, 1", "1, 2", "3, 1", "3, 2"})
+  void theSameBytesForAnyNumberOfWorkersAndThreads(int workers, int threads) {
+    Path out = folder.resolve("fisher.safetensors");
+    String before = System.getProperty(THREADS);
+    try {
+      System.setProperty(THREADS, Integer.toString(threads));
+      CommandResult.run(
+              with(
+                  fisherArguments("alpha", out, "exact", 4),
+                  head("alpha", "heads"),
+                  List.of("--selection", "first", "--workers", Integer.toString(workers))))
+          .succeeds();
+    } finally {
+      if (before == null) {
+        System.clearProperty(THREADS);
+      } else {
+        System.setProperty(THREADS, before);
+      }
+    }
+    assertThat(out).hasSameBinaryContentAs(fisher("alpha", "exact"));
   }
 
   @ParameterizedTest(name = "{0}, batches of {1}")
