@@ -152,7 +152,6 @@ final class FisherCommand implements Callable<Integer> {
       warnOfClassOrder(dataset, rows);
     }
     PrintWriter results = spec.commandLine().getOut();
-    long start = System.nanoTime();
     try (Kernels kernels = CommandKernels.open()) {
       Supplier<FisherEstimator> estimators =
           () -> {
@@ -164,6 +163,7 @@ final class FisherCommand implements Callable<Integer> {
       if (check) {
         check(task, estimators, Arrays.copyOf(rows, Math.min(rows.length, Math.max(batch, 2))));
       }
+      long start = System.nanoTime();
       try (FisherEstimator estimator = estimators.get();
           Progress progress =
               new Progress(

@@ -13,10 +13,10 @@ import org.fishermerge.torch.ClipVisionTower;
 import org.fishermerge.torch.ZeroShotHead;
 
 /**
- * A model with a head, and the pictures that they classify.
+ * A classifier and the pictures that it is run on.
  *
- * @param model the fine-tuned image tower
- * @param dataset preprocessed for it
+ * @param model the file or folder that the classifier's tower was loaded from
+ * @param dataset preprocessed as the CLIP model says
  */
 record ImageTask(Checkpoint model, ClipClassifier classifier, ImageDataset dataset) {
   /** Opens what the options name, works with it, and closes it. */
@@ -30,15 +30,11 @@ record ImageTask(Checkpoint model, ClipClassifier classifier, ImageDataset datas
     }
   }
 
-  /**
-   * Refuses data without labels.
-   *
-   * @param what what needs them, to begin the end of the message with
-   */
-  void requireLabels(String what) {
+  /** Refuses data without labels on behalf of {@code whatNeedsThem}. */
+  void requireLabels(String whatNeedsThem) {
     if (!dataset.labelled()) {
       throw new InputException(
-          dataset.description() + ": has no labels, and " + what + " needs them");
+          dataset.description() + ": has no labels, and " + whatNeedsThem + " needs them");
     }
   }
 
