@@ -44,6 +44,9 @@ public final class FisherReport {
       if (!quick) {
         report.ratio(
             "fisher_kernel_over_gemm_l14", kernelOverGemm(report, kernels, ClipShape.L14, 2, 8));
+        report.ratio(
+            "fisher_step_over_train_step_l14",
+            stepOverTrainStep(report, kernels, ClipShape.L14, 2, 3));
       }
     }
     report.finish();

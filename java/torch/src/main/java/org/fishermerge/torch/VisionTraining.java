@@ -5,7 +5,7 @@ import static org.bytedeco.pytorch.global.torch.cross_entropy_loss;
 import static org.bytedeco.pytorch.global.torch.gelu;
 import static org.bytedeco.pytorch.global.torch.layer_norm;
 import static org.bytedeco.pytorch.global.torch.linear;
-import static org.bytedeco.pytorch.global.torch.scaled_dot_product_attention;
+import static org.bytedeco.pytorch.global.torch.softmax;
 
 import java.lang.foreign.MemorySegment;
 import java.util.LinkedHashMap;
@@ -132,7 +132,7 @@ public final class VisionTraining implements AutoCloseable {
   private Tensor block(Tensor input, String name) {
     Tensor h = norm(input, name + "layer_norm1");
     Tensor attended =
-        scaled_dot_product_attention(
+        attention(
                 heads(dense(h, name + "self_attn.q_proj")),
                 heads(dense(h, name + "self_attn.k_proj")),
                 heads(dense(h, name + "self_attn.v_proj")))
@@ -141,6 +141,16 @@ public final class VisionTraining implements AutoCloseable {
     Tensor x = input.add(dense(attended, name + "self_attn.out_proj"));
     Tensor z = dense(norm(x, name + "layer_norm2"), name + "mlp.fc1");
     return x.add(dense(activated(z), name + "mlp.fc2"));
+  }
+
+  /**
+   * Written out, as transformers' "eager" attention is: the backward pass of libtorch's fused one
+   * calls OpenBLAS from several threads at once, which wait for each other; at ViT-L/14 that costs
+   * five times the whole step.
+   */
+  private static Tensor attention(Tensor query, Tensor key, Tensor value) {
+    Tensor scaled = query.mul(new Scalar(1 / Math.sqrt((double) query.size(3))));
+    return softmax(scaled.matmul(key.transpose(2, 3)), -1).matmul(value);
   }
 
   private Tensor activated(Tensor z) {
