@@ -4,6 +4,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.checkpoint.InputException;
+import org.jspecify.annotations.Nullable;
 
 /**
  * An image tower under a zero-shot head. Borrows both; not thread-safe.
@@ -92,9 +93,10 @@ public record ClipClassifier(ClipVisionTower tower, ZeroShotHead head) implement
     }
 
     @Override
-    void backward(Tensor logitCotangents, FisherAccumulator fisher, boolean last) {
-      Tensor pooled = head.backward(logitCotangents, headTape);
-      tower.backward(pooled, towerTape, fisher, last);
+    void backward(
+        Tensor logitCotangents, @Nullable Tensor examples, FisherAccumulator fisher, boolean last) {
+      Tensor pooled = head.backward(logitCotangents, examples, headTape);
+      tower.backward(pooled, examples, towerTape, fisher, last);
       pooled.close();
     }
 

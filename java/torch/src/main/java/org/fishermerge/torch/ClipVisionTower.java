@@ -153,9 +153,15 @@ public final class ClipVisionTower implements AutoCloseable {
    * Accumulates the Fisher information of every parameter for V cotangents of each pooled output,
    * [V, B, D].
    *
+   * @param examples which examples of the forward pass these are, int64 [B]; null for all
    * @param last whether the tape may be freed on the way
    */
-  void backward(Tensor pooledCotangent, Tape tape, FisherAccumulator fisher, boolean last) {
+  void backward(
+      Tensor pooledCotangent,
+      @Nullable Tensor examples,
+      Tape tape,
+      FisherAccumulator fisher,
+      boolean last) {
     LayerNorm.Saved post = tape.postNorm;
     LayerNorm.Saved pre = tape.preNorm;
     Tensor patches = tape.patches;
@@ -163,16 +169,18 @@ public final class ClipVisionTower implements AutoCloseable {
       throw new IllegalStateException("backward without a forward pass");
     }
     try (PointerScope scope = new PointerScope()) {
-      Tensor g = Tensors.retain(postNorm.backward(pooledCotangent.unsqueeze(2), post, fisher));
+      Tensor g =
+          Tensors.retain(
+              postNorm.backward(pooledCotangent.unsqueeze(2), post.of(examples), fisher));
       for (int i = blocks.size() - 1; i >= 0; i--) {
-        Tensor previous = blocks.get(i).backward(g, tape.blocks.get(i), fisher);
+        Tensor previous = blocks.get(i).backward(g, examples, tape.blocks.get(i), fisher);
         g.close();
         g = previous;
         if (last) {
           tape.blocks.get(i).close();
         }
       }
-      Tensor embedded = preNorm.backward(g, pre, fisher); // [V, B, 1+P, D]
+      Tensor embedded = preNorm.backward(g, pre.of(examples), fisher); // [V, B, 1+P, D]
       g.close();
       fisher.added(positionEmbedding.group(), embedded);
       fisher.added(classEmbedding.group(), embedded.narrow(2, 0, 1));
@@ -181,7 +189,7 @@ public final class ClipVisionTower implements AutoCloseable {
         // Batch squares read the examples of a batch end to end.
         patchCotangent = patchCotangent.contiguous();
       }
-      patchEmbedding.tap(patchCotangent, patches, fisher, 0);
+      patchEmbedding.tap(patchCotangent, Tensors.entries(patches, examples), fisher, 0);
     }
   }
 

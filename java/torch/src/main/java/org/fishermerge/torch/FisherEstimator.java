@@ -9,6 +9,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.function.LongUnaryOperator;
+import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.checkpoint.Checkpoint;
@@ -113,15 +114,12 @@ public final class FisherEstimator implements AutoCloseable {
     examples += pass.examples();
   }
 
-  /** Cotangents of all probes of a batch, [V][B][K]. */
+  /** The cotangents of each example's probes, [B][V of that example][K]. */
   private double[][][] cotangents(ForwardPass pass, long @Nullable [] trueLabels) {
     float[] logits = pass.logits();
-    int batch = pass.examples();
     int classes = classifier.classCount();
-    int probes = labels.probes(classes);
-    double[][][] byProbe = new double[probes][batch][classes];
-    double[][] ofExample = new double[probes][];
-    for (int b = 0; b < batch; b++) {
+    double[][][] byExample = new double[pass.examples()][][];
+    for (int b = 0; b < byExample.length; b++) {
       long example = examples + b;
       long row = rowOf.applyAsLong(example);
       Logits.requireFinite(logits, b, classes, row);
@@ -129,26 +127,22 @@ public final class FisherEstimator implements AutoCloseable {
       if (labels.needsLabels()) {
         Logits.requireLabel(label, classes, row);
       }
-      for (int v = 0; v < probes; v++) {
-        ofExample[v] = byProbe[v][b];
-      }
       double[] p = Logits.probabilities(logits, b, classes);
-      labels.cotangents(p, label, new ExampleRandom(seed, example), ofExample);
-      dropNegligible(ofExample);
+      byExample[b] = relevant(labels.cotangents(p, label, new ExampleRandom(seed, example)));
     }
-    return byProbe;
+    return byExample;
   }
 
-  private static void dropNegligible(double[][] cotangents) {
+  /** Without the cotangents that would vanish in the sum: a certain example costs nothing. */
+  private static double[][] relevant(double[][] cotangents) {
     double trace = 0;
     for (double[] cotangent : cotangents) {
       trace += squaredNorm(cotangent);
     }
-    for (double[] cotangent : cotangents) {
-      if (squaredNorm(cotangent) < NEGLIGIBLE * trace) {
-        Arrays.fill(cotangent, 0);
-      }
-    }
+    double least = NEGLIGIBLE * trace;
+    return Arrays.stream(cotangents)
+        .filter(cotangent -> squaredNorm(cotangent) > least)
+        .toArray(double[][]::new);
   }
 
   private static double squaredNorm(double[] values) {
@@ -159,45 +153,70 @@ public final class FisherEstimator implements AutoCloseable {
     return sum;
   }
 
-  private void pullBack(double[][][] cotangents, ForwardPass pass) {
-    List<double[][]> probes = new ArrayList<>();
-    for (double[][] probe : cotangents) {
-      // A probe that no example of the batch needs costs nothing.
-      for (double[] cotangent : probe) {
-        if (squaredNorm(cotangent) > 0) {
-          probes.add(probe);
-          break;
-        }
+  /** Probes [first, end) of those examples that have more than {@code first}. */
+  private record ProbeGroup(int first, int end, int[] examples) {}
+
+  /**
+   * Cuts the probes of a batch into groups that go back together: as many as memory allows, and no
+   * further than three quarters of a group's examples need.
+   */
+  private static List<ProbeGroup> groups(double[][][] cotangents, ForwardPass pass) {
+    List<ProbeGroup> groups = new ArrayList<>();
+    int[] active = withMoreThan(0, cotangents);
+    for (int first = 0; active.length > 0; ) {
+      long bytes = Math.max(1, pass.bytesPerProbe() * active.length / pass.examples());
+      int atOnce = Math.toIntExact(Math.clamp(PROBE_BYTES / bytes, 1, MAX_PROBES));
+      int end = first + 1;
+      while (end - first < atOnce
+          && 4 * withMoreThan(end, cotangents).length >= 3 * active.length) {
+        end++;
       }
+      groups.add(new ProbeGroup(first, end, active));
+      first = end;
+      active = withMoreThan(first, cotangents);
     }
-    int atOnce = Math.toIntExact(Math.clamp(PROBE_BYTES / pass.bytesPerProbe(), 1, MAX_PROBES));
-    for (int first = 0; first < probes.size(); first += atOnce) {
-      int end = Math.min(probes.size(), first + atOnce);
-      pullBack(probes.subList(first, end), pass, end == probes.size());
+    return groups;
+  }
+
+  private static int[] withMoreThan(int probes, double[][][] cotangents) {
+    return IntStream.range(0, cotangents.length)
+        .filter(b -> cotangents[b].length > probes)
+        .toArray();
+  }
+
+  private void pullBack(double[][][] cotangents, ForwardPass pass) {
+    List<ProbeGroup> groups = groups(cotangents, pass);
+    for (int g = 0; g < groups.size(); g++) {
+      pullBack(cotangents, groups.get(g), pass, g == groups.size() - 1);
     }
   }
 
-  private void pullBack(List<double[][]> probes, ForwardPass pass, boolean last) {
-    int batch = pass.examples();
+  private void pullBack(double[][][] cotangents, ProbeGroup group, ForwardPass pass, boolean last) {
+    int probes = group.end - group.first;
+    int count = group.examples.length;
     int classes = classifier.classCount();
     try (PointerScope scope = new PointerScope();
         Arena arena = Arena.ofConfined()) {
-      float[] seeds = new float[probes.size() * batch * classes];
-      MemorySegment weights = arena.allocate((long) probes.size() * batch * Float.BYTES, 64);
-      int at = 0;
-      for (double[][] probe : probes) {
-        for (double[] cotangent : probe) {
-          int exponent = scaleExponent(cotangent);
-          weights.setAtIndex(
-              ValueLayout.JAVA_FLOAT, at / classes, (float) Math.scalb(1.0, -2 * exponent));
-          for (double value : cotangent) {
-            seeds[at++] = (float) Math.scalb(value, exponent);
+      float[] seeds = new float[probes * count * classes];
+      MemorySegment weights = arena.allocate((long) probes * count * Float.BYTES, 64);
+      for (int v = 0; v < probes; v++) {
+        for (int n = 0; n < count; n++) {
+          double[][] ofExample = cotangents[group.examples[n]];
+          if (group.first + v < ofExample.length) {
+            double[] cotangent = ofExample[group.first + v];
+            int at = v * count + n;
+            int exponent = scaleExponent(cotangent);
+            weights.setAtIndex(ValueLayout.JAVA_FLOAT, at, (float) Math.scalb(1.0, -2 * exponent));
+            for (int c = 0; c < classes; c++) {
+              seeds[at * classes + c] = (float) Math.scalb(cotangent[c], exponent);
+            }
           }
         }
       }
       sums.weights(weights);
-      Tensor seed = Tensors.copyOf(seeds, probes.size(), batch, classes);
-      pass.backward(seed, sums, last);
+      Tensor seed = Tensors.copyOf(seeds, probes, count, classes);
+      Tensor examples = count == pass.examples() ? null : Tensors.copyOf(group.examples);
+      pass.backward(seed, examples, sums, last);
     }
   }
 

@@ -1,6 +1,7 @@
 package org.fishermerge.torch;
 
 import org.bytedeco.pytorch.Tensor;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A batch that has run forward and can be pulled back, any number of times, until it is closed or
@@ -30,12 +31,14 @@ public abstract class ForwardPass implements AutoCloseable {
   abstract long bytesPerProbe();
 
   /**
-   * Adds the squared gradients of every parameter for V cotangents of each example's logits.
+   * Adds the squared gradients of every parameter for V cotangents of the logits of some examples.
    *
-   * @param logitCotangents [V, B, K]; borrowed
+   * @param logitCotangents [V, n, K]; borrowed
+   * @param examples which of the pass's examples these are, int64 [n], rising; null for all
    * @param last whether the saved activations may be freed on the way
    */
-  abstract void backward(Tensor logitCotangents, FisherAccumulator fisher, boolean last);
+  abstract void backward(
+      Tensor logitCotangents, @Nullable Tensor examples, FisherAccumulator fisher, boolean last);
 
   @Override
   public abstract void close();

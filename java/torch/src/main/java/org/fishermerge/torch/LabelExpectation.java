@@ -1,6 +1,5 @@
 package org.fishermerge.torch;
 
-import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -18,22 +17,36 @@ public sealed interface LabelExpectation {
   /** The name and parameters, as given on the command line and kept in Fisher files. */
   String text();
 
-  /** Probes for K classes. */
+  /** The most probes that one example of K classes takes. */
   int probes(int classes);
 
   /**
-   * Writes the cotangents of one example.
+   * The cotangents of one example, one row for each of its probes, [at most probes(K)][K].
    *
    * @param p class probabilities [K], summing to one
    * @param label the example's own label, or -1 where there is none
    * @param random a stream that belongs to this example alone
-   * @param cotangents receives [probes][K]
    */
-  void cotangents(double[] p, long label, ExampleRandom random, double[][] cotangents);
+  double[][] cotangents(double[] p, long label, ExampleRandom random);
 
   /** A factor of the squares that this expectation asks for, applied once at the end. */
   default double weight() {
     return 1;
+  }
+
+  /** Predictions of how many examples {@link #calibrated} wants to see before the run. */
+  default int calibrationExamples() {
+    return 0;
+  }
+
+  /**
+   * This rule, fitted to the model that it will be used on.
+   *
+   * @param predictions class probabilities of the first {@link #calibrationExamples} examples of
+   *     the run, or of all where there are fewer, [examples][K]
+   */
+  default LabelExpectation calibrated(List<double[]> predictions) {
+    return this;
   }
 
   /** Whether each example's own label is needed. */
@@ -46,12 +59,26 @@ public sealed interface LabelExpectation {
     return false;
   }
 
-  /** {@code exact | sampled:V | argmax | true | batch-square}. */
+  /**
+   * {@code exact | adaptive:V | lowrank:M | top:M | rademacher:V | sampled:V | argmax | true |
+   * batch-square}.
+   */
   static LabelExpectation parse(String text) {
-    String[] parts = text.split(":", -1);
-    String name = parts[0];
-    if (name.equals("sampled") && parts.length == 2) {
-      return new Sampled(positive(text, parts[1]));
+    int colon = text.indexOf(':');
+    if (colon >= 0) {
+      String number = text.substring(colon + 1);
+      LabelExpectation numbered =
+          switch (text.substring(0, colon)) {
+            case "lowrank" -> new LowRank(positive(text, number));
+            case "adaptive" -> new Adaptive(positive(text, number), Double.NaN);
+            case "rademacher" -> new Rademacher(positive(text, number));
+            case "top" -> new Top(positive(text, number));
+            case "sampled" -> new Sampled(positive(text, number));
+            default -> null;
+          };
+      if (numbered != null) {
+        return numbered;
+      }
     }
     for (LabelExpectation simple :
         List.of(new Exact(), new Argmax(), new TrueLabel(), new BatchSquare())) {
@@ -62,8 +89,9 @@ public sealed interface LabelExpectation {
     throw new InputException(
         "labels \""
             + text
-            + "\" is not a label expectation; expected exact, sampled:V (V draws per example),"
-            + " argmax, true or batch-square");
+            + "\" is not a label expectation; expected exact, adaptive:V, lowrank:M, top:M,"
+            + " rademacher:V or sampled:V (M directions or classes, V backward passes), argmax, true"
+            + " or batch-square");
   }
 
   private static int positive(String text, String number) {
@@ -98,8 +126,9 @@ public sealed interface LabelExpectation {
     }
 
     @Override
-    public void cotangents(double[] p, long label, ExampleRandom random, double[][] cotangents) {
+    public double[][] cotangents(double[] p, long label, ExampleRandom random) {
       int classes = p.length;
+      double[][] cotangents = new double[classes - 1][classes];
       int[] order =
           IntStream.range(0, classes)
               .boxed()
@@ -112,7 +141,6 @@ public sealed interface LabelExpectation {
       }
       for (int j = 0; j < classes - 1; j++) {
         double[] column = cotangents[j];
-        Arrays.fill(column, 0);
         double rest = mass[j + 1];
         if (rest <= 0) {
           continue;
@@ -123,6 +151,175 @@ public sealed interface LabelExpectation {
           column[order[rank]] = -pivot * (p[order[rank]] / rest);
         }
       }
+      return cotangents;
+    }
+  }
+
+  /**
+   * The {@code directions} leading eigen-directions of each example's label covariance exactly, and
+   * one random-sign probe over what is left. Unbiased for any number; exact where directions and
+   * probe together are as many as the covariance has directions, K-1.
+   */
+  record LowRank(int directions) implements LabelExpectation {
+    @Override
+    public String text() {
+      return "lowrank:" + directions;
+    }
+
+    @Override
+    public int probes(int classes) {
+      return Math.min(directions + 1, classes - 1);
+    }
+
+    @Override
+    public double[][] cotangents(double[] p, long label, ExampleRandom random) {
+      return directions + 1 >= p.length - 1
+          ? new Exact().cotangents(p, label, random)
+          : leading(new LabelCovariance(p), directions, p.length, random);
+    }
+
+    private static double[][] leading(
+        LabelCovariance covariance, int directions, int classes, ExampleRandom random) {
+      double[][] units = covariance.leadingDirections(directions);
+      double[][] cotangents = new double[units.length + 1][classes];
+      double[] signs = signs(classes, random);
+      for (int m = 0; m < units.length; m++) {
+        covariance.pullTo(units[m], cotangents[m]);
+        LabelCovariance.removePart(units[m], signs);
+      }
+      covariance.pullTo(signs, cotangents[units.length]);
+      return cotangents;
+    }
+  }
+
+  /**
+   * {@link LowRank} with each example's own number of directions: all whose eigenvalue exceeds a
+   * threshold, so that an unsure example gets many and a confident one a single probe. The
+   * threshold comes from {@link #calibrated}, such that examples take {@code meanProbes} on
+   * average; whatever it is, the estimate is unbiased. The probes of an example, its random one
+   * counted, are rounded up to a power of two, because probes run fastest where many examples of a
+   * batch take as many.
+   *
+   * @param meanProbes backward passes per example, on average over those calibrated on
+   * @param threshold an eigenvalue of diag(p) - p p^T above zero; NaN before calibration
+   */
+  record Adaptive(int meanProbes, double threshold) implements LabelExpectation {
+    @Override
+    public String text() {
+      return "adaptive:" + meanProbes;
+    }
+
+    @Override
+    public int probes(int classes) {
+      return classes - 1;
+    }
+
+    @Override
+    public int calibrationExamples() {
+      return 64;
+    }
+
+    /** The smallest threshold, to a thousandth of an octave, at which the mean is kept. */
+    @Override
+    public Adaptive calibrated(List<double[]> predictions) {
+      List<LabelCovariance> covariances = predictions.stream().map(LabelCovariance::new).toList();
+      double low = -60;
+      double high = -1; // no eigenvalue exceeds 1/2
+      while (high - low > 1e-3) {
+        double middle = (low + high) / 2;
+        Adaptive candidate = new Adaptive(meanProbes, Math.pow(2, middle));
+        double mean =
+            covariances.stream().mapToInt(candidate::probes).average().orElse(Double.MAX_VALUE);
+        if (mean > meanProbes) {
+          low = middle;
+        } else {
+          high = middle;
+        }
+      }
+      return new Adaptive(meanProbes, Math.pow(2, high));
+    }
+
+    @Override
+    public double[][] cotangents(double[] p, long label, ExampleRandom random) {
+      if (Double.isNaN(threshold)) {
+        throw new IllegalStateException(text() + " needs to be calibrated");
+      }
+      LabelCovariance covariance = new LabelCovariance(p);
+      int probes = probes(covariance);
+      return probes >= p.length - 1
+          ? new Exact().cotangents(p, label, random)
+          : LowRank.leading(covariance, probes - 1, p.length, random);
+    }
+
+    private int probes(LabelCovariance covariance) {
+      int wanted = covariance.eigenvaluesAbove(threshold) + 1;
+      int rounded = wanted == 1 ? 1 : Integer.highestOneBit(wanted - 1) << 1;
+      return Math.min(rounded, covariance.classes() - 1);
+    }
+  }
+
+  /** Random signs over all classes at once, the mean of {@code draws} such probes: unbiased. */
+  record Rademacher(int draws) implements LabelExpectation {
+    @Override
+    public String text() {
+      return "rademacher:" + draws;
+    }
+
+    @Override
+    public int probes(int classes) {
+      return draws;
+    }
+
+    @Override
+    public double weight() {
+      return 1.0 / draws;
+    }
+
+    @Override
+    public double[][] cotangents(double[] p, long label, ExampleRandom random) {
+      LabelCovariance covariance = new LabelCovariance(p);
+      double[][] cotangents = new double[draws][p.length];
+      for (double[] cotangent : cotangents) {
+        covariance.pullTo(signs(p.length, random), cotangent);
+      }
+      return cotangents;
+    }
+  }
+
+  /**
+   * The {@code classes} likeliest classes exactly, and one random-sign probe over the others.
+   * Unbiased; {@link LowRank} leaves less to chance at the same cost.
+   */
+  record Top(int classes) implements LabelExpectation {
+    @Override
+    public String text() {
+      return "top:" + classes;
+    }
+
+    @Override
+    public int probes(int classCount) {
+      return Math.min(classes + 1, classCount - 1);
+    }
+
+    @Override
+    public double[][] cotangents(double[] p, long label, ExampleRandom random) {
+      if (classes + 1 >= p.length - 1) {
+        return new Exact().cotangents(p, label, random);
+      }
+      LabelCovariance covariance = new LabelCovariance(p);
+      int exact = Math.min(classes, covariance.order().length);
+      double[][] cotangents = new double[exact + 1][p.length];
+      double[] signs = signs(p.length, random);
+      double[] unit = new double[p.length];
+      for (int rank = 0; rank < exact; rank++) {
+        int c = covariance.order()[rank];
+        unit[c] = 1;
+        covariance.pullTo(unit, cotangents[rank]);
+        unit[c] = 0;
+        signs[c] = 0;
+      }
+      covariance.pullTo(signs, cotangents[exact]);
+      return cotangents;
     }
   }
 
@@ -144,7 +341,8 @@ public sealed interface LabelExpectation {
     }
 
     @Override
-    public void cotangents(double[] p, long label, ExampleRandom random, double[][] cotangents) {
+    public double[][] cotangents(double[] p, long label, ExampleRandom random) {
+      double[][] cotangents = new double[draws][];
       for (int draw = 0; draw < draws; draw++) {
         double u = random.nextDouble();
         int drawn = 0;
@@ -153,8 +351,9 @@ public sealed interface LabelExpectation {
           drawn++;
           cumulative += p[drawn];
         }
-        labelCotangent(p, drawn, cotangents[draw]);
+        cotangents[draw] = labelCotangent(p, drawn);
       }
+      return cotangents;
     }
   }
 
@@ -171,14 +370,14 @@ public sealed interface LabelExpectation {
     }
 
     @Override
-    public void cotangents(double[] p, long label, ExampleRandom random, double[][] cotangents) {
+    public double[][] cotangents(double[] p, long label, ExampleRandom random) {
       int best = 0;
       for (int c = 1; c < p.length; c++) {
         if (p[c] > p[best]) {
           best = c;
         }
       }
-      labelCotangent(p, best, cotangents[0]);
+      return new double[][] {labelCotangent(p, best)};
     }
   }
 
@@ -200,8 +399,8 @@ public sealed interface LabelExpectation {
     }
 
     @Override
-    public void cotangents(double[] p, long label, ExampleRandom random, double[][] cotangents) {
-      labelCotangent(p, Math.toIntExact(label), cotangents[0]);
+    public double[][] cotangents(double[] p, long label, ExampleRandom random) {
+      return new double[][] {labelCotangent(p, Math.toIntExact(label))};
     }
   }
 
@@ -227,14 +426,16 @@ public sealed interface LabelExpectation {
     }
 
     @Override
-    public void cotangents(double[] p, long label, ExampleRandom random, double[][] cotangents) {
+    public double[][] cotangents(double[] p, long label, ExampleRandom random) {
       double roots = 0;
       for (double pc : p) {
         roots += Math.sqrt(pc);
       }
+      double[] cotangent = new double[p.length];
       for (int c = 0; c < p.length; c++) {
-        cotangents[0][c] = Math.sqrt(p[c]) - p[c] * roots;
+        cotangent[c] = Math.sqrt(p[c]) - p[c] * roots;
       }
+      return new double[][] {cotangent};
     }
   }
 
@@ -242,7 +443,8 @@ public sealed interface LabelExpectation {
    * d log p_label / dz, with the label's own entry summed from the others so that it keeps its
    * digits.
    */
-  private static void labelCotangent(double[] p, int label, double[] cotangent) {
+  private static double[] labelCotangent(double[] p, int label) {
+    double[] cotangent = new double[p.length];
     double others = 0;
     for (int c = 0; c < p.length; c++) {
       if (c != label) {
@@ -251,5 +453,19 @@ public sealed interface LabelExpectation {
       }
     }
     cotangent[label] = others;
+    return cotangent;
+  }
+
+  /** A random sign for each class, by its index: what a class draws is the same in every order. */
+  private static double[] signs(int classes, ExampleRandom random) {
+    double[] signs = new double[classes];
+    long bits = 0;
+    for (int c = 0; c < classes; c++) {
+      if (c % Long.SIZE == 0) {
+        bits = random.nextLong();
+      }
+      signs[c] = (bits >>> (c % Long.SIZE) & 1) == 0 ? 1 : -1;
+    }
+    return signs;
   }
 }

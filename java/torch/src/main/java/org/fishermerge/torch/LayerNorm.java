@@ -10,6 +10,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.TensorVector;
 import org.fishermerge.torch.LayerParameters.Stacked;
+import org.jspecify.annotations.Nullable;
 
 /** Layer normalisation over the last dimension. */
 record LayerNorm(Stacked scale, Stacked shift, double epsilon) {
@@ -20,6 +21,14 @@ record LayerNorm(Stacked scale, Stacked shift, double epsilon) {
       Tensors.retain(mean);
       Tensors.retain(rstd);
       return this;
+    }
+
+    /** What was saved of some examples; in the caller's scope. */
+    Saved of(@Nullable Tensor examples) {
+      return new Saved(
+          Tensors.entries(input, examples),
+          Tensors.entries(mean, examples),
+          Tensors.entries(rstd, examples));
     }
 
     @Override

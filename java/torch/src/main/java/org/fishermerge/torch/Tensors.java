@@ -1,10 +1,12 @@
 package org.fishermerge.torch;
 
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Where libtorch's memory meets ours. Tensors made inside a {@link PointerScope} die with it;
@@ -39,11 +41,23 @@ final class Tensors {
     return copyOf(MemorySegment.ofArray(values), shape);
   }
 
+  /** A new int64 tensor of {@code values}. */
+  static Tensor copyOf(int[] values) {
+    Tensor tensor = torch.empty(new long[] {values.length}).to(torch.ScalarType.Long);
+    segment(tensor).copyFrom(MemorySegment.ofArray(Arrays.stream(values).asLongStream().toArray()));
+    return tensor;
+  }
+
   /** The values of an fp32 tensor in row-major order. */
   static float[] floats(Tensor tensor) {
     try (PointerScope scope = new PointerScope()) {
       return segment(tensor.contiguous()).toArray(java.lang.foreign.ValueLayout.JAVA_FLOAT);
     }
+  }
+
+  /** The given entries along dimension 0, copied; all of them, not copied, for null. */
+  static Tensor entries(Tensor tensor, @Nullable Tensor indices) {
+    return indices == null ? tensor : tensor.index_select(0, indices);
   }
 
   /** Keeps {@code tensor} alive beyond the current scope. The caller must close it. */

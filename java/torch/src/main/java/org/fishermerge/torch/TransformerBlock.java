@@ -65,6 +65,24 @@ record TransformerBlock(
       return this;
     }
 
+    /** What was saved of some examples; in the caller's scope. */
+    Saved of(@Nullable Tensor examples) {
+      return examples == null
+          ? this
+          : new Saved(
+              norm1.of(examples),
+              Tensors.entries(attentionInput, examples),
+              Tensors.entries(query, examples),
+              Tensors.entries(key, examples),
+              Tensors.entries(value, examples),
+              Tensors.entries(attention, examples),
+              Tensors.entries(context, examples),
+              norm2.of(examples),
+              Tensors.entries(mlpInput, examples),
+              Tensors.entries(preActivation, examples),
+              Tensors.entries(activated, examples));
+    }
+
     @Override
     public void close() {
       norm1.close();
@@ -192,10 +210,13 @@ record TransformerBlock(
   /**
    * The cotangent of the block's input, [V, B, T, D], from that of its output, [V, B, S, D]; taps
    * every layer on the way. The caller closes the result and its argument.
+   *
+   * @param examples which examples of the forward pass these are, int64 [B]; null for all
    */
-  Tensor backward(Tensor cotangent, Tape tape, FisherAccumulator fisher) {
+  Tensor backward(
+      Tensor cotangent, @Nullable Tensor examples, Tape tape, FisherAccumulator fisher) {
     try (PointerScope scope = new PointerScope()) {
-      Saved saved = tape.saved();
+      Saved saved = tape.saved().of(examples);
       Tensor activatedCotangent = mlpOut.backward(cotangent, saved.activated, fisher);
       Tensor mlpCotangent = activation.backward(activatedCotangent, saved.preActivation);
       activatedCotangent.close();

@@ -137,14 +137,18 @@ public final class ZeroShotHead implements AutoCloseable {
     }
   }
 
-  /** The cotangent of the pooled features, [V, B, D], from that of the logits, [V, B, K]. */
-  Tensor backward(Tensor logitCotangent, Tape tape) {
-    Tensor unit = tape.unit;
-    Tensor norms = tape.norms;
-    if (unit == null || norms == null) {
+  /**
+   * The cotangent of the pooled features, [V, B, D], from that of the logits, [V, B, K].
+   *
+   * @param examples which examples of the forward pass these are, int64 [B]; null for all
+   */
+  Tensor backward(Tensor logitCotangent, @Nullable Tensor examples, Tape tape) {
+    if (tape.unit == null || tape.norms == null) {
       throw new IllegalStateException("backward without a forward pass");
     }
     try (PointerScope scope = new PointerScope()) {
+      Tensor unit = Tensors.entries(tape.unit, examples);
+      Tensor norms = Tensors.entries(tape.norms, examples);
       Tensor g = logitCotangent.matmul(classes).mul_(new Scalar(scale)); // [V, B, P]
       // d(f/|f|): the part along f vanishes, the rest shrinks by |f|.
       Tensor along = g.mul(unit).sum(new long[] {-1}, true, new ScalarTypeOptional());

@@ -11,6 +11,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -68,7 +69,11 @@ final class BatchSizeCheckTest {
         }
 
         @Override
-        void backward(Tensor logitCotangents, FisherAccumulator fisher, boolean last) {
+        void backward(
+            Tensor logitCotangents,
+            @Nullable Tensor examples,
+            FisherAccumulator fisher,
+            boolean last) {
           try (PointerScope scope = new PointerScope()) {
             fisher.added(bias, logitCotangents.unsqueeze(2));
           }

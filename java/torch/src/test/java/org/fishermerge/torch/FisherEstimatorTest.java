@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import java.lang.foreign.MemorySegment;
+import java.util.HashMap;
 import java.util.Map;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
@@ -38,6 +39,68 @@ final class FisherEstimatorTest {
       assertThat(GoldenTask.differences(TASK.estimate(sampled, 2, 1, kernels), first, 1e-4))
           .isEmpty();
       assertThat(GoldenTask.differences(TASK.estimate(sampled, 6, 2, kernels), first, 1e-2))
+          .isNotEmpty();
+    }
+  }
+
+  /**
+   * Over 200 seeds the mean of each tensor's mass agrees with the exact one within four standard
+   * errors, and a biased rule fails the same comparison.
+   */
+  @ParameterizedTest
+  @ValueSource(strings = {"lowrank:1", "rademacher:1", "top:1", "adaptive:2", "sampled:1"})
+  void randomRulesAreUnbiasedPerTensor(String rule) {
+    int seeds = 200;
+    try (Kernels kernels = kernels(2)) {
+      Map<String, float[]> exact = TASK.estimate(new LabelExpectation.Exact(), 6, 0, kernels);
+      Map<String, double[]> moments = new HashMap<>(); // sum and sum of squares of the masses
+      for (int seed = 0; seed < seeds; seed++) {
+        TASK.estimate(LabelExpectation.parse(rule), 6, seed, kernels)
+            .forEach((name, values) -> {
+              double mass = mass(values);
+              double[] sums = moments.computeIfAbsent(name, n -> new double[2]);
+              sums[0] += mass;
+              sums[1] += mass * mass;
+            });
+      }
+      Map<String, float[]> argmax = TASK.estimate(new LabelExpectation.Argmax(), 6, 0, kernels);
+      int biased = 0;
+      for (String name : exact.keySet()) {
+        double expected = mass(exact.get(name));
+        double mean = moments.get(name)[0] / seeds;
+        double variance = Math.max(0, moments.get(name)[1] / seeds - mean * mean);
+        double error = Math.sqrt(variance / (seeds - 1));
+        assertThat(error).as("standard error of %s", name).isPositive();
+        // The last term is fp32's rounding of both sides.
+        assertThat(mean).as(name).isCloseTo(expected, within(4 * error + 1e-5 * expected));
+        if (Math.abs(mass(argmax.get(name)) - expected) > 4 * error + 1e-5 * expected) {
+          biased++;
+        }
+      }
+      assertThat(biased).as("tensors whose argmax mass is off").isGreaterThan(exact.size() / 2);
+    }
+  }
+
+  private static double mass(float[] values) {
+    double sum = 0;
+    for (float value : values) {
+      sum += value;
+    }
+    return sum;
+  }
+
+  /** Examples of one batch that take different numbers of probes go back in groups. */
+  @ParameterizedTest
+  @ValueSource(strings = {"adaptive:2", "adaptive:3", "lowrank:1", "top:1", "rademacher:3"})
+  void drawnSignsDependOnTheSeedAndNotOnTheBatchSize(String rule) {
+    LabelExpectation labels = LabelExpectation.parse(rule);
+    try (Kernels kernels = kernels(2)) {
+      Map<String, float[]> one = TASK.estimate(labels, 1, 1, kernels);
+      for (int batch : new int[] {2, 5, 6}) {
+        assertThat(GoldenTask.differences(TASK.estimate(labels, batch, 1, kernels), one, 1e-4))
+            .isEmpty();
+      }
+      assertThat(GoldenTask.differences(TASK.estimate(labels, 6, 2, kernels), one, 1e-3))
           .isNotEmpty();
     }
   }

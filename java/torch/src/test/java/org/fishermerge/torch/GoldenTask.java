@@ -66,6 +66,15 @@ record GoldenTask(String name) {
     }
   }
 
+  private LabelExpectation calibrated(LabelExpectation labels) {
+    List<double[]> predictions = new ArrayList<>();
+    float[] logits = values("logits");
+    for (int b = 0; b < labels().length; b++) {
+      predictions.add(Logits.probabilities(logits, b, classes()));
+    }
+    return labels.calibrated(predictions);
+  }
+
   /** Our Fisher, as the mean over examples, by canonical name. */
   Map<String, float[]> estimate(
       LabelExpectation labels, int batchSize, long seed, Kernels kernels) {
@@ -76,7 +85,8 @@ record GoldenTask(String name) {
         ClipVisionTower tower = tower();
         ZeroShotHead head = head();
         FisherEstimator estimator =
-            new FisherEstimator(new ClipClassifier(tower, head), labels, seed, kernels)) {
+            new FisherEstimator(
+                new ClipClassifier(tower, head), calibrated(labels), seed, kernels)) {
       ClipClassifier classifier = new ClipClassifier(tower, head);
       MemorySegment all = arena.allocate((long) pixels.length * Float.BYTES, 64);
       all.copyFrom(MemorySegment.ofArray(pixels));

@@ -4,7 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -48,6 +50,94 @@ final class LabelExpectationTest {
     }
   }
 
+  /**
+   * Whatever signs are drawn, the part that is not left to chance plus the mean over signs is the
+   * label covariance; the mean over 20000 draws must agree with it within its own noise.
+   */
+  @ParameterizedTest(name = "{0}")
+  @ValueSource(
+      strings = {
+        "lowrank:1",
+        "lowrank:3",
+        "adaptive:1",
+        "adaptive:2",
+        "adaptive:4",
+        "rademacher:1",
+        "rademacher:3",
+        "top:1",
+        "top:3",
+        "sampled:2"
+      })
+  void randomRulesAverageToTheLabelCovariance(String text) {
+    double[] p = probabilities(7, 1.5, 3);
+    LabelExpectation labels = LabelExpectation.parse(text).calibrated(List.of(p));
+    int draws = 20_000;
+    double[][] sum = new double[p.length][p.length];
+    double[][] squares = new double[p.length][p.length];
+    for (int draw = 0; draw < draws; draw++) {
+      double[][] columns = labels.cotangents(p, -1, new ExampleRandom(5, draw));
+      assertThat(columns.length).isBetween(1, labels.probes(p.length));
+      for (int i = 0; i < p.length; i++) {
+        for (int j = 0; j < p.length; j++) {
+          double entry = 0;
+          for (double[] column : columns) {
+            entry += labels.weight() * column[i] * column[j];
+          }
+          sum[i][j] += entry;
+          squares[i][j] += entry * entry;
+        }
+      }
+    }
+    for (int i = 0; i < p.length; i++) {
+      for (int j = 0; j < p.length; j++) {
+        double mean = sum[i][j] / draws;
+        double error = Math.sqrt(Math.max(0, squares[i][j] / draws - mean * mean) / draws);
+        double expected = i == j ? p[i] * restOf(p, i) : -p[i] * p[j];
+        assertThat(mean).as("entry %d, %d", i, j).isCloseTo(expected, within(5 * error + 1e-12));
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {"lowrank:5", "lowrank:6", "top:5", "top:400", "adaptive:6", "adaptive:400"})
+  void asManyProbesAsDirectionsAreExact(String text) {
+    double[] p = probabilities(7, 1.5, 3);
+    assertThat(cotangents(LabelExpectation.parse(text).calibrated(List.of(p)), p))
+        .isDeepEqualTo(cotangents(new LabelExpectation.Exact(), p));
+  }
+
+  @Test
+  void adaptiveSpendsItsProbesOnUnsureExamples() {
+    double[] sure = probabilities(50, 30, 1);
+    double[] unsure = probabilities(50, 0.3, 1);
+    LabelExpectation adaptive =
+        LabelExpectation.parse("adaptive:9").calibrated(List.of(sure, unsure));
+    assertThat(cotangents(adaptive, sure)).hasDimensions(1, 50);
+    assertThat(cotangents(adaptive, unsure)).hasDimensions(16, 50);
+  }
+
+  @ParameterizedTest(name = "{0} probes on average")
+  @ValueSource(ints = {1, 2, 4, 11})
+  void adaptiveKeepsItsMean(int probes) {
+    List<double[]> predictions = new ArrayList<>();
+    for (int seed = 0; seed < 64; seed++) {
+      predictions.add(probabilities(40, 1 + seed % 5, seed));
+    }
+    LabelExpectation adaptive =
+        LabelExpectation.parse("adaptive:" + probes).calibrated(predictions);
+    double mean =
+        predictions.stream().mapToInt(p -> cotangents(adaptive, p).length).average().orElseThrow();
+    assertThat(mean).isBetween(0.5 * probes, (double) probes);
+  }
+
+  @Test
+  void adaptiveIsOfNoUseUncalibrated() {
+    assertThatThrownBy(() -> cotangents(LabelExpectation.parse("adaptive:4"), new double[] {1, 0}))
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessageContaining("calibrated");
+  }
+
   @Test
   void aCertainPredictionHasNoFisher() {
     double[][] columns = cotangents(new LabelExpectation.Exact(), new double[] {0, 1, 0});
@@ -60,9 +150,8 @@ final class LabelExpectationTest {
   void drawnLabelsFollowThePrediction(long seed) {
     double[] p = {0.5, 0.3, 0.15, 0.05};
     int draws = 4000;
-    double[][] columns = new double[draws][p.length];
     LabelExpectation sampled = new LabelExpectation.Sampled(draws);
-    sampled.cotangents(p, -1, new ExampleRandom(seed, 5), columns);
+    double[][] columns = sampled.cotangents(p, -1, new ExampleRandom(seed, 5));
     double[] counts = new double[p.length];
     for (double[] column : columns) {
       for (int c = 0; c < p.length; c++) {
@@ -84,8 +173,7 @@ final class LabelExpectationTest {
     double[] p = {0.2, 0.7, 0.1};
     assertThat(cotangents(new LabelExpectation.Argmax(), p)[0])
         .containsExactly(new double[] {-0.2, 0.3, -0.1}, within(1e-15));
-    double[][] column = new double[1][3];
-    new LabelExpectation.TrueLabel().cotangents(p, 2, new ExampleRandom(0, 0), column);
+    double[][] column = new LabelExpectation.TrueLabel().cotangents(p, 2, new ExampleRandom(0, 0));
     assertThat(column[0]).containsExactly(new double[] {-0.2, -0.7, 0.9}, within(1e-15));
   }
 
@@ -106,14 +194,41 @@ final class LabelExpectationTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"exact", "argmax", "true", "batch-square", "sampled:1", "sampled:64"})
+  @ValueSource(
+      strings = {
+        "exact",
+        "argmax",
+        "true",
+        "batch-square",
+        "sampled:1",
+        "sampled:64",
+        "lowrank:3",
+        "adaptive:4",
+        "rademacher:2",
+        "top:1"
+      })
   void textIsWhatWasParsed(String text) {
     assertThat(LabelExpectation.parse(text).text()).isEqualTo(text);
   }
 
   @ParameterizedTest
   @ValueSource(
-      strings = {"", "Exact", "sampled", "sampled:", "sampled:0", "sampled:-1", "sampled:x", "top"})
+      strings = {
+        "",
+        "Exact",
+        "sampled",
+        "sampled:",
+        "sampled:0",
+        "sampled:-1",
+        "sampled:x",
+        "top",
+        "lowrank:0",
+        "lowrank:10001",
+        "lowrank:1.5",
+        "top:",
+        "adaptive",
+        "adaptive:0"
+      })
   void refusesOtherRules(String text) {
     assertThatThrownBy(() -> LabelExpectation.parse(text))
         .isInstanceOf(InputException.class)
@@ -130,9 +245,7 @@ final class LabelExpectationTest {
   }
 
   private static double[][] cotangents(LabelExpectation labels, double[] p) {
-    double[][] columns = new double[labels.probes(p.length)][p.length];
-    labels.cotangents(p, -1, new ExampleRandom(0, 0), columns);
-    return columns;
+    return labels.cotangents(p, -1, new ExampleRandom(0, 0));
   }
 
   private static double restOf(double[] p, int index) {

@@ -1,0 +1,185 @@
+package org.fishermerge.torch;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import java.util.Arrays;
+import java.util.SplittableRandom;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** The oracle is the dense matrix diag(p) - p p^T and its eigenvalues by Jacobi rotations. */
+final class LabelCovarianceTest {
+  static Stream<Arguments> predictions() {
+    return IntStream.of(2, 3, 10, 47)
+        .boxed()
+        .flatMap(classes ->
+            Stream.of(0.0, 1.0, 5.0, 30.0)
+                .map(spread -> Arguments.of(classes, spread, 7L * classes)));
+  }
+
+  @ParameterizedTest(name = "{0} classes, spread {1}, seed {2}")
+  @MethodSource("predictions")
+  void directionsAreOrthonormalAndCarryTheLeadingEigenvalues(
+      int classes, double spread, long seed) {
+    double[] p = probabilities(classes, spread, seed);
+    double[] eigenvalues = eigenvalues(covariance(p));
+    LabelCovariance covariance = new LabelCovariance(p);
+    double[][] units = covariance.leadingDirections(classes);
+    assertThat(units.length).isLessThanOrEqualTo(classes - 1);
+    for (int m = 0; m < units.length; m++) {
+      double alongRoot = 0;
+      for (int c = 0; c < classes; c++) {
+        alongRoot += Math.sqrt(p[c]) * units[m][c];
+      }
+      assertThat(alongRoot).as("part of u%d along q", m).isCloseTo(0, within(1e-13));
+      for (int n = 0; n <= m; n++) {
+        assertThat(dot(units[m], units[n]))
+            .as("u%d . u%d", m, n)
+            .isCloseTo(m == n ? 1 : 0, within(1e-12));
+      }
+      double[] cotangent = new double[classes];
+      covariance.pullTo(units[m], cotangent);
+      // |A u|^2 is the eigenvalue. Equal probabilities were set apart a little to find them.
+      assertThat(dot(cotangent, cotangent))
+          .as("eigenvalue %d", m)
+          .isCloseTo(eigenvalues[m], within(1e-6 * eigenvalues[m] + 1e-15));
+    }
+  }
+
+  @ParameterizedTest(name = "{0} classes, spread {1}, seed {2}")
+  @MethodSource("predictions")
+  void theFactorMultipliesToTheCovariance(int classes, double spread, long seed) {
+    double[] p = probabilities(classes, spread, seed);
+    LabelCovariance covariance = new LabelCovariance(p);
+    double[][] expected = covariance(p);
+    double[][] product = new double[classes][classes];
+    double[] unit = new double[classes];
+    double[] column = new double[classes];
+    for (int k = 0; k < classes; k++) {
+      unit[k] = 1;
+      covariance.pullTo(unit, column);
+      unit[k] = 0;
+      for (int i = 0; i < classes; i++) {
+        for (int j = 0; j < classes; j++) {
+          product[i][j] += column[i] * column[j];
+        }
+      }
+    }
+    for (int i = 0; i < classes; i++) {
+      for (int j = 0; j < classes; j++) {
+        double scale = Math.sqrt(expected[i][i] * expected[j][j]);
+        assertThat(product[i][j])
+            .as("entry %d, %d", i, j)
+            .isCloseTo(expected[i][j], within(1e-12 * scale + 1e-280));
+      }
+    }
+  }
+
+  @ParameterizedTest(name = "{0} classes, spread {1}, seed {2}")
+  @MethodSource("predictions")
+  void countsEigenvaluesAboveAThreshold(int classes, double spread, long seed) {
+    double[] p = probabilities(classes, spread, seed);
+    double[] eigenvalues = eigenvalues(covariance(p));
+    LabelCovariance covariance = new LabelCovariance(p);
+    SplittableRandom random = new SplittableRandom(seed);
+    for (int trial = 0; trial < 50; trial++) {
+      double threshold = Math.pow(2, -40 * random.nextDouble());
+      // Where rounding could decide, nothing is asked.
+      if (Arrays.stream(eigenvalues).noneMatch(v -> Math.abs(v - threshold) < 1e-6 * threshold)) {
+        assertThat(covariance.eigenvaluesAbove(threshold))
+            .as("above %g", threshold)
+            .isEqualTo((int) Arrays.stream(eigenvalues).filter(v -> v > threshold).count());
+      }
+    }
+  }
+
+  /** All over the range of doubles: nothing may become NaN. */
+  @Test
+  void certainPredictionsStayFinite() {
+    for (double[] p :
+        new double[][] {
+          {1, 0, 0}, {0, 1}, {1 - 1e-16, 1e-16, 0, 1e-300}, {1, 1e-200, 1e-310}, {0.5, 0.5, 0}
+        }) {
+      LabelCovariance covariance = new LabelCovariance(p);
+      double[] cotangent = new double[p.length];
+      for (double[] unit : covariance.leadingDirections(p.length)) {
+        covariance.pullTo(unit, cotangent);
+        assertThat(Arrays.stream(cotangent).allMatch(Double::isFinite)).isTrue();
+        assertThat(Arrays.stream(cotangent).sum()).isCloseTo(0, within(1e-16));
+      }
+    }
+  }
+
+  private static double[][] covariance(double[] p) {
+    double[][] s = new double[p.length][p.length];
+    for (int i = 0; i < p.length; i++) {
+      for (int j = 0; j < p.length; j++) {
+        if (i != j) {
+          s[i][j] = -p[i] * p[j];
+          s[i][i] += p[i] * p[j];
+        }
+      }
+    }
+    return s;
+  }
+
+  /** Falling eigenvalues of a symmetric matrix by cyclic Jacobi rotations. */
+  private static double[] eigenvalues(double[][] matrix) {
+    int n = matrix.length;
+    double[][] a = Arrays.stream(matrix).map(double[]::clone).toArray(double[][]::new);
+    for (int sweep = 0; sweep < 60; sweep++) {
+      for (int i = 0; i < n; i++) {
+        for (int j = i + 1; j < n; j++) {
+          if (a[i][j] != 0) {
+            double theta = (a[j][j] - a[i][i]) / (2 * a[i][j]);
+            double t = Math.copySign(1, theta) / (Math.abs(theta) + Math.hypot(theta, 1));
+            double c = 1 / Math.hypot(t, 1);
+            double s = t * c;
+            for (int k = 0; k < n; k++) {
+              double x = a[k][i];
+              a[k][i] = c * x - s * a[k][j];
+              a[k][j] = s * x + c * a[k][j];
+            }
+            for (int k = 0; k < n; k++) {
+              double x = a[i][k];
+              a[i][k] = c * x - s * a[j][k];
+              a[j][k] = s * x + c * a[j][k];
+            }
+          }
+        }
+      }
+    }
+    return IntStream.range(0, n)
+        .mapToDouble(i -> -a[i][i])
+        .sorted()
+        .map(v -> Math.max(0, -v))
+        .toArray();
+  }
+
+  private static double dot(double[] a, double[] b) {
+    double sum = 0;
+    for (int c = 0; c < a.length; c++) {
+      sum += a[c] * b[c];
+    }
+    return sum;
+  }
+
+  private static double[] probabilities(int classes, double spread, long seed) {
+    SplittableRandom random = new SplittableRandom(seed);
+    double[] p = new double[classes];
+    double sum = 0;
+    for (int c = 0; c < classes; c++) {
+      p[c] = Math.exp(spread * random.nextGaussian());
+      sum += p[c];
+    }
+    for (int c = 0; c < classes; c++) {
+      p[c] /= sum;
+    }
+    return p;
+  }
+}
