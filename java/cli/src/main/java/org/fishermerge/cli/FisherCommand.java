@@ -2,7 +2,9 @@ package org.fishermerge.cli;
 
 import java.io.PrintWriter;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import java.util.function.Supplier;
@@ -80,8 +82,10 @@ final class FisherCommand implements Callable<Integer> {
       names = "--labels",
       paramLabel = "RULE",
       description =
-          "How labels are averaged over: exact, sampled:V, argmax, true, or batch-square, which is"
-              + " FusionBench's formula (default: ${DEFAULT-VALUE}).")
+          "How labels are averaged over, with V or M passes per example: adaptive:V (on average,"
+              + " more for unsure examples), lowrank:M, top:M (one more), rademacher:V, sampled:V;"
+              + " exact (one per class); argmax, true; or batch-square, which is FusionBench's"
+              + " formula (default: ${DEFAULT-VALUE}). docs/estimators.md compares them.")
   private String labels = "exact";
 
   @Option(
@@ -135,22 +139,24 @@ final class FisherCommand implements Callable<Integer> {
     return 0;
   }
 
-  private void estimate(ImageTask task, LabelExpectation expectation, AtomicOutput output) {
+  private void estimate(ImageTask task, LabelExpectation rule, AtomicOutput output) {
     Order order =
-        selection != null ? selection : expectation.squaresBatches() ? Order.FIRST : Order.SHUFFLED;
-    if (expectation.needsLabels()) {
-      task.requireLabels("--labels " + expectation.text());
+        selection != null ? selection : rule.squaresBatches() ? Order.FIRST : Order.SHUFFLED;
+    if (rule.needsLabels()) {
+      task.requireLabels("--labels " + rule.text());
     }
     if (order == Order.STRATIFIED) {
       task.requireLabels("--selection " + order.text());
     }
     ImageDataset dataset = task.dataset();
     long count = Math.min(examples, dataset.size());
-    int batch = BatchSize.choose(batchSize, task.classifier(), count, expectation);
+    int batch = BatchSize.choose(batchSize, task.classifier(), count, rule);
     long[] rows = order.selection(count, seed).rows(dataset);
     if (order == Order.FIRST) {
       warnOfClassOrder(dataset, rows);
     }
+    long start = System.nanoTime();
+    LabelExpectation expectation = calibrated(rule, task, rows, batch);
     PrintWriter results = spec.commandLine().getOut();
     try (Kernels kernels = CommandKernels.open()) {
       Supplier<FisherEstimator> estimators =
@@ -161,9 +167,10 @@ final class FisherCommand implements Callable<Integer> {
             return estimator;
           };
       if (check) {
+        long before = System.nanoTime();
         check(task, estimators, Arrays.copyOf(rows, Math.min(rows.length, Math.max(batch, 2))));
+        start += System.nanoTime() - before;
       }
-      long start = System.nanoTime();
       try (FisherEstimator estimator = estimators.get();
           Progress progress =
               new Progress(
@@ -197,17 +204,40 @@ final class FisherCommand implements Callable<Integer> {
         double seconds = (System.nanoTime() - start) / 1e9;
         results.printf(
             Locale.ROOT,
-            "%s: Fisher information of %s over %d examples (%s, batches of %d) in %s, %.2f"
-                + " examples/s%n",
+            "%s: Fisher information of %s over %d examples (%s: %.3g backward passes per example,"
+                + " batches of %d) in %s, %.2f examples/s%n",
             out,
             model,
             estimator.examples(),
             expectation.text(),
+            (double) estimator.probes() / estimator.examples(),
             batch,
             Progress.duration(seconds),
             estimator.examples() / seconds);
       }
     }
+  }
+
+  /** Fits a rule that asks for it to the model's predictions of the first examples of the run. */
+  private LabelExpectation calibrated(
+      LabelExpectation rule, ImageTask task, long[] rows, int batch) {
+    int wanted = Math.min(rule.calibrationExamples(), rows.length);
+    if (wanted == 0) {
+      return rule;
+    }
+    List<double[]> predictions = new ArrayList<>();
+    try (BatchIterator batches =
+        task.dataset().batches(Arrays.copyOf(rows, wanted), batch, data.workers)) {
+      while (batches.hasNext()) {
+        try (ImageBatch pictures = batches.next()) {
+          task.requireShape(pictures);
+          try (ForwardPass pass = task.classifier().forward(pictures.pixels(), pictures.count())) {
+            predictions.addAll(pass.predictions());
+          }
+        }
+      }
+    }
+    return rule.calibrated(predictions);
   }
 
   private void check(ImageTask task, Supplier<FisherEstimator> estimators, long[] rows) {

@@ -47,6 +47,7 @@ public final class FisherEstimator implements AutoCloseable {
   private final FisherAccumulator sums;
   private LongUnaryOperator rowOf = LongUnaryOperator.identity();
   private long examples;
+  private long probes;
   private boolean finished;
 
   /**
@@ -97,6 +98,11 @@ public final class FisherEstimator implements AutoCloseable {
     return examples;
   }
 
+  /** Backward passes taken so far, counted per example. */
+  public long probes() {
+    return probes;
+  }
+
   /**
    * Accumulates one batch. Uses the pass up; the caller closes it.
    *
@@ -129,6 +135,7 @@ public final class FisherEstimator implements AutoCloseable {
       }
       double[] p = Logits.probabilities(logits, b, classes);
       byExample[b] = relevant(labels.cotangents(p, label, new ExampleRandom(seed, example)));
+      probes += byExample[b].length;
     }
     return byExample;
   }

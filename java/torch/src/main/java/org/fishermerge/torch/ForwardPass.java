@@ -1,5 +1,8 @@
 package org.fishermerge.torch;
 
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 
@@ -25,6 +28,19 @@ public abstract class ForwardPass implements AutoCloseable {
 
   final int examples() {
     return examples;
+  }
+
+  /** The class probabilities of those examples whose logits are finite, [examples][K]. */
+  public final List<double[]> predictions() {
+    int classes = logits.length / examples;
+    List<double[]> predictions = new ArrayList<>();
+    for (int b = 0; b < examples; b++) {
+      double[] p = Logits.probabilities(logits, b, classes);
+      if (Arrays.stream(p).allMatch(Double::isFinite)) {
+        predictions.add(p);
+      }
+    }
+    return predictions;
   }
 
   /** The largest activation that one probe of the whole batch takes on its way back, in bytes. */
