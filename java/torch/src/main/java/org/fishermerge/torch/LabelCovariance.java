@@ -1,7 +1,9 @@
 package org.fishermerge.torch;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
+import java.util.List;
 import java.util.stream.IntStream;
 
 /**
@@ -19,12 +21,18 @@ final class LabelCovariance {
   // equal ones need no case of their own.
   private static final double SEPARATION = 0x1p-30;
   private static final double SMALLEST = 1e-290;
-  private static final int BISECTIONS = 52;
+  private static final int BISECTIONS = 40;
 
   private final double[] root; // q
   private final int top; // the likeliest class
   private final int[] order; // classes that matter, in falling order of p
   private final double[] poles; // their probabilities, strictly falling
+  private final double trace; // sum of the eigenvalues
+  private final double squares; // sum of their squares
+  private final List<Eigenvalue> leading = new ArrayList<>(); // as far as they were asked for
+
+  /** poles[origin] + distance: a pole close by, so that differences keep their digits. */
+  private record Eigenvalue(int origin, double distance, double value) {}
 
   /**
    * @param p class probabilities [K], summing to one
@@ -44,6 +52,30 @@ final class LabelCovariance {
       double pole = p[order[rank]];
       poles[rank] = rank == 0 ? pole : Math.min(pole, poles[rank - 1] * (1 - SEPARATION));
     }
+    // Everything but the likeliest class is summed apart, so that nothing cancels when p is next to
+    // certain. Squares: the norm of S, entry by entry.
+    double others = 0;
+    double otherSquares = 0;
+    double diagonal = 0;
+    double diagonalSquares = 0;
+    double fourths = 0;
+    for (int c = 0; c < p.length; c++) {
+      if (c != top) {
+        double variance = p[c] * (1 - p[c]);
+        others += p[c];
+        otherSquares += p[c] * p[c];
+        fourths += p[c] * p[c] * p[c] * p[c];
+        diagonal += variance;
+        diagonalSquares += variance * variance;
+      }
+    }
+    double variance = p[top] * others;
+    trace = diagonal + variance;
+    squares =
+        diagonalSquares
+            + variance * variance
+            + 2 * p[top] * p[top] * otherSquares
+            + Math.max(0, otherSquares * otherSquares - fourths);
   }
 
   int classes() {
@@ -74,18 +106,35 @@ final class LabelCovariance {
   }
 
   /**
-   * How many eigenvalues of S exceed {@code threshold} > 0. They interlace with the probabilities:
-   * p_1 >= lambda_1 >= p_2 >= lambda_2 ..., so one look at the secular function decides.
+   * How far an estimate from some probes strays, up to a factor that belongs to the example: the
+   * variance left when the best number of leading directions is taken exactly and the other probes
+   * average over random signs. With h_k the derivative along direction k, one random-sign probe has
+   * the variance 2 sum_{k != l} h_k^2 h_l^2; h_k^2 is taken as proportional to the eigenvalue.
    */
-  int eigenvaluesAbove(double threshold) {
-    int above = 0;
-    while (above < poles.length && poles[above] > threshold) {
-      above++;
+  double variance(int probes) {
+    return probes >= root.length - 1 ? 0 : variance(bestDirections(probes), probes);
+  }
+
+  /** The number of leading directions that {@link #variance} assumes, fewer than {@code probes}. */
+  int bestDirections(int probes) {
+    int best = 0;
+    for (int m = 1; m < Math.min(probes, poles.length); m++) {
+      if (variance(m, probes) < variance(best, probes)) {
+        best = m;
+      }
     }
-    if (above == 0 || above == poles.length) {
-      return Math.min(above, poles.length - 1);
+    return best;
+  }
+
+  private double variance(int directions, int probes) {
+    double sum = trace;
+    double sumOfSquares = squares;
+    for (int m = 0; m < directions; m++) {
+      double value = eigenvalue(m).value;
+      sum -= value;
+      sumOfSquares -= value * value;
     }
-    return secular(0, threshold) < 0 ? above : above - 1;
+    return Math.max(0, sum * sum - sumOfSquares) / (probes - directions);
   }
 
   /**
@@ -121,12 +170,34 @@ final class LabelCovariance {
   }
 
   private double[] direction(int m) {
-    double width = poles[m] - poles[m + 1];
-    // The root is sought as a distance from the nearer pole, so that the differences keep digits.
-    boolean nearLower = secular(poles[m + 1], width / 2) > 0;
+    Eigenvalue eigenvalue = eigenvalue(m);
+    double[] u = new double[root.length];
+    for (int rank = 0; rank < poles.length; rank++) {
+      double pole = poles[rank] - poles[eigenvalue.origin];
+      u[order[rank]] = Math.sqrt(poles[rank]) / (pole - eigenvalue.distance);
+    }
+    scale(u, 1 / Math.sqrt(dot(u, u)));
+    return u;
+  }
+
+  /**
+   * The m-th largest eigenvalue. Eigenvalues interlace with the probabilities, p_1 >= lambda_1 >=
+   * p_2 >= lambda_2 ..., and none exceeds the trace.
+   */
+  private Eigenvalue eigenvalue(int m) {
+    while (leading.size() <= m) {
+      leading.add(search(leading.size()));
+    }
+    return leading.get(m);
+  }
+
+  private Eigenvalue search(int m) {
+    double lower = poles[m + 1];
+    double width = Math.min(poles[m], Math.max(trace, lower * (1 + SEPARATION))) - lower;
+    boolean nearLower = lower + width < poles[m] || secular(lower, width / 2) > 0;
     int origin = nearLower ? m + 1 : m;
     double low = nearLower ? 0 : -width / 2;
-    double high = nearLower ? width / 2 : 0;
+    double high = nearLower ? width : 0;
     for (int i = 0; i < BISECTIONS; i++) {
       double middle = (low + high) / 2;
       if (secular(poles[origin], middle) > 0) {
@@ -136,12 +207,7 @@ final class LabelCovariance {
       }
     }
     double distance = nearLower ? high : low;
-    double[] u = new double[root.length];
-    for (int rank = 0; rank < poles.length; rank++) {
-      u[order[rank]] = Math.sqrt(poles[rank]) / (poles[rank] - poles[origin] - distance);
-    }
-    scale(u, 1 / Math.sqrt(dot(u, u)));
-    return u;
+    return new Eigenvalue(origin, distance, poles[origin] + distance);
   }
 
   /** sum_c p_c / (p_c - lambda) at lambda = from + distance; rises from pole to pole. */

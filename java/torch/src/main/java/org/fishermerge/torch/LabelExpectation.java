@@ -175,33 +175,43 @@ public sealed interface LabelExpectation {
     public double[][] cotangents(double[] p, long label, ExampleRandom random) {
       return directions + 1 >= p.length - 1
           ? new Exact().cotangents(p, label, random)
-          : leading(new LabelCovariance(p), directions, p.length, random);
+          : probes(new LabelCovariance(p), directions, 1, random);
     }
 
-    private static double[][] leading(
-        LabelCovariance covariance, int directions, int classes, ExampleRandom random) {
+    /** Leading directions exactly, then the mean of random-sign probes over what is left. */
+    private static double[][] probes(
+        LabelCovariance covariance, int directions, int draws, ExampleRandom random) {
       double[][] units = covariance.leadingDirections(directions);
-      double[][] cotangents = new double[units.length + 1][classes];
-      double[] signs = signs(classes, random);
+      int classes = covariance.classes();
+      double[][] cotangents = new double[units.length + draws][classes];
       for (int m = 0; m < units.length; m++) {
         covariance.pullTo(units[m], cotangents[m]);
-        LabelCovariance.removePart(units[m], signs);
       }
-      covariance.pullTo(signs, cotangents[units.length]);
+      for (int draw = 0; draw < draws; draw++) {
+        double[] signs = signs(classes, random);
+        for (double[] unit : units) {
+          LabelCovariance.removePart(unit, signs);
+        }
+        double[] cotangent = cotangents[units.length + draw];
+        covariance.pullTo(signs, cotangent);
+        for (int c = 0; c < classes; c++) {
+          cotangent[c] /= Math.sqrt(draws);
+        }
+      }
       return cotangents;
     }
   }
 
   /**
-   * {@link LowRank} with each example's own number of directions: all whose eigenvalue exceeds a
-   * threshold, so that an unsure example gets many and a confident one a single probe. The
-   * threshold comes from {@link #calibrated}, such that examples take {@code meanProbes} on
-   * average; whatever it is, the estimate is unbiased. The probes of an example, its random one
-   * counted, are rounded up to a power of two, because probes run fastest where many examples of a
-   * batch take as many.
+   * The passes go where they matter: each example gets as many probes as still lower the variance
+   * of the whole by more than a threshold each, and takes the best number of leading directions
+   * among them exactly ({@link LabelCovariance#variance}). An unsure example gets many, a confident
+   * one a single probe. The threshold comes from {@link #calibrated}, such that examples take
+   * {@code meanProbes} on average; whatever it is, the estimate is unbiased. Numbers of probes are
+   * powers of two, because probes run fastest where many examples of a batch take as many.
    *
    * @param meanProbes backward passes per example, on average over those calibrated on
-   * @param threshold an eigenvalue of diag(p) - p p^T above zero; NaN before calibration
+   * @param threshold of the variance saved per probe; NaN before calibration
    */
   record Adaptive(int meanProbes, double threshold) implements LabelExpectation {
     @Override
@@ -219,24 +229,33 @@ public sealed interface LabelExpectation {
       return 64;
     }
 
-    /** The smallest threshold, to a thousandth of an octave, at which the mean is kept. */
     @Override
     public Adaptive calibrated(List<double[]> predictions) {
       List<LabelCovariance> covariances = predictions.stream().map(LabelCovariance::new).toList();
-      double low = -60;
-      double high = -1; // no eigenvalue exceeds 1/2
-      while (high - low > 1e-3) {
+      // Down by octaves, so that no more eigenvalues are sought than the budget pays for, and then
+      // by bisection.
+      double high = 1; // more than any variance
+      while (high > Double.MIN_NORMAL && affords(high / 2, covariances)) {
+        high /= 2;
+      }
+      double low = high / 2;
+      for (int i = 0; i < 10; i++) {
         double middle = (low + high) / 2;
-        Adaptive candidate = new Adaptive(meanProbes, Math.pow(2, middle));
-        double mean =
-            covariances.stream().mapToInt(candidate::probes).average().orElse(Double.MAX_VALUE);
-        if (mean > meanProbes) {
-          low = middle;
-        } else {
+        if (affords(middle, covariances)) {
           high = middle;
+        } else {
+          low = middle;
         }
       }
-      return new Adaptive(meanProbes, Math.pow(2, high));
+      return new Adaptive(meanProbes, high);
+    }
+
+    private boolean affords(double threshold, List<LabelCovariance> covariances) {
+      long probes = 0;
+      for (LabelCovariance covariance : covariances) {
+        probes += probes(covariance, threshold);
+      }
+      return probes <= (long) meanProbes * covariances.size();
     }
 
     @Override
@@ -245,16 +264,22 @@ public sealed interface LabelExpectation {
         throw new IllegalStateException(text() + " needs to be calibrated");
       }
       LabelCovariance covariance = new LabelCovariance(p);
-      int probes = probes(covariance);
-      return probes >= p.length - 1
-          ? new Exact().cotangents(p, label, random)
-          : LowRank.leading(covariance, probes - 1, p.length, random);
+      int probes = probes(covariance, threshold);
+      if (probes >= p.length - 1) {
+        return new Exact().cotangents(p, label, random);
+      }
+      int directions = covariance.bestDirections(probes);
+      return LowRank.probes(covariance, directions, probes - directions, random);
     }
 
-    private int probes(LabelCovariance covariance) {
-      int wanted = covariance.eigenvaluesAbove(threshold) + 1;
-      int rounded = wanted == 1 ? 1 : Integer.highestOneBit(wanted - 1) << 1;
-      return Math.min(rounded, covariance.classes() - 1);
+    private static int probes(LabelCovariance covariance, double threshold) {
+      int most = covariance.classes() - 1;
+      int probes = 1;
+      while (probes < most
+          && covariance.variance(probes) - covariance.variance(2 * probes) > threshold * probes) {
+        probes *= 2;
+      }
+      return Math.min(probes, most);
     }
   }
 

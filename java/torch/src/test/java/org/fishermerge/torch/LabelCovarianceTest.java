@@ -80,22 +80,30 @@ final class LabelCovarianceTest {
     }
   }
 
+  /** Against the definition, from the dense eigenvalues: every split of the probes is tried. */
   @ParameterizedTest(name = "{0} classes, spread {1}, seed {2}")
   @MethodSource("predictions")
-  void countsEigenvaluesAboveAThreshold(int classes, double spread, long seed) {
+  void varianceIsThatOfTheBestSplit(int classes, double spread, long seed) {
     double[] p = probabilities(classes, spread, seed);
     double[] eigenvalues = eigenvalues(covariance(p));
     LabelCovariance covariance = new LabelCovariance(p);
-    SplittableRandom random = new SplittableRandom(seed);
-    for (int trial = 0; trial < 50; trial++) {
-      double threshold = Math.pow(2, -40 * random.nextDouble());
-      // Where rounding could decide, nothing is asked.
-      if (Arrays.stream(eigenvalues).noneMatch(v -> Math.abs(v - threshold) < 1e-6 * threshold)) {
-        assertThat(covariance.eigenvaluesAbove(threshold))
-            .as("above %g", threshold)
-            .isEqualTo((int) Arrays.stream(eigenvalues).filter(v -> v > threshold).count());
+    double scale = Math.pow(Arrays.stream(eigenvalues).sum(), 2);
+    for (int probes = 1; probes < classes - 1; probes++) {
+      double best = Double.POSITIVE_INFINITY;
+      for (int directions = 0; directions < probes; directions++) {
+        double pairs = 0;
+        for (int k = directions; k < classes; k++) {
+          for (int l = directions; l < classes; l++) {
+            pairs += k == l ? 0 : eigenvalues[k] * eigenvalues[l];
+          }
+        }
+        best = Math.min(best, pairs / (probes - directions));
       }
+      assertThat(covariance.variance(probes))
+          .as("%d probes", probes)
+          .isCloseTo(best, within(1e-6 * best + 1e-9 * scale));
     }
+    assertThat(covariance.variance(classes - 1)).isZero();
   }
 
   /** All over the range of doubles: nothing may become NaN. */
