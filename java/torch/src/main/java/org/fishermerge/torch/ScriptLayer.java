@@ -1,0 +1,223 @@
+package org.fishermerge.torch;
+
+import static org.bytedeco.pytorch.global.torch.im2col;
+import static org.bytedeco.pytorch.global.torch.native_layer_norm;
+
+import java.util.Objects;
+import java.util.stream.Stream;
+import org.bytedeco.pytorch.IValue;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.T_TensorTensorTensor_T;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptional;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * An operator of a TorchScript graph that a kernel understands: the squares of its parameters'
+ * per-example gradients follow from its arguments and the cotangent of its output. Whether the
+ * examples of a batch lie as the operator's layer here assumes is for {@link ScriptClassifier} to
+ * prove.
+ */
+sealed interface ScriptLayer {
+  /** The parameters that it covers; the others of the operator are null in it. */
+  Stream<ParameterGroup> parameters();
+
+  /**
+   * Adds the squares of one call.
+   */
+  void accumulate(Call call, FisherAccumulator fisher);
+
+  /** Where an operator's tensors have their examples. */
+  enum Layout {
+    /** [B, ...] or [B * T, ...]. */
+    EXAMPLES_FIRST,
+    /** [T, B, ...]. */
+    TIME_FIRST,
+    /** The arguments have none; the output was spread over the examples, [B, ...]. */
+    SHARED
+  }
+
+  /**
+   * The operator on a batch.
+   *
+   * @param examples B
+   * @param arguments of the operator; null where it is a parameter
+   * @param cotangent of its output, [V, *output], contiguous
+   * @param layout how examples lie in the operator's tensors
+   */
+  record Call(long examples, @Nullable IValue[] arguments, Tensor cotangent, Layout layout) {
+    /** A tensor among the arguments, examples first. */
+    Tensor tensor(int argument) {
+      Tensor tensor = new Tensor(argument(argument).toTensor());
+      return layout == Layout.TIME_FIRST ? tensor.transpose(0, 1) : tensor;
+    }
+
+    IValue argument(int argument) {
+      return Objects.requireNonNull(arguments[argument]);
+    }
+
+    /** The cotangent with examples second, [V, B, ...]. */
+    Tensor g() {
+      return layout == Layout.TIME_FIRST ? cotangent.transpose(1, 2) : cotangent;
+    }
+  }
+
+  /**
+   * A product with a matrix, W [O, I] or, transposed, [I, O]. All dimensions between the examples
+   * and the features count as tokens.
+   *
+   * @param input which argument is multiplied
+   */
+  record Product(
+      int input,
+      @Nullable ParameterGroup weight,
+      boolean transposed,
+      @Nullable ParameterGroup bias)
+      implements ScriptLayer {
+    @Override
+    public Stream<ParameterGroup> parameters() {
+      return Stream.of(weight, bias).filter(Objects::nonNull);
+    }
+
+    @Override
+    public void accumulate(Call call, FisherAccumulator fisher) {
+      add(call.examples(), call.g(), call.tensor(input), weight, transposed, bias, fisher);
+    }
+
+    private static void add(
+        long examples,
+        Tensor g,
+        Tensor x,
+        @Nullable ParameterGroup weight,
+        boolean transposed,
+        @Nullable ParameterGroup bias,
+        FisherAccumulator fisher) {
+      Tensor cotangent = g.reshape(g.size(0), examples, -1, g.size(-1)).contiguous();
+      if (weight != null) {
+        Tensor a = x.reshape(examples, -1, x.size(-1)).contiguous();
+        if (transposed) {
+          fisher.transposedLinear(weight, cotangent, a);
+        } else {
+          fisher.linear(weight, null, 0, cotangent, a);
+        }
+      }
+      if (bias != null) {
+        fisher.bias(bias, cotangent);
+      }
+    }
+  }
+
+  /**
+   * A convolution in one or two dimensions and one group: the product of the weight, [O, C, k...],
+   * with the patches under it.
+   *
+   * @param kernel its last two dimensions, the first of them 1 for one-dimensional convolutions
+   */
+  record Convolution(
+      @Nullable ParameterGroup weight,
+      @Nullable ParameterGroup bias,
+      boolean twoDimensional,
+      long[] kernel)
+      implements ScriptLayer {
+    @Override
+    public Stream<ParameterGroup> parameters() {
+      return Stream.of(weight, bias).filter(Objects::nonNull);
+    }
+
+    @Override
+    public void accumulate(Call call, FisherAccumulator fisher) {
+      Tensor x = call.tensor(0);
+      if (!twoDimensional) {
+        x = x.unsqueeze(2);
+      }
+      Tensor patches =
+          im2col(
+                  x,
+                  kernel,
+                  plane(call.argument(5), 1), // dilation
+                  plane(call.argument(4), 0), // padding
+                  plane(call.argument(3), 1)) // stride
+              .transpose(1, 2);
+      Tensor g = call.g().flatten(3, -1).transpose(2, 3); // [V, B, positions, O]
+      Product.add(call.examples(), g, patches, weight, false, bias, fisher);
+    }
+
+    private long[] plane(IValue argument, long otherwise) {
+      long[] values = argument.toIntVector().get();
+      if (!twoDimensional) {
+        return new long[] {otherwise, values[0]};
+      }
+      return values.length == 1 ? new long[] {values[0], values[0]} : values;
+    }
+  }
+
+  /** Layer normalisation with scale and shift. */
+  record Normalization(ParameterGroup scale, ParameterGroup shift) implements ScriptLayer {
+    @Override
+    public Stream<ParameterGroup> parameters() {
+      return Stream.of(scale, shift);
+    }
+
+    @Override
+    public void accumulate(Call call, FisherAccumulator fisher) {
+      Tensor g = call.g();
+      long width = scale.elementCount();
+      Tensor input = call.tensor(0).reshape(call.examples(), -1, width).contiguous();
+      T_TensorTensorTensor_T statistics =
+          native_layer_norm(
+              input,
+              new long[] {width},
+              new TensorOptional(),
+              new TensorOptional(),
+              call.argument(4).toDouble());
+      fisher.layerNorm(
+          scale,
+          shift,
+          g.reshape(g.size(0), call.examples(), -1, width).contiguous(),
+          input,
+          statistics.get1(),
+          statistics.get2());
+    }
+  }
+
+  /** A table [rows, O] that is looked up by ids. */
+  record Embedding(ParameterGroup table, long rows) implements ScriptLayer {
+    @Override
+    public Stream<ParameterGroup> parameters() {
+      return Stream.of(table);
+    }
+
+    @Override
+    public void accumulate(Call call, FisherAccumulator fisher) {
+      Tensor ids = call.tensor(1).to(ScalarType.Long);
+      Tensor g = call.g();
+      long examples = call.examples();
+      if (call.layout() == Layout.SHARED) {
+        ids = ids.reshape(1, -1).expand(examples, -1);
+      }
+      ids = ids.reshape(examples, -1).contiguous();
+      g = g.reshape(g.size(0), examples, -1, g.size(-1));
+      long padding = call.argument(2).toInt();
+      if (padding >= 0) {
+        // That row is never trained: its gradient is zero by definition.
+        g = g.masked_fill(ids.eq(new Scalar(padding)).unsqueeze(-1), new Scalar(0));
+      }
+      fisher.embedding(table, rows, g.contiguous(), ids);
+    }
+  }
+
+  /** A parameter [1, ...] of which every example was given a copy [B, ...] of its own. */
+  record Copied(ParameterGroup parameter) implements ScriptLayer {
+    @Override
+    public Stream<ParameterGroup> parameters() {
+      return Stream.of(parameter);
+    }
+
+    @Override
+    public void accumulate(Call call, FisherAccumulator fisher) {
+      Tensor g = call.cotangent();
+      fisher.added(parameter, g.reshape(g.size(0), g.size(1), 1, parameter.elementCount()));
+    }
+  }
+}
