@@ -19,6 +19,10 @@ final class BatchSize {
 
   static int choose(
       String option, ClipClassifier classifier, long examples, LabelExpectation labels) {
+    return choose(option, FisherEstimator.bytesPerExample(classifier, labels), examples, labels);
+  }
+
+  static int choose(String option, long bytesPerExample, long examples, LabelExpectation labels) {
     if (!option.equals(AUTO)) {
       return parse(option);
     }
@@ -27,7 +31,7 @@ final class BatchSize {
     }
     long free =
         ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getFreeMemorySize();
-    long fitting = free / 2 / FisherEstimator.bytesPerExample(classifier, labels);
+    long fitting = free / 2 / bytesPerExample;
     return Math.toIntExact(Math.max(1, Math.min(Math.min(LARGEST_AUTO, examples), fitting)));
   }
 

@@ -108,13 +108,7 @@ final class FisherAccumulator implements AutoCloseable {
   void embedding(ParameterGroup table, long rows, Tensor cotangent, Tensor ids) {
     Tapped g = tapped(cotangent);
     kernels.addEmbeddingSquares(
-        g.shape,
-        cotangent.size(3),
-        g.cotangents,
-        Tensors.segment(ids),
-        rows,
-        weights,
-        sum(table));
+        g.shape, cotangent.size(3), g.cotangents, Tensors.segment(ids), rows, weights, sum(table));
   }
 
   /**
@@ -125,8 +119,7 @@ final class FisherAccumulator implements AutoCloseable {
    */
   void gradient(ParameterGroup parameter, Tensor gradient, long pair) {
     double weight = weights == null ? 1 : weights.getAtIndex(ValueLayout.JAVA_FLOAT, pair);
-    kernels.addSquares(
-        Tensors.segment(gradient), weight, sum(parameter), parameter.elementCount());
+    kernels.addSquares(Tensors.segment(gradient), weight, sum(parameter), parameter.elementCount());
   }
 
   /** A LayerNorm's scale and shift; mean and rstd are [B, T, 1] as libtorch returns them. */

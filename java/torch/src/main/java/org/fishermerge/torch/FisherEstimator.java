@@ -259,14 +259,18 @@ public final class FisherEstimator implements AutoCloseable {
    * parameter with several names is there under each.
    *
    * @param file a new file; the caller makes it appear under its final name
+   * @param source the checkpoint that the module was made from, whose names alone are written; null
+   *     for all names
    */
-  public void write(Path file, ScriptClassifier model, FisherMetadata metadata) {
+  public void write(
+      Path file, ScriptClassifier model, @Nullable Checkpoint source, FisherMetadata metadata) {
     Map<String, MemorySegment> byName = finish();
     List<SafetensorsWriter.Declared> tensors = new ArrayList<>();
     List<MemorySegment> values = new ArrayList<>();
     for (ParameterGroup group : model.parameterGroups()) {
       ParameterGroup.Parameter parameter = group.parameters().getFirst();
-      for (String name : model.namesOf(group)) {
+      List<String> names = source == null ? model.namesOf(group) : model.namesIn(source, group);
+      for (String name : names) {
         tensors.add(new SafetensorsWriter.Declared(name, DType.F32, parameter.shape()));
         values.add(Objects.requireNonNull(byName.get(parameter.name())));
       }

@@ -7,6 +7,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One of the inputs of a model, for a batch of examples.
@@ -27,6 +28,23 @@ public record InputTensor(String name, DType dtype, List<Long> shape, MemorySegm
     Tensor tensor = torch.empty(sizes).to(scalarType());
     Tensors.segment(tensor).copyFrom(data);
     return tensor;
+  }
+
+  /** The dtype of a tensor in a safetensors file; null for one that has none there. */
+  static @Nullable DType dtype(Tensor tensor) {
+    return switch (tensor.scalar_type().intern()) {
+      case Float -> DType.F32;
+      case Double -> DType.F64;
+      case Half -> DType.F16;
+      case BFloat16 -> DType.BF16;
+      case Long -> DType.I64;
+      case Int -> DType.I32;
+      case Short -> DType.I16;
+      case Char -> DType.I8;
+      case Byte -> DType.U8;
+      case Bool -> DType.BOOL;
+      default -> null;
+    };
   }
 
   private ScalarType scalarType() {

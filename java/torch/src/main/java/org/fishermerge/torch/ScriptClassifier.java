@@ -10,6 +10,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.PointerScope;
@@ -21,7 +22,11 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.TupleElements;
 import org.bytedeco.pytorch.global.torch;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.ParameterNames;
+import org.fishermerge.checkpoint.TensorDigest;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.FisherAccumulator.Squares;
 import org.fishermerge.torch.ScriptLayer.Layout;
@@ -79,8 +84,7 @@ public final class ScriptClassifier implements Classifier {
    * @param labels batch squares need no taps
    * @throws InputException if the file is no such module or a parameter is not fp32
    */
-  public static ScriptClassifier load(
-      Path file, @Nullable String logits, LabelExpectation labels) {
+  public static ScriptClassifier load(Path file, @Nullable String logits, LabelExpectation labels) {
     LibTorch.initialize();
     return of(ScriptModule.load(file), logits, labels);
   }
@@ -102,7 +106,7 @@ public final class ScriptClassifier implements Classifier {
       List<Tensor> inputs = tensors(batch);
       int examples = Math.toIntExact(Math.min(PROOF_EXAMPLES, inputs.getFirst().size(0)));
       List<Tensor> first = inputs.stream().map(input -> input.narrow(0, 0, examples)).toList();
-      try (Pass alone = singly(first, examples)) {
+      try (Pass alone = batchSquares ? together(first, examples) : singly(first, examples)) {
         classes = alone.logits().length / examples;
         Tensor cotangents = randomCotangents(examples);
         if (batchSquares) {
@@ -120,12 +124,13 @@ public final class ScriptClassifier implements Classifier {
     try (FisherAccumulator expected =
         new FisherAccumulator(kernels, Squares.PER_EXAMPLE, parameterGroups())) {
       alone.backward(cotangents, expected, false);
-      // Copied parameters may not suit every operator; without them less is tapped.
+      // What every example is given of its own may not suit an operator; without it less is tapped.
       String failure = "";
-      for (boolean copies : new boolean[] {true, false}) {
+      for (int attempt = 0; attempt < 4; attempt++) {
+        boolean copies = attempt < 2;
+        boolean spread = attempt % 2 == 0;
         try {
-          layouts.clear();
-          tap(inputs, examples, copies);
+          tap(inputs, examples, copies, spread);
           provenTaps = proven(inputs, examples, alone, cotangents, expected, kernels);
           return;
         } catch (Untappable e) {
@@ -146,11 +151,13 @@ public final class ScriptClassifier implements Classifier {
   }
 
   /** Taps the module and learns from a run how examples lie in each operator's tensors. */
-  private void tap(List<Tensor> inputs, int examples, boolean copies) throws Untappable {
+  private void tap(List<Tensor> inputs, int examples, boolean copies, boolean mayShare)
+      throws Untappable {
+    layouts.clear();
     taps = new ScriptTaps(module, copies, Set.of());
     try (Run run = new Run(taps, inputs, examples, false)) {
       for (Tap tap : taps.taps()) {
-        layouts.put(tap.operator(), layout(tap, run, examples));
+        layouts.put(tap.operator(), layout(tap, run, examples, mayShare));
       }
     }
     Set<Integer> spread =
@@ -163,12 +170,13 @@ public final class ScriptClassifier implements Classifier {
     }
   }
 
-  private static Layout layout(Tap tap, Run run, int examples) {
+  private static Layout layout(Tap tap, Run run, int examples, boolean mayShare) {
     Tensor output = run.output(tap);
     if (output.size(0) == examples || tap.layer() instanceof ScriptLayer.Copied) {
       return Layout.EXAMPLES_FIRST;
     }
-    if (tap.layer() instanceof ScriptLayer.Embedding
+    if (mayShare
+        && tap.layer() instanceof ScriptLayer.Embedding
         && (output.dim() == 2 || (output.dim() == 3 && output.size(0) == 1))) {
       return Layout.SHARED;
     }
@@ -304,12 +312,100 @@ public final class ScriptClassifier implements Classifier {
         + (names.size() > shown ? " and " + (names.size() - shown) + " more" : "");
   }
 
-  /** The names of the parameters that are frozen, whose Fisher information stays 0. */
-  public List<String> frozen() {
-    return module.parameters().stream()
-        .filter(parameter -> !parameter.wanted())
-        .map(Parameter::name)
+  /**
+   * The parameters whose Fisher information is zero everywhere, with the reason.
+   *
+   * @param sums by {@link FisherEstimator#finish}
+   */
+  public List<String> zeros(Map<String, MemorySegment> sums) {
+    List<String> zeros = new ArrayList<>();
+    for (Parameter parameter : module.parameters()) {
+      MemorySegment sum = sums.get(parameter.name());
+      if (sum != null && isZero(sum)) {
+        zeros.add(
+            parameter.name() + (parameter.wanted() ? " (no gradient reaches it)" : " (frozen)"));
+      }
+    }
+    return zeros;
+  }
+
+  private static boolean isZero(MemorySegment floats) {
+    for (long i = 0; i < floats.byteSize() / Float.BYTES; i++) {
+      if (floats.getAtIndex(ValueLayout.JAVA_FLOAT, i) != 0) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /**
+   * Refuses a checkpoint that the module was not made from: each parameter must be there, under one
+   * of its names, with the same values.
+   */
+  public void requireParametersOf(Checkpoint checkpoint) {
+    for (Parameter parameter : module.parameters()) {
+      List<String> stored = namesIn(checkpoint, parameter.group());
+      if (stored.isEmpty()) {
+        throw new InputException(
+            checkpoint.path()
+                + ": has no tensor "
+                + parameter.name()
+                + ", a parameter of "
+                + module.origin()
+                + "; --model must be the checkpoint that the module was made from");
+      }
+      float[] values = Tensors.floats(parameter.tensor().detach());
+      for (String name : stored) {
+        if (!Arrays.equals(values, checkpoint.floats(ParameterNames.canonical(name)))) {
+          throw new InputException(
+              checkpoint.path()
+                  + ": tensor "
+                  + name
+                  + " differs from that of "
+                  + module.origin()
+                  + "; --model must be the checkpoint that the module was made from");
+        }
+      }
+    }
+  }
+
+  /** Those names of a parameter that a checkpoint has. */
+  List<String> namesIn(Checkpoint checkpoint, ParameterGroup group) {
+    return namesOf(group).stream()
+        .filter(name -> checkpoint.has(ParameterNames.canonical(name)))
         .toList();
+  }
+
+  /** The module's parameters and buffers as a checkpoint would hold them. */
+  private List<TensorDigest.Entry> state() {
+    List<TensorDigest.Entry> state = new ArrayList<>();
+    module
+        .state()
+        .forEach((name, tensor) -> {
+          DType dtype = InputTensor.dtype(tensor);
+          if (dtype != null) {
+            List<Long> shape = Arrays.stream(tensor.sizes().vec().get()).boxed().toList();
+            state.add(
+                new TensorDigest.Entry(
+                    ParameterNames.canonical(name), dtype, shape, Tensors.bytes(tensor)));
+          }
+        });
+    return state;
+  }
+
+  /** What {@link Checkpoint#tensorSha256} is of a checkpoint with this module's tensors. */
+  public String tensorSha256() {
+    return TensorDigest.sha256(state());
+  }
+
+  /** What {@link Checkpoint#fingerprint} is of a checkpoint with this module's tensors. */
+  public String fingerprint() {
+    return TensorDigest.fingerprint(state());
+  }
+
+  /** The parameters that go the slow way. */
+  List<String> slow() {
+    return wanted.stream().filter(slowReasons::containsKey).map(Parameter::name).toList();
   }
 
   /** Every name of a parameter in the module. */
@@ -410,7 +506,7 @@ public final class ScriptClassifier implements Classifier {
     return module.run(function, inputs, List.of());
   }
 
-  private static <T> T recorded(java.util.function.Supplier<T> body) {
+  private static <T> T recorded(Supplier<T> body) {
     GradMode.set_enabled(true);
     try {
       return body.get();
@@ -696,7 +792,7 @@ public final class ScriptClassifier implements Classifier {
         boolean retain) {
       try (PointerScope scope = new PointerScope()) {
         Tensor cotangent = logitCotangents.select(0, probe).narrow(0, part.first, part.count);
-        if (!part.logits.requires_grad() || isZero(cotangent)) {
+        if (!part.logits.requires_grad() || isZero(Tensors.segment(cotangent))) {
           return;
         }
         TensorVector gradients = gradients(part.logits, parameters, cotangent, retain);
@@ -709,16 +805,6 @@ public final class ScriptClassifier implements Classifier {
           }
         }
       }
-    }
-
-    private boolean isZero(Tensor cotangent) {
-      MemorySegment values = Tensors.segment(cotangent);
-      for (long i = 0; i < values.byteSize() / Float.BYTES; i++) {
-        if (values.getAtIndex(ValueLayout.JAVA_FLOAT, i) != 0) {
-          return false;
-        }
-      }
-      return true;
     }
 
     @Override

@@ -23,9 +23,7 @@ sealed interface ScriptLayer {
   /** The parameters that it covers; the others of the operator are null in it. */
   Stream<ParameterGroup> parameters();
 
-  /**
-   * Adds the squares of one call.
-   */
+  /** Adds the squares of one call. */
   void accumulate(Call call, FisherAccumulator fisher);
 
   /** Where an operator's tensors have their examples. */
@@ -70,10 +68,7 @@ sealed interface ScriptLayer {
    * @param input which argument is multiplied
    */
   record Product(
-      int input,
-      @Nullable ParameterGroup weight,
-      boolean transposed,
-      @Nullable ParameterGroup bias)
+      int input, @Nullable ParameterGroup weight, boolean transposed, @Nullable ParameterGroup bias)
       implements ScriptLayer {
     @Override
     public Stream<ParameterGroup> parameters() {

@@ -164,7 +164,8 @@ final class ScriptModule {
   private void tie(Parameter parameter, String name, Tensor tensor) {
     if (!tensor.is_same(parameter.tensor())) {
       if (!Arrays.equals(tensor.sizes().vec().get(), parameter.tensor().sizes().vec().get())
-          || !Arrays.equals(tensor.strides().vec().get(), parameter.tensor().strides().vec().get())) {
+          || !Arrays.equals(
+              tensor.strides().vec().get(), parameter.tensor().strides().vec().get())) {
         throw new InputException(
             origin
                 + ": parameters "
@@ -205,7 +206,7 @@ final class ScriptModule {
   /** The value of an attribute of a submodule, by its dotted path. */
   IValue attribute(String path) {
     IValue value = new IValue(module._ivalue());
-    for (String name : path.split("\\.")) {
+    for (String name : path.split("\\.", -1)) {
       value = value.toObject().getAttr(name);
     }
     return value;
@@ -228,11 +229,14 @@ final class ScriptModule {
    * and change its mind between runs.
    */
   static GraphFunction function(Graph graph) {
-    return new GraphFunction(
-        new QualifiedName("forward"),
-        graph,
-        NOTHING_TO_CREATE,
-        new ExecutorExecutionModeOptional(ExecutorExecutionMode.SIMPLE));
+    GraphFunction function =
+        new GraphFunction(
+            new QualifiedName("forward"),
+            graph,
+            NOTHING_TO_CREATE,
+            new ExecutorExecutionModeOptional(ExecutorExecutionMode.SIMPLE));
+    function.retainReference(); // it outlives the scope that it is made in
+    return function;
   }
 
   /**

@@ -118,7 +118,11 @@ final class ScriptTaps {
   /** Why a parameter has no tap. */
   String reason(Parameter parameter) {
     int count = uses.getOrDefault(parameter, 0);
-    return count > 1 ? "used " + count + " times" : "used by an operator that has no kernel";
+    return switch (count) {
+      case 0 -> "not used";
+      case 1 -> "used by an operator that has no kernel";
+      default -> "used " + count + " times";
+    };
   }
 
   /** Flags and numbers that modules keep as attributes, such as whether they are training. */
@@ -131,9 +135,7 @@ final class ScriptTaps {
     attributePaths(nodes)
         .forEach((node, path) -> {
           TypeKind type = node.output().type().get().kind().intern();
-          if (type == TypeKind.BoolType
-              || type == TypeKind.IntType
-              || type == TypeKind.FloatType) {
+          if (type == TypeKind.BoolType || type == TypeKind.IntType || type == TypeKind.FloatType) {
             Value constant = graph.insertConstant(module.attribute(path));
             node.output().replaceAllUsesWith(constant);
           }
@@ -386,9 +388,7 @@ final class ScriptTaps {
           && tensor.size(0) == 1) {
         Value copies = graph.addInput();
         values.forEach(value -> value.replaceAllUsesWith(copies));
-        taps.add(
-            new Tap(
-                new ScriptLayer.Copied(parameter.group()), -1, copied.size(), new int[0]));
+        taps.add(new Tap(new ScriptLayer.Copied(parameter.group()), -1, copied.size(), new int[0]));
         copied.add(parameter);
       }
     });

@@ -1,5 +1,6 @@
 package org.fishermerge.torch;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.PointerScope;
@@ -43,6 +44,17 @@ final class Tensors {
   static float[] floats(Tensor tensor) {
     try (PointerScope scope = new PointerScope()) {
       return segment(tensor.contiguous()).toArray(java.lang.foreign.ValueLayout.JAVA_FLOAT);
+    }
+  }
+
+  /** A copy of the bytes of a tensor of any dtype in row-major order. */
+  static MemorySegment bytes(Tensor tensor) {
+    try (PointerScope scope = new PointerScope()) {
+      MemorySegment source = segment(tensor.detach().contiguous());
+      return Arena.ofAuto()
+          .allocate(Math.max(1, source.byteSize()), 8)
+          .asSlice(0, source.byteSize())
+          .copyFrom(source);
     }
   }
 

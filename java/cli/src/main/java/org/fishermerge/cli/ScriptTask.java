@@ -1,0 +1,82 @@
+package org.fishermerge.cli;
+
+import java.io.PrintWriter;
+import java.lang.foreign.Arena;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.LongConsumer;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.TensorInfo;
+import org.fishermerge.data.TensorExamples;
+import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.FisherEstimator;
+import org.fishermerge.torch.ForwardPass;
+import org.fishermerge.torch.InputTensor;
+import org.fishermerge.torch.ScriptClassifier;
+import org.jspecify.annotations.Nullable;
+
+/** A TorchScript module and the examples that it is run on. */
+record ScriptTask(ScriptClassifier classifier, TensorExamples examples) {
+  private static final int NAMES_SHOWN = 5;
+
+  /** Decides which parameters go the fast way, and says so. */
+  void prepare(long[] rows, Kernels kernels, PrintWriter err) {
+    try (Arena arena = Arena.ofConfined()) {
+      classifier.prepare(batch(Arrays.copyOf(rows, Math.min(2, rows.length)), arena), kernels);
+    }
+    err.println(classifier.plan());
+  }
+
+  /** Accumulates the examples of these rows. */
+  void run(long[] rows, int batchSize, FisherEstimator estimator, LongConsumer progress) {
+    for (int first = 0; first < rows.length; first += batchSize) {
+      long[] some = Arrays.copyOfRange(rows, first, Math.min(rows.length, first + batchSize));
+      try (Arena arena = Arena.ofConfined();
+          ForwardPass pass = classifier.forward(batch(some, arena))) {
+        estimator.add(pass, examples.labels(some));
+      }
+      progress.accept(estimator.examples());
+    }
+  }
+
+  private List<InputTensor> batch(long[] rows, Arena arena) {
+    List<InputTensor> batch = new ArrayList<>();
+    for (int i = 0; i < examples.inputs().size(); i++) {
+      TensorInfo info = examples.inputs().get(i);
+      List<Long> shape = new ArrayList<>(info.shape());
+      shape.set(0, (long) rows.length);
+      batch.add(new InputTensor(info.name(), info.dtype(), shape, examples.rows(i, rows, arena)));
+    }
+    return batch;
+  }
+
+  /** Names the parameters whose Fisher information is 0 everywhere. */
+  void listZeros(FisherEstimator estimator, PrintWriter err) {
+    List<String> zeros = classifier.zeros(estimator.finish());
+    if (!zeros.isEmpty()) {
+      int shown = Math.min(NAMES_SHOWN, zeros.size());
+      err.printf(
+          "F = 0 for %d parameters: %s%s%n",
+          zeros.size(),
+          String.join(", ", zeros.subList(0, shown)),
+          zeros.size() > shown ? " and " + (zeros.size() - shown) + " more" : "");
+    }
+  }
+
+  /** The checkpoint that the module was made from, if it is named, else null. */
+  static @Nullable Checkpoint source(@Nullable Path model, ScriptClassifier classifier) {
+    if (model == null) {
+      return null;
+    }
+    Checkpoint checkpoint = Checkpoint.open(model);
+    try {
+      classifier.requireParametersOf(checkpoint);
+      return checkpoint;
+    } catch (RuntimeException e) {
+      checkpoint.close();
+      throw e;
+    }
+  }
+}
