@@ -204,6 +204,11 @@ final class FisherAccumulator implements AutoCloseable {
     return segment;
   }
 
+  /** Sets the sums of one group to zero. */
+  void clear(ParameterGroup group) {
+    sum(group).fill((byte) 0);
+  }
+
   /** A copy of the sums of one group. */
   float[] values(ParameterGroup group) {
     return sum(group).toArray(ValueLayout.JAVA_FLOAT);

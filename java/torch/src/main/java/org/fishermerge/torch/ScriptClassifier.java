@@ -51,6 +51,9 @@ public final class ScriptClassifier implements Classifier {
   private static final int PROOF_EXAMPLES = 2;
   // Above fp32 rounding through a deep network, below any wrong tap.
   private static final double TOLERANCE = 1e-3;
+  // Parameters that change nothing, as the bias of attention's keys, have rounding for a Fisher:
+  // about the square of fp32's, relative to the largest.
+  private static final double NOISE = 1e-12;
   private static final long PROOF_SEED = 0x5eed;
 
   private final ScriptModule module;
@@ -150,39 +153,27 @@ public final class ScriptClassifier implements Classifier {
     wanted.forEach(parameter -> slowReasons.put(parameter, reason));
   }
 
-  /** Taps the module and learns from a run how examples lie in each operator's tensors. */
+  /** Taps the module and finds in a run which embeddings look the same up for all examples. */
   private void tap(List<Tensor> inputs, int examples, boolean copies, boolean mayShare)
       throws Untappable {
     layouts.clear();
     taps = new ScriptTaps(module, copies, Set.of());
-    try (Run run = new Run(taps, inputs, examples, false)) {
+    if (!mayShare) {
+      return;
+    }
+    try (Run run = new Run(taps, inputs, examples)) {
       for (Tap tap : taps.taps()) {
-        layouts.put(tap.operator(), layout(tap, run, examples, mayShare));
+        Tensor output = run.output(tap);
+        if (tap.layer() instanceof ScriptLayer.Embedding
+            && output.size(0) != examples
+            && (output.dim() == 2 || (output.dim() == 3 && output.size(0) == 1))) {
+          layouts.put(tap.operator(), Layout.SHARED);
+        }
       }
     }
-    Set<Integer> spread =
-        layouts.entrySet().stream()
-            .filter(entry -> entry.getValue() == Layout.SHARED)
-            .map(Map.Entry::getKey)
-            .collect(Collectors.toSet());
-    if (!spread.isEmpty()) {
-      taps = new ScriptTaps(module, copies, spread);
+    if (!layouts.isEmpty()) {
+      taps = new ScriptTaps(module, copies, Set.copyOf(layouts.keySet()));
     }
-  }
-
-  private static Layout layout(Tap tap, Run run, int examples, boolean mayShare) {
-    Tensor output = run.output(tap);
-    if (output.size(0) == examples || tap.layer() instanceof ScriptLayer.Copied) {
-      return Layout.EXAMPLES_FIRST;
-    }
-    if (mayShare
-        && tap.layer() instanceof ScriptLayer.Embedding
-        && (output.dim() == 2 || (output.dim() == 3 && output.size(0) == 1))) {
-      return Layout.SHARED;
-    }
-    return output.dim() > 2 && output.size(1) == examples
-        ? Layout.TIME_FIRST
-        : Layout.EXAMPLES_FIRST;
   }
 
   private List<Tap> proven(
@@ -197,28 +188,20 @@ public final class ScriptClassifier implements Classifier {
     slowReasons.clear();
     Set<ParameterGroup> good = new HashSet<>();
     List<Tap> kept = new ArrayList<>();
-    try (Run run = new Run(candidate, inputs, examples, true);
+    try (Run run = new Run(candidate, inputs, examples);
         FisherAccumulator found =
             new FisherAccumulator(kernels, Squares.PER_EXAMPLE, parameterGroups())) {
       float[] together = Tensors.floats(run.logits.detach());
-      if (!close(alone.logits(), together)) {
+      if (!close(alone.logits(), together, 0)) {
         throw new Untappable("the examples of a batch change each other's logits");
       }
       tappedBytes = run.outputBytes() / examples;
+      double noise = NOISE * largest(expected);
       for (Tap tap : candidate.taps()) {
         if (!run.output(tap).requires_grad()) {
           continue;
         }
-        try {
-          run.backward(List.of(tap), cotangents, found, true);
-        } catch (RuntimeException e) {
-          continue; // shapes that the kernel does not understand
-        }
-        boolean agree =
-            tap.layer()
-                .parameters()
-                .allMatch(group -> close(expected.values(group), found.values(group)));
-        if (agree) {
+        if (agrees(tap, run, cotangents, expected, found, noise)) {
           kept.add(tap);
           tap.layer().parameters().forEach(good::add);
         } else {
@@ -237,7 +220,49 @@ public final class ScriptClassifier implements Classifier {
     return kept;
   }
 
-  private static boolean close(float[] expected, float[] found) {
+  private double largest(FisherAccumulator sums) {
+    double largest = 0;
+    for (Parameter parameter : wanted) {
+      for (float value : sums.values(parameter.group())) {
+        largest = Math.max(largest, value);
+      }
+    }
+    return largest;
+  }
+
+  /** Whether a tap gives what autograd does, in some layout, which is then remembered. */
+  private boolean agrees(
+      Tap tap,
+      Run run,
+      Tensor cotangents,
+      FisherAccumulator expected,
+      FisherAccumulator found,
+      double noise) {
+    boolean shared = layouts.get(tap.operator()) == Layout.SHARED;
+    List<Layout> candidates =
+        shared
+            ? List.of(Layout.SHARED)
+            : tap.ofCopies()
+                ? List.of(Layout.EXAMPLES_FIRST)
+                : List.of(Layout.EXAMPLES_FIRST, Layout.TIME_FIRST);
+    for (Layout layout : candidates) {
+      layouts.put(tap.operator(), layout);
+      tap.layer().parameters().forEach(found::clear);
+      try {
+        run.backward(List.of(tap), cotangents, found, true);
+      } catch (RuntimeException e) {
+        continue; // shapes that do not fit this layout, or the kernel
+      }
+      if (tap.layer()
+          .parameters()
+          .allMatch(group -> close(expected.values(group), found.values(group), noise))) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private static boolean close(float[] expected, float[] found, double noise) {
     if (expected.length != found.length) {
       return false;
     }
@@ -247,7 +272,7 @@ public final class ScriptClassifier implements Classifier {
     }
     for (int i = 0; i < expected.length; i++) {
       // Not-a-number differs from everything, unless both are.
-      if (!(Math.abs(expected[i] - found[i]) <= TOLERANCE * largest)
+      if (!(Math.abs(expected[i] - found[i]) <= Math.max(TOLERANCE * largest, noise))
           && Float.compare(expected[i], found[i]) != 0) {
         return false;
       }
@@ -444,7 +469,7 @@ public final class ScriptClassifier implements Classifier {
       if (provenTaps.isEmpty()) {
         return batchSquares ? together(inputs, examples) : singly(inputs, examples);
       }
-      Run run = new Run(requireTaps(), inputs, examples, true);
+      Run run = new Run(requireTaps(), inputs, examples);
       List<Part> parts = List.of();
       try {
         if (!slowReasons.isEmpty()) {
@@ -655,13 +680,10 @@ public final class ScriptClassifier implements Classifier {
     private final List<Tensor> outputs = new ArrayList<>(); // of copied parameters
     private final List<Pointer> kept = new ArrayList<>();
 
-    /**
-     * @param spread whether the function takes zeros to spread shared outputs with
-     */
-    Run(ScriptTaps taps, List<Tensor> inputs, int examples, boolean spread) {
+    Run(ScriptTaps taps, List<Tensor> inputs, int examples) {
       this.examples = examples;
       List<Tensor> further = new ArrayList<>();
-      if (spread && layouts.containsValue(Layout.SHARED)) {
+      if (taps.spreads()) {
         further.add(torch.zeros(new long[] {examples, 1, 1}));
       }
       for (Parameter parameter : taps.copied()) {
@@ -692,7 +714,7 @@ public final class ScriptClassifier implements Classifier {
     }
 
     Tensor output(Tap tap) {
-      return tap.layer() instanceof ScriptLayer.Copied
+      return tap.ofCopies()
           ? outputs.get(tap.output())
           : new Tensor(values.get(tap.output()).toTensor());
     }

@@ -7,6 +7,7 @@ import java.util.Objects;
 import java.util.stream.Stream;
 import org.bytedeco.pytorch.IValue;
 import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.T_TensorTensorTensor_T;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
@@ -30,7 +31,7 @@ sealed interface ScriptLayer {
   enum Layout {
     /** [B, ...] or [B * T, ...]. */
     EXAMPLES_FIRST,
-    /** [T, B, ...]. */
+    /** [T, B, ...] or [T * B, ...]. */
     TIME_FIRST,
     /** The arguments have none; the output was spread over the examples, [B, ...]. */
     SHARED
@@ -47,8 +48,7 @@ sealed interface ScriptLayer {
   record Call(long examples, @Nullable IValue[] arguments, Tensor cotangent, Layout layout) {
     /** A tensor among the arguments, examples first. */
     Tensor tensor(int argument) {
-      Tensor tensor = new Tensor(argument(argument).toTensor());
-      return layout == Layout.TIME_FIRST ? tensor.transpose(0, 1) : tensor;
+      return examplesAt(0, new Tensor(argument(argument).toTensor()));
     }
 
     IValue argument(int argument) {
@@ -57,7 +57,16 @@ sealed interface ScriptLayer {
 
     /** The cotangent with examples second, [V, B, ...]. */
     Tensor g() {
-      return layout == Layout.TIME_FIRST ? cotangent.transpose(1, 2) : cotangent;
+      return examplesAt(1, cotangent);
+    }
+
+    private Tensor examplesAt(int dimension, Tensor tensor) {
+      if (layout != Layout.TIME_FIRST) {
+        return tensor;
+      }
+      boolean apart = tensor.size(dimension + 1L) == examples && tensor.dim() > dimension + 2;
+      return (apart ? tensor : tensor.unflatten(dimension, -1, examples))
+          .transpose(dimension, dimension + 1L);
     }
   }
 
@@ -176,6 +185,37 @@ sealed interface ScriptLayer {
     }
   }
 
+  /** Batch normalisation by running statistics, which is one scale and shift for each channel. */
+  record ChannelNormalization(@Nullable ParameterGroup scale, @Nullable ParameterGroup shift)
+      implements ScriptLayer {
+    @Override
+    public Stream<ParameterGroup> parameters() {
+      return Stream.of(scale, shift).filter(Objects::nonNull);
+    }
+
+    @Override
+    public void accumulate(Call call, FisherAccumulator fisher) {
+      Tensor x = call.tensor(0);
+      long channels = x.size(1);
+      Tensor g = call.g();
+      g = g.reshape(g.size(0), g.size(1), 1, channels, -1);
+      if (shift != null) {
+        fisher.added(shift, overPositions(g));
+      }
+      if (scale != null) {
+        Tensor mean = call.tensor(3).reshape(channels, 1);
+        Tensor variance = call.tensor(4).reshape(channels, 1);
+        Tensor rstd = variance.add(call.argument(7).toScalar()).rsqrt_();
+        Tensor normalized = x.reshape(x.size(0), 1, channels, -1).sub(mean).mul_(rstd);
+        fisher.added(scale, overPositions(g.mul(normalized)));
+      }
+    }
+
+    private static Tensor overPositions(Tensor values) {
+      return values.sum(new long[] {-1}, false, new ScalarTypeOptional());
+    }
+  }
+
   /** A table [rows, O] that is looked up by ids. */
   record Embedding(ParameterGroup table, long rows) implements ScriptLayer {
     @Override
@@ -202,7 +242,7 @@ sealed interface ScriptLayer {
     }
   }
 
-  /** A parameter [1, ...] of which every example was given a copy [B, ...] of its own. */
+  /** A parameter of which every example has a copy of its own, [B, ...]. */
   record Copied(ParameterGroup parameter) implements ScriptLayer {
     @Override
     public Stream<ParameterGroup> parameters() {

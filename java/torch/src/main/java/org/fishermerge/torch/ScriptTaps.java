@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.bytedeco.pytorch.Block;
 import org.bytedeco.pytorch.Graph;
 import org.bytedeco.pytorch.GraphFunction;
 import org.bytedeco.pytorch.IValue;
@@ -34,12 +35,16 @@ final class ScriptTaps {
   /**
    * One tap.
    *
-   * @param operator a number that stays the same when a module is tapped anew
-   * @param output where the operator's output is in the tuple; of a copied parameter, its place
-   *     among the copies
+   * @param operator a number that stays the same when a module is tapped anew; -1 for the copies of
+   *     a parameter
+   * @param output where the operator's output is in the tuple, or the copies among the copied
    * @param arguments where its arguments are, -1 for parameters
    */
-  record Tap(ScriptLayer layer, int operator, int output, int[] arguments) {}
+  record Tap(ScriptLayer layer, int operator, int output, int[] arguments) {
+    boolean ofCopies() {
+      return operator < 0;
+    }
+  }
 
   /** Why a graph cannot be tapped at all. */
   static final class Untappable extends Exception {
@@ -53,6 +58,19 @@ final class ScriptTaps {
   /** A parameter as an operator sees it. */
   private record Operand(Parameter parameter, boolean transposed) {}
 
+  // What blocks of assertions are made of.
+  private static final Set<String> WITHOUT_EFFECT =
+      Set.of(
+          "prim::Constant",
+          "prim::RaiseException",
+          "prim::ListConstruct",
+          "prim::TupleConstruct",
+          "aten::__getitem__",
+          "aten::dim",
+          "aten::format",
+          "aten::len",
+          "aten::size");
+
   private static final Pattern ATTRIBUTE =
       Pattern.compile("^  %\\S+ : .* = prim::GetAttr\\[name=\"([^\"]*)\"\\]\\(.*");
 
@@ -65,6 +83,7 @@ final class ScriptTaps {
   private final ValueVector results = new ValueVector();
   private final List<Tap> taps = new ArrayList<>();
   private final List<Parameter> copied = new ArrayList<>();
+  private final boolean spreads;
   private final GraphFunction function;
 
   /**
@@ -83,7 +102,8 @@ final class ScriptTaps {
     requirePlain(nodes);
     findParameters(nodes);
     results.push_back(graph.outputs().at(0));
-    Value zeros = spread.isEmpty() ? null : graph.addInput();
+    this.spreads = !spread.isEmpty();
+    Value zeros = spreads ? graph.addInput() : null;
     for (int i = 0; i < nodes.size(); i++) {
       ScriptLayer layer = layer(nodes.get(i));
       if (layer != null) {
@@ -104,6 +124,11 @@ final class ScriptTaps {
   /** Returns the tuple. Takes forward's inputs, zeros if an output is spread, and the copies. */
   GraphFunction function() {
     return function;
+  }
+
+  /** Whether the function takes zeros to spread shared outputs with. */
+  boolean spreads() {
+    return spreads;
   }
 
   List<Tap> taps() {
@@ -195,6 +220,9 @@ final class ScriptTaps {
     }
     for (JitNode node : nodes) {
       String kind = kind(node);
+      if (isAssertion(node)) {
+        continue;
+      }
       switch (kind) {
         case "prim::If", "prim::Loop" -> throw new Untappable("it has control flow");
         case "prim::SetAttr" -> throw new Untappable("it changes its own attributes");
@@ -205,6 +233,23 @@ final class ScriptTaps {
         }
       }
     }
+  }
+
+  /** Whether a node does nothing but perhaps raise an exception. */
+  private static boolean isAssertion(JitNode node) {
+    if (!kind(node).equals("prim::If") || node.outputs().size() > 0) {
+      return false;
+    }
+    for (long i = 0; i < node.blocks().size(); i++) {
+      Block block = node.blocks().at(i);
+      long end = block.return_node().address();
+      for (JitNode n = block.param_node().next(); n.address() != end; n = n.next()) {
+        if (!WITHOUT_EFFECT.contains(kind(n))) {
+          return false;
+        }
+      }
+    }
+    return true;
   }
 
   private void findParameters(List<JitNode> nodes) {
@@ -278,11 +323,22 @@ final class ScriptTaps {
             ? null
             : new ScriptLayer.Normalization(scale.group(), shift.group());
       }
+      case "aten::batch_norm" -> {
+        Parameter scale = only(node, 1);
+        Parameter shift = only(node, 2);
+        yield scale == null && shift == null
+            ? null
+            : new ScriptLayer.ChannelNormalization(group(scale), group(shift));
+      }
       case "aten::embedding" -> {
         Parameter table = only(node, 0);
         yield table == null
             ? null
             : new ScriptLayer.Embedding(table.group(), table.tensor().size(0));
+      }
+      case "aten::expand", "aten::expand_as", "aten::repeat" -> {
+        Parameter parameter = only(node, 0);
+        yield parameter == null ? null : new ScriptLayer.Copied(parameter.group());
       }
       default -> null;
     };
