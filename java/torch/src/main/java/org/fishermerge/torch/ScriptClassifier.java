@@ -29,6 +29,7 @@ import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.checkpoint.TensorDigest;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.FisherAccumulator.Squares;
+import org.fishermerge.torch.ScriptLayer.Call;
 import org.fishermerge.torch.ScriptLayer.Layout;
 import org.fishermerge.torch.ScriptModule.Parameter;
 import org.fishermerge.torch.ScriptTaps.Tap;
@@ -43,7 +44,8 @@ import org.jspecify.annotations.Nullable;
  * alone, squared. So the uses of a tied or reused parameter are summed before squaring.
  *
  * <p>A tap assumes that the examples of a batch do not mix and where they lie. {@link #prepare}
- * proves it on the first examples, against the slow way.
+ * proves it on the first examples: a cotangent of one example's logits reaches that example's part
+ * of the operator's output only, and the squares are those of the slow way.
  *
  * <p>Not thread-safe.
  */
@@ -249,7 +251,13 @@ public final class ScriptClassifier implements Classifier {
       layouts.put(tap.operator(), layout);
       tap.layer().parameters().forEach(found::clear);
       try {
-        run.backward(List.of(tap), cotangents, found, true);
+        Call call = run.calls(List.of(tap), cotangents, true).getFirst();
+        if (call != null && !call.examplesAreApart()) {
+          continue;
+        }
+        if (call != null) {
+          tap.layer().accumulate(call, found);
+        }
       } catch (RuntimeException e) {
         continue; // shapes that do not fit this layout, or the kernel
       }
@@ -280,13 +288,16 @@ public final class ScriptClassifier implements Classifier {
     return true;
   }
 
+  /** [V, B, K] with as many probes as examples: probe v is of example v alone. */
   private Tensor randomCotangents(int examples) {
-    float[] values = new float[examples * classes];
+    float[] values = new float[examples * examples * classes];
     ExampleRandom random = new ExampleRandom(PROOF_SEED, 0);
-    for (int i = 0; i < values.length; i++) {
-      values[i] = (float) (2 * random.nextDouble() - 1);
+    for (int b = 0; b < examples; b++) {
+      for (int c = 0; c < classes; c++) {
+        values[(b * examples + b) * classes + c] = (float) (2 * random.nextDouble() - 1);
+      }
     }
-    return Tensors.copyOf(values, 1, examples, classes);
+    return Tensors.copyOf(values, examples, examples, classes);
   }
 
   private ScriptTaps requireTaps() {
@@ -727,6 +738,17 @@ public final class ScriptClassifier implements Classifier {
 
     /** Pulls cotangents [V, B, K] back to the outputs of {@code taps} and accumulates them. */
     void backward(List<Tap> taps, Tensor cotangents, FisherAccumulator fisher, boolean retain) {
+      List<@Nullable Call> calls = calls(taps, cotangents, retain);
+      for (int i = 0; i < calls.size(); i++) {
+        Call call = calls.get(i);
+        if (call != null) {
+          taps.get(i).layer().accumulate(call, fisher);
+        }
+      }
+    }
+
+    /** What each tap's operator saw; null where no cotangent reaches it. */
+    List<@Nullable Call> calls(List<Tap> taps, Tensor cotangents, boolean retain) {
       TensorVector outputs = new TensorVector();
       taps.forEach(tap -> outputs.push_back(output(tap)));
       List<TensorVector> stacks = new ArrayList<>();
@@ -742,24 +764,25 @@ public final class ScriptClassifier implements Classifier {
           }
         }
       }
+      List<@Nullable Call> calls = new ArrayList<>();
       for (int i = 0; i < stacks.size(); i++) {
-        if (!stacks.get(i).empty()) {
-          Tap tap = taps.get(i);
-          @Nullable IValue[] arguments = new @Nullable IValue[tap.arguments().length];
-          for (int k = 0; k < arguments.length; k++) {
-            int at = tap.arguments()[k];
-            arguments[k] = at < 0 ? null : values.get(at);
-          }
-          tap.layer()
-              .accumulate(
-                  new ScriptLayer.Call(
-                      examples,
-                      arguments,
-                      torch.stack(stacks.get(i), 0),
-                      layouts.getOrDefault(tap.operator(), Layout.EXAMPLES_FIRST)),
-                  fisher);
-        }
+        Tap tap = taps.get(i);
+        calls.add(stacks.get(i).empty() ? null : call(tap, torch.stack(stacks.get(i), 0)));
       }
+      return calls;
+    }
+
+    private Call call(Tap tap, Tensor cotangent) {
+      @Nullable IValue[] arguments = new @Nullable IValue[tap.arguments().length];
+      for (int i = 0; i < arguments.length; i++) {
+        int at = tap.arguments()[i];
+        arguments[i] = at < 0 ? null : values.get(at);
+      }
+      return new Call(
+          examples,
+          arguments,
+          cotangent,
+          layouts.getOrDefault(tap.operator(), Layout.EXAMPLES_FIRST));
     }
 
     @Override

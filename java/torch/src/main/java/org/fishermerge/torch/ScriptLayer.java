@@ -46,9 +46,16 @@ sealed interface ScriptLayer {
    * @param layout how examples lie in the operator's tensors
    */
   record Call(long examples, @Nullable IValue[] arguments, Tensor cotangent, Layout layout) {
-    /** A tensor among the arguments, examples first. */
+    private static final double ROUNDING = 1e-6;
+
+    /** A tensor among the arguments, its last dimension features, examples first. */
     Tensor tensor(int argument) {
-      return examplesAt(0, new Tensor(argument(argument).toTensor()));
+      return examplesAt(0, 1, new Tensor(argument(argument).toTensor()));
+    }
+
+    /** A tensor of ids, which has no features, examples first. */
+    Tensor ids(int argument) {
+      return examplesAt(0, 0, new Tensor(argument(argument).toTensor()));
     }
 
     IValue argument(int argument) {
@@ -57,14 +64,34 @@ sealed interface ScriptLayer {
 
     /** The cotangent with examples second, [V, B, ...]. */
     Tensor g() {
-      return examplesAt(1, cotangent);
+      return examplesAt(1, 1, cotangent);
     }
 
-    private Tensor examplesAt(int dimension, Tensor tensor) {
+    /**
+     * Whether an example is reached by its own cotangent only, where probe v is one of example v's
+     * logits alone.
+     */
+    boolean examplesAreApart() {
+      float[] values = Tensors.floats(g().reshape(examples, examples, -1));
+      int own = Math.toIntExact(values.length / (examples * examples));
+      double largest = 0;
+      double stray = 0;
+      for (int i = 0; i < values.length; i++) {
+        long probe = i / (own * examples);
+        double size = Math.abs(values[i]);
+        largest = Math.max(largest, size);
+        if (i / own % examples != probe) {
+          stray = Math.max(stray, size);
+        }
+      }
+      return stray <= ROUNDING * largest;
+    }
+
+    private Tensor examplesAt(int dimension, int features, Tensor tensor) {
       if (layout != Layout.TIME_FIRST) {
         return tensor;
       }
-      boolean apart = tensor.size(dimension + 1L) == examples && tensor.dim() > dimension + 2;
+      boolean apart = tensor.dim() - dimension - features > 1;
       return (apart ? tensor : tensor.unflatten(dimension, -1, examples))
           .transpose(dimension, dimension + 1L);
     }
@@ -225,7 +252,7 @@ sealed interface ScriptLayer {
 
     @Override
     public void accumulate(Call call, FisherAccumulator fisher) {
-      Tensor ids = call.tensor(1).to(ScalarType.Long);
+      Tensor ids = call.ids(1).to(ScalarType.Long);
       Tensor g = call.g();
       long examples = call.examples();
       if (call.layout() == Layout.SHARED) {

@@ -245,6 +245,15 @@ final class ScriptClassifierTest {
             floats(3, 5),
             List.of()),
         new Case(
+            "embedding of time before examples",
+            shapes("words", 9, 6, "w", 3, 6),
+            """
+            h = torch.tanh(torch.embedding(self.words, x.t(), 2))
+            return torch.linear((h * h.mean(0)).mean(0), self.w)
+            """,
+            ids(9, 3),
+            List.of()),
+        new Case(
             "a parameter that changes nothing",
             shapes("q", 6, 6, "k", 6, 6, "kb", 6, "w2", 3, 6),
             """
