@@ -72,7 +72,8 @@ final class ScriptFisherTest {
     assertThat(result.err())
         .isEqualTo(
             """
-            TorchScript: 2 parameters in 1 layers go the fast way; 1 one example at a time (spare: not used)
+            TorchScript: 2 parameters in 1 layers go the fast way; \
+            1 one example at a time (spare: not used)
             F = 0 for 1 parameters: spare (no gradient reaches it)
             """);
     assertThat(result.code()).isZero();
