@@ -342,7 +342,7 @@ public final class Checkpoint implements AutoCloseable {
    * @throws InputException if a file cannot be mapped any more
    */
   public String tensorSha256() {
-    return TensorDigest.of(this, "fisher-merge tensors 1", Long.MAX_VALUE);
+    return TensorDigest.sha256(entries());
   }
 
   /**
@@ -353,7 +353,18 @@ public final class Checkpoint implements AutoCloseable {
    * @return 64 lower-case hexadecimal digits
    */
   public String fingerprint() {
-    return TensorDigest.of(this, "fisher-merge fingerprint 1", 4096);
+    return TensorDigest.fingerprint(entries());
+  }
+
+  private List<TensorDigest.Entry> entries() {
+    return tensors.values().stream()
+        .map(tensor ->
+            new TensorDigest.Entry(
+                tensor.canonicalName(),
+                tensor.info().dtype(),
+                tensor.info().shape(),
+                segment(tensor.canonicalName())))
+        .toList();
   }
 
   /** Unmaps everything: segments become invalid. Closing twice is harmless. */

@@ -11,8 +11,19 @@ import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
 
-/** The hash of a checkpoint's parameters; {@link Checkpoint#tensorSha256} gives the encoding. */
-final class TensorDigest {
+/** The hash of a model's tensors; {@link Checkpoint#tensorSha256} gives the encoding. */
+public final class TensorDigest {
+  /**
+   * A tensor that counts unless it is an integer buffer.
+   *
+   * @param data row-major, little-endian
+   */
+  public record Entry(String canonicalName, DType dtype, List<Long> shape, MemorySegment data) {
+    public Entry {
+      shape = List.copyOf(shape);
+    }
+  }
+
   /** The order of UTF-8 bytes, which is that of code points; String.compareTo's is not. */
   static final Comparator<String> UTF8_ORDER =
       (a, b) ->
@@ -29,7 +40,17 @@ final class TensorDigest {
     this.digest = digest;
   }
 
-  static String of(Checkpoint checkpoint, String scheme, long maxDataBytes) {
+  /** As {@link Checkpoint#tensorSha256}. */
+  public static String sha256(List<Entry> tensors) {
+    return of(tensors, "fisher-merge tensors 1", Long.MAX_VALUE);
+  }
+
+  /** As {@link Checkpoint#fingerprint}. */
+  public static String fingerprint(List<Entry> tensors) {
+    return of(tensors, "fisher-merge fingerprint 1", 4096);
+  }
+
+  private static String of(List<Entry> tensors, String scheme, long maxDataBytes) {
     MessageDigest sha256;
     try {
       sha256 = MessageDigest.getInstance("SHA-256");
@@ -39,24 +60,20 @@ final class TensorDigest {
     TensorDigest digest = new TensorDigest(sha256);
     sha256.update(scheme.getBytes(StandardCharsets.US_ASCII));
     sha256.update((byte) 0);
-    List<CheckpointTensor> tensors =
-        checkpoint.tensors().values().stream()
-            .filter(tensor -> !tensor.info().dtype().isInteger())
-            .sorted(Comparator.comparing(CheckpointTensor::canonicalName, UTF8_ORDER))
-            .toList();
-    for (CheckpointTensor tensor : tensors) {
-      digest.update(tensor, checkpoint.segment(tensor.canonicalName()), maxDataBytes);
-    }
+    tensors.stream()
+        .filter(tensor -> !tensor.dtype().isInteger())
+        .sorted(Comparator.comparing(Entry::canonicalName, UTF8_ORDER))
+        .forEach(tensor -> digest.update(tensor, maxDataBytes));
     return HexFormat.of().formatHex(sha256.digest());
   }
 
-  private void update(CheckpointTensor tensor, MemorySegment data, long maxDataBytes) {
-    TensorInfo info = tensor.info();
+  private void update(Entry tensor, long maxDataBytes) {
+    MemorySegment data = tensor.data();
     text(tensor.canonicalName());
-    text(info.dtype().name());
-    number(info.shape().size());
-    info.shape().forEach(this::number);
-    number(info.byteCount());
+    text(tensor.dtype().name());
+    number(tensor.shape().size());
+    tensor.shape().forEach(this::number);
+    number(data.byteSize());
     long end = Math.min(data.byteSize(), maxDataBytes);
     for (long from = 0; from < end; from += SLICE_BYTES) {
       digest.update(data.asSlice(from, Math.min(SLICE_BYTES, end - from)).asByteBuffer());

@@ -3,8 +3,6 @@ package org.fishermerge.cli;
 import com.sun.management.OperatingSystemMXBean;
 import java.lang.management.ManagementFactory;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.torch.ClipClassifier;
-import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.LabelExpectation;
 
 /** The batch size that {@code --batch-size} asks for. */
@@ -17,8 +15,7 @@ final class BatchSize {
 
   private BatchSize() {}
 
-  static int choose(
-      String option, ClipClassifier classifier, long examples, LabelExpectation labels) {
+  static int choose(String option, long bytesPerExample, long examples, LabelExpectation labels) {
     if (!option.equals(AUTO)) {
       return parse(option);
     }
@@ -27,7 +24,7 @@ final class BatchSize {
     }
     long free =
         ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getFreeMemorySize();
-    long fitting = free / 2 / FisherEstimator.bytesPerExample(classifier, labels);
+    long fitting = free / 2 / bytesPerExample;
     return Math.toIntExact(Math.max(1, Math.min(Math.min(LARGEST_AUTO, examples), fitting)));
   }
 

@@ -11,21 +11,20 @@ import java.util.function.Supplier;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.data.BatchIterator;
 import org.fishermerge.data.ClassCoverage;
-import org.fishermerge.data.ImageBatch;
-import org.fishermerge.data.ImageDataset;
+import org.fishermerge.data.Examples;
 import org.fishermerge.data.Selection;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.BatchSizeCheck;
 import org.fishermerge.torch.FisherEstimator;
-import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.LabelExpectation;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** {@code fisher}: estimates the Fisher information of one model and writes it to a file. */
@@ -54,16 +53,22 @@ final class FisherCommand implements Callable<Integer> {
     }
   }
 
+  private static final String DEFAULT_LABELS = "adaptive:4";
+  // Autograd takes every example of a batch through as many passes as the one that needs most.
+  private static final String DEFAULT_SCRIPT_LABELS = "lowrank:3";
+
   @Spec private CommandSpec spec = CommandSpec.create();
 
   @Option(
       names = "--model",
-      required = true,
       paramLabel = "DIR",
       description = "The fine-tuned model: a Hugging Face folder or a .safetensors file.")
-  private Path model = Path.of("");
+  private @Nullable Path model;
 
-  @Mixin private HeadOptions head = new HeadOptions();
+  @ArgGroup(exclusive = false)
+  private @Nullable HeadOptions head;
+
+  @Mixin private ScriptOptions script = new ScriptOptions();
   @Mixin private DataOptions data = new DataOptions();
 
   @Option(
@@ -85,8 +90,12 @@ final class FisherCommand implements Callable<Integer> {
           "How labels are averaged over, with V or M passes per example: adaptive:V (on average,"
               + " more for unsure examples), lowrank:M, top:M (one more), rademacher:V, sampled:V;"
               + " exact (one per class); argmax, true; or batch-square, which is FusionBench's"
-              + " formula (default: ${DEFAULT-VALUE}). docs/estimators.md compares them.")
-  private String labels = "exact";
+              + " formula (default: "
+              + DEFAULT_LABELS
+              + "; with --torchscript "
+              + DEFAULT_SCRIPT_LABELS
+              + "). docs/estimators.md compares them.")
+  private @Nullable String labels;
 
   @Option(
       names = "--selection",
@@ -122,24 +131,63 @@ final class FisherCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    LabelExpectation expectation = LabelExpectation.parse(labels);
+    String byDefault = script.file == null ? DEFAULT_LABELS : DEFAULT_SCRIPT_LABELS;
+    LabelExpectation rule = LabelExpectation.parse(labels == null ? byDefault : labels);
     if (examples < 1) {
       throw new InputException("--examples " + examples + ": must be at least 1");
     }
-    if (check && expectation.squaresBatches()) {
+    if (check && rule.squaresBatches()) {
       throw new InputException(
           "--check: the estimate of --labels "
-              + expectation.text()
+              + rule.text()
               + " depends on the batch size by definition; leave the check out");
     }
     // An output that cannot be written is refused before the work, not after it.
-    try (AtomicOutput output = AtomicOutput.file(out, overwrite)) {
-      ImageTask.with(model, head, data, task -> estimate(task, expectation, output));
+    if (script.file != null) {
+      requireNoTower();
+      try (AtomicOutput output = AtomicOutput.file(out, overwrite)) {
+        Path module = script.file;
+        ScriptTask.with(
+            module, model, script, data, rule, task -> estimate(module, task, rule, output));
+      }
+    } else {
+      Path tower = requireTower();
+      HeadOptions classes = requireHead();
+      try (AtomicOutput output = AtomicOutput.file(out, overwrite)) {
+        ImageTask.with(tower, classes, data, task -> estimate(tower, task, rule, output));
+      }
     }
     return 0;
   }
 
-  private void estimate(ImageTask task, LabelExpectation rule, AtomicOutput output) {
+  private void requireNoTower() {
+    if (head != null) {
+      throw usage("--torchscript brings its own head: leave --clip, --classes and --heads out");
+    }
+  }
+
+  private Path requireTower() {
+    if (script.inputs != null || script.logits != null) {
+      throw usage("--inputs and --logits belong to --torchscript, which is missing");
+    }
+    if (model == null) {
+      throw usage("Missing required option: '--model=DIR', or --torchscript=FILE in its place");
+    }
+    return model;
+  }
+
+  private HeadOptions requireHead() {
+    if (head == null) {
+      throw usage("Missing required options: '--clip=DIR' and '--classes' or '--heads'");
+    }
+    return head;
+  }
+
+  private ParameterException usage(String message) {
+    return new ParameterException(spec.commandLine(), message);
+  }
+
+  private void estimate(Path of, FisherTask task, LabelExpectation rule, AtomicOutput output) {
     Order order =
         selection != null ? selection : rule.squaresBatches() ? Order.FIRST : Order.SHUFFLED;
     if (rule.needsLabels()) {
@@ -148,17 +196,16 @@ final class FisherCommand implements Callable<Integer> {
     if (order == Order.STRATIFIED) {
       task.requireLabels("--selection " + order.text());
     }
-    ImageDataset dataset = task.dataset();
-    long count = Math.min(examples, dataset.size());
-    int batch = BatchSize.choose(batchSize, task.classifier(), count, rule);
-    long[] rows = order.selection(count, seed).rows(dataset);
+    long[] rows = order.selection(examples, seed).rows(task.examples());
     if (order == Order.FIRST) {
-      warnOfClassOrder(dataset, rows);
+      warnOfClassOrder(task.examples(), rows);
     }
-    long start = System.nanoTime();
-    LabelExpectation expectation = calibrated(rule, task, rows, batch);
-    PrintWriter results = spec.commandLine().getOut();
+    PrintWriter err = spec.commandLine().getErr();
     try (Kernels kernels = CommandKernels.open()) {
+      long start = System.nanoTime();
+      task.prepare(rows, kernels, err);
+      int batch = BatchSize.choose(batchSize, task.bytesPerExample(rule), rows.length, rule);
+      LabelExpectation expectation = calibrated(rule, task, rows, batch);
       Supplier<FisherEstimator> estimators =
           () -> {
             FisherEstimator estimator =
@@ -172,105 +219,79 @@ final class FisherCommand implements Callable<Integer> {
         start += System.nanoTime() - before;
       }
       try (FisherEstimator estimator = estimators.get();
-          Progress progress =
-              new Progress(
-                  spec.commandLine().getErr(), "Fisher information", "examples", count, 1);
-          BatchIterator batches = dataset.batches(rows, batch, data.workers)) {
-        while (batches.hasNext()) {
-          try (ImageBatch pictures = batches.next()) {
-            task.requireShape(pictures);
-            try (ForwardPass pass =
-                task.classifier().forward(pictures.pixels(), pictures.count())) {
-              estimator.add(pass, pictures.labelled() ? pictures.labels() : null);
-            }
-          }
-          progress.update(estimator.examples());
-        }
-        estimator.write(
+          Progress progress = new Progress(err, "Fisher information", "examples", rows.length, 1)) {
+        task.accumulate(rows, batch, estimator, progress::update);
+        task.remark(estimator, err);
+        task.write(
+            estimator,
             output.temp(),
-            task.model(),
             new FisherMetadata(
                 estimator.examples(),
                 expectation.squaresBatches()
                     ? expectation.text() + ":" + batch
                     : expectation.text(),
-                dataset.description(),
+                task.examples().description(),
                 order.text(),
                 Long.toString(seed),
-                task.model().tensorSha256(),
-                task.model().fingerprint(),
+                task.modelSha256(),
+                task.modelFingerprint(),
                 Version.tool()));
         output.commit();
         double seconds = (System.nanoTime() - start) / 1e9;
-        results.printf(
-            Locale.ROOT,
-            "%s: Fisher information of %s over %d examples (%s: %.3g backward passes per example,"
-                + " batches of %d) in %s, %.2f examples/s%n",
-            out,
-            model,
-            estimator.examples(),
-            expectation.text(),
-            (double) estimator.probes() / estimator.examples(),
-            batch,
-            Progress.duration(seconds),
-            estimator.examples() / seconds);
+        spec.commandLine()
+            .getOut()
+            .printf(
+                Locale.ROOT,
+                "%s: Fisher information of %s over %d examples (%s: %.3g backward passes per"
+                    + " example, batches of %d) in %s, %.2f examples/s%n",
+                out,
+                of,
+                estimator.examples(),
+                expectation.text(),
+                (double) estimator.probes() / estimator.examples(),
+                batch,
+                Progress.duration(seconds),
+                estimator.examples() / seconds);
       }
     }
   }
 
   /** Fits a rule that asks for it to the model's predictions of the first examples of the run. */
-  private LabelExpectation calibrated(
-      LabelExpectation rule, ImageTask task, long[] rows, int batch) {
+  private static LabelExpectation calibrated(
+      LabelExpectation rule, FisherTask task, long[] rows, int batch) {
     int wanted = Math.min(rule.calibrationExamples(), rows.length);
-    if (wanted == 0) {
-      return rule;
-    }
     List<double[]> predictions = new ArrayList<>();
-    try (BatchIterator batches =
-        task.dataset().batches(Arrays.copyOf(rows, wanted), batch, data.workers)) {
-      while (batches.hasNext()) {
-        try (ImageBatch pictures = batches.next()) {
-          task.requireShape(pictures);
-          try (ForwardPass pass = task.classifier().forward(pictures.pixels(), pictures.count())) {
-            predictions.addAll(pass.predictions());
-          }
-        }
-      }
-    }
+    task.forEachBatch(
+        Arrays.copyOf(rows, wanted),
+        batch,
+        (pass, labels) -> predictions.addAll(pass.predictions()));
     return rule.calibrated(predictions);
   }
 
-  private void check(ImageTask task, Supplier<FisherEstimator> estimators, long[] rows) {
+  private void check(FisherTask task, Supplier<FisherEstimator> estimators, long[] rows) {
     if (rows.length < 2) {
       throw new InputException("--check: compares batch sizes, which takes at least two examples");
     }
-    try (BatchIterator batches = task.dataset().batches(rows, rows.length, data.workers);
-        ImageBatch pictures = batches.next()) {
-      task.requireShape(pictures);
-      long bytes = pictures.pixels().byteSize() / pictures.count();
-      BatchSizeCheck.Deviation deviation =
-          BatchSizeCheck.run(
-              estimators,
-              (first, count) ->
-                  task.classifier()
-                      .forward(pictures.pixels().asSlice(first * bytes, count * bytes), count),
-              pictures.count(),
-              pictures.labelled() ? pictures.labels() : null);
-      spec.commandLine()
-          .getOut()
-          .printf(
-              Locale.ROOT,
-              "check: %d examples in one batch or in batches of %d differ by %.2g at most, relative"
-                  + " to the largest value of %s%n",
-              rows.length,
-              BatchSizeCheck.smaller(rows.length),
-              deviation.relative(),
-              deviation.tensor());
-    }
+    BatchSizeCheck.Deviation deviation =
+        BatchSizeCheck.run(
+            estimators,
+            (first, count) -> task.forward(Arrays.copyOfRange(rows, first, first + count)),
+            rows.length,
+            task.labels(rows));
+    spec.commandLine()
+        .getOut()
+        .printf(
+            Locale.ROOT,
+            "check: %d examples in one batch or in batches of %d differ by %.2g at most, relative"
+                + " to the largest value of %s%n",
+            rows.length,
+            BatchSizeCheck.smaller(rows.length),
+            deviation.relative(),
+            deviation.tensor());
   }
 
   /** Data is often stored class by class, and then its first rows stand for few classes. */
-  private void warnOfClassOrder(ImageDataset dataset, long[] first) {
+  private void warnOfClassOrder(Examples dataset, long[] first) {
     if (!dataset.labelled()) {
       return;
     }

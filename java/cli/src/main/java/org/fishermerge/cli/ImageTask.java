@@ -4,12 +4,18 @@ import java.nio.file.Path;
 import java.util.Locale;
 import java.util.function.Consumer;
 import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.data.BatchIterator;
+import org.fishermerge.data.Examples;
 import org.fishermerge.data.ImageBatch;
 import org.fishermerge.data.ImageDataset;
 import org.fishermerge.torch.ClipClassifier;
 import org.fishermerge.torch.ClipConfig;
 import org.fishermerge.torch.ClipVisionTower;
+import org.fishermerge.torch.FisherEstimator;
+import org.fishermerge.torch.ForwardPass;
+import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.ZeroShotHead;
 
 /**
@@ -18,7 +24,8 @@ import org.fishermerge.torch.ZeroShotHead;
  * @param model the file or folder that the classifier's tower was loaded from
  * @param dataset preprocessed as the CLIP model says
  */
-record ImageTask(Checkpoint model, ClipClassifier classifier, ImageDataset dataset) {
+record ImageTask(Checkpoint model, ClipClassifier classifier, ImageDataset dataset, int workers)
+    implements FisherTask {
   /** Opens what the options name, works with it, and closes it. */
   static void with(Path model, HeadOptions head, DataOptions data, Consumer<ImageTask> work) {
     try (Checkpoint checkpoint = Checkpoint.open(model);
@@ -26,16 +33,57 @@ record ImageTask(Checkpoint model, ClipClassifier classifier, ImageDataset datas
         ClipVisionTower tower = ClipVisionTower.load(checkpoint);
         ImageDataset dataset = data.open(clip, tower.config());
         ZeroShotHead zeroShot = head.load(clip)) {
-      work.accept(new ImageTask(checkpoint, new ClipClassifier(tower, zeroShot), dataset));
+      work.accept(
+          new ImageTask(checkpoint, new ClipClassifier(tower, zeroShot), dataset, data.workers));
     }
   }
 
-  /** Refuses data without labels on behalf of {@code whatNeedsThem}. */
-  void requireLabels(String whatNeedsThem) {
-    if (!dataset.labelled()) {
-      throw new InputException(
-          dataset.description() + ": has no labels, and " + whatNeedsThem + " needs them");
+  @Override
+  public Examples examples() {
+    return dataset;
+  }
+
+  @Override
+  public long bytesPerExample(LabelExpectation rule) {
+    return FisherEstimator.bytesPerExample(classifier, rule);
+  }
+
+  @Override
+  public void forEachBatch(long[] rows, int batchSize, BatchWork work) {
+    try (BatchIterator batches = dataset.batches(rows, batchSize, workers)) {
+      while (batches.hasNext()) {
+        try (ImageBatch pictures = batches.next()) {
+          requireShape(pictures);
+          try (ForwardPass pass = classifier.forward(pictures.pixels(), pictures.count())) {
+            work.run(pass, pictures.labelled() ? pictures.labels() : null);
+          }
+        }
+      }
     }
+  }
+
+  @Override
+  public ForwardPass forward(long[] rows) {
+    try (BatchIterator batches = dataset.batches(rows, rows.length, workers);
+        ImageBatch pictures = batches.next()) {
+      requireShape(pictures);
+      return classifier.forward(pictures.pixels(), pictures.count());
+    }
+  }
+
+  @Override
+  public void write(FisherEstimator estimator, Path file, FisherMetadata metadata) {
+    estimator.write(file, model, metadata);
+  }
+
+  @Override
+  public String modelSha256() {
+    return model.tensorSha256();
+  }
+
+  @Override
+  public String modelFingerprint() {
+    return model.fingerprint();
   }
 
   /** Refuses pictures that do not fit the model. */

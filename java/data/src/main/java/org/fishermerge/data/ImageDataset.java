@@ -1,24 +1,7 @@
 package org.fishermerge.data;
 
 /** A data set of pictures, with or without labels. */
-public interface ImageDataset extends AutoCloseable {
-  /** Number of examples, at least one. */
-  long size();
-
-  /** Whether the examples have labels. */
-  boolean labelled();
-
-  /**
-   * The label of every example, in stored order, read without the pictures.
-   *
-   * @throws org.fishermerge.checkpoint.InputException if there are none, with what there is
-   *     instead, or they cannot be read
-   */
-  long[] labels();
-
-  /** What the data is, without the folders it lies in: for example {@code eurosat#train}. */
-  String description();
-
+public interface ImageDataset extends Examples, AutoCloseable {
   /** Reads the selected examples in batches: {@link #batches(long[], int, int)} of its rows. */
   default BatchIterator batches(Selection selection, int batchSize, int workers) {
     return batches(selection.rows(this), batchSize, workers);

@@ -18,7 +18,7 @@ public sealed interface Selection {
    * @throws org.fishermerge.checkpoint.InputException if the selection needs labels and the data
    *     set has none, or they cannot be read
    */
-  long[] rows(ImageDataset dataset);
+  long[] rows(Examples dataset);
 
   /** How many examples are taken from a data set of {@code size}. */
   default long count(long size) {
@@ -32,7 +32,7 @@ public sealed interface Selection {
     }
 
     @Override
-    public long[] rows(ImageDataset dataset) {
+    public long[] rows(Examples dataset) {
       return rows(dataset.size());
     }
 
@@ -54,7 +54,7 @@ public sealed interface Selection {
     }
 
     @Override
-    public long[] rows(ImageDataset dataset) {
+    public long[] rows(Examples dataset) {
       return rows(dataset.size());
     }
 
@@ -86,7 +86,7 @@ public sealed interface Selection {
     }
 
     @Override
-    public long[] rows(ImageDataset dataset) {
+    public long[] rows(Examples dataset) {
       return rows(dataset.labels());
     }
 

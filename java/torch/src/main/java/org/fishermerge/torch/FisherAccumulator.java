@@ -77,6 +77,51 @@ final class FisherAccumulator implements AutoCloseable {
     }
   }
 
+  /** As {@link #linear}, for a weight that is stored transposed, [I, O]. */
+  void transposedLinear(ParameterGroup weight, Tensor cotangent, Tensor input) {
+    // Input and cotangent change places, so that probes, which only cotangents have, go one by one.
+    int examples = Math.toIntExact(cotangent.size(1));
+    int tokens = Math.toIntExact(cotangent.size(2));
+    MemorySegment data = Tensors.segment(cotangent);
+    for (long v = 0; v < cotangent.size(0); v++) {
+      kernels.addOuterSquares(
+          new TokenShape(1, examples, tokens),
+          input.size(2),
+          cotangent.size(3),
+          new Cotangents(Tensors.segment(input), 0, input.stride(0), input.stride(1)),
+          new Activations(
+              data.asSlice(v * cotangent.stride(0) * Float.BYTES),
+              cotangent.stride(1),
+              cotangent.stride(2)),
+          weights == null ? null : weights.asSlice(v * examples * Float.BYTES),
+          sum(weight));
+    }
+  }
+
+  /** A bias alone. */
+  void bias(ParameterGroup bias, Tensor cotangent) {
+    Tapped g = tapped(cotangent);
+    kernels.addTokenSumSquares(g.shape, cotangent.size(3), g.cotangents, weights, sum(bias));
+  }
+
+  /** An embedding table [rows, O]; {@code ids} are int64 [B, T], contiguous. */
+  void embedding(ParameterGroup table, long rows, Tensor cotangent, Tensor ids) {
+    Tapped g = tapped(cotangent);
+    kernels.addEmbeddingSquares(
+        g.shape, cotangent.size(3), g.cotangents, Tensors.segment(ids), rows, weights, sum(table));
+  }
+
+  /**
+   * A gradient that is already there: contiguous fp32, of one example and probe, or of a whole
+   * batch with {@link Squares#PER_BATCH}.
+   *
+   * @param pair index v * B + b of the probe and example in the weights
+   */
+  void gradient(ParameterGroup parameter, Tensor gradient, long pair) {
+    double weight = weights == null ? 1 : weights.getAtIndex(ValueLayout.JAVA_FLOAT, pair);
+    kernels.addSquares(Tensors.segment(gradient), weight, sum(parameter), parameter.elementCount());
+  }
+
   /** A LayerNorm's scale and shift; mean and rstd are [B, T, 1] as libtorch returns them. */
   void layerNorm(
       ParameterGroup scale,
@@ -157,6 +202,16 @@ final class FisherAccumulator implements AutoCloseable {
       throw new IllegalArgumentException("a parameter group of another model");
     }
     return segment;
+  }
+
+  /** Sets the sums of one group to zero. */
+  void clear(ParameterGroup group) {
+    sum(group).fill((byte) 0);
+  }
+
+  /** A copy of the sums of one group. */
+  float[] values(ParameterGroup group) {
+    return sum(group).toArray(ValueLayout.JAVA_FLOAT);
   }
 
   /** The sums by canonical parameter name, fp32, in the parameter's own layout. Live views. */

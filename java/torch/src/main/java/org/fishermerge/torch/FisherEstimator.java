@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.function.LongUnaryOperator;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
@@ -178,7 +179,11 @@ public final class FisherEstimator implements AutoCloseable {
           && 4 * withMoreThan(end, cotangents).length >= 3 * active.length) {
         end++;
       }
-      groups.add(new ProbeGroup(first, end, active));
+      groups.add(
+          new ProbeGroup(
+              first,
+              end,
+              pass.takesSomeExamples() ? active : IntStream.range(0, pass.examples()).toArray()));
       first = end;
       active = withMoreThan(first, cotangents);
     }
@@ -269,13 +274,49 @@ public final class FisherEstimator implements AutoCloseable {
   public void write(Path file, Checkpoint model, FisherMetadata metadata) {
     Map<String, MemorySegment> byName = finish();
     List<SafetensorsWriter.Declared> tensors = new ArrayList<>();
-    for (String name : byName.keySet()) {
+    List<MemorySegment> values = new ArrayList<>();
+    byName.forEach((name, sum) -> {
       CheckpointTensor stored = model.tensor(name);
       tensors.add(
           new SafetensorsWriter.Declared(stored.info().name(), DType.F32, stored.info().shape()));
+      values.add(sum);
+    });
+    write(file, tensors, values, metadata);
+  }
+
+  /**
+   * Writes the finished sums as a Fisher file whose tensors are named as a module names them; a
+   * parameter with several names is there under each.
+   *
+   * @param file a new file; the caller makes it appear under its final name
+   * @param source the checkpoint that the module was made from, whose names alone are written; null
+   *     for all names
+   */
+  public void write(
+      Path file, ScriptClassifier model, @Nullable Checkpoint source, FisherMetadata metadata) {
+    Map<String, MemorySegment> byName = finish();
+    List<SafetensorsWriter.Declared> tensors = new ArrayList<>();
+    List<MemorySegment> values = new ArrayList<>();
+    for (ParameterGroup group : model.parameterGroups()) {
+      ParameterGroup.Parameter parameter = group.parameters().getFirst();
+      List<String> names = source == null ? model.namesOf(group) : model.namesIn(source, group);
+      for (String name : names) {
+        tensors.add(new SafetensorsWriter.Declared(name, DType.F32, parameter.shape()));
+        values.add(Objects.requireNonNull(byName.get(parameter.name())));
+      }
     }
+    write(file, tensors, values, metadata);
+  }
+
+  private static void write(
+      Path file,
+      List<SafetensorsWriter.Declared> tensors,
+      List<MemorySegment> values,
+      FisherMetadata metadata) {
     try (SafetensorsWriter writer = SafetensorsWriter.create(file, tensors, metadata.toMap())) {
-      byName.forEach((name, sum) -> writer.segment(model.tensor(name).info().name()).copyFrom(sum));
+      for (int i = 0; i < values.size(); i++) {
+        writer.segment(tensors.get(i).name()).copyFrom(values.get(i));
+      }
       writer.finish();
     }
   }

@@ -47,6 +47,14 @@ public abstract class ForwardPass implements AutoCloseable {
   abstract long bytesPerProbe();
 
   /**
+   * Whether {@link #backward} takes a part of the examples; if not, cotangents of zero stand for
+   * those that have none.
+   */
+  boolean takesSomeExamples() {
+    return true;
+  }
+
+  /**
    * Adds the squared gradients of every parameter for V cotangents of the logits of some examples.
    *
    * @param logitCotangents [V, n, K]; borrowed

@@ -1,5 +1,6 @@
 package org.fishermerge.torch;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.function.Supplier;
@@ -58,6 +59,17 @@ final class Tensors {
   /** The given entries along dimension 0, copied; all of them, not copied, for null. */
   static Tensor entries(Tensor tensor, @Nullable Tensor indices) {
     return indices == null ? tensor : tensor.index_select(0, indices);
+  }
+
+  /** A copy of the bytes of a tensor of any dtype in row-major order. */
+  static MemorySegment bytes(Tensor tensor) {
+    try (PointerScope scope = new PointerScope()) {
+      MemorySegment source = segment(tensor.detach().contiguous());
+      return Arena.ofAuto()
+          .allocate(Math.max(1, source.byteSize()), 8)
+          .asSlice(0, source.byteSize())
+          .copyFrom(source);
+    }
   }
 
   /** Keeps {@code tensor} alive beyond the current scope. The caller must close it. */

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.within;
 import java.lang.foreign.MemorySegment;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Objects;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.KernelOptions;
@@ -48,7 +49,7 @@ final class FisherEstimatorTest {
    * errors, and a biased rule fails the same comparison.
    */
   @ParameterizedTest
-  @ValueSource(strings = {"lowrank:1", "rademacher:1", "top:1", "adaptive:2", "sampled:1"})
+  @ValueSource(strings = {"lowrank:1", "rademacher:1", "top:1", "adaptive:2"})
   void randomRulesAreUnbiasedPerTensor(String rule) {
     int seeds = 200;
     try (Kernels kernels = kernels(2)) {
@@ -64,16 +65,21 @@ final class FisherEstimatorTest {
             });
       }
       Map<String, float[]> argmax = TASK.estimate(new LabelExpectation.Argmax(), 6, 0, kernels);
+      double largest = exact.values().stream().mapToDouble(FisherEstimatorTest::mass).max().orElseThrow();
       int biased = 0;
       for (String name : exact.keySet()) {
         double expected = mass(exact.get(name));
-        double mean = moments.get(name)[0] / seeds;
-        double variance = Math.max(0, moments.get(name)[1] / seeds - mean * mean);
+        if (expected < 1e-9 * largest) {
+          continue; // a key bias has no effect: what is there is rounding
+        }
+        double[] sums = Objects.requireNonNull(moments.get(name));
+        double mean = sums[0] / seeds;
+        double variance = Math.max(0, sums[1] / seeds - mean * mean);
         double error = Math.sqrt(variance / (seeds - 1));
         assertThat(error).as("standard error of %s", name).isPositive();
         // The last term is fp32's rounding of both sides.
         assertThat(mean).as(name).isCloseTo(expected, within(4 * error + 1e-5 * expected));
-        if (Math.abs(mass(argmax.get(name)) - expected) > 4 * error + 1e-5 * expected) {
+        if (Math.abs(mass(Objects.requireNonNull(argmax.get(name))) - expected) > 4 * error + 1e-5 * expected) {
           biased++;
         }
       }

@@ -1,0 +1,86 @@
+package org.fishermerge.cli;
+
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.function.LongConsumer;
+import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.data.Examples;
+import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.Classifier;
+import org.fishermerge.torch.FisherEstimator;
+import org.fishermerge.torch.ForwardPass;
+import org.fishermerge.torch.LabelExpectation;
+import org.jspecify.annotations.Nullable;
+
+/** A classifier and the examples that it is run on, whatever they are. */
+interface FisherTask {
+  /** What is done with a batch. */
+  interface BatchWork {
+    /**
+     * Works on one batch.
+     *
+     * @param pass closed when this returns
+     * @param labels the examples' own, or null where there are none
+     */
+    void run(ForwardPass pass, long @Nullable [] labels);
+  }
+
+  Classifier classifier();
+
+  Examples examples();
+
+  /** About the memory that one more example in a batch takes. */
+  long bytesPerExample(LabelExpectation rule);
+
+  /** Runs rows of the data forward in batches, in order. */
+  void forEachBatch(long[] rows, int batchSize, BatchWork work);
+
+  /** Runs rows of the data forward as one batch. */
+  ForwardPass forward(long[] rows);
+
+  /** Accumulates rows of the data. */
+  default void accumulate(
+      long[] rows, int batchSize, FisherEstimator estimator, LongConsumer progress) {
+    forEachBatch(
+        rows,
+        batchSize,
+        (pass, labels) -> {
+          estimator.add(pass, labels);
+          progress.accept(estimator.examples());
+        });
+  }
+
+  /** The labels of rows; null where there are none. */
+  default long @Nullable [] labels(long[] rows) {
+    if (!examples().labelled()) {
+      return null;
+    }
+    long[] all = examples().labels();
+    return Arrays.stream(rows).map(row -> all[Math.toIntExact(row)]).toArray();
+  }
+
+  /** Whatever the task has to find out before rows are run, and to say about it. */
+  default void prepare(long[] rows, Kernels kernels, PrintWriter err) {}
+
+  /** What is to be said about an estimate. */
+  default void remark(FisherEstimator estimator, PrintWriter err) {}
+
+  /** Writes an estimate as a Fisher file. */
+  void write(FisherEstimator estimator, Path file, FisherMetadata metadata);
+
+  /** {@link org.fishermerge.checkpoint.Checkpoint#tensorSha256} of the model. */
+  String modelSha256();
+
+  /** {@link org.fishermerge.checkpoint.Checkpoint#fingerprint} of the model. */
+  String modelFingerprint();
+
+  /** Refuses data without labels on behalf of {@code whatNeedsThem}. */
+  default void requireLabels(String whatNeedsThem) {
+    if (!examples().labelled()) {
+      throw new InputException(
+          examples().description() + ": has no labels, and " + whatNeedsThem + " needs them");
+    }
+  }
+}

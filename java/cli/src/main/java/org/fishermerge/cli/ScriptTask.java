@@ -1,0 +1,132 @@
+package org.fishermerge.cli;
+
+import java.io.PrintWriter;
+import java.lang.foreign.Arena;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.Consumer;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.TensorInfo;
+import org.fishermerge.data.TensorExamples;
+import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.FisherEstimator;
+import org.fishermerge.torch.ForwardPass;
+import org.fishermerge.torch.InputTensor;
+import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.ScriptClassifier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A TorchScript module and the examples that it is run on.
+ *
+ * @param source the checkpoint that the module was made from, if it is known
+ */
+record ScriptTask(ScriptClassifier classifier, TensorExamples examples, @Nullable Checkpoint source)
+    implements FisherTask {
+  private static final int NAMES_SHOWN = 5;
+
+  /** Opens what the options name, works with it, and closes it. */
+  static void with(
+      Path module,
+      @Nullable Path model,
+      ScriptOptions script,
+      DataOptions data,
+      LabelExpectation rule,
+      Consumer<ScriptTask> work) {
+    try (TensorExamples examples = script.open(data.source)) {
+      ScriptClassifier classifier = ScriptClassifier.load(module, script.logits, rule);
+      try (Checkpoint source = source(model, classifier)) {
+        work.accept(new ScriptTask(classifier, examples, source));
+      }
+    }
+  }
+
+  /** Decides which parameters go the fast way, and says so. */
+  @Override
+  public void prepare(long[] rows, Kernels kernels, PrintWriter err) {
+    try (Arena arena = Arena.ofConfined()) {
+      classifier.prepare(batch(Arrays.copyOf(rows, Math.min(2, rows.length)), arena), kernels);
+    }
+    err.println(classifier.plan());
+  }
+
+  @Override
+  public long bytesPerExample(LabelExpectation rule) {
+    return classifier.bytesPerExample();
+  }
+
+  @Override
+  public void forEachBatch(long[] rows, int batchSize, BatchWork work) {
+    for (int first = 0; first < rows.length; first += batchSize) {
+      long[] some = Arrays.copyOfRange(rows, first, Math.min(rows.length, first + batchSize));
+      try (ForwardPass pass = forward(some)) {
+        work.run(pass, examples.labels(some));
+      }
+    }
+  }
+
+  @Override
+  public ForwardPass forward(long[] rows) {
+    try (Arena arena = Arena.ofConfined()) {
+      return classifier.forward(batch(rows, arena));
+    }
+  }
+
+  private List<InputTensor> batch(long[] rows, Arena arena) {
+    List<InputTensor> batch = new ArrayList<>();
+    for (int i = 0; i < examples.inputs().size(); i++) {
+      TensorInfo info = examples.inputs().get(i);
+      List<Long> shape = new ArrayList<>(info.shape());
+      shape.set(0, (long) rows.length);
+      batch.add(new InputTensor(info.name(), info.dtype(), shape, examples.rows(i, rows, arena)));
+    }
+    return batch;
+  }
+
+  @Override
+  public void write(FisherEstimator estimator, Path file, FisherMetadata metadata) {
+    estimator.write(file, classifier, source, metadata);
+  }
+
+  @Override
+  public String modelSha256() {
+    return source == null ? classifier.tensorSha256() : source.tensorSha256();
+  }
+
+  @Override
+  public String modelFingerprint() {
+    return source == null ? classifier.fingerprint() : source.fingerprint();
+  }
+
+  /** Names the parameters whose Fisher information is 0 everywhere. */
+  @Override
+  public void remark(FisherEstimator estimator, PrintWriter err) {
+    List<String> zeros = classifier.zeros(estimator.finish());
+    if (!zeros.isEmpty()) {
+      int shown = Math.min(NAMES_SHOWN, zeros.size());
+      err.printf(
+          "F = 0 for %d parameters: %s%s%n",
+          zeros.size(),
+          String.join(", ", zeros.subList(0, shown)),
+          zeros.size() > shown ? " and " + (zeros.size() - shown) + " more" : "");
+    }
+  }
+
+  /** The checkpoint that the module was made from, if it is named, else null. */
+  private static @Nullable Checkpoint source(@Nullable Path model, ScriptClassifier classifier) {
+    if (model == null) {
+      return null;
+    }
+    Checkpoint checkpoint = Checkpoint.open(model);
+    try {
+      classifier.requireParametersOf(checkpoint);
+      return checkpoint;
+    } catch (RuntimeException e) {
+      checkpoint.close();
+      throw e;
+    }
+  }
+}
