@@ -7,8 +7,13 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
 import java.util.Random;
 import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.ClipClassifier;
 import org.fishermerge.torch.ClipVisionTower;
@@ -18,38 +23,100 @@ import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.LibTorchPeer;
 import org.fishermerge.torch.VisionTraining;
 import org.fishermerge.torch.ZeroShotHead;
+import org.jspecify.annotations.Nullable;
 
 /**
  * {@code benchmarks/run fisher}: the fused kernel against libtorch's GEMM of the same FLOPs, and an
  * exact per-example Fisher step with one probe against plain forward and backward of the same
- * batch.
+ * batch. With {@code --peers PYTHON} also against PyTorch: per-sample gradients by {@code
+ * vmap(grad)}, and FusionBench's formula.
  */
 public final class FisherReport {
   private static final int CLASSES = 10;
+  private static final int B32_BATCH = 16;
+  private static final String FISHER = "exact per-example Fisher, one probe";
+  private static final String TRAIN = "plain forward and backward";
+  private static final String FUSION_BENCH = "PyTorch, FusionBench's formula";
+  // Which chunk is fastest depends on the machine's cores and memory; the faster one counts.
+  private static final List<Integer> VMAP_CHUNKS = List.of(2, 8);
 
   private FisherReport() {}
 
-  /** Prints the report; {@code --quick} leaves out ViT-L/14. */
+  /**
+   * Prints the report; {@code --quick} leaves out ViT-L/14, {@code --peers PYTHON} adds PyTorch.
+   */
   public static void main(String[] args) throws IOException {
-    boolean quick = Arrays.asList(args).contains("--quick");
+    boolean quick = false;
+    String python = null;
+    for (int i = 0; i < args.length; i++) {
+      if (args[i].equals("--quick")) {
+        quick = true;
+      } else if (args[i].equals("--peers") && i + 1 < args.length) {
+        python = args[++i];
+      } else {
+        fail(args[i] + ": expected --quick or --peers PYTHON");
+      }
+    }
+    try {
+      report(quick, python);
+    } catch (InputException e) {
+      fail(String.valueOf(e.getMessage()));
+    }
+  }
+
+  private static void fail(String message) {
+    System.err.println("benchmarks/run fisher: " + message);
+    System.exit(1);
+  }
+
+  private static void report(boolean quick, @Nullable String python) throws IOException {
     Report report = new Report();
-    try (Kernels kernels = Kernels.open()) {
+    try (Kernels kernels = Kernels.open();
+        PythonPeers peers = python == null ? null : peers(python, kernels)) {
       report.line("%s", kernels.info());
-      double kernel = kernelOverGemm(report, kernels, ClipShape.B32, 16, quick ? 5 : 15);
+      double kernel = kernelOverGemm(report, kernels, ClipShape.B32, B32_BATCH, quick ? 5 : 15);
       report.ratio("fisher_kernel_over_gemm", kernel);
       report.ratio("fisher_kernel_over_gemm_b32", kernel);
-      double step = stepOverTrainStep(report, kernels, ClipShape.B32, 16, quick ? 2 : 5);
+      Map<String, Double> seconds =
+          steps(report, kernels, ClipShape.B32, B32_BATCH, quick ? 2 : 5, peers);
+      double step = ratio(seconds, FISHER, TRAIN);
       report.ratio("fisher_step_over_train_step", step);
       report.ratio("fisher_step_over_train_step_b32", step);
+      if (peers == null) {
+        report.line(
+            "PyTorch's vmap(grad) and FusionBench's formula beside it: --peers PYTHON, where"
+                + " benchmarks/peers/requirements.txt is installed");
+      } else {
+        report.ratio(
+            "vmap_over_ours",
+            VMAP_CHUNKS.stream()
+                .mapToDouble(chunk -> ratio(seconds, vmap(chunk), FISHER))
+                .min()
+                .orElseThrow());
+        report.ratio("fusionbench_over_ours", ratio(seconds, FUSION_BENCH, FISHER));
+      }
       if (!quick) {
         report.ratio(
             "fisher_kernel_over_gemm_l14", kernelOverGemm(report, kernels, ClipShape.L14, 2, 8));
         report.ratio(
             "fisher_step_over_train_step_l14",
-            stepOverTrainStep(report, kernels, ClipShape.L14, 2, 3));
+            ratio(steps(report, kernels, ClipShape.L14, 2, 3, null), FISHER, TRAIN));
       }
     }
     report.finish();
+  }
+
+  private static double ratio(Map<String, Double> seconds, String step, String other) {
+    return Objects.requireNonNull(seconds.get(step)) / Objects.requireNonNull(seconds.get(other));
+  }
+
+  private static PythonPeers peers(String python, Kernels kernels) {
+    Path folder = Path.of(System.getProperty("fishermerge.peers", "benchmarks/peers"));
+    return new PythonPeers(python, folder, B32_BATCH, kernels.info().threads());
+  }
+
+  private static String vmap(int chunk) {
+    return "PyTorch, vmap(grad), " + chunk + " examples at once";
   }
 
   /** Total FLOP rate over the layer shapes of one block, each counted once. */
@@ -84,8 +151,15 @@ public final class FisherReport {
     return gemm / ours;
   }
 
-  private static double stepOverTrainStep(
-      Report report, Kernels kernels, ClipShape shape, int batch, int rounds) throws IOException {
+  /** Seconds of one step of a batch, by what the step computes. */
+  private static Map<String, Double> steps(
+      Report report,
+      Kernels kernels,
+      ClipShape shape,
+      int batch,
+      int rounds,
+      @Nullable PythonPeers peers)
+      throws IOException {
     Path folder = Files.createTempDirectory("fisher-merge-benchmark");
     try (Arena arena = Arena.ofConfined();
         Checkpoint checkpoint = Checkpoint.open(shape.write(folder, 1));
@@ -103,23 +177,39 @@ public final class FisherReport {
         pixels.setAtIndex(ValueLayout.JAVA_FLOAT, j, (float) random.nextGaussian());
       }
       long[] labels = new long[batch];
-      double[] seconds =
-          Stopwatch.best(
-              rounds,
-              () -> {
-                try (ForwardPass pass = classifier.forward(pixels, batch)) {
-                  estimator.add(pass, null);
-                }
-              },
-              () -> {
-                training.forwardBackward(head, pixels, labels);
-                training.clearGradients();
-              });
+      Map<String, Runnable> steps = new LinkedHashMap<>();
+      steps.put(
+          FISHER,
+          () -> {
+            try (ForwardPass pass = classifier.forward(pixels, batch)) {
+              estimator.add(pass, null);
+            }
+          });
+      steps.put(
+          TRAIN,
+          () -> {
+            training.forwardBackward(head, pixels, labels);
+            training.clearGradients();
+          });
+      if (peers != null) {
+        VMAP_CHUNKS.forEach(chunk -> steps.put(vmap(chunk), () -> peers.run("vmap " + chunk)));
+        steps.put(FUSION_BENCH, () -> peers.run("fusionbench"));
+        steps.put("PyTorch, " + TRAIN, () -> peers.run("plain"));
+      }
+      double[] best = Stopwatch.best(rounds, steps.values().toArray(Runnable[]::new));
       report.line(
-          "%none step at %s, batch %d: exact per-example Fisher, one probe %.3f s; plain forward and"
-              + " backward %.3f s; ratio %.3f",
-          shape.name(), batch, seconds[0], seconds[1], seconds[0] / seconds[1]);
-      return seconds[0] / seconds[1];
+          "%n%-42s %12s %12s",
+          "one step at %s, batch %d".formatted(shape.name(), batch), "s/example", "over ours");
+      Map<String, Double> seconds = new LinkedHashMap<>();
+      for (String step : steps.keySet()) {
+        double time = best[seconds.size()];
+        report.line("%-42s %12.4f %12.3f", step, time / batch, time / best[0]);
+        seconds.put(step, time);
+      }
+      if (peers != null) {
+        report.line("%s", peers.versions());
+      }
+      return seconds;
     } finally {
       try (var files = Files.list(folder)) {
         for (Path file : files.toList()) {
