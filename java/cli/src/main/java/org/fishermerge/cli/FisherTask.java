@@ -16,17 +16,6 @@ import org.jspecify.annotations.Nullable;
 
 /** A classifier and the examples that it is run on, whatever they are. */
 interface FisherTask {
-  /** What is done with a batch. */
-  interface BatchWork {
-    /**
-     * Works on one batch.
-     *
-     * @param pass closed when this returns
-     * @param labels the examples' own, or null where there are none
-     */
-    void run(ForwardPass pass, long @Nullable [] labels);
-  }
-
   Classifier classifier();
 
   Examples examples();

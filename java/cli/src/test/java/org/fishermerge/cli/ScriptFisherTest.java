@@ -72,18 +72,17 @@ final class ScriptFisherTest {
     assertThat(result.err())
         .isEqualTo(
             """
-            TorchScript: 2 parameters in 1 layers go the fast way; \
-            1 one example at a time (spare: not used)
+            TorchScript: 2 parameters in 1 layers go the fast way
             F = 0 for 1 parameters: spare (no gradient reaches it)
             """);
     assertThat(result.code()).isZero();
-    assertThat(result.out()).contains("7 examples (exact, batches of 7)");
+    assertThat(result.out()).contains("7 examples (lowrank:3: 2.00 backward passes per example, batches of 7)");
     TestTensors found = TestTensors.read(folder.resolve("fisher.safetensors"));
     assertThat(found.tensors().keySet()).containsExactly("bias", "spare", "weight");
     assertThat(found.metadata())
         .containsEntry("fisher_examples", "7")
         .containsEntry("fisher_dataset", "data.safetensors#some.")
-        .containsEntry("fisher_labels", "exact");
+        .containsEntry("fisher_labels", "lowrank:3");
     double[] bias = new double[CLASSES];
     double[] weight = new double[CLASSES * FEATURES];
     for (int n = 0; n < EXAMPLES; n++) {

@@ -65,6 +65,7 @@ public final class ScriptClassifier implements Classifier {
   private final List<Parameter> wanted;
   private final Map<ParameterGroup, Parameter> byGroup = new LinkedHashMap<>(); // by identity
   private final Map<Parameter, String> slowReasons = new LinkedHashMap<>();
+  private final Set<Parameter> unused = new HashSet<>(); // F = 0: nothing is run for them
   private @Nullable ScriptTaps taps;
   private List<Tap> provenTaps = List.of();
   private final Map<Integer, Layout> layouts = new LinkedHashMap<>(); // of operators
@@ -152,6 +153,7 @@ public final class ScriptClassifier implements Classifier {
     taps = null;
     provenTaps = List.of();
     slowReasons.clear();
+    unused.clear();
     wanted.forEach(parameter -> slowReasons.put(parameter, reason));
   }
 
@@ -188,6 +190,7 @@ public final class ScriptClassifier implements Classifier {
       throws Untappable {
     ScriptTaps candidate = requireTaps();
     slowReasons.clear();
+    unused.clear();
     Set<ParameterGroup> good = new HashSet<>();
     List<Tap> kept = new ArrayList<>();
     try (Run run = new Run(candidate, inputs, examples);
@@ -215,7 +218,9 @@ public final class ScriptClassifier implements Classifier {
       }
     }
     for (Parameter parameter : wanted) {
-      if (!good.contains(parameter.group())) {
+      if (!candidate.uses(parameter)) {
+        unused.add(parameter);
+      } else if (!good.contains(parameter.group())) {
         slowReasons.putIfAbsent(parameter, candidate.reason(parameter));
       }
     }
@@ -317,7 +322,7 @@ public final class ScriptClassifier implements Classifier {
 
   /** One line that says how many parameters go which way, and why some are slow. */
   public String plan() {
-    int fast = wanted.size() - slowReasons.size();
+    int fast = wanted.size() - slowReasons.size() - unused.size();
     StringBuilder text = new StringBuilder("TorchScript: ");
     if (batchSquares) {
       return text.append(wanted.size())

@@ -140,14 +140,15 @@ final class ScriptTaps {
     return copied;
   }
 
-  /** Why a parameter has no tap. */
+  /** Whether any operator takes a parameter. */
+  boolean uses(Parameter parameter) {
+    return uses.getOrDefault(parameter, 0) > 0;
+  }
+
+  /** Why a parameter that is used has no tap. */
   String reason(Parameter parameter) {
     int count = uses.getOrDefault(parameter, 0);
-    return switch (count) {
-      case 0 -> "not used";
-      case 1 -> "used by an operator that has no kernel";
-      default -> "used " + count + " times";
-    };
+    return count == 1 ? "used by an operator that has no kernel" : "used " + count + " times";
   }
 
   /** Flags and numbers that modules keep as attributes, such as whether they are training. */

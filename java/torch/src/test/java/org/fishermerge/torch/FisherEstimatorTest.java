@@ -65,7 +65,8 @@ final class FisherEstimatorTest {
             });
       }
       Map<String, float[]> argmax = TASK.estimate(new LabelExpectation.Argmax(), 6, 0, kernels);
-      double largest = exact.values().stream().mapToDouble(FisherEstimatorTest::mass).max().orElseThrow();
+      double largest =
+          exact.values().stream().mapToDouble(FisherEstimatorTest::mass).max().orElseThrow();
       int biased = 0;
       for (String name : exact.keySet()) {
         double expected = mass(exact.get(name));
@@ -79,7 +80,8 @@ final class FisherEstimatorTest {
         assertThat(error).as("standard error of %s", name).isPositive();
         // The last term is fp32's rounding of both sides.
         assertThat(mean).as(name).isCloseTo(expected, within(4 * error + 1e-5 * expected));
-        if (Math.abs(mass(Objects.requireNonNull(argmax.get(name))) - expected) > 4 * error + 1e-5 * expected) {
+        if (Math.abs(mass(Objects.requireNonNull(argmax.get(name))) - expected)
+            > 4 * error + 1e-5 * expected) {
           biased++;
         }
       }
