@@ -76,7 +76,8 @@ final class ScriptFisherTest {
             F = 0 for 1 parameters: spare (no gradient reaches it)
             """);
     assertThat(result.code()).isZero();
-    assertThat(result.out()).contains("7 examples (lowrank:3: 2.00 backward passes per example, batches of 7)");
+    assertThat(result.out())
+        .contains("7 examples (lowrank:3: 2.00 backward passes per example, batches of 7)");
     TestTensors found = TestTensors.read(folder.resolve("fisher.safetensors"));
     assertThat(found.tensors().keySet()).containsExactly("bias", "spare", "weight");
     assertThat(found.metadata())
