@@ -4,6 +4,8 @@ import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Locale;
+import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.concurrent.Callable;
 import java.util.function.Supplier;
 import org.fishermerge.checkpoint.AtomicOutput;
@@ -15,6 +17,7 @@ import org.fishermerge.data.ImageBatch;
 import org.fishermerge.data.ImageDataset;
 import org.fishermerge.data.Selection;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.BatchSizeCheck;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
@@ -51,6 +54,8 @@ final class FisherCommand implements Callable<Integer> {
       return name().toLowerCase(Locale.ROOT);
     }
   }
+
+  private static final int PROBED_EXAMPLES = 2;
 
   @Spec private CommandSpec spec = CommandSpec.create();
 
@@ -122,6 +127,7 @@ final class FisherCommand implements Callable<Integer> {
     if (examples < 1) {
       throw new InputException("--examples " + examples + ": must be at least 1");
     }
+    BatchSize.check(batchSize);
     if (check && expectation.squaresBatches()) {
       throw new InputException(
           "--check: the estimate of --labels "
@@ -146,12 +152,12 @@ final class FisherCommand implements Callable<Integer> {
     }
     ImageDataset dataset = task.dataset();
     long count = Math.min(examples, dataset.size());
-    int batch = BatchSize.choose(batchSize, task.classifier(), count, expectation);
     long[] rows = order.selection(count, seed).rows(dataset);
     if (order == Order.FIRST) {
       warnOfClassOrder(dataset, rows);
     }
     PrintWriter results = spec.commandLine().getOut();
+    PrintWriter err = spec.commandLine().getErr();
     try (Kernels kernels = CommandKernels.open()) {
       Supplier<FisherEstimator> estimators =
           () -> {
@@ -160,14 +166,16 @@ final class FisherCommand implements Callable<Integer> {
             estimator.nameExamples(position -> rows[Math.toIntExact(position)]);
             return estimator;
           };
+      Optional<MemoryPlan> plan = plan(task, estimators, rows);
+      int batch = BatchSize.choose(batchSize, plan, count, expectation);
+      plan.ifPresent(p -> announce(p, batch));
       if (check) {
         check(task, estimators, Arrays.copyOf(rows, Math.min(rows.length, Math.max(batch, 2))));
       }
       long start = System.nanoTime();
-      try (FisherEstimator estimator = estimators.get();
-          Progress progress =
-              new Progress(
-                  spec.commandLine().getErr(), "Fisher information", "examples", count, 1);
+      try (ProcessMemory memory = new ProcessMemory();
+          FisherEstimator estimator = estimators.get();
+          Progress progress = new Progress(err, "Fisher information", "examples", count, 1);
           BatchIterator batches = dataset.batches(rows, batch, data.workers)) {
         while (batches.hasNext()) {
           try (ImageBatch pictures = batches.next()) {
@@ -194,6 +202,7 @@ final class FisherCommand implements Callable<Integer> {
                 task.model().fingerprint(),
                 Version.tool()));
         output.commit();
+        plan.ifPresent(p -> compare(p.peak(batch), memory.peak()));
         double seconds = (System.nanoTime() - start) / 1e9;
         results.printf(
             Locale.ROOT,
@@ -208,6 +217,57 @@ final class FisherCommand implements Callable<Integer> {
             estimator.examples() / seconds);
       }
     }
+  }
+
+  /** Runs two examples for what a batch takes; empty where the system does not say. */
+  private Optional<MemoryPlan> plan(
+      ImageTask task, Supplier<FisherEstimator> estimators, long[] rows) {
+    long[] some = Arrays.copyOf(rows, Math.min(rows.length, PROBED_EXAMPLES));
+    try (FisherEstimator estimator = estimators.get();
+        BatchIterator batches = task.dataset().batches(some, some.length, 0);
+        ImageBatch pictures = batches.next()) {
+      task.requireShape(pictures);
+      Optional<BatchMemory> batch =
+          estimator.measure(() -> task.classifier().forward(pictures.pixels(), pictures.count()));
+      OptionalLong used = ProcessMemory.used();
+      if (batch.isEmpty() || used.isEmpty()) {
+        return Optional.empty();
+      }
+      long fisher = estimator.bytes();
+      long rest = Math.max(0, used.getAsLong() - 2 * fisher - pictures.pixels().byteSize());
+      return Optional.of(
+          new MemoryPlan(
+              fisher, // as many weights, all of them fp32
+              // The check has two estimates at a time.
+              check ? 2 * fisher : fisher,
+              batch.get(),
+              pictures.pixels().byteSize() / pictures.count(),
+              data.workers,
+              rest,
+              used.getAsLong() + ProcessMemory.free()));
+    }
+  }
+
+  private void announce(MemoryPlan plan, int batch) {
+    PrintWriter err = spec.commandLine().getErr();
+    err.println("memory: " + plan.text(batch));
+    if (plan.peak(batch) > plan.free()) {
+      err.println(
+          batch == 1
+              ? "warning: one example needs more memory than is free; end other programs"
+              : "warning: batches of "
+                  + batch
+                  + " need more memory than is free; take a smaller --batch-size");
+    }
+  }
+
+  private void compare(long planned, OptionalLong peak) {
+    peak.ifPresent(bytes ->
+        spec.commandLine()
+            .getErr()
+            .printf(
+                "memory: peak %s, planned %s%n",
+                MemoryPlan.gigabytes(bytes), MemoryPlan.gigabytes(planned)));
   }
 
   private void check(ImageTask task, Supplier<FisherEstimator> estimators, long[] rows) {
