@@ -285,22 +285,51 @@ public final class Checkpoint implements AutoCloseable {
    *     elements than an array
    */
   public float[] floats(String canonicalName) {
-    CheckpointTensor tensor = tensor(canonicalName);
-    TensorInfo info = tensor.info();
-    if (!info.dtype().isMergeable() || info.elementCount() > Integer.MAX_VALUE - 8) {
+    TensorInfo info = mergeable(canonicalName).info();
+    if (info.elementCount() > Integer.MAX_VALUE - 8) {
       throw new InputException(
-          tensor.file()
+          tensor(canonicalName).file()
               + ": tensor "
               + Messages.quote(info.name())
               + " is "
-              + info.dtype()
-              + " "
               + info.shapeText()
-              + "; expected F32, F16, BF16 or F64 with fewer than 2^31 elements");
+              + "; expected fewer than 2^31 elements");
     }
     float[] values = new float[(int) info.elementCount()];
-    Values.read(segment(canonicalName), info.dtype(), 0, values);
+    Values.copy(segment(canonicalName), info.dtype(), MemorySegment.ofArray(values));
     return values;
+  }
+
+  /**
+   * Writes the same values to {@code target}, F32 in native byte order, of any number of elements
+   * and without a copy between.
+   *
+   * @throws InputException if there is no such tensor or it has another dtype
+   * @throws IllegalArgumentException if {@code target} has not exactly room for them
+   */
+  public void copyFloats(String canonicalName, MemorySegment target) {
+    TensorInfo info = mergeable(canonicalName).info();
+    if (target.byteSize() != info.elementCount() * Float.BYTES) {
+      throw new IllegalArgumentException(
+          canonicalName + " " + info.shapeText() + " into " + target.byteSize() + " bytes");
+    }
+    Values.copy(segment(canonicalName), info.dtype(), target);
+  }
+
+  private CheckpointTensor mergeable(String canonicalName) {
+    CheckpointTensor tensor = tensor(canonicalName);
+    if (!tensor.info().dtype().isMergeable()) {
+      throw new InputException(
+          tensor.file()
+              + ": tensor "
+              + Messages.quote(tensor.info().name())
+              + " is "
+              + tensor.info().dtype()
+              + " "
+              + tensor.info().shapeText()
+              + "; expected F32, F16, BF16 or F64");
+    }
+    return tensor;
   }
 
   /** The folder's {@code config.json}; of a single file, the one beside it. */

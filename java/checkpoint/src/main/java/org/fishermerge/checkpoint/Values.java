@@ -8,6 +8,7 @@ import java.nio.ByteOrder;
 final class Values {
   static final ValueLayout.OfFloat F32 =
       ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+  private static final ValueLayout.OfFloat NATIVE_F32 = ValueLayout.JAVA_FLOAT_UNALIGNED;
   private static final ValueLayout.OfDouble F64 =
       ValueLayout.JAVA_DOUBLE_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
   private static final ValueLayout.OfShort I16 =
@@ -15,27 +16,24 @@ final class Values {
 
   private Values() {}
 
-  /** Fills {@code values} with the elements from {@code first} on. */
-  static void read(MemorySegment data, DType dtype, long first, float[] values) {
+  /** Fills {@code target}, F32 in native byte order, with as many elements from the first on. */
+  static void copy(MemorySegment data, DType dtype, MemorySegment target) {
+    long count = target.byteSize() / Float.BYTES;
     switch (dtype) {
-      case F32 -> {
-        for (int i = 0; i < values.length; i++) {
-          values[i] = data.getAtIndex(F32, first + i);
-        }
-      }
+      case F32 -> MemorySegment.copy(data, F32, 0, target, NATIVE_F32, 0, count);
       case F16 -> {
-        for (int i = 0; i < values.length; i++) {
-          values[i] = Float.float16ToFloat(data.getAtIndex(I16, first + i));
+        for (long i = 0; i < count; i++) {
+          target.setAtIndex(NATIVE_F32, i, Float.float16ToFloat(data.getAtIndex(I16, i)));
         }
       }
       case BF16 -> {
-        for (int i = 0; i < values.length; i++) {
-          values[i] = bfloat(data.getAtIndex(I16, first + i));
+        for (long i = 0; i < count; i++) {
+          target.setAtIndex(NATIVE_F32, i, bfloat(data.getAtIndex(I16, i)));
         }
       }
       case F64 -> {
-        for (int i = 0; i < values.length; i++) {
-          values[i] = (float) data.getAtIndex(F64, first + i);
+        for (long i = 0; i < count; i++) {
+          target.setAtIndex(NATIVE_F32, i, (float) data.getAtIndex(F64, i));
         }
       }
       default -> throw new IllegalArgumentException("not a mergeable dtype: " + dtype);

@@ -1,7 +1,6 @@
 package org.fishermerge.cli;
 
-import com.sun.management.OperatingSystemMXBean;
-import java.lang.management.ManagementFactory;
+import java.util.Optional;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.torch.LabelExpectation;
 
@@ -9,23 +8,28 @@ import org.fishermerge.torch.LabelExpectation;
 final class BatchSize {
   static final String AUTO = "auto";
 
-  // Beyond this a batch no longer runs faster per example; for batch squares it is FusionBench's
-  // default, which defines the estimate.
-  private static final int LARGEST_AUTO = 32;
+  /** Where the system does not say what memory a batch takes. */
+  private static final int UNPLANNED = 8;
 
   private BatchSize() {}
 
-  static int choose(String option, long bytesPerExample, long examples, LabelExpectation labels) {
+  /** Refuses what is no batch size, before the work. */
+  static void check(String option) {
+    if (!option.equals(AUTO)) {
+      parse(option);
+    }
+  }
+
+  static int choose(
+      String option, Optional<MemoryPlan> plan, long examples, LabelExpectation labels) {
     if (!option.equals(AUTO)) {
       return parse(option);
     }
     if (labels.squaresBatches()) {
-      return LARGEST_AUTO;
+      return MemoryPlan.LARGEST_AUTO;
     }
-    long free =
-        ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getFreeMemorySize();
-    long fitting = free / 2 / bytesPerExample;
-    return Math.toIntExact(Math.max(1, Math.min(Math.min(LARGEST_AUTO, examples), fitting)));
+    return plan.map(p -> p.largest(examples))
+        .orElse(Math.toIntExact(Math.min(UNPLANNED, examples)));
   }
 
   private static int parse(String option) {

@@ -6,6 +6,8 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.concurrent.Callable;
 import java.util.function.Supplier;
 import org.fishermerge.checkpoint.AtomicOutput;
@@ -15,6 +17,7 @@ import org.fishermerge.data.ClassCoverage;
 import org.fishermerge.data.Examples;
 import org.fishermerge.data.Selection;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.BatchSizeCheck;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.LabelExpectation;
@@ -56,6 +59,7 @@ final class FisherCommand implements Callable<Integer> {
   private static final String DEFAULT_LABELS = "adaptive:4";
   // Autograd takes every example of a batch through as many passes as the one that needs most.
   private static final String DEFAULT_SCRIPT_LABELS = "lowrank:3";
+  private static final int PROBED_EXAMPLES = 2;
 
   @Spec private CommandSpec spec = CommandSpec.create();
 
@@ -136,6 +140,7 @@ final class FisherCommand implements Callable<Integer> {
     if (examples < 1) {
       throw new InputException("--examples " + examples + ": must be at least 1");
     }
+    BatchSize.check(batchSize);
     if (check && rule.squaresBatches()) {
       throw new InputException(
           "--check: the estimate of --labels "
@@ -204,7 +209,9 @@ final class FisherCommand implements Callable<Integer> {
     try (Kernels kernels = CommandKernels.open()) {
       long start = System.nanoTime();
       task.prepare(rows, kernels, err);
-      int batch = BatchSize.choose(batchSize, task.bytesPerExample(rule), rows.length, rule);
+      Optional<MemoryPlan> plan = plan(task, rule, rows, kernels);
+      int batch = BatchSize.choose(batchSize, plan, rows.length, rule);
+      plan.ifPresent(p -> announce(p, batch));
       LabelExpectation expectation = calibrated(rule, task, rows, batch);
       Supplier<FisherEstimator> estimators =
           () -> {
@@ -218,7 +225,8 @@ final class FisherCommand implements Callable<Integer> {
         check(task, estimators, Arrays.copyOf(rows, Math.min(rows.length, Math.max(batch, 2))));
         start += System.nanoTime() - before;
       }
-      try (FisherEstimator estimator = estimators.get();
+      try (ProcessMemory memory = new ProcessMemory();
+          FisherEstimator estimator = estimators.get();
           Progress progress = new Progress(err, "Fisher information", "examples", rows.length, 1)) {
         task.accumulate(rows, batch, estimator, progress::update);
         task.remark(estimator, err);
@@ -237,6 +245,7 @@ final class FisherCommand implements Callable<Integer> {
                 task.modelFingerprint(),
                 Version.tool()));
         output.commit();
+        plan.ifPresent(p -> compare(p.peak(batch), memory.peak()));
         double seconds = (System.nanoTime() - start) / 1e9;
         spec.commandLine()
             .getOut()
@@ -266,6 +275,52 @@ final class FisherCommand implements Callable<Integer> {
         batch,
         (pass, labels) -> predictions.addAll(pass.predictions()));
     return rule.calibrated(predictions);
+  }
+
+  /** Runs two examples for what a batch takes; empty where that cannot be told. */
+  private Optional<MemoryPlan> plan(
+      FisherTask task, LabelExpectation rule, long[] rows, Kernels kernels) {
+    long[] some = Arrays.copyOf(rows, Math.min(rows.length, PROBED_EXAMPLES));
+    try (FisherEstimator estimator = new FisherEstimator(task.classifier(), rule, seed, kernels)) {
+      Optional<BatchMemory> batch = task.measure(some, estimator);
+      OptionalLong used = ProcessMemory.used();
+      if (batch.isEmpty() || used.isEmpty()) {
+        return Optional.empty();
+      }
+      long fisher = estimator.bytes();
+      return Optional.of(
+          new MemoryPlan(
+              fisher, // as many weights, all of them fp32
+              // The check has two estimates at a time.
+              check ? 2 * fisher : fisher,
+              batch.get(),
+              task.bytesOfInput(),
+              data.workers,
+              Math.max(0, used.getAsLong() - 2 * fisher),
+              used.getAsLong() + ProcessMemory.free()));
+    }
+  }
+
+  private void announce(MemoryPlan plan, int batch) {
+    PrintWriter err = spec.commandLine().getErr();
+    err.println("memory: " + plan.text(batch));
+    if (plan.peak(batch) > plan.free()) {
+      err.println(
+          batch == 1
+              ? "warning: one example needs more memory than is free; end other programs"
+              : "warning: batches of "
+                  + batch
+                  + " need more memory than is free; take a smaller --batch-size");
+    }
+  }
+
+  private void compare(long planned, OptionalLong peak) {
+    peak.ifPresent(bytes ->
+        spec.commandLine()
+            .getErr()
+            .printf(
+                "memory: peak %s, planned %s%n",
+                MemoryPlan.gigabytes(bytes), MemoryPlan.gigabytes(planned)));
   }
 
   private void check(FisherTask task, Supplier<FisherEstimator> estimators, long[] rows) {

@@ -3,15 +3,16 @@ package org.fishermerge.cli;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Optional;
 import java.util.function.LongConsumer;
 import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.data.Examples;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.Classifier;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
-import org.fishermerge.torch.LabelExpectation;
 import org.jspecify.annotations.Nullable;
 
 /** A classifier and the examples that it is run on, whatever they are. */
@@ -20,8 +21,11 @@ interface FisherTask {
 
   Examples examples();
 
-  /** About the memory that one more example in a batch takes. */
-  long bytesPerExample(LabelExpectation rule);
+  /** What the inputs of one example take once they are read. */
+  long bytesOfInput();
+
+  /** The memory that a batch takes, from a run of these rows; empty where that cannot be told. */
+  Optional<BatchMemory> measure(long[] rows, FisherEstimator estimator);
 
   /** Runs rows of the data forward in batches, in order. */
   void forEachBatch(long[] rows, int batchSize, BatchWork work);

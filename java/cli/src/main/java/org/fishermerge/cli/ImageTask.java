@@ -2,6 +2,7 @@ package org.fishermerge.cli;
 
 import java.nio.file.Path;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.function.Consumer;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.FisherMetadata;
@@ -10,12 +11,12 @@ import org.fishermerge.data.BatchIterator;
 import org.fishermerge.data.Examples;
 import org.fishermerge.data.ImageBatch;
 import org.fishermerge.data.ImageDataset;
+import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.ClipClassifier;
 import org.fishermerge.torch.ClipConfig;
 import org.fishermerge.torch.ClipVisionTower;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
-import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.ZeroShotHead;
 
 /**
@@ -44,8 +45,14 @@ record ImageTask(Checkpoint model, ClipClassifier classifier, ImageDataset datas
   }
 
   @Override
-  public long bytesPerExample(LabelExpectation rule) {
-    return FisherEstimator.bytesPerExample(classifier, rule);
+  public long bytesOfInput() {
+    ClipConfig.Vision shape = classifier.tower().config();
+    return (long) shape.channels() * shape.imageSize() * shape.imageSize() * Float.BYTES;
+  }
+
+  @Override
+  public Optional<BatchMemory> measure(long[] rows, FisherEstimator estimator) {
+    return estimator.measure(() -> forward(rows));
   }
 
   @Override

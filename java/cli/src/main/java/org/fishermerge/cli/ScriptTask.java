@@ -6,12 +6,14 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Consumer;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.TensorInfo;
 import org.fishermerge.data.TensorExamples;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.InputTensor;
@@ -54,8 +56,14 @@ record ScriptTask(ScriptClassifier classifier, TensorExamples examples, @Nullabl
   }
 
   @Override
-  public long bytesPerExample(LabelExpectation rule) {
-    return classifier.bytesPerExample();
+  public long bytesOfInput() {
+    return examples.inputs().stream().mapToLong(input -> input.byteCount() / examples.size()).sum();
+  }
+
+  /** Empty: what autograd keeps is up to the operators of the module. */
+  @Override
+  public Optional<BatchMemory> measure(long[] rows, FisherEstimator estimator) {
+    return Optional.empty();
   }
 
   @Override

@@ -77,6 +77,14 @@ public final class BatchIterator implements Iterator<ImageBatch>, AutoCloseable 
     return !closed && (!pending.isEmpty() || started < batches());
   }
 
+  /**
+   * Batches that are in memory at once, at most, where the caller closes each before taking the
+   * next: the caller's, and those that workers decode meanwhile.
+   */
+  public static int batchesAtOnce(int batchSize, int workers) {
+    return workers == 0 ? 1 : 2 + Math.ceilDiv(workers, batchSize);
+  }
+
   /** The next batch, which the caller closes. */
   @Override
   public ImageBatch next() {
@@ -121,7 +129,7 @@ public final class BatchIterator implements Iterator<ImageBatch>, AutoCloseable 
   }
 
   private void startAhead() {
-    int ahead = workers == 0 ? 1 : 1 + (int) ((workers + (long) batchSize - 1) / batchSize);
+    int ahead = Math.max(1, batchesAtOnce(batchSize, workers) - 1);
     while (pending.size() < ahead && started < batches()) {
       start(started++);
     }

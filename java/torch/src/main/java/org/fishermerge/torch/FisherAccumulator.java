@@ -35,6 +35,7 @@ final class FisherAccumulator implements AutoCloseable {
   private final Map<ParameterGroup, MemorySegment> sums = new HashMap<>(); // by identity
   private final List<ParameterGroup> groups;
   private @Nullable MemorySegment weights;
+  private @Nullable Runnable observer;
 
   FisherAccumulator(Kernels kernels, Squares squares, List<ParameterGroup> groups) {
     this.kernels = kernels;
@@ -51,6 +52,11 @@ final class FisherAccumulator implements AutoCloseable {
    */
   void weights(@Nullable MemorySegment weights) {
     this.weights = squares == Squares.PER_BATCH ? null : weights;
+  }
+
+  /** Runs {@code observer}, if not null, at every tap from now on. */
+  void observe(@Nullable Runnable observer) {
+    this.observer = observer;
   }
 
   /** A linear layer's weight and bias. {@code rows} outputs starting at row {@code firstRow}. */
@@ -158,6 +164,9 @@ final class FisherAccumulator implements AutoCloseable {
 
   /** Describes [V, B, T, O] to the kernels; the last dimension must be contiguous. */
   private Tapped tapped(Tensor cotangent) {
+    if (observer != null) {
+      observer.run();
+    }
     int probes = Math.toIntExact(cotangent.size(0));
     int examples = Math.toIntExact(cotangent.size(1));
     int tokens = Math.toIntExact(cotangent.size(2));
@@ -225,6 +234,11 @@ final class FisherAccumulator implements AutoCloseable {
       }
     }
     return byName;
+  }
+
+  /** Of all sums. */
+  long bytes() {
+    return sums.values().stream().mapToLong(MemorySegment::byteSize).sum();
   }
 
   /** Multiplies every sum by {@code factor}. */

@@ -9,7 +9,10 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.function.LongUnaryOperator;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
@@ -68,22 +71,43 @@ public final class FisherEstimator implements AutoCloseable {
   }
 
   /**
-   * An estimate of the memory that one example of a batch takes while its Fisher information is
-   * accumulated: saved activations, and the cotangents of the probes pulled back together.
+   * Measures the memory of a batch by running a small one: forwards, and back with one probe of
+   * zeros, which adds nothing to the sums.
+   *
+   * @param forward runs the small batch; the pass is closed here
+   * @return empty where the C library does not say how much it has handed out
    */
-  public static long bytesPerExample(ClipClassifier classifier, LabelExpectation labels) {
-    ClipConfig.Vision config = classifier.tower().config();
-    long tokens = config.tokens();
-    long width = config.tower().width();
-    long mlpWidth = config.tower().mlpWidth();
-    long attention = config.tower().heads() * tokens * tokens;
-    long saved = config.tower().layers() * (tokens * (8 * width + 2 * mlpWidth) + attention);
-    long probe = tokens * (8 * width + 3 * mlpWidth) + 3 * attention;
-    long probes =
-        Math.min(
-            labels.probes(classifier.head().classCount()),
-            Math.max(1, PROBE_BYTES / (tokens * mlpWidth * Float.BYTES)));
-    return Float.BYTES * (saved + probes * probe);
+  public Optional<BatchMemory> measure(Supplier<ForwardPass> forward) {
+    OptionalLong before = NativeHeap.used();
+    if (before.isEmpty()) {
+      return Optional.empty();
+    }
+    int classes = classifier.classCount();
+    int probes = labels.probes(classes);
+    try (ForwardPass pass = forward.get();
+        PointerScope scope = new PointerScope()) {
+      int examples = pass.examples();
+      long saved = NativeHeap.used().getAsLong();
+      long[] peak = {saved};
+      Tensor seed = Tensors.copyOf(new float[examples * classes], 1, examples, classes);
+      sums.weights(null);
+      sums.observe(() -> peak[0] = Math.max(peak[0], NativeHeap.used().getAsLong()));
+      try {
+        // The last probes go back while what was saved is freed on the way.
+        pass.backward(seed, null, sums, probes == 1);
+      } finally {
+        sums.observe(null);
+      }
+      long cotangents = (long) probes * classes * Double.BYTES;
+      return Optional.of(
+          new BatchMemory(
+              (saved - before.getAsLong()) / examples + cotangents,
+              (peak[0] - saved) / examples,
+              probes,
+              PROBE_BYTES * examples / Math.max(1, pass.bytesPerProbe())));
+    } finally {
+      NativeHeap.release();
+    }
   }
 
   /**
@@ -92,6 +116,11 @@ public final class FisherEstimator implements AutoCloseable {
    */
   public void nameExamples(LongUnaryOperator rowOf) {
     this.rowOf = rowOf;
+  }
+
+  /** Memory of the sums: four bytes for each weight. */
+  public long bytes() {
+    return sums.bytes();
   }
 
   /** Examples accumulated so far. */

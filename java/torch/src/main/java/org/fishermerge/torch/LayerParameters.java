@@ -1,6 +1,5 @@
 package org.fishermerge.torch;
 
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
@@ -67,19 +66,10 @@ final class LayerParameters implements AutoCloseable {
               + "; config.json implies "
               + parameter.shape());
     }
-    if (!stored.info().dtype().isMergeable()) {
-      throw new InputException(
-          stored.file()
-              + ": tensor "
-              + stored.info().name()
-              + " has dtype "
-              + stored.info().dtype()
-              + "; expected F32, F16, BF16 or F64");
-    }
-    float[] values = checkpoint.floats(parameter.name());
-    Tensors.segment(target)
-        .asSlice(offset * Float.BYTES, values.length * (long) Float.BYTES)
-        .copyFrom(MemorySegment.ofArray(values));
+    checkpoint.copyFloats(
+        parameter.name(),
+        Tensors.segment(target)
+            .asSlice(offset * Float.BYTES, parameter.elementCount() * Float.BYTES));
   }
 
   private static List<Long> boxed(long[] shape) {

@@ -69,7 +69,6 @@ public final class ScriptClassifier implements Classifier {
   private @Nullable ScriptTaps taps;
   private List<Tap> provenTaps = List.of();
   private final Map<Integer, Layout> layouts = new LinkedHashMap<>(); // of operators
-  private long tappedBytes;
   private int classes;
 
   private ScriptClassifier(ScriptModule module, @Nullable String logits, LabelExpectation labels) {
@@ -200,7 +199,6 @@ public final class ScriptClassifier implements Classifier {
       if (!close(alone.logits(), together, 0)) {
         throw new Untappable("the examples of a batch change each other's logits");
       }
-      tappedBytes = run.outputBytes() / examples;
       double noise = NOISE * largest(expected);
       for (Tap tap : candidate.taps()) {
         if (!run.output(tap).requires_grad()) {
@@ -452,12 +450,6 @@ public final class ScriptClassifier implements Classifier {
   /** Every name of a parameter in the module. */
   List<String> namesOf(ParameterGroup group) {
     return parameter(group).names();
-  }
-
-  /** About the memory that one example of a batch takes, once {@link #prepare} has measured it. */
-  public long bytesPerExample() {
-    // Operators that are not tapped keep about as much for autograd as those that are.
-    return Math.max(1, 4 * tappedBytes);
   }
 
   @Override

@@ -1,0 +1,73 @@
+package org.fishermerge.cli;
+
+import java.util.Locale;
+import org.fishermerge.data.BatchIterator;
+import org.fishermerge.torch.BatchMemory;
+
+/**
+ * The memory that estimating a Fisher information takes, in bytes.
+ *
+ * @param weights of the model
+ * @param fisher the sums, one for each weight
+ * @param batch what a probe measured
+ * @param picture one decoded picture
+ * @param workers threads that decode ahead
+ * @param rest of the process: Java, libtorch, buffers
+ * @param free that the process has or could have, the above included
+ */
+record MemoryPlan(
+    long weights, long fisher, BatchMemory batch, long picture, int workers, long rest, long free) {
+  /**
+   * Beyond this a batch no longer runs faster per example; for batch squares it is FusionBench's
+   * default, which defines the estimate.
+   */
+  static final int LARGEST_AUTO = 32;
+
+  // Other programs need some too, and free memory changes.
+  private static final double SHARE = 0.75;
+  // What malloc loses between tensors that come and go, measured at several shapes and batches.
+  private static final double FRAGMENTED = 0.15;
+
+  /** Of the activations of a batch. */
+  long activations(int batchSize) {
+    return Math.round((1 + FRAGMENTED) * batch.bytes(batchSize));
+  }
+
+  /** Of the pictures that are there at once. */
+  long pictures(int batchSize) {
+    return picture * batchSize * BatchIterator.batchesAtOnce(batchSize, workers);
+  }
+
+  /** Everything at its peak. */
+  long peak(int batchSize) {
+    return weights + fisher + activations(batchSize) + pictures(batchSize) + rest;
+  }
+
+  /** The largest batch size up to 32 whose peak stays within three quarters of what is free. */
+  int largest(long examples) {
+    int size = Math.toIntExact(Math.min(LARGEST_AUTO, examples));
+    while (size > 1 && peak(size) > SHARE * free) {
+      size--;
+    }
+    return size;
+  }
+
+  /** One line. */
+  String text(int batchSize) {
+    return ("weights %s + Fisher %s + batch of %d: %s + pictures %s + Java, libtorch %s"
+            + " = %s of %s free")
+        .formatted(
+            gigabytes(weights),
+            gigabytes(fisher),
+            batchSize,
+            gigabytes(activations(batchSize)),
+            gigabytes(pictures(batchSize)),
+            gigabytes(rest),
+            gigabytes(peak(batchSize)),
+            gigabytes(free));
+  }
+
+  static String gigabytes(long bytes) {
+    return String.format(Locale.ROOT, "%.2f GB", bytes / 1e9);
+  }
+}
