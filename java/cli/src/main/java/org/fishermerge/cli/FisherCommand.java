@@ -211,7 +211,8 @@ final class FisherCommand implements Callable<Integer> {
       task.prepare(rows, kernels, err);
       Optional<MemoryPlan> plan = plan(task, rule, rows, kernels);
       int batch = BatchSize.choose(batchSize, plan, rows.length, rule);
-      plan.ifPresent(p -> announce(p, batch));
+      int largest = Math.min(batch, rows.length);
+      plan.ifPresent(p -> announce(p, largest));
       LabelExpectation expectation = calibrated(rule, task, rows, batch);
       Supplier<FisherEstimator> estimators =
           () -> {
@@ -245,7 +246,7 @@ final class FisherCommand implements Callable<Integer> {
                 task.modelFingerprint(),
                 Version.tool()));
         output.commit();
-        plan.ifPresent(p -> compare(p.peak(batch), memory.peak()));
+        plan.ifPresent(p -> compare(p.peak(largest), memory.peak()));
         double seconds = (System.nanoTime() - start) / 1e9;
         spec.commandLine()
             .getOut()

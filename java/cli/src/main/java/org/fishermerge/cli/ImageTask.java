@@ -1,6 +1,7 @@
 package org.fishermerge.cli;
 
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.function.Consumer;
@@ -52,7 +53,7 @@ record ImageTask(Checkpoint model, ClipClassifier classifier, ImageDataset datas
 
   @Override
   public Optional<BatchMemory> measure(long[] rows, FisherEstimator estimator) {
-    return estimator.measure(() -> forward(rows));
+    return estimator.measure(count -> forward(Arrays.copyOf(rows, count)), rows.length);
   }
 
   @Override

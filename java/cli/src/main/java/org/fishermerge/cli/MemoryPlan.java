@@ -26,7 +26,7 @@ record MemoryPlan(
   // Other programs need some too, and free memory changes.
   private static final double SHARE = 0.75;
   // What malloc loses between tensors that come and go, measured at several shapes and batches.
-  private static final double FRAGMENTED = 0.15;
+  private static final double FRAGMENTED = 0.1;
 
   /** Of the activations of a batch. */
   long activations(int batchSize) {

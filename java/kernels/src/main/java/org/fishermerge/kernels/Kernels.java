@@ -376,6 +376,14 @@ public final class Kernels implements AutoCloseable {
     }
   }
 
+  /**
+   * Memory kept for packed operands: as much as the largest call so far took, which grows with the
+   * cotangents and inputs of a batch up to 256 MiB or what one example needs.
+   */
+  public synchronized long workspaceBytes() {
+    return workspace.byteSize();
+  }
+
   /** Ends the worker threads and frees the workspace. */
   @Override
   public synchronized void close() {

@@ -29,13 +29,15 @@ final class FisherAccumulator implements AutoCloseable {
     PER_BATCH
   }
 
+  private static final long NOT_WATCHED = -1;
+
   private final Arena arena = Arena.ofShared();
   private final Kernels kernels;
   private final Squares squares;
   private final Map<ParameterGroup, MemorySegment> sums = new HashMap<>(); // by identity
   private final List<ParameterGroup> groups;
   private @Nullable MemorySegment weights;
-  private @Nullable Runnable observer;
+  private long peak = NOT_WATCHED;
 
   FisherAccumulator(Kernels kernels, Squares squares, List<ParameterGroup> groups) {
     this.kernels = kernels;
@@ -54,9 +56,20 @@ final class FisherAccumulator implements AutoCloseable {
     this.weights = squares == Squares.PER_BATCH ? null : weights;
   }
 
-  /** Runs {@code observer}, if not null, at every tap from now on. */
-  void observe(@Nullable Runnable observer) {
-    this.observer = observer;
+  /** Runs a backward pass and returns the most memory that malloc had handed out at any tap. */
+  long peakOf(Runnable backward) {
+    peak = 0;
+    try {
+      backward.run();
+      return peak;
+    } finally {
+      peak = NOT_WATCHED;
+    }
+  }
+
+  /** What the kernels keep for packed operands. */
+  long workspaceBytes() {
+    return kernels.workspaceBytes();
   }
 
   /** A linear layer's weight and bias. {@code rows} outputs starting at row {@code firstRow}. */
@@ -164,8 +177,8 @@ final class FisherAccumulator implements AutoCloseable {
 
   /** Describes [V, B, T, O] to the kernels; the last dimension must be contiguous. */
   private Tapped tapped(Tensor cotangent) {
-    if (observer != null) {
-      observer.run();
+    if (peak != NOT_WATCHED) {
+      peak = Math.max(peak, NativeHeap.used().orElseThrow());
     }
     int probes = Math.toIntExact(cotangent.size(0));
     int examples = Math.toIntExact(cotangent.size(1));

@@ -10,9 +10,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
-import java.util.OptionalLong;
+import java.util.function.IntFunction;
 import java.util.function.LongUnaryOperator;
-import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
@@ -71,43 +70,53 @@ public final class FisherEstimator implements AutoCloseable {
   }
 
   /**
-   * Measures the memory of a batch by running a small one: forwards, and back with one probe of
+   * Measures the memory of a batch by running small ones: forwards, and back with one probe of
    * zeros, which adds nothing to the sums.
    *
-   * @param forward runs the small batch; the pass is closed here
+   * @param forward runs a batch of that many examples; its passes are closed here
+   * @param examples to measure with; 2 let the kernels' workspace be seen to grow
    * @return empty where the C library does not say how much it has handed out
    */
-  public Optional<BatchMemory> measure(Supplier<ForwardPass> forward) {
-    OptionalLong before = NativeHeap.used();
-    if (before.isEmpty()) {
+  public Optional<BatchMemory> measure(IntFunction<ForwardPass> forward, int examples) {
+    if (NativeHeap.used().isEmpty()) {
       return Optional.empty();
     }
     int classes = classifier.classCount();
     int probes = labels.probes(classes);
-    try (ForwardPass pass = forward.get();
-        PointerScope scope = new PointerScope()) {
-      int examples = pass.examples();
-      long saved = NativeHeap.used().getAsLong();
-      long[] peak = {saved};
-      Tensor seed = Tensors.copyOf(new float[examples * classes], 1, examples, classes);
-      sums.weights(null);
-      sums.observe(() -> peak[0] = Math.max(peak[0], NativeHeap.used().getAsLong()));
-      try {
-        // The last probes go back while what was saved is freed on the way.
-        pass.backward(seed, null, sums, probes == 1);
-      } finally {
-        sums.observe(null);
+    // The JVM's compilers use the same heap, now and then: the median is free of them.
+    int[] sizes = {1, examples, examples};
+    long[] perExample = new long[sizes.length];
+    long[] perPair = new long[sizes.length];
+    long[] workspace = new long[sizes.length];
+    long pairsTogether = 0;
+    for (int i = 0; i < sizes.length; i++) {
+      long before = NativeHeap.used().orElseThrow();
+      try (ForwardPass pass = forward.apply(sizes[i]);
+          PointerScope scope = new PointerScope()) {
+        long saved = NativeHeap.used().orElseThrow();
+        // An example's last probes go back while what was saved is freed on the way.
+        Tensor seed = Tensors.copyOf(new float[sizes[i] * classes], 1, sizes[i], classes);
+        long peak = sums.peakOf(() -> pass.backward(seed, null, sums, probes == 1));
+        perExample[i] = (saved - before) / sizes[i];
+        perPair[i] = (peak - saved) / sizes[i];
+        workspace[i] = sums.workspaceBytes();
+        pairsTogether = PROBE_BYTES * sizes[i] / Math.max(1, pass.bytesPerProbe());
       }
-      long cotangents = (long) probes * classes * Double.BYTES;
-      return Optional.of(
-          new BatchMemory(
-              (saved - before.getAsLong()) / examples + cotangents,
-              (peak[0] - saved) / examples,
-              probes,
-              PROBE_BYTES * examples / Math.max(1, pass.bytesPerProbe())));
-    } finally {
-      NativeHeap.release();
     }
+    NativeHeap.release();
+    long cotangents = (long) probes * classes * Double.BYTES;
+    long workspacePerPair = (workspace[1] - workspace[0]) / Math.max(1, examples - 1);
+    return Optional.of(
+        new BatchMemory(
+            median(perExample) + cotangents,
+            median(perPair) + workspacePerPair,
+            probes,
+            pairsTogether));
+  }
+
+  private static long median(long[] values) {
+    Arrays.sort(values);
+    return Math.max(0, values[values.length / 2]);
   }
 
   /**
