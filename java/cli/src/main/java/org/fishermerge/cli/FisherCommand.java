@@ -212,7 +212,10 @@ final class FisherCommand implements Callable<Integer> {
       Optional<MemoryPlan> plan = plan(task, rule, rows, kernels);
       int batch = BatchSize.choose(batchSize, plan, rows.length, rule);
       int largest = Math.min(batch, rows.length);
-      plan.ifPresent(p -> announce(p, largest));
+      boolean large = plan.isPresent() && plan.get().matters(largest);
+      if (large) {
+        announce(plan.get(), largest);
+      }
       LabelExpectation expectation = calibrated(rule, task, rows, batch);
       Supplier<FisherEstimator> estimators =
           () -> {
@@ -246,7 +249,9 @@ final class FisherCommand implements Callable<Integer> {
                 task.modelFingerprint(),
                 Version.tool()));
         output.commit();
-        plan.ifPresent(p -> compare(p.peak(largest), memory.peak()));
+        if (large) {
+          compare(plan.get().peak(largest), memory.peak());
+        }
         double seconds = (System.nanoTime() - start) / 1e9;
         spec.commandLine()
             .getOut()

@@ -25,6 +25,7 @@ record MemoryPlan(
 
   // Other programs need some too, and free memory changes.
   private static final double SHARE = 0.75;
+  private static final long WORTH_A_LINE = 250_000_000;
   // What malloc loses between tensors that come and go, measured at several shapes and batches.
   private static final double FRAGMENTED = 0.1;
 
@@ -41,6 +42,11 @@ record MemoryPlan(
   /** Everything at its peak. */
   long peak(int batchSize) {
     return weights + fisher + activations(batchSize) + pictures(batchSize) + rest;
+  }
+
+  /** Whether it is worth a line: a quarter of a gigabyte besides Java and libtorch themselves. */
+  boolean matters(int batchSize) {
+    return peak(batchSize) - rest >= WORTH_A_LINE;
   }
 
   /** The largest batch size up to 32 whose peak stays within three quarters of what is free. */

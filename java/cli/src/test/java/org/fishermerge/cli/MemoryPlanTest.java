@@ -38,6 +38,12 @@ final class MemoryPlanTest {
   }
 
   @Test
+  void smallRunsAreNotWorthALine() {
+    assertThat(plan(100_000).matters(4)).isFalse();
+    assertThat(new MemoryPlan(1L << 30, 1L << 30, BATCH, 0, 0, 0, 1L << 33).matters(1)).isTrue();
+  }
+
+  @Test
   void theLargestBatchIsTheLastThatFits() {
     for (long free : new long[] {15_400, 16_000, 17_000, 18_000}) {
       MemoryPlan plan = plan(free);

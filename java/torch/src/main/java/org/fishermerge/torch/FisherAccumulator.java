@@ -208,7 +208,8 @@ final class FisherAccumulator implements AutoCloseable {
     if (tensor.size(tokens) == 1) {
       return tensor.stride(examples);
     }
-    if (tensor.stride(examples) != tensor.size(tokens) * tensor.stride(tokens)) {
+    if (tensor.size(examples) > 1
+        && tensor.stride(examples) != tensor.size(tokens) * tensor.stride(tokens)) {
       throw new IllegalStateException("the examples of a tapped tensor do not lie end to end");
     }
     return tensor.stride(tokens);

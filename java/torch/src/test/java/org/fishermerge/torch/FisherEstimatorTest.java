@@ -5,6 +5,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Objects;
@@ -110,6 +112,57 @@ final class FisherEstimatorTest {
       }
       assertThat(GoldenTask.differences(TASK.estimate(labels, 6, 2, kernels), one, 1e-3))
           .isNotEmpty();
+    }
+  }
+
+  /**
+   * With two classes every rule's cotangent is a multiple of (1, -1), so the square of a batch of
+   * one is the exact Fisher information times the ratio of the multiples' squares.
+   */
+  @Test
+  void batchSquaresOfOneExample() {
+    GoldenTask task = new GoldenTask("gamma");
+    float[] logits = task.values("logits");
+    float[] pixels = task.values("pixel_values");
+    try (Kernels kernels = kernels(2);
+        ClipVisionTower tower = task.tower();
+        ZeroShotHead head = task.head()) {
+      ClipClassifier classifier = new ClipClassifier(tower, head);
+      for (int b = 0; b < 6; b++) {
+        MemorySegment one =
+            MemorySegment.ofArray(
+                Arrays.copyOfRange(pixels, b * GoldenTask.PIXELS, (b + 1) * GoldenTask.PIXELS));
+        double p = 1 / (1 + Math.exp(logits[2 * b + 1] - logits[2 * b]));
+        double multiple = Math.sqrt(p) - p * (Math.sqrt(p) + Math.sqrt(1 - p));
+        double ratio = multiple * multiple / (p * (1 - p));
+        try (FisherEstimator exact =
+                new FisherEstimator(classifier, new LabelExpectation.Exact(), 0, kernels);
+            FisherEstimator square =
+                new FisherEstimator(classifier, new LabelExpectation.BatchSquare(), 0, kernels)) {
+          try (ForwardPass pass = classifier.forward(one, 1)) {
+            exact.add(pass, null);
+          }
+          try (ForwardPass pass = classifier.forward(one, 1)) {
+            square.add(pass, null);
+          }
+          Map<String, float[]> expected = new HashMap<>();
+          exact
+              .finish()
+              .forEach((name, sum) -> {
+                float[] values = sum.toArray(ValueLayout.JAVA_FLOAT);
+                for (int j = 0; j < values.length; j++) {
+                  values[j] *= (float) ratio;
+                }
+                expected.put(name, values);
+              });
+          Map<String, float[]> actual = new HashMap<>();
+          square
+              .finish()
+              .forEach((name, sum) -> actual.put(name, sum.toArray(ValueLayout.JAVA_FLOAT)));
+          // p comes from fp32 logits, and the multiple cancels near p = 1/2.
+          assertThat(GoldenTask.differences(actual, expected, 1e-3)).as("example %d", b).isEmpty();
+        }
+      }
     }
   }
 
