@@ -98,7 +98,7 @@ void outer_square(int64_t probes, int64_t examples, int64_t tokens, int64_t outp
       check(fm_outer_square_pack_a(kernels, &a, examples, tokens, packed_a, begin, end));
     });
     pack = std::min(pack, now() - start);
-    parallel(plan.blocks, std::max<int64_t>(1, plan.blocks / (16 * threads) * 4), [&](int worker, int64_t begin, int64_t end) {
+    parallel(plan.blocks, std::clamp<int64_t>(plan.blocks / (4 * threads), 1, 4), [&](int worker, int64_t begin, int64_t end) {
       check(fm_outer_square_blocks(kernels, &g, &a, packed_g, packed_a, scratch + worker * plan.scratch, fisher,
                                    begin, end));
     });

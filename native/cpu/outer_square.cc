@@ -8,10 +8,11 @@
 // a power of two where that matters. NaN and infinity follow IEEE 754; a weight of 0 does not hide a NaN.
 //
 // Packing puts g into panels [kTileRows] and a into panels [kTileColumns] of consecutive tokens (one token: of
-// consecutive examples), zero-padded at the edges. A block of F is worked off tile by tile, example
-// by example: the first visit of a tile takes it from F, the last one puts it back, and in between it stays in scratch
-// in L2. Reading and writing F in memory once per example would cost as much as the arithmetic at T = 50. An item is kItemRows x kBlockColumns of F;
-// up to kItemsTogether neighbours of one range make a block: few threads get large blocks, many still get work.
+// consecutive examples), zero-padded at the edges. A block of F is worked off tile by tile, example by
+// example: the first visit of a tile takes it from F, the last one puts it back, and in between it stays in scratch in
+// L2. Reading and writing F in memory once per example would cost as much as the arithmetic at T = 50. An item is
+// kItemRows x kBlockColumns of F; up to kItemsTogether neighbours of one range make a block: few threads get large
+// blocks, many still get work.
 #include "tier.h"
 
 namespace fm::FM_TIER {

@@ -3,14 +3,16 @@ package org.fishermerge.benchmarks;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.ArrayList;
+import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.SplittableRandom;
 import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.TensorSelector;
+import org.fishermerge.data.Selection;
+import org.fishermerge.data.TensorExamples;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.ClipClassifier;
 import org.fishermerge.torch.ClipVisionTower;
@@ -75,13 +77,14 @@ public final class EstimatorReport {
     TensorSelector data = TensorSelector.parse(args[2]);
     try (Arena arena = Arena.ofShared();
         Kernels kernels = Kernels.open();
-        Checkpoint model = Checkpoint.open(java.nio.file.Path.of(args[0]));
-        Checkpoint clip = Checkpoint.open(java.nio.file.Path.of(args[1]));
+        Checkpoint model = Checkpoint.open(Path.of(args[0]));
+        Checkpoint clip = Checkpoint.open(Path.of(args[1]));
         Checkpoint tensors = Checkpoint.open(data.file());
+        TensorExamples stored = TensorExamples.open(data, List.of("pixel_values"));
         ClipVisionTower tower = ClipVisionTower.load(model);
         ZeroShotHead head = head(clip, tensors, data)) {
       ClipClassifier classifier = new ClipClassifier(tower, head);
-      Examples examples = examples(tensors, data.prefix(), wanted, arena);
+      Examples examples = examples(stored, wanted, arena);
       Estimate exact = estimate(classifier, new LabelExpectation.Exact(), 0, examples, kernels);
       report.line(
           "%s: %d classes, %d examples, %d seeds",
@@ -89,12 +92,12 @@ public final class EstimatorReport {
       report.line("%-14s %8s %8s %10s", "labels", "passes", "error", "of exact's time");
       report.line("%-14s %8.2f %7.2f%% %9.3f", "exact", exact.probes(), 0.0, 1.0);
       for (String rule : rules) {
+        // The same for every seed, and not timed.
+        LabelExpectation labels = calibrated(LabelExpectation.parse(rule), classifier, examples);
         double error = 0;
         double probes = 0;
         double seconds = 0;
         for (int seed = 0; seed < seeds; seed++) {
-          LabelExpectation labels =
-              LabelExpectation.parse(rule).calibrated(predictions(classifier, examples));
           Estimate estimate = estimate(classifier, labels, seed, examples, kernels);
           error += relativeError(estimate.sums(), exact.sums()) / seeds;
           probes += estimate.probes() / seeds;
@@ -114,36 +117,25 @@ public final class EstimatorReport {
     return ZeroShotHead.of(clip, rows, Math.toIntExact(classes), data.file().toString());
   }
 
-  private static Examples examples(Checkpoint tensors, String prefix, int wanted, Arena arena) {
-    MemorySegment stored = tensors.segment(prefix + "pixel_values");
-    MemorySegment labels = tensors.segment(prefix + "labels");
-    int size = Math.toIntExact(labels.byteSize() / Long.BYTES);
-    int count = Math.min(wanted, size);
-    long bytesEach = stored.byteSize() / size;
-    int[] order = new int[size];
-    for (int i = 0; i < size; i++) {
-      order[i] = i;
+  private static Examples examples(TensorExamples stored, int wanted, Arena arena) {
+    long[] rows = new Selection.Shuffled(wanted, 1).rows(stored);
+    long[] labels = stored.labels(rows);
+    if (labels == null) {
+      throw new InputException(stored.description() + ": has no labels; the rule true needs them");
     }
-    MemorySegment pixels = arena.allocate(count * bytesEach, 64);
-    long[] chosen = new long[count];
-    SplittableRandom random = new SplittableRandom(1);
-    for (int i = 0; i < count; i++) {
-      int j = random.nextInt(i, size);
-      int row = order[j];
-      order[j] = order[i];
-      pixels.asSlice(i * bytesEach, bytesEach).copyFrom(stored.asSlice(row * bytesEach, bytesEach));
-      chosen[i] = labels.getAtIndex(ValueLayout.JAVA_LONG_UNALIGNED, row);
-    }
-    return new Examples(pixels, bytesEach, chosen);
+    MemorySegment pixels = stored.rows(0, rows, arena);
+    return new Examples(pixels, pixels.byteSize() / rows.length, labels);
   }
 
-  private static List<double[]> predictions(ClipClassifier classifier, Examples examples) {
-    List<double[]> predictions = new ArrayList<>();
-    int count = Math.min(64, examples.count());
-    try (ForwardPass pass = classifier.forward(examples.pixels(0, count), count)) {
-      predictions.addAll(pass.predictions());
+  private static LabelExpectation calibrated(
+      LabelExpectation rule, ClipClassifier classifier, Examples examples) {
+    int count = Math.min(rule.calibrationExamples(), examples.count());
+    if (count == 0) {
+      return rule;
     }
-    return predictions;
+    try (ForwardPass pass = classifier.forward(examples.pixels(0, count), count)) {
+      return rule.calibrated(pass.predictions());
+    }
   }
 
   private static Estimate estimate(

@@ -17,7 +17,6 @@ import org.fishermerge.data.ClassCoverage;
 import org.fishermerge.data.Examples;
 import org.fishermerge.data.Selection;
 import org.fishermerge.kernels.Kernels;
-import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.BatchSizeCheck;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.LabelExpectation;
@@ -59,7 +58,6 @@ final class FisherCommand implements Callable<Integer> {
   private static final String DEFAULT_LABELS = "adaptive:4";
   // Autograd takes every example of a batch through as many passes as the one that needs most.
   private static final String DEFAULT_SCRIPT_LABELS = "lowrank:3";
-  private static final int PROBED_EXAMPLES = 2;
 
   @Spec private CommandSpec spec = CommandSpec.create();
 
@@ -209,13 +207,15 @@ final class FisherCommand implements Callable<Integer> {
     try (Kernels kernels = CommandKernels.open()) {
       long start = System.nanoTime();
       task.prepare(rows, kernels, err);
-      Optional<MemoryPlan> plan = plan(task, rule, rows, kernels);
+      Optional<MemoryPlan> plan =
+          task.memoryPlan(
+              rows,
+              () -> new FisherEstimator(task.classifier(), rule, seed, kernels),
+              check ? 2 : 1);
       int batch = BatchSize.choose(batchSize, plan, rows.length, rule);
       int largest = Math.min(batch, rows.length);
-      boolean large = plan.isPresent() && plan.get().matters(largest);
-      if (large) {
-        announce(plan.get(), largest);
-      }
+      Optional<MemoryPlan> shown = plan.filter(p -> p.matters(largest));
+      shown.ifPresent(p -> announce(p, largest));
       LabelExpectation expectation = calibrated(rule, task, rows, batch);
       Supplier<FisherEstimator> estimators =
           () -> {
@@ -249,9 +249,7 @@ final class FisherCommand implements Callable<Integer> {
                 task.modelFingerprint(),
                 Version.tool()));
         output.commit();
-        if (large) {
-          compare(plan.get().peak(largest), memory.peak());
-        }
+        shown.ifPresent(p -> compare(p.peak(largest), memory.peak()));
         double seconds = (System.nanoTime() - start) / 1e9;
         spec.commandLine()
             .getOut()
@@ -281,30 +279,6 @@ final class FisherCommand implements Callable<Integer> {
         batch,
         (pass, labels) -> predictions.addAll(pass.predictions()));
     return rule.calibrated(predictions);
-  }
-
-  /** Runs two examples for what a batch takes; empty where that cannot be told. */
-  private Optional<MemoryPlan> plan(
-      FisherTask task, LabelExpectation rule, long[] rows, Kernels kernels) {
-    long[] some = Arrays.copyOf(rows, Math.min(rows.length, PROBED_EXAMPLES));
-    try (FisherEstimator estimator = new FisherEstimator(task.classifier(), rule, seed, kernels)) {
-      Optional<BatchMemory> batch = task.measure(some, estimator);
-      OptionalLong used = ProcessMemory.used();
-      if (batch.isEmpty() || used.isEmpty()) {
-        return Optional.empty();
-      }
-      long fisher = estimator.bytes();
-      return Optional.of(
-          new MemoryPlan(
-              fisher, // as many weights, all of them fp32
-              // The check has two estimates at a time.
-              check ? 2 * fisher : fisher,
-              batch.get(),
-              task.bytesOfInput(),
-              data.workers,
-              Math.max(0, used.getAsLong() - 2 * fisher),
-              used.getAsLong() + ProcessMemory.free()));
-    }
   }
 
   private void announce(MemoryPlan plan, int batch) {

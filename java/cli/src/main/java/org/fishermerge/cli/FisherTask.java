@@ -5,11 +5,11 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Optional;
 import java.util.function.LongConsumer;
+import java.util.function.Supplier;
 import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.data.Examples;
 import org.fishermerge.kernels.Kernels;
-import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.Classifier;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
@@ -21,11 +21,14 @@ interface FisherTask {
 
   Examples examples();
 
-  /** What the inputs of one example take once they are read. */
-  long bytesOfInput();
-
-  /** The memory that a batch takes, from a run of these rows; empty where that cannot be told. */
-  Optional<BatchMemory> measure(long[] rows, FisherEstimator estimator);
+  /**
+   * The memory that a run takes, from a trial with the first of its rows; empty where that cannot
+   * be told.
+   *
+   * @param estimators makes estimators like that of the run, one of which is used and closed
+   * @param atOnce estimators of the run that live at the same time
+   */
+  Optional<MemoryPlan> memoryPlan(long[] rows, Supplier<FisherEstimator> estimators, int atOnce);
 
   /** Runs rows of the data forward in batches, in order. */
   void forEachBatch(long[] rows, int batchSize, BatchWork work);

@@ -4,7 +4,9 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
@@ -28,6 +30,8 @@ import org.fishermerge.torch.ZeroShotHead;
  */
 record ImageTask(Checkpoint model, ClipClassifier classifier, ImageDataset dataset, int workers)
     implements FisherTask {
+  private static final int TRIED = 2; // examples, for what a batch takes
+
   /** Opens what the options name, works with it, and closes it. */
   static void with(Path model, HeadOptions head, DataOptions data, Consumer<ImageTask> work) {
     try (Checkpoint checkpoint = Checkpoint.open(model);
@@ -46,14 +50,29 @@ record ImageTask(Checkpoint model, ClipClassifier classifier, ImageDataset datas
   }
 
   @Override
-  public long bytesOfInput() {
-    ClipConfig.Vision shape = classifier.tower().config();
-    return (long) shape.channels() * shape.imageSize() * shape.imageSize() * Float.BYTES;
-  }
-
-  @Override
-  public Optional<BatchMemory> measure(long[] rows, FisherEstimator estimator) {
-    return estimator.measure(count -> forward(Arrays.copyOf(rows, count)), rows.length);
+  public Optional<MemoryPlan> memoryPlan(
+      long[] rows, Supplier<FisherEstimator> estimators, int atOnce) {
+    try (FisherEstimator estimator = estimators.get()) {
+      Optional<BatchMemory> batch =
+          estimator.measure(
+              count -> forward(Arrays.copyOf(rows, count)), Math.min(TRIED, rows.length));
+      OptionalLong used = ProcessMemory.used();
+      if (batch.isEmpty() || used.isEmpty()) {
+        return Optional.empty();
+      }
+      ClipConfig.Vision shape = classifier.tower().config();
+      long pixels = (long) shape.channels() * shape.imageSize() * shape.imageSize();
+      long fisher = estimator.bytes();
+      return Optional.of(
+          new MemoryPlan(
+              fisher, // as many weights, all of them fp32
+              atOnce * fisher,
+              batch.get(),
+              pixels * Float.BYTES,
+              workers,
+              Math.max(0, used.getAsLong() - 2 * fisher),
+              used.getAsLong() + ProcessMemory.free()));
+    }
   }
 
   @Override

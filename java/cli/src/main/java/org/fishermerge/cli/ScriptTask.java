@@ -8,12 +8,13 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.checkpoint.TensorInfo;
 import org.fishermerge.data.TensorExamples;
 import org.fishermerge.kernels.Kernels;
-import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.InputTensor;
@@ -50,19 +51,16 @@ record ScriptTask(ScriptClassifier classifier, TensorExamples examples, @Nullabl
   @Override
   public void prepare(long[] rows, Kernels kernels, PrintWriter err) {
     try (Arena arena = Arena.ofConfined()) {
-      classifier.prepare(batch(Arrays.copyOf(rows, Math.min(2, rows.length)), arena), kernels);
+      int needed = Math.min(ScriptClassifier.PROOF_EXAMPLES, rows.length);
+      classifier.prepare(batch(Arrays.copyOf(rows, needed), arena), kernels);
     }
     err.println(classifier.plan());
   }
 
-  @Override
-  public long bytesOfInput() {
-    return examples.inputs().stream().mapToLong(input -> input.byteCount() / examples.size()).sum();
-  }
-
   /** Empty: what autograd keeps is up to the operators of the module. */
   @Override
-  public Optional<BatchMemory> measure(long[] rows, FisherEstimator estimator) {
+  public Optional<MemoryPlan> memoryPlan(
+      long[] rows, Supplier<FisherEstimator> estimators, int atOnce) {
     return Optional.empty();
   }
 
@@ -114,12 +112,7 @@ record ScriptTask(ScriptClassifier classifier, TensorExamples examples, @Nullabl
   public void remark(FisherEstimator estimator, PrintWriter err) {
     List<String> zeros = classifier.zeros(estimator.finish());
     if (!zeros.isEmpty()) {
-      int shown = Math.min(NAMES_SHOWN, zeros.size());
-      err.printf(
-          "F = 0 for %d parameters: %s%s%n",
-          zeros.size(),
-          String.join(", ", zeros.subList(0, shown)),
-          zeros.size() > shown ? " and " + (zeros.size() - shown) + " more" : "");
+      err.printf("F = 0 for %d parameters: %s%n", zeros.size(), NameList.of(zeros, NAMES_SHOWN));
     }
   }
 

@@ -23,6 +23,7 @@ import java.util.List;
 import java.util.concurrent.CancellationException;
 import java.util.function.BooleanSupplier;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.NameList;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -128,7 +129,8 @@ final class ParquetImages extends StoredImages {
   /** Names of the columns, for messages. */
   private static String requireImages(Path file, ParquetFileReader reader) {
     List<SchemaNode> fields = reader.getFileSchema().getRootNode().children();
-    String names = SafetensorsImages.someOf(fields.stream().map(SchemaNode::name).toList());
+    String names =
+        NameList.of(fields.stream().map(SchemaNode::name).toList(), SafetensorsImages.NAMES_SHOWN);
     SchemaNode image = field(fields, "image");
     if (image == null) {
       throw new InputException("%s: no column image; the columns are: %s".formatted(file, names));

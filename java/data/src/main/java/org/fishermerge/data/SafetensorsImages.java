@@ -10,6 +10,7 @@ import java.util.stream.Collectors;
 import java.util.stream.LongStream;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.checkpoint.SafetensorsFile;
 import org.fishermerge.checkpoint.TensorInfo;
 import org.fishermerge.checkpoint.TensorSelector;
@@ -17,6 +18,9 @@ import org.jspecify.annotations.Nullable;
 
 /** {@code pixel_values} and {@code labels} of a safetensors file, already processed. */
 final class SafetensorsImages extends StoredImages {
+  /** How many names of what a file has its messages show. */
+  static final int NAMES_SHOWN = 8;
+
   private static final ValueLayout.OfShort U16 = little(ValueLayout.JAVA_SHORT_UNALIGNED);
   private static final ValueLayout.OfInt I32 = little(ValueLayout.JAVA_INT_UNALIGNED);
   private static final ValueLayout.OfLong I64 = little(ValueLayout.JAVA_LONG_UNALIGNED);
@@ -66,7 +70,7 @@ final class SafetensorsImages extends StoredImages {
               + ": no tensor "
               + name
               + (others.isEmpty()
-                  ? "; it has " + someOf(tensors.keySet().stream().toList())
+                  ? "; it has " + NameList.of(tensors.keySet(), NAMES_SHOWN)
                   : "; append one of these to the file name: " + others));
     }
     List<Long> shape = info.shape();
@@ -111,14 +115,6 @@ final class SafetensorsImages extends StoredImages {
               .formatted(selector.file(), name, info.shapeText(), size(), pixelValues.name()));
     }
     return info;
-  }
-
-  static String someOf(List<String> names) {
-    int shown = Math.min(names.size(), 8);
-    String list = String.join(", ", names.subList(0, shown));
-    return names.size() > shown
-        ? list + " and " + (names.size() - shown) + " more"
-        : names.isEmpty() ? "none" : list;
   }
 
   @Override

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.stream.LongStream;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.checkpoint.SafetensorsFile;
 import org.fishermerge.checkpoint.TensorInfo;
 import org.fishermerge.checkpoint.TensorSelector;
@@ -66,7 +67,7 @@ public final class TensorExamples implements Examples, AutoCloseable {
               .formatted(
                   selector.file(),
                   name,
-                  SafetensorsImages.someOf(List.copyOf(file.header().tensors().keySet()))));
+                  NameList.of(file.header().tensors().keySet(), SafetensorsImages.NAMES_SHOWN)));
     }
     if (info.shape().isEmpty() || info.elementCount() == 0 || info.dtype().bits() % 8 != 0) {
       throw new InputException(
@@ -139,7 +140,7 @@ public final class TensorExamples implements Examples, AutoCloseable {
               .formatted(
                   selector.file(),
                   selector.prefix(),
-                  SafetensorsImages.someOf(List.copyOf(file.header().tensors().keySet()))));
+                  NameList.of(file.header().tensors().keySet(), SafetensorsImages.NAMES_SHOWN)));
     }
     return all;
   }

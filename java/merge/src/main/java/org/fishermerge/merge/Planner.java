@@ -20,6 +20,7 @@ import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.FisherFile;
 import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.checkpoint.TensorInfo;
 
 /** Makes a {@link MergePlan}: request first, then headers, then pairs of model and Fisher. */
@@ -327,14 +328,7 @@ final class Planner {
   }
 
   private static String examples(Set<String> names) {
-    String shown =
-        names.stream()
-            .limit(EXAMPLES_SHOWN)
-            .map(name -> "'" + name + "'")
-            .collect(Collectors.joining(", "));
-    return names.size() > EXAMPLES_SHOWN
-        ? shown + " and " + (names.size() - EXAMPLES_SHOWN) + " more"
-        : shown.isEmpty() ? "none" : shown;
+    return NameList.of(names.stream().map(name -> "'" + name + "'").toList(), EXAMPLES_SHOWN);
   }
 
   // ---- pairs of model and Fisher ----

@@ -199,7 +199,7 @@ public final class FisherEstimator implements AutoCloseable {
     return sum;
   }
 
-  /** Probes [first, end) of those examples that have more than {@code first}. */
+  /** Probes [first, end) of some examples, of which each has its own number. */
   private record ProbeGroup(int first, int end, int[] examples) {}
 
   /**
@@ -210,18 +210,16 @@ public final class FisherEstimator implements AutoCloseable {
     List<ProbeGroup> groups = new ArrayList<>();
     int[] active = withMoreThan(0, cotangents);
     for (int first = 0; active.length > 0; ) {
-      long bytes = Math.max(1, pass.bytesPerProbe() * active.length / pass.examples());
+      int[] taken =
+          pass.takesSomeExamples() ? active : IntStream.range(0, pass.examples()).toArray();
+      long bytes = Math.max(1, pass.bytesPerProbe() * taken.length / pass.examples());
       int atOnce = Math.toIntExact(Math.clamp(PROBE_BYTES / bytes, 1, MAX_PROBES));
       int end = first + 1;
       while (end - first < atOnce
           && 4 * withMoreThan(end, cotangents).length >= 3 * active.length) {
         end++;
       }
-      groups.add(
-          new ProbeGroup(
-              first,
-              end,
-              pass.takesSomeExamples() ? active : IntStream.range(0, pass.examples()).toArray()));
+      groups.add(new ProbeGroup(first, end, taken));
       first = end;
       active = withMoreThan(first, cotangents);
     }

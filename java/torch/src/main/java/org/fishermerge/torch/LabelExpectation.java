@@ -1,5 +1,6 @@
 package org.fishermerge.torch;
 
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -175,30 +176,7 @@ public sealed interface LabelExpectation {
     public double[][] cotangents(double[] p, long label, ExampleRandom random) {
       return directions + 1 >= p.length - 1
           ? new Exact().cotangents(p, label, random)
-          : probes(new LabelCovariance(p), directions, 1, random);
-    }
-
-    /** Leading directions exactly, then the mean of random-sign probes over what is left. */
-    private static double[][] probes(
-        LabelCovariance covariance, int directions, int draws, ExampleRandom random) {
-      double[][] units = covariance.leadingDirections(directions);
-      int classes = covariance.classes();
-      double[][] cotangents = new double[units.length + draws][classes];
-      for (int m = 0; m < units.length; m++) {
-        covariance.pullTo(units[m], cotangents[m]);
-      }
-      for (int draw = 0; draw < draws; draw++) {
-        double[] signs = signs(classes, random);
-        for (double[] unit : units) {
-          LabelCovariance.removePart(unit, signs);
-        }
-        double[] cotangent = cotangents[units.length + draw];
-        covariance.pullTo(signs, cotangent);
-        for (int c = 0; c < classes; c++) {
-          cotangent[c] /= Math.sqrt(draws);
-        }
-      }
-      return cotangents;
+          : leading(new LabelCovariance(p), directions, 1, random);
     }
   }
 
@@ -269,7 +247,7 @@ public sealed interface LabelExpectation {
         return new Exact().cotangents(p, label, random);
       }
       int directions = covariance.bestDirections(probes);
-      return LowRank.probes(covariance, directions, probes - directions, random);
+      return leading(covariance, directions, probes - directions, random);
     }
 
     private static int probes(LabelCovariance covariance, double threshold) {
@@ -332,19 +310,18 @@ public sealed interface LabelExpectation {
         return new Exact().cotangents(p, label, random);
       }
       LabelCovariance covariance = new LabelCovariance(p);
-      int exact = Math.min(classes, covariance.order().length);
-      double[][] cotangents = new double[exact + 1][p.length];
-      double[] signs = signs(p.length, random);
-      double[] unit = new double[p.length];
-      for (int rank = 0; rank < exact; rank++) {
-        int c = covariance.order()[rank];
-        unit[c] = 1;
-        covariance.pullTo(unit, cotangents[rank]);
-        unit[c] = 0;
-        signs[c] = 0;
-      }
-      covariance.pullTo(signs, cotangents[exact]);
-      return cotangents;
+      double[][] units =
+          Arrays.stream(covariance.order())
+              .limit(classes)
+              .mapToObj(c -> unit(c, p.length))
+              .toArray(double[][]::new);
+      return exactAndRandom(covariance, units, 1, random);
+    }
+
+    private static double[] unit(int index, int length) {
+      double[] unit = new double[length];
+      unit[index] = 1;
+      return unit;
     }
   }
 
@@ -479,6 +456,39 @@ public sealed interface LabelExpectation {
     }
     cotangent[label] = others;
     return cotangent;
+  }
+
+  /** The leading directions exactly, and random signs over what is left. */
+  private static double[][] leading(
+      LabelCovariance covariance, int directions, int draws, ExampleRandom random) {
+    return exactAndRandom(covariance, covariance.leadingDirections(directions), draws, random);
+  }
+
+  /**
+   * One probe along each direction, then the mean of {@code draws} random-sign probes over what is
+   * left.
+   *
+   * @param units orthonormal directions of the classes' space
+   */
+  private static double[][] exactAndRandom(
+      LabelCovariance covariance, double[][] units, int draws, ExampleRandom random) {
+    int classes = covariance.classes();
+    double[][] cotangents = new double[units.length + draws][classes];
+    for (int m = 0; m < units.length; m++) {
+      covariance.pullTo(units[m], cotangents[m]);
+    }
+    for (int draw = 0; draw < draws; draw++) {
+      double[] signs = signs(classes, random);
+      for (double[] unit : units) {
+        LabelCovariance.removePart(unit, signs);
+      }
+      double[] cotangent = cotangents[units.length + draw];
+      covariance.pullTo(signs, cotangent);
+      for (int c = 0; c < classes; c++) {
+        cotangent[c] /= Math.sqrt(draws);
+      }
+    }
+    return cotangents;
   }
 
   /** A random sign for each class, by its index: what a class draws is the same in every order. */

@@ -25,6 +25,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.checkpoint.TensorDigest;
 import org.fishermerge.kernels.Kernels;
@@ -50,7 +51,10 @@ import org.jspecify.annotations.Nullable;
  * <p>Not thread-safe.
  */
 public final class ScriptClassifier implements Classifier {
-  private static final int PROOF_EXAMPLES = 2;
+  /** Examples that {@link #prepare} looks at. */
+  public static final int PROOF_EXAMPLES = 2;
+
+  private static final int NAMES_SHOWN = 3;
   // Above fp32 rounding through a deep network, below any wrong tap.
   private static final double TOLERANCE = 1e-3;
   // Parameters that change nothing, as the bias of attention's keys, have rounding for a Fisher:
@@ -102,7 +106,7 @@ public final class ScriptClassifier implements Classifier {
   /**
    * Decides how each parameter goes, by running a first batch; must come before {@link #forward}.
    *
-   * @param batch at least one example; the first two are used
+   * @param batch at least one example; the first {@link #PROOF_EXAMPLES} are used
    * @throws InputException if forward fails on them or gives no logits
    */
   public void prepare(List<InputTensor> batch, Kernels kernels) {
@@ -338,17 +342,11 @@ public final class ScriptClassifier implements Classifier {
       text.append("; ").append(slowReasons.size()).append(" one example at a time (");
       text.append(
           byReason.entrySet().stream()
-              .map(entry -> some(entry.getValue()) + ": " + entry.getKey())
+              .map(entry -> NameList.of(entry.getValue(), NAMES_SHOWN) + ": " + entry.getKey())
               .collect(Collectors.joining("; ")));
       text.append(")");
     }
     return text.toString();
-  }
-
-  private static String some(List<String> names) {
-    int shown = Math.min(3, names.size());
-    return String.join(", ", names.subList(0, shown))
-        + (names.size() > shown ? " and " + (names.size() - shown) + " more" : "");
   }
 
   /**

@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.Arrays;
-import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -26,7 +25,7 @@ final class LabelCovarianceTest {
   @MethodSource("predictions")
   void directionsAreOrthonormalAndCarryTheLeadingEigenvalues(
       int classes, double spread, long seed) {
-    double[] p = probabilities(classes, spread, seed);
+    double[] p = LabelExpectationTest.probabilities(classes, spread, seed);
     double[] eigenvalues = eigenvalues(covariance(p));
     LabelCovariance covariance = new LabelCovariance(p);
     double[][] units = covariance.leadingDirections(classes);
@@ -54,7 +53,7 @@ final class LabelCovarianceTest {
   @ParameterizedTest(name = "{0} classes, spread {1}, seed {2}")
   @MethodSource("predictions")
   void theFactorMultipliesToTheCovariance(int classes, double spread, long seed) {
-    double[] p = probabilities(classes, spread, seed);
+    double[] p = LabelExpectationTest.probabilities(classes, spread, seed);
     LabelCovariance covariance = new LabelCovariance(p);
     double[][] expected = covariance(p);
     double[][] product = new double[classes][classes];
@@ -84,7 +83,7 @@ final class LabelCovarianceTest {
   @ParameterizedTest(name = "{0} classes, spread {1}, seed {2}")
   @MethodSource("predictions")
   void varianceIsThatOfTheBestSplit(int classes, double spread, long seed) {
-    double[] p = probabilities(classes, spread, seed);
+    double[] p = LabelExpectationTest.probabilities(classes, spread, seed);
     double[] eigenvalues = eigenvalues(covariance(p));
     LabelCovariance covariance = new LabelCovariance(p);
     double scale = Math.pow(Arrays.stream(eigenvalues).sum(), 2);
@@ -175,19 +174,5 @@ final class LabelCovarianceTest {
       sum += a[c] * b[c];
     }
     return sum;
-  }
-
-  private static double[] probabilities(int classes, double spread, long seed) {
-    SplittableRandom random = new SplittableRandom(seed);
-    double[] p = new double[classes];
-    double sum = 0;
-    for (int c = 0; c < classes; c++) {
-      p[c] = Math.exp(spread * random.nextGaussian());
-      sum += p[c];
-    }
-    for (int c = 0; c < classes; c++) {
-      p[c] /= sum;
-    }
-    return p;
   }
 }

@@ -256,7 +256,8 @@ final class LabelExpectationTest {
     return rest;
   }
 
-  private static double[] probabilities(int classes, double spread, long seed) {
+  /** A softmax of normal logits of standard deviation {@code spread}. */
+  static double[] probabilities(int classes, double spread, long seed) {
     SplittableRandom random = new SplittableRandom(seed);
     double[] z = new double[classes];
     for (int c = 0; c < classes; c++) {
