@@ -7,7 +7,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(FM_TIER_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512
                            -mtune=skylake-avx512)
   # GCC's own AVX-512 headers start from deliberately undefined registers and warn about it (GCC bug 105593).
-  list(APPEND FM_TIER_FLAGS_avx512 -Wno-maybe-uninitialized)
+  list(APPEND FM_TIER_FLAGS_avx512 -Wno-maybe-uninitialized -Wno-uninitialized)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
   set(FM_TIERS baseline neon)
 else()

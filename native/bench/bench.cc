@@ -2,7 +2,7 @@
 //   outer_square      GFLOP/s (2 V B T O I), against a register-only multiply-add loop
 //   weighted_average  GB/s read, against a loop that only reads
 // Each figure is the best of several runs, one item of work handed out at a time to `threads` threads.
-// Usage: fm_bench [threads] [isa]
+// Usage: fm_bench [threads] [isa] [outer_square|relatives|weighted_average]
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,17 +189,25 @@ int main(int argc, char **argv) {
   if (argc > 1) threads = std::max(1, atoi(argv[1]));
   check(fm_open(argc > 2 ? argv[2] : "auto", &kernels));
   printf("%s, %d threads\n", fm_isa_name(kernels), threads);
-  outer_square(1, 16, 50, 768, 768);
-  outer_square(1, 16, 50, 3072, 768);
-  outer_square(1, 16, 50, 768, 3072);
-  outer_square(4, 16, 50, 768, 768);
-  outer_square(1, 4, 197, 768, 3072);
-  outer_square(1, 2, 257, 1024, 1024);
-  outer_square(1, 2, 257, 1024, 4096);
-  outer_square(1, 2, 257, 4096, 1024);
-  outer_square(1, 256, 1, 768, 768);
-  relatives(16, 50, 768);
-  relatives(16, 50, 3072);
-  weighted_average(8, 1 << 23);
+  const char *only = argc > 3 ? argv[3] : "";
+  auto wanted = [&](const char *name) { return *only == '\0' || strcmp(only, name) == 0; };
+  if (wanted("outer_square")) {
+    outer_square(1, 16, 50, 768, 768);
+    outer_square(1, 16, 50, 3072, 768);
+    outer_square(1, 16, 50, 768, 3072);
+    outer_square(4, 16, 50, 768, 768);
+    outer_square(1, 4, 197, 768, 3072);
+    outer_square(1, 2, 257, 1024, 1024);
+    outer_square(1, 2, 257, 1024, 4096);
+    outer_square(1, 2, 257, 4096, 1024);
+    outer_square(1, 256, 1, 768, 768);
+  }
+  if (wanted("relatives")) {
+    relatives(16, 50, 768);
+    relatives(16, 50, 3072);
+  }
+  if (wanted("weighted_average")) {
+    for (int64_t models : {2, 8, 32}) weighted_average(models, (int64_t{1} << 26) / models);
+  }
   return 0;
 }

@@ -27,6 +27,11 @@ namespace fm::FM_TIER {
 FM_KERNEL_LIST(FM_DECLARE_KERNEL)
 #undef FM_DECLARE_KERNEL
 
+template <bool Value>
+struct constant {
+  static constexpr bool value = Value;
+};
+
 FM_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 FM_INLINE float float_at(const float *p, int64_t index) {
@@ -67,6 +72,17 @@ FM_INLINE vd load(const void *p, int64_t index) {
   if constexpr (Type == FM_F64) return load_f64(q);
 }
 
+// Two neighbouring vectors.
+template <int Type>
+FM_INLINE void load_pair(const void *p, int64_t index, vd *pair) {
+  if constexpr (Type == FM_BF16 && kPairsBf16) {
+    load_bf16_pair(static_cast<const char *>(p) + index * kBytes<Type>, pair);
+  } else {
+    pair[0] = load<Type>(p, index);
+    pair[1] = load<Type>(p, index + kLanesD);
+  }
+}
+
 template <int Type>
 FM_INLINE vd load_first(const void *p, int64_t index, int64_t n) {
   char lanes[8 * kLanesD] = {};
@@ -96,20 +112,45 @@ FM_INLINE vd round_to_format(vd x) {
   return (vd)(is_nan ? bits : result);
 }
 
+// A float that lies just between two values of the narrower format: the double it came from may be on either side of it.
+// Also where the rounding below would not do: NaN, and halves below the normal ones, which are spaced differently.
+template <int Type>
+FM_INLINE vni needs_exact_rounding(vn x) {
+  const vni bits = (vni)x;
+  const vni magnitude = bits & INT32_MAX;
+  if constexpr (Type == FM_BF16) return ((bits & 0xFFFF) == 0x8000) | (magnitude > 0x7F800000);
+  return ((bits & 0x1FFF) == 0x1000) | ((magnitude > 0) & (magnitude < 0x38800000));
+}
+
+// A call, so that the compiler does not compute it beside the usual way.
+template <int FractionBits, int MinExponent>
+__attribute__((noinline, unused)) static vn round_exactly(vd x) {
+  return narrow(round_to_format<FractionBits, MinExponent>(x));
+}
+
+FM_INLINE vn round_to_bf16(vn x) {
+  const vni bits = (vni)x;
+  return (vn)(bits + 0x7FFF + ((bits >> 16) & 1));
+}
+
+// To nearest even. Rounding to float on the way is harmless unless that float is a tie.
 template <int Type>
 FM_INLINE void store(void *p, int64_t index, vd x) {
   char *q = static_cast<char *>(p) + index * kBytes<Type>;
-  if constexpr (Type == FM_F32) store_f32(q, x);
-  if constexpr (Type == FM_F16) store_f16_exact(q, round_to_format<10, -14>(x));
-  if constexpr (Type == FM_BF16) store_bf16_exact(q, round_to_format<7, -126>(x));
-  if constexpr (Type == FM_F64) store_f64(q, x);
+  if constexpr (Type == FM_F64) return store_f64(q, x);
+  const vn y = narrow(x);
+  if constexpr (Type == FM_F32) store_f32(q, y);
+  if constexpr (Type == FM_F16) {
+    if (!kRoundsToHalf || any(needs_exact_rounding<Type>(y))) return store_f16(q, round_exactly<10, -14>(x));
+    store_f16(q, y);
+  }
+  if constexpr (Type == FM_BF16) {
+    if (any(needs_exact_rounding<Type>(y))) return store_high_halves(q, round_exactly<7, -126>(x));
+    store_high_halves(q, round_to_bf16(y));
+  }
 }
 
-FM_INLINE vd round_to_float(vd x) {
-  char lanes[4 * kLanesD];
-  store_f32(lanes, x);
-  return load_f32(lanes);
-}
+FM_INLINE vd round_to_float(vd x) { return widen(narrow(x)); }
 
 template <int Type>
 FM_INLINE void store_first(void *p, int64_t index, int64_t n, vd x) {

@@ -29,18 +29,28 @@ FM_INLINE vd load_bf16(const void *p) {
   __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(static_cast<const __m128i *>(p)));
   return _mm512_cvtps_pd(_mm256_castsi256_ps(_mm256_slli_epi32(wide, 16)));
 }
+constexpr bool kPairsBf16 = false;
+FM_INLINE void load_bf16_pair(const void *, vd *) {}
 FM_INLINE void store_f64(void *p, vd x) { _mm512_storeu_pd(p, x); }
-FM_INLINE void store_f32(void *p, vd x) { _mm256_storeu_ps(static_cast<float *>(p), _mm512_cvtpd_ps(x)); }
-FM_INLINE void store_f16_exact(void *p, vd x) {
-  _mm_storeu_si128(static_cast<__m128i *>(p), _mm256_cvtps_ph(_mm512_cvtpd_ps(x), _MM_FROUND_TO_NEAREST_INT));
+
+// As many floats as a vd has lanes.
+using vn = __m256;
+typedef int32_t vni __attribute__((vector_size(32)));
+
+FM_INLINE vn narrow(vd x) { return _mm512_cvtpd_ps(x); }
+FM_INLINE vd widen(vn x) { return _mm512_cvtps_pd(x); }
+FM_INLINE bool any(vni mask) { return !_mm256_testz_si256((__m256i)mask, (__m256i)mask); }
+FM_INLINE void store_f32(void *p, vn x) { _mm256_storeu_ps(static_cast<float *>(p), x); }
+FM_INLINE void store_f16(void *p, vn x) {
+  _mm_storeu_si128(static_cast<__m128i *>(p), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
 }
-FM_INLINE void store_bf16_exact(void *p, vd x) {
-  __m256i high = _mm256_srli_epi32(_mm256_castps_si256(_mm512_cvtpd_ps(x)), 16);
-  _mm_storeu_si128(static_cast<__m128i *>(p), _mm256_cvtepi32_epi16(high));
+FM_INLINE void store_high_halves(void *p, vn x) {
+  _mm_storeu_si128(static_cast<__m128i *>(p), _mm256_cvtepi32_epi16(_mm256_srli_epi32(_mm256_castps_si256(x), 16)));
 }
+constexpr bool kRoundsToHalf = true;
 
 constexpr int kStreamBytes = 32;
-FM_INLINE void stream_f32(void *p, vd x) { _mm256_stream_ps(static_cast<float *>(p), _mm512_cvtpd_ps(x)); }
+FM_INLINE void stream_f32(void *p, vn x) { _mm256_stream_ps(static_cast<float *>(p), x); }
 FM_INLINE void stream_fence() { _mm_sfence(); }
 
 }  // namespace fm::FM_TIER

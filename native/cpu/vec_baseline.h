@@ -27,7 +27,7 @@ FM_INLINE v4f halves_to_floats(v4h x) {
   return (v4f)((magnitude >= 0x0F800000 ? special : finite) | sign);
 }
 
-FM_INLINE v4h exact_floats_to_halves(v4f x) {
+FM_INLINE v4h floats_to_halves(v4f x) {
   v4i bits = (v4i)x;
   v4i magnitude = bits & INT32_MAX;
   v4i sign = (bits >> 16) & 0x8000;
@@ -37,6 +37,8 @@ FM_INLINE v4h exact_floats_to_halves(v4f x) {
   v4i special = magnitude > 0x7F800000 ? nan : infinity;
   return __builtin_convertvector((magnitude >= 0x47800000 ? special : finite) | sign, v4h);
 }
+
+constexpr bool kRoundsToHalf = false;
 
 }  // namespace fm::FM_TIER
 #include "vec_common.h"

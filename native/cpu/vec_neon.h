@@ -20,7 +20,9 @@ FM_INLINE void store_f(float *p, vf x) { vst1q_f32(p, x); }
 FM_INLINE vf fma_f(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
 
 FM_INLINE v4f halves_to_floats(v4h x) { return (v4f)vcvt_f32_f16((float16x4_t)x); }
-FM_INLINE v4h exact_floats_to_halves(v4f x) { return (v4h)vcvt_f16_f32((float32x4_t)x); }
+FM_INLINE v4h floats_to_halves(v4f x) { return (v4h)vcvt_f16_f32((float32x4_t)x); }
+
+constexpr bool kRoundsToHalf = true;
 
 }  // namespace fm::FM_TIER
 #include "vec_common.h"
