@@ -2,13 +2,6 @@ package org.fishermerge.cli;
 
 /** What a figure is drawn with. Sizes in pixels, y downwards, colours as {@code #rrggbb}. */
 interface Drawing {
-  /** Which part of a text lies at its x. */
-  enum Anchor {
-    START,
-    MIDDLE,
-    END
-  }
-
   void rectangle(double x, double y, double width, double height, String color);
 
   /**
@@ -18,5 +11,11 @@ interface Drawing {
    * @param turned read from the bottom to the top, centred on x
    */
   void text(
-      String text, double x, double y, double size, String color, Anchor anchor, boolean turned);
+      String text,
+      double x,
+      double y,
+      double size,
+      String color,
+      TextAnchor anchor,
+      boolean turned);
 }

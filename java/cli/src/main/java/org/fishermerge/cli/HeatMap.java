@@ -25,7 +25,9 @@ record HeatMap(String title, List<String> rows, List<String> columns, List<List<
   private static final double TITLE_SIZE = 16;
   private static final double LEGEND_WIDTH = 16;
   private static final int LEGEND_STEPS = 64;
-  private static final int TICKS = 5;
+
+  /** One every fifth of the range, which begins at a tenth: two decimals are exact. */
+  private static final int TICKS = 6;
 
   /** Width of a character over its height, of the widest common sans-serif fonts on average. */
   private static final double CHARACTER = 0.6;
@@ -88,13 +90,12 @@ record HeatMap(String title, List<String> rows, List<String> columns, List<List<
   void draw(Drawing to) {
     Layout layout = layout();
     to.rectangle(0, 0, width(), height(), PAPER);
-    to.text(title, MARGIN, MARGIN + TITLE_SIZE / 2, TITLE_SIZE, INK, Drawing.Anchor.START, false);
+    to.text(title, MARGIN, MARGIN + TITLE_SIZE / 2, TITLE_SIZE, INK, TextAnchor.START, false);
     double low = low();
     for (int r = 0; r < rows.size(); r++) {
       double y = layout.top + r * layout.cell;
       double middle = y + layout.cell / 2;
-      to.text(
-          cut(rows.get(r)), layout.left - 6, middle, layout.font, INK, Drawing.Anchor.END, false);
+      to.text(cut(rows.get(r)), layout.left - 6, middle, layout.font, INK, TextAnchor.END, false);
       for (int c = 0; c < columns.size(); c++) {
         cell(to, layout, layout.left + c * layout.cell, y, values.get(r).get(c), low);
       }
@@ -109,7 +110,7 @@ record HeatMap(String title, List<String> rows, List<String> columns, List<List<
           turned ? y : y - layout.font / 2,
           layout.font,
           INK,
-          turned ? Drawing.Anchor.START : Drawing.Anchor.MIDDLE,
+          turned ? TextAnchor.START : TextAnchor.MIDDLE,
           turned);
     }
     legend(to, layout, low);
@@ -126,7 +127,7 @@ record HeatMap(String title, List<String> rows, List<String> columns, List<List<
         y + layout.cell / 2,
         layout.font,
         none || luminance(rgb) > 0.3 ? INK : PAPER,
-        Drawing.Anchor.MIDDLE,
+        TextAnchor.MIDDLE,
         false);
   }
 
@@ -154,7 +155,7 @@ record HeatMap(String title, List<String> rows, List<String> columns, List<List<
           layout.top + layout.font / 2 + share * (height - layout.font),
           layout.font,
           INK,
-          Drawing.Anchor.START,
+          TextAnchor.START,
           false);
     }
   }

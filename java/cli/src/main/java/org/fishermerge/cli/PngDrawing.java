@@ -73,7 +73,13 @@ final class PngDrawing implements Drawing {
 
   @Override
   public void text(
-      String text, double x, double y, double size, String color, Anchor anchor, boolean turned) {
+      String text,
+      double x,
+      double y,
+      double size,
+      String color,
+      TextAnchor anchor,
+      boolean turned) {
     GlyphVector glyphs = glyphs(text, size);
     double width = glyphs.getLogicalBounds().getWidth();
     double left =

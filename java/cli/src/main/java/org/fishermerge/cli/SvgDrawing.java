@@ -26,7 +26,13 @@ final class SvgDrawing implements Drawing {
 
   @Override
   public void text(
-      String text, double x, double y, double size, String color, Anchor anchor, boolean turned) {
+      String text,
+      double x,
+      double y,
+      double size,
+      String color,
+      TextAnchor anchor,
+      boolean turned) {
     // The middle of the letters, not of the line; few viewers know dominant-baseline.
     double down = MIDDLE_OVER_BASELINE * size;
     svg.format(
