@@ -1,8 +1,8 @@
-// Rates of the two kernels that carry the work, against what the machine can do:
+// Rates of the kernels that carry the work, against what the machine can do:
 //   outer_square      GFLOP/s (2 V B T O I), against a register-only multiply-add loop
-//   weighted_average  GB/s read, against a loop that only reads
+//   weighted_average, pair_sums  GB/s read, against a loop that only reads
 // Each figure is the best of several runs, one item of work handed out at a time to `threads` threads.
-// Usage: fm_bench [threads] [isa] [outer_square|relatives|weighted_average]
+// Usage: fm_bench [threads] [isa] [outer_square|relatives|weighted_average|pair_sums]
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,6 +159,30 @@ void weighted_average(int64_t models, int64_t count) {
   free(out);
 }
 
+void pair_sums(int64_t rows, int64_t count) {
+  std::vector<float *> streams;
+  std::vector<fm_values> values;
+  for (int64_t p = 0; p < rows; ++p) {
+    streams.push_back(buffer(count));
+    for (int64_t k = 0; k < count; ++k) streams.back()[k] += 0.5f;
+    values.push_back({streams.back(), FM_F32});
+  }
+  const double read = read_rate(streams, count);
+  const size_t pairs = static_cast<size_t>(rows * (rows + 1));
+  const size_t scratch = static_cast<size_t>(FM_PAIR_SUMS_SCRATCH * (rows + 3));
+  std::vector<std::vector<double>> space(static_cast<size_t>(threads), std::vector<double>(scratch + pairs));
+  const double seconds = best_seconds(5, [&] {
+    parallel(count, 65536, [&](int worker, int64_t begin, int64_t end) {
+      double *p = space[static_cast<size_t>(worker)].data();
+      check(fm_pair_sums(kernels, values.data(), rows, p, p + scratch, p + scratch + pairs / 2, begin, end));
+    });
+  });
+  const double rate = 4.0 * static_cast<double>(rows) * static_cast<double>(count) / seconds * 1e-9;
+  printf("pair_sums %2lld rows F32                      %7.1f GB/s read of %5.1f: %.3f\n",
+         static_cast<long long>(rows), rate, read, rate / read);
+  for (float *p : streams) free(p);
+}
+
 void relatives(int64_t examples, int64_t tokens, int64_t width) {
   const int64_t count = examples * tokens * width;
   std::vector<float *> x;
@@ -208,6 +232,9 @@ int main(int argc, char **argv) {
   }
   if (wanted("weighted_average")) {
     for (int64_t models : {2, 8, 32}) weighted_average(models, (int64_t{1} << 26) / models);
+  }
+  if (wanted("pair_sums")) {
+    for (int64_t rows : {2, 8, 64}) pair_sums(rows, 1 << 22);
   }
   return 0;
 }

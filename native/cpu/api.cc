@@ -83,6 +83,20 @@ int32_t check_sum_of_squares(const void *x, int32_t type, int64_t begin, int64_t
   return check_range(begin, end, INT64_MAX);
 }
 
+int32_t check_pair_sums(const fm_values *rows, int64_t row_count, double *scratch, double *products, double *roots,
+                        int64_t begin, int64_t end) {
+  FM_REQUIRE(row_count >= 1, "row_count: at least one row is needed");
+  FM_CHECK(check_not_null("rows", rows));
+  FM_CHECK(check_not_null("scratch", scratch));
+  FM_CHECK(check_not_null("products", products));
+  FM_CHECK(check_not_null("roots", roots));
+  for (int64_t p = 0; p < row_count; ++p) {
+    FM_CHECK(check_not_null("rows.data", rows[p].data));
+    FM_CHECK(check_type("rows.type", rows[p].type));
+  }
+  return check_range(begin, end, INT64_MAX);
+}
+
 int32_t check_square_accumulate(const float *gradient, double, float *fisher, int64_t begin, int64_t end) {
   FM_CHECK(check_not_null("gradient", gradient));
   FM_CHECK(check_not_null("fisher", fisher));

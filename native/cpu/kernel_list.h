@@ -8,6 +8,10 @@
             (inputs, input_count, out, out_type, begin, end))                                                        \
   FM_KERNEL(sum_of_squares, (const void *x, int32_t type, int64_t begin, int64_t end, double *sum),                  \
             (x, type, begin, end, sum))                                                                              \
+  FM_KERNEL(pair_sums,                                                                                               \
+            (const fm_values *rows, int64_t row_count, double *scratch, double *products, double *roots,             \
+             int64_t begin, int64_t end),                                                                            \
+            (rows, row_count, scratch, products, roots, begin, end))                                                 \
   FM_KERNEL(square_accumulate, (const float *gradient, double scale, float *fisher, int64_t begin, int64_t end),     \
             (gradient, scale, fisher, begin, end))                                                                   \
   FM_KERNEL(outer_square_prepare, (const fm_cotangents *g, const fm_activations *a, fm_outer_square_plan *plan),     \

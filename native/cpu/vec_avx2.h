@@ -22,6 +22,7 @@ typedef long long vl __attribute__((vector_size(32)));
 constexpr int kLanesD = 4;
 
 FM_INLINE vd set_d(double x) { return _mm256_set1_pd(x); }
+FM_INLINE vd sqrt_d(vd x) { return _mm256_sqrt_pd(x); }
 FM_INLINE vd load_f64(const void *p) { return _mm256_loadu_pd(static_cast<const double *>(p)); }
 FM_INLINE vd load_f32(const void *p) { return _mm256_cvtps_pd(_mm_loadu_ps(static_cast<const float *>(p))); }
 FM_INLINE vd load_f16(const void *p) { return _mm256_cvtps_pd(_mm_cvtph_ps(_mm_loadl_epi64(static_cast<const __m128i *>(p)))); }

@@ -22,6 +22,7 @@ typedef long long vl __attribute__((vector_size(64)));
 constexpr int kLanesD = 8;
 
 FM_INLINE vd set_d(double x) { return _mm512_set1_pd(x); }
+FM_INLINE vd sqrt_d(vd x) { return _mm512_sqrt_pd(x); }
 FM_INLINE vd load_f64(const void *p) { return _mm512_loadu_pd(p); }
 FM_INLINE vd load_f32(const void *p) { return _mm512_cvtps_pd(_mm256_loadu_ps(static_cast<const float *>(p))); }
 FM_INLINE vd load_f16(const void *p) { return _mm512_cvtps_pd(_mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i *>(p)))); }

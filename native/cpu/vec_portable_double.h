@@ -22,6 +22,9 @@ FM_INLINE T load_bytes(const void *p) {
 }
 
 FM_INLINE vd set_d(double x) { return vd{x, x, x, x}; }
+FM_INLINE vd sqrt_d(vd x) {
+  return vd{__builtin_sqrt(x[0]), __builtin_sqrt(x[1]), __builtin_sqrt(x[2]), __builtin_sqrt(x[3])};
+}
 FM_INLINE vd load_f64(const void *p) { return load_bytes<vd>(p); }
 FM_INLINE vd load_f32(const void *p) { return __builtin_convertvector(load_bytes<v4f>(p), vd); }
 FM_INLINE vd load_f16(const void *p) { return __builtin_convertvector(halves_to_floats(load_bytes<v4h>(p)), vd); }

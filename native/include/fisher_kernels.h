@@ -67,6 +67,24 @@ int32_t fm_weighted_average(const fm_kernels *kernels, const fm_weighted_input *
 int32_t fm_sum_of_squares(const fm_kernels *kernels, const void *x, int32_t type, int64_t begin, int64_t end,
                           double *sum);
 
+/* Values of one operand among several of different types. */
+typedef struct fm_values {
+  const void *data;
+  int32_t type;
+} fm_values;
+
+/* The scratch of fm_pair_sums is FM_PAIR_SUMS_SCRATCH * (row_count + 3) doubles. */
+#define FM_PAIR_SUMS_SCRATCH 272
+
+/* For each pair of rows q <= p the sums over k in [begin, end) of x_p[k] x_q[k] and of sqrt(x_p[k]) sqrt(x_q[k]), at
+ * index p (p + 1) / 2 + q of products and roots [row_count (row_count + 1) / 2], which are overwritten. Each element is
+ * read once. In double without contraction: blocks of 256 elements from `begin` on, in each 8
+ * interleaved partial sums and a balanced tree over them, block after block; the same bits on every instruction set and
+ * for any other rows beside the pair. A negative or NaN element makes its roots NaN. Here the result does depend on the
+ * range. */
+int32_t fm_pair_sums(const fm_kernels *kernels, const fm_values *rows, int64_t row_count, double *scratch,
+                     double *products, double *roots, int64_t begin, int64_t end);
+
 /* fisher[j] += scale * gradient[j]^2 for j in [begin, end), in double, rounded once to float. */
 int32_t fm_square_accumulate(const fm_kernels *kernels, const float *gradient, double scale, float *fisher,
                              int64_t begin, int64_t end);

@@ -325,6 +325,52 @@ void special_values() {
 
 // ---- squares ----
 
+// Every third row has another type; the range begins at `begin`. One row of zeros, one of equal values.
+void pair_sums_case(int64_t row_count, int64_t count, int64_t begin) {
+  random_source random(static_cast<uint64_t>(1000 * row_count + count));
+  std::vector<guarded<uint8_t> *> owned;
+  std::vector<fm_values> rows;
+  for (int64_t p = 0; p < row_count; ++p) {
+    const int type = static_cast<int>(p % 3 == 2 ? p % 4 : 0);
+    auto *x = new guarded<uint8_t>((begin + count) * bytes_of(type), static_cast<int>(p % 4));
+    owned.push_back(x);
+    for (int64_t k = 0; k < begin + count; ++k) {
+      write(*x, type, k, round_to(p == 3 ? 0 : p == 4 ? 0.25 : random.uniform(0, 3), type));
+    }
+    rows.push_back({x->data(), type});
+  }
+  const int64_t pairs = row_count * (row_count + 1) / 2;
+  guarded<double> scratch(FM_PAIR_SUMS_SCRATCH * (row_count + 3)), products(pairs), roots(pairs);
+  random_source junk(1);
+  scratch.fill(junk, -1, 1);
+  products.fill(junk, -1, 1);
+  EXPECT_OK(fm_pair_sums(kernels, rows.data(), row_count, scratch.data(), products.data(), roots.data(), begin,
+                         begin + count));
+  for (int64_t p = 0; p < row_count; ++p) {
+    for (int64_t q = 0; q <= p; ++q) {
+      double product = 0, root = 0;
+      for (int64_t from = 0; from < count; from += 256) {
+        double lanes[2][8] = {};
+        for (int64_t k = from; k < std::min(count, from + 256); ++k) {
+          const double x = read(*owned[static_cast<size_t>(p)], rows[static_cast<size_t>(p)].type, begin + k);
+          const double y = read(*owned[static_cast<size_t>(q)], rows[static_cast<size_t>(q)].type, begin + k);
+          lanes[0][(k - from) % 8] += x * y;
+          lanes[1][(k - from) % 8] += sqrt(x) * sqrt(y);
+        }
+        for (double *l : {lanes[0], lanes[1]}) {
+          double &sum = l == lanes[0] ? product : root;
+          sum += ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
+        }
+      }
+      const int64_t at = p * (p + 1) / 2 + q;
+      EXPECT(same(products.get(at), product) && same(roots.get(at), root), "rows %d count %d pair %d %d: %a %a, expected %a %a",
+             static_cast<int>(row_count), static_cast<int>(count), static_cast<int>(p), static_cast<int>(q),
+             products.get(at), roots.get(at), product, root);
+    }
+  }
+  for (guarded<uint8_t> *p : owned) delete p;
+}
+
 void squares() {
   for (int type = FM_F32; type <= FM_F64; ++type) {
     for (int64_t count : {0, 1, 2, 15, 16, 17, 31, 1000, 65536}) {
@@ -344,6 +390,10 @@ void squares() {
       EXPECT(same(sum, lanes[0]), "type %d count %d: %a, expected %a", type, static_cast<int>(count), sum, lanes[0]);
     }
   }
+  for (int64_t row_count : {1, 2, 3, 4, 5, 7, 9}) {
+    for (int64_t count : {0, 1, 3, 7, 8, 9, 255, 256, 257, 1000}) pair_sums_case(row_count, count, 3);
+  }
+  pair_sums_case(64, 777, 0);
   for (int64_t count : {0, 1, 3, 4, 7, 8, 9, 100, 4097}) {
     random_source random(static_cast<uint64_t>(count));
     guarded<float> g(count, 1), fisher(count, 3);
@@ -582,6 +632,10 @@ void arguments() {
   EXPECT_INVALID(fm_weighted_average(kernels, &input, 1, x, FM_F32, 3, 2), "range [3, 2)");
   EXPECT_INVALID(fm_sum_of_squares(kernels, x, 4, 0, 4, &sum), "type");
   EXPECT_INVALID(fm_sum_of_squares(kernels, x, FM_F32, -1, 4, &sum), "range [-1, 4)");
+  const fm_values row = {x, FM_F32}, untyped = {x, 7};
+  EXPECT_INVALID(fm_pair_sums(kernels, &row, 0, &sum, &sum, &sum, 0, 4), "row_count");
+  EXPECT_INVALID(fm_pair_sums(kernels, &row, 1, nullptr, &sum, &sum, 0, 4), "scratch is null");
+  EXPECT_INVALID(fm_pair_sums(kernels, &untyped, 1, &sum, &sum, &sum, 0, 4), "rows.type: unknown element type 7");
   EXPECT_INVALID(fm_square_accumulate(kernels, nullptr, 1, x, 0, 4), "gradient is null");
   EXPECT_INVALID(fm_outer_square_prepare(kernels, &g, nullptr, &plan), "a is null");
   EXPECT_INVALID(fm_outer_square_prepare(kernels, &negative, &a, &plan), "negative");
@@ -619,7 +673,7 @@ void interface() {
 #define FM_COUNT(name, parameters, arguments) kernel_count += &fm_##name != nullptr;
   FM_KERNEL_LIST(FM_COUNT)
 #undef FM_COUNT
-  EXPECT(kernel_count == 10, "%d kernels", kernel_count);
+  EXPECT(kernel_count == 11, "%d kernels", kernel_count);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@ import java.util.Optional;
 import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.kernels.PairSums;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -42,6 +43,23 @@ final class BenchmarkTwinTest {
         }
       }
       assertThat(work.bytes()).isEqualTo(count * (8L * (type.bytes() + 4) + type.bytes()));
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {2, 8, 11})
+  void pairSums(int fishers) {
+    try (Kernels fast = Kernels.open();
+        Kernels scalar = scalar();
+        PairSumsWork work = new PairSumsWork(fishers, 70_007, SEED)) {
+      PairSums actual = work.run(fast);
+      PairSums expected = work.run(scalar);
+      for (int p = 0; p < fishers; p++) {
+        for (int q = 0; q <= p; q++) {
+          assertThat(actual.product(p, q)).isEqualTo(expected.product(p, q)).isPositive();
+          assertThat(actual.root(p, q)).isEqualTo(expected.root(p, q)).isPositive();
+        }
+      }
     }
   }
 

@@ -17,10 +17,10 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A Fisher file: a safetensors file with tensors named and shaped like the model's, holding the
- * <em>sum</em> over examples of squared per-example gradients, so that files of the same model can
- * be added. A file without Fisher metadata (a bare one) is taken to hold a mean: a sum over one
- * example.
+ * A Fisher file: a safetensors file, or a folder of shards with an index, with tensors named and
+ * shaped like the model's, holding the <em>sum</em> over examples of squared per-example gradients,
+ * so that files of the same model can be added. A file without Fisher metadata (a bare one) is
+ * taken to hold a mean: a sum over one example.
  */
 public final class FisherFile implements AutoCloseable {
   /** Elements summed at a time; keeps the sums in the processor's cache. */
@@ -37,12 +37,17 @@ public final class FisherFile implements AutoCloseable {
   /**
    * Opens a Fisher file: header and metadata are validated, data is mapped on first use.
    *
-   * @throws InputException if it is no safetensors file, its metadata is incomplete or malformed,
-   *     or a tensor is not F32, F16, BF16 or F64
+   * @throws InputException if it is neither a safetensors file nor a folder of shards, its metadata
+   *     is incomplete or malformed or differs between shards, or a tensor is not F32, F16, BF16 or
+   *     F64
    */
   public static FisherFile open(Path file) {
-    if (Files.isDirectory(file)) {
-      throw new InputException(file + ": is a folder, where a Fisher file is wanted");
+    if (Files.isDirectory(file) && !Files.exists(file.resolve(Checkpoint.INDEX_FILE))) {
+      throw new InputException(
+          file
+              + ": is a folder without "
+              + Checkpoint.INDEX_FILE
+              + ", where a Fisher file is wanted");
     }
     Checkpoint checkpoint = Checkpoint.open(file);
     for (CheckpointTensor tensor : checkpoint.tensors().values()) {
@@ -56,11 +61,30 @@ public final class FisherFile implements AutoCloseable {
                 + ", expected F32, F16, BF16 or F64");
       }
     }
-    return new FisherFile(checkpoint, FisherMetadata.from(checkpoint.files().getFirst()));
+    return new FisherFile(checkpoint, commonMetadata(checkpoint.files()));
+  }
+
+  private static Optional<FisherMetadata> commonMetadata(List<SafetensorsHeader> shards) {
+    Optional<FisherMetadata> metadata = FisherMetadata.from(shards.getFirst());
+    for (SafetensorsHeader shard : shards) {
+      if (!FisherMetadata.from(shard).equals(metadata)) {
+        throw new InputException(
+            shard.file()
+                + ": has other Fisher metadata than "
+                + shards.getFirst().file()
+                + "; the shards are not of one Fisher");
+      }
+    }
+    return metadata;
   }
 
   public Path path() {
     return checkpoint.path();
+  }
+
+  /** The file itself, or the shards. */
+  public List<Path> files() {
+    return checkpoint.files().stream().map(SafetensorsHeader::file).toList();
   }
 
   /** Empty for a bare file. */

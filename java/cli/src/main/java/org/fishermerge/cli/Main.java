@@ -25,6 +25,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       MergeCommand.class,
       AverageCommand.class,
       AddCommand.class,
+      SimilarityCommand.class,
       EvaluateCommand.class,
       InspectCommand.class,
       DoctorCommand.class,

@@ -14,7 +14,16 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** Exit codes, help, and what goes to which stream. */
 final class UsageTest {
   private static final List<String> COMMANDS =
-      List.of("fisher", "merge", "average", "add", "evaluate", "inspect", "doctor", "demo");
+      List.of(
+          "fisher",
+          "merge",
+          "average",
+          "add",
+          "similarity",
+          "evaluate",
+          "inspect",
+          "doctor",
+          "demo");
 
   @Test
   void helpListsTheCommands() {
@@ -32,6 +41,7 @@ final class UsageTest {
         + " --dtype --dry-run --overwrite --verify none|model|tensor f32|f16|bf16 1.0E-6",
     "average, --base --model --out --coefficients --exclude --dtype --dry-run --overwrite",
     "add, --out --overwrite FISHER",
+    "similarity, --metric --layers --names --json --image --overwrite FISHER overlap|cosine",
     "evaluate, --model --clip --classes --heads --data --examples --batch-size --report --outputs"
         + " --overwrite --workers",
     "inspect, PATH --tensors --hash",
@@ -72,6 +82,8 @@ final class UsageTest {
         "add --out x.safetensors               | FISHER",
         "add one.safetensors --out x           | FISHER",
         "add a.safetensors b.safetensors       | --out=FILE",
+        "similarity a.safetensors              | FISHER",
+        "similarity a b --metric dot           | --metric ; 'dot'",
         "merge --base b --out o                | --model=DIR ; --fisher=FILE",
         "merge --base b --out o --model m      | --fisher=FILE ; fisher-merge merge --help",
         "merge --base b --out o --fisher f     | --model=DIR",

@@ -12,7 +12,13 @@ import java.util.List;
 /** The native kernels at one instruction set. */
 final class CpuKernels implements KernelProvider {
   private static final long WEIGHTED_INPUT_BYTES = 40;
+  private static final long VALUES_BYTES = 16;
   private static final long ALIGNMENT = 64;
+
+  /** {@code FM_PAIR_SUMS_SCRATCH}, and the rows that it is needed for beyond the given ones. */
+  private static final long PAIR_SCRATCH = 272;
+
+  private static final int PAIR_SPARE_ROWS = 3;
 
   private final long table;
   private final String isa;
@@ -76,6 +82,41 @@ final class CpuKernels implements KernelProvider {
               NativeBindings.SUM_OF_SQUARES.invokeExact(
                   table, x.address(), code(type), begin, end, sum.address()));
       return sum.get(JAVA_DOUBLE, 0);
+    } catch (Throwable e) {
+      throw NativeBindings.rethrow(e);
+    }
+  }
+
+  @Override
+  public void pairSums(List<TypedValues> rows, long begin, long end, PairSums sums) {
+    double[] products = sums.products();
+    double[] roots = sums.roots();
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment array = arena.allocate(rows.size() * VALUES_BYTES, 8);
+      long at = 0;
+      for (TypedValues row : rows) {
+        array.set(JAVA_LONG, at, row.data().address());
+        array.set(JAVA_INT, at + 8, code(row.type()));
+        at += VALUES_BYTES;
+      }
+      long scratch = PAIR_SCRATCH * (rows.size() + PAIR_SPARE_ROWS);
+      MemorySegment space =
+          arena.allocate((scratch + products.length + roots.length) * Double.BYTES, ALIGNMENT);
+      MemorySegment productSums = space.asSlice(scratch * Double.BYTES);
+      MemorySegment rootSums = productSums.asSlice((long) products.length * Double.BYTES);
+      NativeBindings.check(
+          (int)
+              NativeBindings.PAIR_SUMS.invokeExact(
+                  table,
+                  array.address(),
+                  (long) rows.size(),
+                  space.address(),
+                  productSums.address(),
+                  rootSums.address(),
+                  begin,
+                  end));
+      MemorySegment.copy(productSums, JAVA_DOUBLE, 0, products, 0, products.length);
+      MemorySegment.copy(rootSums, JAVA_DOUBLE, 0, roots, 0, roots.length);
     } catch (Throwable e) {
       throw NativeBindings.rethrow(e);
     }

@@ -22,6 +22,9 @@ interface KernelProvider {
 
   double sumOfSquares(MemorySegment x, ElementType type, long begin, long end);
 
+  /** Fills {@code sums}, which is new. */
+  void pairSums(List<TypedValues> rows, long begin, long end, PairSums sums);
+
   /** Items are elements. */
   RangeTask addSquares(MemorySegment gradient, double scale, MemorySegment fisher);
 

@@ -156,6 +156,51 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
+   * For each pair of rows the sums of {@code x[j] y[j]} and of {@code sqrt(x[j]) sqrt(y[j])}, each
+   * element read once for all pairs. In double, over fixed blocks of 65536 elements whose sums are
+   * added in order. All providers give the same bits, whatever other rows there are beside a pair.
+   * A negative element or NaN makes the roots of its row NaN.
+   *
+   * @param rows at least one, each of at least {@code count} elements; their formats may differ
+   */
+  public synchronized PairSums pairSums(List<TypedValues> rows, long count) {
+    requireOpen();
+    Bounds.requireCount("count", count);
+    if (rows.isEmpty()) {
+      throw new IllegalArgumentException("rows: at least one is needed");
+    }
+    List<TypedValues> checked = new ArrayList<>(rows.size());
+    for (int p = 0; p < rows.size(); p++) {
+      TypedValues row = rows.get(p);
+      checked.add(
+          new TypedValues(
+              Bounds.readable("rows[%d]".formatted(p), row.data(), count, row.type().bytes()),
+              row.type()));
+    }
+    PairSums[] blocks = new PairSums[Math.toIntExact(Math.ceilDiv(count, SUM_BLOCK))];
+    try {
+      pool.run(
+          blocks.length,
+          1,
+          (worker, begin, end) -> {
+            for (long k = begin; k < end; k++) {
+              long from = k * SUM_BLOCK;
+              PairSums block = new PairSums(checked.size());
+              provider.pairSums(checked, from, Math.min(count, from + SUM_BLOCK), block);
+              blocks[(int) k] = block;
+            }
+          });
+    } finally {
+      Reference.reachabilityFence(rows);
+    }
+    PairSums total = new PairSums(checked.size());
+    for (PairSums block : blocks) {
+      total.add(block);
+    }
+    return total;
+  }
+
+  /**
    * {@code fisher[j] += scale * gradient[j]^2}, in double, rounded once to F32. All providers give
    * the same bits.
    *

@@ -67,6 +67,12 @@ final class NativeBindings {
       handle(
           "fm_sum_of_squares",
           status(JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+  static final MethodHandle PAIR_SUMS =
+      handle(
+          "fm_pair_sums",
+          status(
+              JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
+              JAVA_LONG));
   static final MethodHandle SQUARE_ACCUMULATE =
       handle(
           "fm_square_accumulate",

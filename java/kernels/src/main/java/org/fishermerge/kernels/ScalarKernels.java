@@ -16,6 +16,8 @@ import java.util.List;
  */
 final class ScalarKernels implements KernelProvider {
   private static final int PARTIAL_SUMS = 16;
+  private static final int PAIR_BLOCK = 256;
+  private static final int PAIR_PARTIAL_SUMS = 8;
 
   @Override
   public String name() {
@@ -58,7 +60,48 @@ final class ScalarKernels implements KernelProvider {
       double value = get(x, type, j);
       partial[(int) ((j - begin) % PARTIAL_SUMS)] += value * value;
     }
-    for (int half = PARTIAL_SUMS / 2; half > 0; half /= 2) {
+    return tree(partial);
+  }
+
+  @Override
+  public void pairSums(List<TypedValues> rows, long begin, long end, PairSums sums) {
+    double[][] block = new double[rows.size()][PAIR_BLOCK];
+    for (long from = begin; from < end; from += PAIR_BLOCK) {
+      int count = (int) Math.min(PAIR_BLOCK, end - from);
+      for (int p = 0; p < block.length; p++) {
+        TypedValues row = rows.get(p);
+        for (int k = 0; k < count; k++) {
+          block[p][k] = get(row.data(), row.type(), from + k);
+        }
+      }
+      addPairs(block, count, sums.products());
+      for (double[] row : block) {
+        for (int k = 0; k < count; k++) {
+          row[k] = Math.sqrt(row[k]);
+        }
+      }
+      addPairs(block, count, sums.roots());
+    }
+  }
+
+  private static void addPairs(double[][] block, int count, double[] sums) {
+    double[] partial = new double[PAIR_PARTIAL_SUMS];
+    int pair = 0;
+    for (int p = 0; p < block.length; p++) {
+      for (int q = 0; q <= p; q++) {
+        double[] x = block[p];
+        double[] y = block[q];
+        Arrays.fill(partial, 0);
+        for (int k = 0; k < count; k++) {
+          partial[k % PAIR_PARTIAL_SUMS] += x[k] * y[k];
+        }
+        sums[pair++] += tree(partial);
+      }
+    }
+  }
+
+  private static double tree(double[] partial) {
+    for (int half = partial.length / 2; half > 0; half /= 2) {
       for (int l = 0; l < half; l++) {
         partial[l] += partial[l + half];
       }

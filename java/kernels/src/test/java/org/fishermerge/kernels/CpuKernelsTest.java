@@ -83,6 +83,29 @@ class CpuKernelsTest {
   }
 
   @Test
+  void pairSumsHaveTheScalarBits() {
+    long seed = 11;
+    int count = 70_003;
+    SplittableRandom random = new SplittableRandom(seed);
+    try (Arena arena = Arena.ofConfined();
+        Kernels scalar = Kernels.open(KernelContract.options("scalar", "auto"));
+        Kernels cpu = Kernels.open(KernelContract.options("cpu", "auto"))) {
+      List<TypedValues> rows = new ArrayList<>();
+      for (int p = 0; p < 7; p++) {
+        MemorySegment values = arena.allocate(4L * count);
+        for (int j = 0; j < count; j++) {
+          values.set(ValueLayout.JAVA_FLOAT, 4L * j, (float) Math.exp(random.nextDouble(-60, 0)));
+        }
+        rows.add(new TypedValues(values, ElementType.F32));
+      }
+      PairSums expected = scalar.pairSums(rows, count);
+      PairSums actual = cpu.pairSums(rows, count);
+      assertThat(actual.products()).as("seed %d", seed).isEqualTo(expected.products());
+      assertThat(actual.roots()).as("seed %d", seed).isEqualTo(expected.roots());
+    }
+  }
+
+  @Test
   void averageAndNormHaveTheScalarBits() {
     long seed = 7;
     int count = 100_003;

@@ -253,6 +253,104 @@ abstract class KernelContract {
   }
 
   @ParameterizedTest
+  @CsvSource({
+    "1, 0",
+    "1, 5",
+    "2, 1",
+    "2, 255",
+    "3, 256",
+    "4, 257",
+    "5, 1000",
+    "9, 777",
+    "64, 33",
+    "2, 65536",
+    "3, 65537",
+    "2, 200003"
+  })
+  void sumsPairs(int count, int elements) {
+    SplittableRandom random = new SplittableRandom(SEED + elements);
+    double[][] values = new double[count][elements];
+    List<TypedValues> rows = new ArrayList<>();
+    for (int p = 0; p < count; p++) {
+      // The exact rounding of 16-bit operands is slow.
+      ElementType type =
+          elements > 1000 ? ElementType.F32 : ElementType.values()[p % ElementType.values().length];
+      MemorySegment x = guarded(elements, type, p % 4);
+      for (int j = 0; j < elements; j++) {
+        // Two rows without a common element, and one of zeros.
+        double value = p == 3 || (p < 2 && j % 2 == p) ? 0 : random.nextDouble(0, 3);
+        values[p][j] = put(x, type, j, value);
+      }
+      rows.add(new TypedValues(x, type));
+    }
+    PairSums sums = kernels(1).pairSums(rows, elements);
+    assertThat(sums.rows()).isEqualTo(count);
+    PairSums threaded = kernels(3).pairSums(rows, elements);
+    for (int p = 0; p < count; p++) {
+      for (int q = 0; q < count; q++) {
+        double product = 0;
+        double root = 0;
+        for (int j = 0; j < elements; j++) {
+          product += values[p][j] * values[q][j];
+          root += Math.sqrt(values[p][j] * values[q][j]);
+        }
+        assertThat(sums.product(p, q))
+            .as("product %d %d, seed %d", p, q, SEED)
+            .isCloseTo(product, within(product * 1e-12));
+        assertThat(sums.root(p, q))
+            .as("root %d %d, seed %d", p, q, SEED)
+            .isCloseTo(root, within(root * 1e-12));
+        assertThat(threaded.product(p, q)).isEqualTo(sums.product(p, q));
+        assertThat(threaded.root(p, q)).isEqualTo(sums.root(p, q));
+      }
+    }
+  }
+
+  @Test
+  void pairSumsOfAPairDoNotDependOnTheOtherRows() {
+    int elements = 70_001;
+    List<TypedValues> rows = new ArrayList<>();
+    for (int p = 0; p < 7; p++) {
+      float[] x = random(elements, SEED + p);
+      for (int j = 0; j < elements; j++) {
+        x[j] = x[j] * x[j];
+      }
+      rows.add(new TypedValues(floats(x, p % 4), ElementType.F32));
+    }
+    PairSums all = kernels().pairSums(rows, elements);
+    PairSums two = kernels().pairSums(List.of(rows.get(5), rows.get(2)), elements);
+    assertThat(two.product(0, 1)).isEqualTo(all.product(2, 5)).isPositive();
+    assertThat(two.root(0, 1)).isEqualTo(all.root(2, 5)).isPositive();
+  }
+
+  @Test
+  void pairSumsShowWhatIsNoFisher() {
+    double[][] rows = {
+      {1, 2, 3}, {1, -1e-30, 3}, {1, Double.NaN, 3}, {1, Double.POSITIVE_INFINITY, 3}, {-0.0, 0, 1},
+    };
+    List<TypedValues> operands = new ArrayList<>();
+    for (double[] row : rows) {
+      operands.add(new TypedValues(floats(new float[3], 0), ElementType.F32));
+      for (int j = 0; j < 3; j++) {
+        operands.getLast().data().set(JAVA_FLOAT_UNALIGNED, 4L * j, (float) row[j]);
+      }
+    }
+    PairSums sums = kernels().pairSums(operands, 3);
+    assertThat(sums.root(0, 0)).isCloseTo(6, within(1e-14));
+    assertThat(sums.root(1, 1)).isNaN();
+    assertThat(sums.root(2, 2)).isNaN();
+    assertThat(sums.root(3, 3)).isInfinite();
+    assertThat(sums.root(4, 4)).isEqualTo(1);
+    assertThat(sums.product(4, 0)).isEqualTo(3);
+    assertThatThrownBy(() -> kernels().pairSums(operands, 4))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("rows[0] is too short");
+    assertThatThrownBy(() -> kernels().pairSums(List.of(), 4))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("rows: at least one is needed");
+  }
+
+  @ParameterizedTest
   @ValueSource(ints = {0, 1, 3, 4, 5, 8, 9, 31, 70_001})
   void addsSquares(int count) {
     float[] g = random(count, SEED);

@@ -43,7 +43,7 @@ record MergeInputs(Checkpoint base, List<Checkpoint> models, List<FisherFile> fi
         Stream.concat(Stream.of(base), models.stream())
             .flatMap(checkpoint -> checkpoint.files().stream())
             .map(SafetensorsHeader::file);
-    return Stream.concat(checkpoints, fishers.stream().map(FisherFile::path))
+    return Stream.concat(checkpoints, fishers.stream().flatMap(fisher -> fisher.files().stream()))
         .distinct()
         .map(MergePlan.InputFile::of)
         .toList();

@@ -143,7 +143,7 @@ public final class Merger {
       }
       norms[i] = Math.sqrt(squares) / fisher.examples();
       if (!Double.isFinite(norms[i])) {
-        throw new InputException(fisher.path() + ": the norm of its values overflows");
+        throw FisherValues.overflows(fisher);
       }
     }
   }
@@ -159,7 +159,7 @@ public final class Merger {
     for (long from = 0; from < count; from += plan.chunkElements()) {
       long n = Math.min(plan.chunkElements(), count - from);
       MemorySegment chunk = slice(values, dtype, from, n);
-      sum += kernels.sumOfSquares(chunk, elementType(dtype), n);
+      sum += kernels.sumOfSquares(chunk, FisherValues.elementType(dtype), n);
       scan = scan.plus(scan(model, chunk, dtype, n));
       advance(chunk.byteSize());
     }
@@ -226,14 +226,16 @@ public final class Merger {
         chunk.add(
             new WeightedInput(
                 value,
-                elementType(values.get(i).dtype()),
+                FisherValues.elementType(values.get(i).dtype()),
                 fisher,
-                fishers.isEmpty() ? ElementType.F32 : elementType(fishers.get(i).dtype()),
+                fishers.isEmpty()
+                    ? ElementType.F32
+                    : FisherValues.elementType(fishers.get(i).dtype()),
                 shares.get(i).scale(),
                 shares.get(i).offset()));
       }
       MemorySegment outChunk = slice(out, outDtype, from, n);
-      kernels.weightedAverage(chunk, outChunk, elementType(outDtype), n);
+      kernels.weightedAverage(chunk, outChunk, FisherValues.elementType(outDtype), n);
       if (scanFishers) {
         for (int i = 0; i < models; i++) {
           Operand fisher = fishers.get(i);
@@ -268,9 +270,11 @@ public final class Merger {
         MemorySegment chunk = slice(values, from, at, n);
         MemorySegment outChunk = slice(out, to, at, n);
         kernels.weightedAverage(
-            List.of(new WeightedInput(chunk, elementType(from), null, ElementType.F32, 0, 1)),
+            List.of(
+                new WeightedInput(
+                    chunk, FisherValues.elementType(from), null, ElementType.F32, 0, 1)),
             outChunk,
-            elementType(to),
+            FisherValues.elementType(to),
             n);
         // Attention masks may hold infinities on purpose; a finite value must stay one.
         if (!Values.allFinite(outChunk, to, n)) {
@@ -310,24 +314,9 @@ public final class Merger {
   // ---- what is wrong with the values ----
 
   private void requireValid(FisherFile file, CheckpointTensor tensor, Values.FisherScan scan) {
-    if (!scan.invalid()) {
-      return;
+    if (scan.invalid()) {
+      throw FisherValues.invalid(file, tensor);
     }
-    DType dtype = tensor.info().dtype();
-    long count = tensor.info().elementCount();
-    MemorySegment values = file.segment(tensor.canonicalName());
-    DoublePredicate invalid = v -> !(v >= 0) || Double.isInfinite(v);
-    long first = Values.firstWhere(values, dtype, count, invalid);
-    throw new InputException(
-        String.format(
-            Locale.ROOT,
-            "%s: tensor '%s' holds %d values that are negative or not finite, the first at element"
-                + " %d: %s. A Fisher is a sum of squares; compute it again.",
-            file.path(),
-            tensor.info().name(),
-            Values.countWhere(values, dtype, count, invalid),
-            first,
-            Values.get(values, dtype, first)));
   }
 
   private InputException notFinite(
@@ -448,15 +437,5 @@ public final class Merger {
   private static MemorySegment slice(MemorySegment segment, DType dtype, long from, long count) {
     long bytes = dtype.bits() / 8;
     return segment.asSlice(from * bytes, count * bytes);
-  }
-
-  private static ElementType elementType(DType dtype) {
-    return switch (dtype) {
-      case F32 -> ElementType.F32;
-      case F16 -> ElementType.F16;
-      case BF16 -> ElementType.BF16;
-      case F64 -> ElementType.F64;
-      default -> throw new IllegalArgumentException("not a dtype of parameters: " + dtype);
-    };
   }
 }

@@ -163,7 +163,7 @@ final class Planner {
     }
   }
 
-  private static Path real(Path path) {
+  static Path real(Path path) {
     try {
       return path.toRealPath();
     } catch (IOException e) {

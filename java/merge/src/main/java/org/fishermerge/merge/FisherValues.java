@@ -1,0 +1,53 @@
+package org.fishermerge.merge;
+
+import java.lang.foreign.MemorySegment;
+import java.util.Locale;
+import java.util.function.DoublePredicate;
+import org.fishermerge.checkpoint.CheckpointTensor;
+import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.FisherFile;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.kernels.ElementType;
+
+/** What the passes over Fisher files share. */
+final class FisherValues {
+  private FisherValues() {}
+
+  /** Says which of a tensor's values are negative or not finite; one at least is. */
+  static InputException invalid(FisherFile file, CheckpointTensor tensor) {
+    DType dtype = tensor.info().dtype();
+    long count = tensor.info().elementCount();
+    MemorySegment values = file.segment(tensor.canonicalName());
+    DoublePredicate invalid = v -> !(v >= 0) || Double.isInfinite(v);
+    long first = Values.firstWhere(values, dtype, count, invalid);
+    if (first < 0) {
+      return overflows(file);
+    }
+    return new InputException(
+        String.format(
+            Locale.ROOT,
+            "%s: tensor '%s' holds %d values that are negative or not finite, the first at element"
+                + " %d: %s. A Fisher is a sum of squares; compute it again.",
+            file.path(),
+            tensor.info().name(),
+            Values.countWhere(values, dtype, count, invalid),
+            first,
+            Values.get(values, dtype, first)));
+  }
+
+  /** Every value is finite, but not the sum of their squares in double. */
+  static InputException overflows(FisherFile file) {
+    return new InputException(file.path() + ": the norm of its values overflows");
+  }
+
+  /** The kernels' name of a dtype of parameters. */
+  static ElementType elementType(DType dtype) {
+    return switch (dtype) {
+      case F32 -> ElementType.F32;
+      case F16 -> ElementType.F16;
+      case BF16 -> ElementType.BF16;
+      case F64 -> ElementType.F64;
+      default -> throw new IllegalArgumentException("not a dtype of parameters: " + dtype);
+    };
+  }
+}
