@@ -76,9 +76,9 @@ int32_t check_weighted_average(const fm_weighted_input *inputs, int64_t input_co
   return check_range(begin, end, INT64_MAX);
 }
 
-int32_t check_sum_of_squares(const void *x, int32_t type, int64_t begin, int64_t end, double *sum) {
+int32_t check_statistics(const void *x, int32_t type, int64_t begin, int64_t end, double, fm_value_statistics *result) {
   FM_CHECK(check_not_null("x", x));
-  FM_CHECK(check_not_null("sum", sum));
+  FM_CHECK(check_not_null("result", result));
   FM_CHECK(check_type("type", type));
   return check_range(begin, end, INT64_MAX);
 }

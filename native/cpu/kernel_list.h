@@ -6,8 +6,10 @@
             (const fm_weighted_input *inputs, int64_t input_count, void *out, int32_t out_type, int64_t begin,       \
              int64_t end),                                                                                           \
             (inputs, input_count, out, out_type, begin, end))                                                        \
-  FM_KERNEL(sum_of_squares, (const void *x, int32_t type, int64_t begin, int64_t end, double *sum),                  \
-            (x, type, begin, end, sum))                                                                              \
+  FM_KERNEL(statistics,                                                                                              \
+            (const void *x, int32_t type, int64_t begin, int64_t end, double threshold,                              \
+             fm_value_statistics *result),                                                                           \
+            (x, type, begin, end, threshold, result))                                                                \
   FM_KERNEL(pair_sums,                                                                                               \
             (const fm_values *rows, int64_t row_count, double *scratch, double *products, double *roots,             \
              int64_t begin, int64_t end),                                                                            \

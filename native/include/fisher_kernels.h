@@ -21,7 +21,7 @@ extern "C" {
 
 #pragma GCC visibility push(default)
 
-#define FM_ABI_VERSION 1
+#define FM_ABI_VERSION 2
 
 enum fm_status { FM_OK = 0, FM_INVALID_ARGUMENT = 1, FM_UNKNOWN_ISA = 2 };
 
@@ -62,10 +62,16 @@ typedef struct fm_weighted_input {
 int32_t fm_weighted_average(const fm_kernels *kernels, const fm_weighted_input *inputs, int64_t input_count, void *out,
                             int32_t out_type, int64_t begin, int64_t end);
 
-/* *sum = sum of x[j]^2 for j in [begin, end), in double: 16 interleaved partial sums, then a balanced tree over them;
- * the same bits on every instruction set. Here the result does depend on the range. */
-int32_t fm_sum_of_squares(const fm_kernels *kernels, const void *x, int32_t type, int64_t begin, int64_t end,
-                          double *sum);
+typedef struct fm_value_statistics {
+  double sum_of_squares; /* NaN or infinite if and only if a value is, or if the sum overflows */
+  double minimum;        /* infinity for an empty range; NaN is left out */
+  int64_t below;         /* how many values are less than the threshold */
+} fm_value_statistics;
+
+/* Statistics of x[j] for j in [begin, end). The sum is in double: 16 interleaved partial sums, then a balanced tree over
+ * them; the same bits on every instruction set. Here the result does depend on the range. */
+int32_t fm_statistics(const fm_kernels *kernels, const void *x, int32_t type, int64_t begin, int64_t end,
+                      double threshold, fm_value_statistics *result);
 
 /* Values of one operand among several of different types. */
 typedef struct fm_values {

@@ -377,17 +377,32 @@ void squares() {
       random_source random(static_cast<uint64_t>(count));
       guarded<uint8_t> x(count * bytes_of(type), type % 2);
       double lanes[16] = {};
+      double minimum = INFINITY;
+      int64_t below = 0;
+      const double threshold = round_to(0.5, type);
       for (int64_t k = 0; k < count; ++k) {
-        write(x, type, k, round_to(random.uniform(-3, 3), type));
+        write(x, type, k, k % 7 == 3 ? threshold : round_to(random.uniform(-3, 3), type));
         const double value = read(x, type, k);
         lanes[k % 16] += value * value;
+        minimum = std::min(minimum, value);
+        below += value < threshold;
       }
       for (int half = 8; half > 0; half /= 2) {
         for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
       }
-      double sum = -1;
-      EXPECT_OK(fm_sum_of_squares(kernels, x.data(), type, 0, count, &sum));
-      EXPECT(same(sum, lanes[0]), "type %d count %d: %a, expected %a", type, static_cast<int>(count), sum, lanes[0]);
+      fm_value_statistics found = {-1, -1, -1};
+      EXPECT_OK(fm_statistics(kernels, x.data(), type, 0, count, threshold, &found));
+      EXPECT(same(found.sum_of_squares, lanes[0]), "type %d count %d: %a, expected %a", type, static_cast<int>(count),
+             found.sum_of_squares, lanes[0]);
+      EXPECT(found.minimum == minimum && found.below == below, "type %d count %d: minimum %a below %d, expected %a %d",
+             type, static_cast<int>(count), found.minimum, static_cast<int>(found.below), minimum,
+             static_cast<int>(below));
+      for (double bad : {static_cast<double>(NAN), static_cast<double>(INFINITY), static_cast<double>(-INFINITY)}) {
+        if (count == 0) continue;
+        write(x, type, count / 2, bad);
+        EXPECT_OK(fm_statistics(kernels, x.data(), type, 0, count, threshold, &found));
+        EXPECT(!isfinite(found.sum_of_squares), "type %d count %d with %f", type, static_cast<int>(count), bad);
+      }
     }
   }
   for (int64_t row_count : {1, 2, 3, 4, 5, 7, 9}) {
@@ -616,6 +631,7 @@ void relatives() {
 void arguments() {
   float x[4] = {1, 2, 3, 4};
   double sum;
+  fm_value_statistics found;
   int64_t ids[1] = {5};
   const fm_weighted_input input = {x, nullptr, 0, 1, FM_F32, FM_F32};
   const fm_weighted_input bad_type = {x, nullptr, 0, 1, 9, FM_F32};
@@ -630,8 +646,8 @@ void arguments() {
   EXPECT_INVALID(fm_weighted_average(kernels, &input, 1, x, -1, 0, 4), "out_type");
   EXPECT_INVALID(fm_weighted_average(kernels, &input, 1, nullptr, FM_F32, 0, 4), "out is null");
   EXPECT_INVALID(fm_weighted_average(kernels, &input, 1, x, FM_F32, 3, 2), "range [3, 2)");
-  EXPECT_INVALID(fm_sum_of_squares(kernels, x, 4, 0, 4, &sum), "type");
-  EXPECT_INVALID(fm_sum_of_squares(kernels, x, FM_F32, -1, 4, &sum), "range [-1, 4)");
+  EXPECT_INVALID(fm_statistics(kernels, x, 4, 0, 4, 0, &found), "type");
+  EXPECT_INVALID(fm_statistics(kernels, x, FM_F32, -1, 4, 0, &found), "range [-1, 4)");
   const fm_values row = {x, FM_F32}, untyped = {x, 7};
   EXPECT_INVALID(fm_pair_sums(kernels, &row, 0, &sum, &sum, &sum, 0, 4), "row_count");
   EXPECT_INVALID(fm_pair_sums(kernels, &row, 1, nullptr, &sum, &sum, 0, 4), "scratch is null");

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Locale;
 import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.kernels.TypedValues;
 import org.fishermerge.torch.LibTorchPeer;
 
 /** {@code benchmarks/run merge}: the merge kernel against this machine's memory. */
@@ -30,7 +31,7 @@ public final class MergeReport {
             ReadBandwidth read = new ReadBandwidth(work.bytes())) {
           double[] seconds =
               Stopwatch.best(
-                  rounds, () -> work.run(kernels), read::torch, () -> read.squares(kernels));
+                  rounds, () -> work.run(kernels), read::torch, () -> read.statistics(kernels));
           double merge = work.bytes() / seconds[0] / 1e9;
           double limit = read.bytes() / Math.min(seconds[1], seconds[2]) / 1e9;
           report.line("read, best of two readers     %10.2f", limit);
@@ -66,8 +67,8 @@ public final class MergeReport {
       peer.sum();
     }
 
-    void squares(Kernels kernels) {
-      kernels.sumOfSquares(values, ElementType.F32, bytes / Float.BYTES);
+    void statistics(Kernels kernels) {
+      kernels.statistics(List.of(new TypedValues(values, ElementType.F32)), 0);
     }
 
     @Override

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.SplittableRandom;
 import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.kernels.WeightedAverage;
 import org.fishermerge.kernels.WeightedInput;
 
 /**
@@ -48,7 +49,7 @@ public final class MergeWork implements AutoCloseable {
 
   /** Runs the kernel once. */
   public void run(Kernels kernels) {
-    kernels.weightedAverage(inputs, output, type, count);
+    kernels.weightedAverage(new WeightedAverage(inputs, output, type, count));
   }
 
   /** Memory moved by one run: every input read once, the output written once. */

@@ -13,7 +13,7 @@ import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Two file operations of Linux that Java does not offer. Each has a portable fallback in its
+ * A few operations of Linux on files that Java does not offer. Each has a portable fallback in its
  * caller, taken where the function is missing, the file system does not support it, or the program
  * that embeds us has not enabled native access.
  */
@@ -21,6 +21,8 @@ final class Posix {
   private static final int O_RDWR = 2;
   private static final int AT_FDCWD = -100;
   private static final int RENAME_EXCHANGE = 2;
+  private static final int MADV_WILLNEED = 3;
+  private static final long PAGE = 4096;
   private static final int EINTR = 4;
   private static final int EFBIG = 27;
   private static final int ENOSPC = 28;
@@ -30,6 +32,7 @@ final class Posix {
   private static final @Nullable MethodHandle CLOSE;
   private static final @Nullable MethodHandle FALLOCATE;
   private static final @Nullable MethodHandle RENAMEAT2;
+  private static final @Nullable MethodHandle MADVISE;
 
   static {
     // open(2) is variadic: its third argument is for creating files, which is not done here.
@@ -56,6 +59,14 @@ final class Posix {
                 ValueLayout.ADDRESS,
                 ValueLayout.JAVA_INT,
                 ValueLayout.ADDRESS,
+                ValueLayout.JAVA_INT));
+    MADVISE =
+        find(
+            "madvise",
+            FunctionDescriptor.of(
+                ValueLayout.JAVA_INT,
+                ValueLayout.JAVA_LONG,
+                ValueLayout.JAVA_LONG,
                 ValueLayout.JAVA_INT));
   }
 
@@ -135,6 +146,25 @@ final class Posix {
       throw e;
     } catch (Throwable e) {
       throw new LinkageError("renameat2", e);
+    }
+  }
+
+  /** Starts reading a part of a mapped file, without waiting; a hint that may be ignored. */
+  static void willNeed(MemorySegment mapped) {
+    if (MADVISE == null) {
+      return;
+    }
+    // Begins on a page; where pages are larger than this, the call refuses and nothing is lost.
+    long begin = mapped.address() & -PAGE;
+    try {
+      int _ =
+          (int)
+              MADVISE.invokeExact(
+                  begin, mapped.address() + mapped.byteSize() - begin, MADV_WILLNEED);
+    } catch (RuntimeException | Error e) {
+      throw e;
+    } catch (Throwable e) {
+      throw new LinkageError("madvise", e);
     }
   }
 }

@@ -18,6 +18,9 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -46,6 +49,9 @@ public final class SafetensorsWriter implements AutoCloseable {
   private final Arena arena;
   private final MemorySegment mapped;
   private final long dataOffset;
+  private final ExecutorService behind =
+      Executors.newSingleThreadExecutor(
+          Thread.ofPlatform().daemon().name("fisher-write-behind").factory());
 
   private SafetensorsWriter(
       Path file,
@@ -267,12 +273,44 @@ public final class SafetensorsWriter implements AutoCloseable {
   }
 
   /**
+   * Starts writing a part of a segment to the disk, which will not change again, while the caller
+   * goes on. Only a matter of time: {@link #finish} writes everything and reports errors.
+   */
+  public void writeBehind(MemorySegment part) {
+    behind.execute(() -> {
+      try {
+        part.force();
+      } catch (RuntimeException e) {
+        // finish() meets the same error and reports it.
+      }
+    });
+  }
+
+  private void awaitWriting() {
+    behind.shutdownNow();
+    boolean interrupted = false;
+    while (true) {
+      try {
+        if (behind.awaitTermination(1, TimeUnit.DAYS)) {
+          break;
+        }
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  /**
    * Forces the data to the disk and closes the file; segments become invalid.
    *
    * @throws InputException if the disk reports an error
    */
   public void finish() {
     try {
+      awaitWriting();
       mapped.force();
       channel.force(true);
       arena.close();
@@ -287,6 +325,7 @@ public final class SafetensorsWriter implements AutoCloseable {
   /** Lets go of the file. Does nothing after {@link #finish} or when called twice. */
   @Override
   public void close() {
+    awaitWriting();
     if (arena.scope().isAlive()) {
       arena.close();
     }

@@ -20,6 +20,10 @@ final class CpuKernels implements KernelProvider {
 
   private static final int PAIR_SPARE_ROWS = 3;
 
+  /** A {@code fm_value_statistics} for each thread; calls are short and many. */
+  private static final ThreadLocal<MemorySegment> STATISTICS =
+      ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(24, 8));
+
   private final long table;
   private final String isa;
 
@@ -43,8 +47,8 @@ final class CpuKernels implements KernelProvider {
   }
 
   @Override
-  public RangeTask weightedAverage(
-      List<WeightedInput> inputs, MemorySegment out, ElementType outType, Arena arena) {
+  public RangeTask weightedAverage(WeightedAverage average, Arena arena) {
+    List<WeightedInput> inputs = average.inputs();
     MemorySegment array = arena.allocate(inputs.size() * WEIGHTED_INPUT_BYTES, 8);
     long at = 0;
     for (WeightedInput input : inputs) {
@@ -59,8 +63,8 @@ final class CpuKernels implements KernelProvider {
     }
     long address = array.address();
     long count = inputs.size();
-    long target = out.address();
-    int type = code(outType);
+    long target = average.out().address();
+    int type = code(average.outType());
     return (worker, begin, end) -> {
       try {
         NativeBindings.check(
@@ -74,17 +78,19 @@ final class CpuKernels implements KernelProvider {
   }
 
   @Override
-  public double sumOfSquares(MemorySegment x, ElementType type, long begin, long end) {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment sum = arena.allocate(JAVA_DOUBLE);
+  public ValueStatistics statistics(
+      MemorySegment x, ElementType type, long begin, long end, double threshold) {
+    MemorySegment result = STATISTICS.get();
+    try {
       NativeBindings.check(
           (int)
-              NativeBindings.SUM_OF_SQUARES.invokeExact(
-                  table, x.address(), code(type), begin, end, sum.address()));
-      return sum.get(JAVA_DOUBLE, 0);
+              NativeBindings.STATISTICS.invokeExact(
+                  table, x.address(), code(type), begin, end, threshold, result.address()));
     } catch (Throwable e) {
       throw NativeBindings.rethrow(e);
     }
+    return new ValueStatistics(
+        result.get(JAVA_DOUBLE, 0), result.get(JAVA_DOUBLE, 8), result.get(JAVA_LONG, 16));
   }
 
   @Override

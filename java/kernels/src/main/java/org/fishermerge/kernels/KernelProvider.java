@@ -17,10 +17,11 @@ interface KernelProvider {
   String isa();
 
   /** Items are elements of {@code out}. The arena outlives the task. */
-  RangeTask weightedAverage(
-      List<WeightedInput> inputs, MemorySegment out, ElementType outType, Arena arena);
+  RangeTask weightedAverage(WeightedAverage average, Arena arena);
 
-  double sumOfSquares(MemorySegment x, ElementType type, long begin, long end);
+  /** Here the sum depends on the range: 16 interleaved partial sums and a tree over them. */
+  ValueStatistics statistics(
+      MemorySegment x, ElementType type, long begin, long end, double threshold);
 
   /** Fills {@code sums}, which is new. */
   void pairSums(List<TypedValues> rows, long begin, long end, PairSums sums);

@@ -6,7 +6,9 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.ref.Reference;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import org.fishermerge.kernels.KernelProvider.Batch;
 import org.jspecify.annotations.Nullable;
@@ -27,6 +29,16 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Kernels implements AutoCloseable {
   private static final long SUM_BLOCK = 65536;
+
+  /**
+   * Elements that a thread averages and then looks through while they are in its cache: the Fishers
+   * of eight models take 128 KiB.
+   */
+  private static final long STATISTICS_BLOCK = 4096;
+
+  /** Blocks handed out at a time. */
+  private static final long STATISTICS_GRAIN = 16;
+
   private static final long AVERAGE_GRAIN = 65536;
 
   /** Elements below which waking another thread costs more than it saves. */
@@ -79,35 +91,184 @@ public final class Kernels implements AutoCloseable {
     return info;
   }
 
-  /**
-   * {@code out[j] = sum_i w_i[j] values_i[j] / sum_i w_i[j]} with {@code w_i[j] = scale_i
-   * fisher_i[j] + offset_i}: the Fisher-weighted average of Matena and Raffel (2022), or with
-   * constant weights the ordinary one. Computed in double and rounded once, to nearest even;
-   * overflow becomes infinity and a zero sum of weights NaN (a positive offset avoids it). All
-   * providers give the same bits.
-   *
-   * @param inputs at least one; their formats may differ
-   * @param out {@code count} elements of {@code outType}
-   */
-  public synchronized void weightedAverage(
-      List<WeightedInput> inputs, MemorySegment out, ElementType outType, long count) {
+  /** One average, without statistics. All providers give the same bits. */
+  public synchronized void weightedAverage(WeightedAverage average) {
     requireOpen();
-    Bounds.requireCount("count", count);
-    if (inputs.isEmpty()) {
+    WeightedAverage checked = check(average);
+    try (Arena arena = Arena.ofConfined()) {
+      pool.run(checked.count(), AVERAGE_GRAIN, provider.weightedAverage(checked, arena));
+    } finally {
+      Reference.reachabilityFence(average);
+    }
+  }
+
+  /**
+   * Several averages at once, and statistics of what is read and written, taken while it is in the
+   * cache. Threads share the elements of all of them, so that a thousand small ones run like a
+   * large one. All providers give the same bits; sums of squares are as in {@link #statistics}.
+   *
+   * @param thresholds for each input, below what its Fisher values are counted; empty: the Fishers
+   *     are not looked at
+   */
+  public synchronized List<WeightedAverage.Statistics> weightedAverages(
+      List<WeightedAverage> averages, List<Double> thresholds) {
+    requireOpen();
+    List<WeightedAverage> checked = new ArrayList<>(averages.size());
+    for (WeightedAverage average : averages) {
+      checked.add(check(average));
+      for (WeightedInput input : average.inputs()) {
+        if (!thresholds.isEmpty()
+            && (input.fisher() == null || average.inputs().size() != thresholds.size())) {
+          throw new IllegalArgumentException(
+              "thresholds: %d for %d inputs with Fishers"
+                  .formatted(thresholds.size(), average.inputs().size()));
+        }
+      }
+    }
+    int kinds = thresholds.size() + 1;
+    Blocks blocks = new Blocks(checked.stream().mapToLong(WeightedAverage::count).toArray(), kinds);
+    try (Arena arena = Arena.ofConfined()) {
+      List<RangeTask> tasks = new ArrayList<>(checked.size());
+      for (WeightedAverage average : checked) {
+        tasks.add(provider.weightedAverage(average, arena));
+      }
+      blocks.run(
+          pool,
+          (worker, item, from, to, found) -> {
+            WeightedAverage average = checked.get(item);
+            tasks.get(item).run(worker, from, to);
+            for (int i = 0; i < thresholds.size(); i++) {
+              WeightedInput input = average.inputs().get(i);
+              MemorySegment fisher = Objects.requireNonNull(input.fisher());
+              found[i] =
+                  provider.statistics(fisher, input.fisherType(), from, to, thresholds.get(i));
+            }
+            found[kinds - 1] =
+                provider.statistics(
+                    average.out(), average.outType(), from, to, Double.NEGATIVE_INFINITY);
+          });
+    } finally {
+      Reference.reachabilityFence(averages);
+    }
+    List<WeightedAverage.Statistics> result = new ArrayList<>();
+    for (int item = 0; item < checked.size(); item++) {
+      List<ValueStatistics> found = blocks.total(item);
+      result.add(new WeightedAverage.Statistics(found.subList(0, kinds - 1), found.get(kinds - 1)));
+    }
+    return result;
+  }
+
+  /**
+   * Statistics of several ranges of values. Sums of squares are over fixed blocks of 4096 elements,
+   * added in order. All providers give the same bits.
+   *
+   * @param ranges each as long as its data
+   * @param threshold below what values are counted
+   */
+  public synchronized List<ValueStatistics> statistics(List<TypedValues> ranges, double threshold) {
+    requireOpen();
+    List<TypedValues> checked = new ArrayList<>(ranges.size());
+    long[] counts = new long[ranges.size()];
+    for (int i = 0; i < counts.length; i++) {
+      TypedValues range = ranges.get(i);
+      counts[i] = range.data().byteSize() / range.type().bytes();
+      if (range.data().byteSize() % range.type().bytes() != 0) {
+        throw new IllegalArgumentException(
+            "ranges[%d] is no whole number of %s values: %d bytes"
+                .formatted(i, range.type(), range.data().byteSize()));
+      }
+      checked.add(
+          new TypedValues(
+              Bounds.readable(
+                  "ranges[%d]".formatted(i), range.data(), counts[i], range.type().bytes()),
+              range.type()));
+    }
+    Blocks blocks = new Blocks(counts, 1);
+    try {
+      blocks.run(
+          pool,
+          (worker, item, from, to, found) -> {
+            TypedValues range = checked.get(item);
+            found[0] = provider.statistics(range.data(), range.type(), from, to, threshold);
+          });
+    } finally {
+      Reference.reachabilityFence(ranges);
+    }
+    List<ValueStatistics> result = new ArrayList<>();
+    for (int item = 0; item < counts.length; item++) {
+      result.add(blocks.total(item).getFirst());
+    }
+    return result;
+  }
+
+  /** Items of different lengths, cut into blocks that threads share; statistics of each block. */
+  private static final class Blocks {
+    private final long[] counts;
+
+    /** Index of each item's first block, and how many there are. */
+    private final long[] first;
+
+    private final int kinds;
+    private final @Nullable ValueStatistics[][] found;
+
+    interface Work {
+      void run(int worker, int item, long from, long to, @Nullable ValueStatistics[] found);
+    }
+
+    Blocks(long[] counts, int kinds) {
+      this.counts = counts;
+      this.kinds = kinds;
+      this.first = new long[counts.length + 1];
+      for (int i = 0; i < counts.length; i++) {
+        first[i + 1] = first[i] + Math.ceilDiv(counts[i], STATISTICS_BLOCK);
+      }
+      this.found = new ValueStatistics[Math.toIntExact(first[counts.length])][kinds];
+    }
+
+    void run(WorkerPool pool, Work work) {
+      pool.run(
+          found.length,
+          STATISTICS_GRAIN,
+          (worker, begin, end) -> {
+            int item = Arrays.binarySearch(first, begin);
+            item = item < 0 ? -item - 2 : item;
+            for (long block = begin; block < end; block++) {
+              while (first[item + 1] <= block) {
+                item++;
+              }
+              long from = (block - first[item]) * STATISTICS_BLOCK;
+              long to = Math.min(counts[item], from + STATISTICS_BLOCK);
+              work.run(worker, item, from, to, found[(int) block]);
+            }
+          });
+    }
+
+    /** Of one item, for each kind. */
+    List<ValueStatistics> total(int item) {
+      List<ValueStatistics> totals = new ArrayList<>(kinds);
+      for (int kind = 0; kind < kinds; kind++) {
+        ValueStatistics total = ValueStatistics.EMPTY;
+        for (long block = first[item]; block < first[item + 1]; block++) {
+          total = total.plus(Objects.requireNonNull(found[(int) block][kind]));
+        }
+        totals.add(total);
+      }
+      return totals;
+    }
+  }
+
+  private static WeightedAverage check(WeightedAverage average) {
+    Bounds.requireCount("count", average.count());
+    if (average.inputs().isEmpty()) {
       throw new IllegalArgumentException("inputs: at least one is needed");
     }
-    List<WeightedInput> checked = new ArrayList<>(inputs.size());
-    for (int i = 0; i < inputs.size(); i++) {
-      checked.add(check(inputs.get(i), i, count));
+    List<WeightedInput> inputs = new ArrayList<>(average.inputs().size());
+    for (int i = 0; i < average.inputs().size(); i++) {
+      inputs.add(check(average.inputs().get(i), i, average.count()));
     }
-    MemorySegment target = Bounds.writable("out", out, count, outType.bytes());
-    try (Arena arena = Arena.ofConfined()) {
-      RangeTask task = provider.weightedAverage(checked, target, outType, arena);
-      pool.run(count, AVERAGE_GRAIN, task);
-    } finally {
-      Reference.reachabilityFence(inputs);
-      Reference.reachabilityFence(out);
-    }
+    MemorySegment out =
+        Bounds.writable("out", average.out(), average.count(), average.outType().bytes());
+    return new WeightedAverage(inputs, out, average.outType(), average.count());
   }
 
   private static WeightedInput check(WeightedInput input, int i, long count) {
@@ -123,36 +284,6 @@ public final class Kernels implements AutoCloseable {
         input.fisherType(),
         input.scale(),
         input.offset());
-  }
-
-  /**
-   * Sum of {@code x[j]^2} in double, over fixed blocks of 65536 elements whose sums are added in
-   * order. All providers give the same bits.
-   */
-  public synchronized double sumOfSquares(MemorySegment x, ElementType type, long count) {
-    requireOpen();
-    MemorySegment source =
-        Bounds.readable("x", x, Bounds.requireCount("count", count), type.bytes());
-    double[] sums = new double[Math.toIntExact(Math.ceilDiv(count, SUM_BLOCK))];
-    try {
-      pool.run(
-          sums.length,
-          1,
-          (worker, begin, end) -> {
-            for (long k = begin; k < end; k++) {
-              long from = k * SUM_BLOCK;
-              sums[(int) k] =
-                  provider.sumOfSquares(source, type, from, Math.min(count, from + SUM_BLOCK));
-            }
-          });
-    } finally {
-      Reference.reachabilityFence(x);
-    }
-    double total = 0;
-    for (double sum : sums) {
-      total += sum;
-    }
-    return total;
   }
 
   /**

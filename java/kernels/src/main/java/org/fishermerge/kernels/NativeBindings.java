@@ -25,7 +25,7 @@ import org.jspecify.annotations.Nullable;
  */
 @SuppressWarnings("restricted")
 final class NativeBindings {
-  static final int ABI_VERSION = 1;
+  static final int ABI_VERSION = 2;
 
   static final @Nullable Throwable FAILURE;
   static final String LIBRARY;
@@ -63,10 +63,10 @@ final class NativeBindings {
       handle(
           "fm_weighted_average",
           status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG));
-  static final MethodHandle SUM_OF_SQUARES =
+  static final MethodHandle STATISTICS =
       handle(
-          "fm_sum_of_squares",
-          status(JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+          "fm_statistics",
+          status(JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_DOUBLE, JAVA_LONG));
   static final MethodHandle PAIR_SUMS =
       handle(
           "fm_pair_sums",

@@ -30,8 +30,10 @@ final class ScalarKernels implements KernelProvider {
   }
 
   @Override
-  public RangeTask weightedAverage(
-      List<WeightedInput> inputs, MemorySegment out, ElementType outType, Arena arena) {
+  public RangeTask weightedAverage(WeightedAverage average, Arena arena) {
+    List<WeightedInput> inputs = average.inputs();
+    MemorySegment out = average.out();
+    ElementType outType = average.outType();
     return (worker, begin, end) -> {
       for (long j = begin; j < end; j++) {
         double numerator = 0;
@@ -54,13 +56,18 @@ final class ScalarKernels implements KernelProvider {
   }
 
   @Override
-  public double sumOfSquares(MemorySegment x, ElementType type, long begin, long end) {
+  public ValueStatistics statistics(
+      MemorySegment x, ElementType type, long begin, long end, double threshold) {
     double[] partial = new double[PARTIAL_SUMS];
+    double minimum = Double.POSITIVE_INFINITY;
+    long below = 0;
     for (long j = begin; j < end; j++) {
       double value = get(x, type, j);
       partial[(int) ((j - begin) % PARTIAL_SUMS)] += value * value;
+      minimum = value < minimum ? value : minimum;
+      below += value < threshold ? 1 : 0;
     }
-    return tree(partial);
+    return new ValueStatistics(tree(partial), minimum, below);
   }
 
   @Override

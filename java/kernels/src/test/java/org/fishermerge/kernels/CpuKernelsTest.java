@@ -127,11 +127,11 @@ class CpuKernelsTest {
       for (ElementType type : ElementType.values()) {
         MemorySegment expected = arena.allocate((long) type.bytes() * count);
         MemorySegment actual = arena.allocate((long) type.bytes() * count);
-        scalar.weightedAverage(inputs, expected, type, count);
-        cpu.weightedAverage(inputs, actual, type, count);
+        scalar.weightedAverage(new WeightedAverage(inputs, expected, type, count));
+        cpu.weightedAverage(new WeightedAverage(inputs, actual, type, count));
         assertThat(actual.mismatch(expected)).as("%s, seed %d", type, seed).isEqualTo(-1);
-        assertThat(cpu.sumOfSquares(actual, type, count))
-            .isEqualTo(scalar.sumOfSquares(expected, type, count));
+        assertThat(cpu.statistics(List.of(new TypedValues(actual, type)), 0.1))
+            .isEqualTo(scalar.statistics(List.of(new TypedValues(expected, type)), 0.1));
       }
     }
   }

@@ -113,7 +113,7 @@ abstract class KernelContract {
     }
     MemorySegment out = guarded(c.count(), c.out(), c.shift());
 
-    kernels().weightedAverage(inputs, out, c.out(), c.count());
+    kernels().weightedAverage(new WeightedAverage(inputs, out, c.out(), c.count()));
 
     for (int j = 0; j < c.count(); j++) {
       assertBits(bits(out, c.out(), j), round(numerator[j] / denominator[j], c.out()), c, j);
@@ -131,7 +131,9 @@ abstract class KernelContract {
     for (int j = 0; j < count; j++) {
       values.set(JAVA_SHORT_UNALIGNED, 2L * j, (short) j);
     }
-    kernels().weightedAverage(List.of(constant(values, type, 1)), out, ElementType.F64, count);
+    kernels()
+        .weightedAverage(
+            new WeightedAverage(List.of(constant(values, type, 1)), out, ElementType.F64, count));
     for (int j = 0; j < count; j++) {
       double expected = decode((short) j, type);
       double actual = out.get(JAVA_DOUBLE_UNALIGNED, 8L * j);
@@ -183,7 +185,9 @@ abstract class KernelContract {
       double x = values.get(j / 2);
       in.set(JAVA_DOUBLE_UNALIGNED, 8L * j, j % 2 == 0 ? x : -x);
     }
-    kernels().weightedAverage(List.of(constant(in, ElementType.F64, 1)), out, type, count);
+    kernels()
+        .weightedAverage(
+            new WeightedAverage(List.of(constant(in, ElementType.F64, 1)), out, type, count));
     for (int j = 0; j < count; j++) {
       double x = in.get(JAVA_DOUBLE_UNALIGNED, 8L * j);
       assertBits(bits(out, type, j), round(x, type), type, x);
@@ -215,12 +219,15 @@ abstract class KernelContract {
     MemorySegment out = guarded(rows.length, ElementType.F32, 0);
     kernels()
         .weightedAverage(
-            List.of(
-                new WeightedInput(columns[0], ElementType.F32, columns[1], ElementType.F32, 1, 0),
-                new WeightedInput(columns[2], ElementType.F32, columns[3], ElementType.F32, 1, 0)),
-            out,
-            ElementType.F32,
-            rows.length);
+            new WeightedAverage(
+                List.of(
+                    new WeightedInput(
+                        columns[0], ElementType.F32, columns[1], ElementType.F32, 1, 0),
+                    new WeightedInput(
+                        columns[2], ElementType.F32, columns[3], ElementType.F32, 1, 0)),
+                out,
+                ElementType.F32,
+                rows.length));
     for (int j = 0; j < rows.length; j++) {
       assertThat(bits(out, ElementType.F32, j))
           .as("row %d", j)
@@ -231,25 +238,114 @@ abstract class KernelContract {
   // ---- squares ----
 
   @ParameterizedTest
-  @ValueSource(ints = {0, 1, 3, 15, 16, 17, 100, 65535, 65536, 65537, 140_001})
-  void sumsSquares(int count) {
+  @ValueSource(ints = {0, 1, 3, 15, 16, 17, 100, 4095, 4096, 4097, 140_001})
+  void statisticsOfValues(int count) {
     SplittableRandom random = new SplittableRandom(SEED + count);
     for (ElementType type : ElementType.values()) {
       if (type.bytes() == 2 && count > 100) {
         continue; // the exact rounding of the operands is slow, and only the reading differs
       }
       MemorySegment x = guarded(count, type, 1);
-      double expected = 0;
+      double squares = 0;
+      double minimum = Double.POSITIVE_INFINITY;
+      long below = 0;
       for (int j = 0; j < count; j++) {
-        double value = put(x, type, j, random.nextDouble(-3, 3));
-        expected += value * value;
+        double value = put(x, type, j, j % 5 == 2 ? 0.5 : random.nextDouble(-3, 3));
+        squares += value * value;
+        minimum = Math.min(minimum, value);
+        below += value < 0.5 ? 1 : 0;
       }
-      double actual = kernels(1).sumOfSquares(x, type, count);
-      assertThat(actual)
+      ValueStatistics actual = statistics(1, new TypedValues(x, type));
+      assertThat(actual.sumOfSquares())
           .as("%s, seed %d", type, SEED)
-          .isCloseTo(expected, within(expected * 1e-12));
-      assertThat(kernels(3).sumOfSquares(x, type, count)).isEqualTo(actual);
+          .isCloseTo(squares, within(squares * 1e-12));
+      assertThat(actual.minimum()).isEqualTo(minimum);
+      assertThat(actual.below()).isEqualTo(below);
+      assertThat(actual.finite()).isTrue();
+      assertThat(statistics(3, new TypedValues(x, type))).isEqualTo(actual);
+      for (double bad : new double[] {Double.NaN, Double.POSITIVE_INFINITY}) {
+        if (count > 0) {
+          put(x, type, count / 2, bad);
+          assertThat(statistics(2, new TypedValues(x, type)).finite()).as("%s", bad).isFalse();
+        }
+      }
     }
+  }
+
+  private ValueStatistics statistics(int threads, TypedValues range) {
+    return kernels(threads).statistics(List.of(range), 0.5).getFirst();
+  }
+
+  /** Averages of all sizes in one call: as one by one, and with the statistics of each operand. */
+  @ParameterizedTest
+  @ValueSource(booleans = {true, false})
+  void averagesSeveralAtOnce(boolean withFishers) {
+    SplittableRandom random = new SplittableRandom(SEED);
+    List<WeightedAverage> averages = new ArrayList<>();
+    int[] counts = {1, 0, 5, 4096, 70_001, 0, 3, 4097, 12_288, 1};
+    for (int count : counts) {
+      List<WeightedInput> inputs = new ArrayList<>();
+      for (int m = 0; m < 3; m++) {
+        MemorySegment values = guarded(count, ElementType.F32, m);
+        MemorySegment fisher = withFishers ? guarded(count, ElementType.F32, m) : null;
+        for (int j = 0; j < count; j++) {
+          put(values, ElementType.F32, j, random.nextDouble(-2, 2));
+          if (fisher != null) {
+            put(fisher, ElementType.F32, j, random.nextDouble(0, 1));
+          }
+        }
+        inputs.add(new WeightedInput(values, ElementType.F32, fisher, ElementType.F32, 1 + m, 0.1));
+      }
+      averages.add(
+          new WeightedAverage(
+              inputs, guarded(count, ElementType.BF16, 0), ElementType.BF16, count));
+    }
+    List<Double> thresholds = withFishers ? List.of(0.5, 0.25, 0.125) : List.of();
+    for (int threads : new int[] {1, 2, 5}) {
+      averages.forEach(average -> average.out().fill((byte) -1));
+      List<WeightedAverage.Statistics> found =
+          kernels(threads).weightedAverages(averages, thresholds);
+      assertThat(found).hasSameSizeAs(averages);
+      for (int k = 0; k < counts.length; k++) {
+        WeightedAverage average = averages.get(k);
+        MemorySegment alone = guarded(counts[k], ElementType.BF16, 0);
+        kernels(1)
+            .weightedAverage(
+                new WeightedAverage(average.inputs(), alone, ElementType.BF16, counts[k]));
+        assertThat(average.out().mismatch(alone)).as("average %d, seed %d", k, SEED).isEqualTo(-1);
+        ValueStatistics out =
+            kernels(1)
+                .statistics(
+                    List.of(new TypedValues(alone, ElementType.BF16)), Double.NEGATIVE_INFINITY)
+                .getFirst();
+        assertThat(found.get(k).out()).isEqualTo(out);
+        assertThat(found.get(k).fishers()).hasSize(thresholds.size());
+        for (int m = 0; m < thresholds.size(); m++) {
+          MemorySegment fisher = Objects.requireNonNull(average.inputs().get(m).fisher());
+          assertThat(found.get(k).fishers().get(m))
+              .isEqualTo(
+                  kernels(1)
+                      .statistics(
+                          List.of(new TypedValues(fisher, ElementType.F32)), thresholds.get(m))
+                      .getFirst());
+        }
+      }
+    }
+  }
+
+  @Test
+  void thresholdsAndFishersGoTogether() {
+    MemorySegment four = memory.allocate(16);
+    WeightedAverage plain =
+        new WeightedAverage(
+            List.of(constant(four, ElementType.F32, 1)), memory.allocate(16), ElementType.F32, 4);
+    rejects(
+        "thresholds: 1 for 1 inputs with Fishers",
+        () -> kernels().weightedAverages(List.of(plain), List.of(0.5)));
+    rejects(
+        "ranges[0] is no whole number of F32 values: 7 bytes",
+        () ->
+            kernels().statistics(List.of(new TypedValues(memory.allocate(7), ElementType.F32)), 0));
   }
 
   @ParameterizedTest
@@ -777,19 +873,19 @@ abstract class KernelContract {
       case "weightedAverage" ->
           kernels()
               .weightedAverage(
-                  List.of(
-                      constant(sized("inputs[0].values", 14, cut), ElementType.F16, 1),
-                      new WeightedInput(
-                          sized("inputs[1].values", 28, cut),
-                          ElementType.F32,
-                          sized("inputs[1].fisher", 56, cut),
-                          ElementType.F64,
-                          1,
-                          1)),
-                  sized("out", 14, cut),
-                  ElementType.BF16,
-                  7);
-      case "sumOfSquares" -> kernels().sumOfSquares(sized("x", 28, cut), ElementType.F32, 7);
+                  new WeightedAverage(
+                      List.of(
+                          constant(sized("inputs[0].values", 14, cut), ElementType.F16, 1),
+                          new WeightedInput(
+                              sized("inputs[1].values", 28, cut),
+                              ElementType.F32,
+                              sized("inputs[1].fisher", 56, cut),
+                              ElementType.F64,
+                              1,
+                              1)),
+                      sized("out", 14, cut),
+                      ElementType.BF16,
+                      7));
       case "addSquares" ->
           kernels().addSquares(sized("gradient", 28, cut), 1, sized("fisher", 28, cut), 7);
       case "addOuterSquares" ->
@@ -830,7 +926,6 @@ abstract class KernelContract {
     "weightedAverage, inputs[1].values",
     "weightedAverage, inputs[1].fisher",
     "weightedAverage, out",
-    "sumOfSquares, x",
     "addSquares, gradient",
     "addSquares, fisher",
     "addOuterSquares, g",
@@ -870,7 +965,8 @@ abstract class KernelContract {
         "count must not be negative: -1",
         () -> kernels.addSquares(four, 1, memory.allocate(16), -1));
     rejects(
-        "inputs: at least one", () -> kernels.weightedAverage(List.of(), four, ElementType.F32, 4));
+        "inputs: at least one",
+        () -> kernels.weightedAverage(new WeightedAverage(List.of(), four, ElementType.F32, 4)));
     rejects(
         "gradient must be off-heap",
         () -> kernels.addSquares(MemorySegment.ofArray(new float[4]), 1, four, 4));
@@ -910,7 +1006,7 @@ abstract class KernelContract {
     }
     rejects("gradient must be alive", () -> kernels.addSquares(dead, 1, four, 4));
     kernels.close();
-    assertThatThrownBy(() -> kernels.sumOfSquares(four, ElementType.F32, 4))
+    assertThatThrownBy(() -> kernels.statistics(List.of(new TypedValues(four, ElementType.F32)), 0))
         .isInstanceOf(IllegalStateException.class)
         .hasMessageContaining("closed");
   }

@@ -17,16 +17,6 @@ import org.fishermerge.checkpoint.InputException;
  * run.
  */
 public final class MergePlan {
-  /**
-   * Enough for one call to keep several threads busy, small enough to be scanned from the cache.
-   */
-  static final long CHUNK_BYTES = 16L << 20;
-
-  /** A multiple of the kernels' block of sums, so that a norm has the same bits for any chunk. */
-  private static final long CHUNK_UNIT = 1L << 16;
-
-  private static final long CHUNK_MAX = 1L << 20;
-
   private final MergeRequest request;
   private final List<CheckpointTensor> merged;
   private final List<CheckpointTensor> carriedOver;
@@ -35,7 +25,6 @@ public final class MergePlan {
   private final List<InputFile> files;
   private final List<Path> sidecars;
   private final List<Integer> verifiedModels;
-  private final long chunkElements;
   private final long mergedElements;
   private final long hashedBytes;
   private final long bytesRead;
@@ -69,7 +58,6 @@ public final class MergePlan {
       List<InputFile> files,
       List<Path> sidecars,
       List<Integer> verifiedModels,
-      long bytesPerElement,
       long hashedBytes,
       long fisherBytes,
       long mergedBytes,
@@ -82,8 +70,6 @@ public final class MergePlan {
     this.files = List.copyOf(files);
     this.sidecars = List.copyOf(sidecars);
     this.verifiedModels = List.copyOf(verifiedModels);
-    this.chunkElements =
-        Math.clamp(CHUNK_BYTES / bytesPerElement / CHUNK_UNIT * CHUNK_UNIT, CHUNK_UNIT, CHUNK_MAX);
     this.mergedElements = merged.stream().mapToLong(t -> t.info().elementCount()).sum();
     this.hashedBytes = hashedBytes;
     long kept = bytes(carriedOver) + bytes(excluded);
@@ -230,10 +216,6 @@ public final class MergePlan {
   /** Indices of the sources whose model is compared with the SHA-256 in its Fisher file. */
   List<Integer> verifiedModels() {
     return verifiedModels;
-  }
-
-  long chunkElements() {
-    return chunkElements;
   }
 
   boolean isAverage() {

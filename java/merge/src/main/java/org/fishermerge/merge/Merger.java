@@ -4,13 +4,15 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.function.DoublePredicate;
+import java.util.function.ToLongFunction;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
@@ -18,26 +20,38 @@ import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.FisherFile;
 import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.MappedData;
 import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.kernels.TypedValues;
+import org.fishermerge.kernels.ValueStatistics;
+import org.fishermerge.kernels.WeightedAverage;
 import org.fishermerge.kernels.WeightedInput;
 import org.fishermerge.merge.MergeResult.ModelStatistics;
 
 /**
- * Executes plans. Data streams from mapped inputs to the output mapped in place, a chunk of all
- * models at a time; the output appears whole or not at all. The result has the same bits for any
- * number of threads, for any order and sharding of the inputs' tensors.
+ * Executes plans. Data streams from mapped inputs to the output mapped in place; the output appears
+ * whole or not at all. Tensors are cut into {@link Piece}s, and pieces gathered into chunks of
+ * equal size whose elements all threads share, so that neither one large tensor nor a thousand
+ * small ones leave a thread idle. While a chunk is worked on, the next one is read and the last one
+ * written. The result has the same bits for any number of threads, for any order and sharding of
+ * the inputs' tensors.
  */
 public final class Merger {
+  /** Elements at most of a piece; sums of squares are added piece by piece. */
+  private static final long PIECE_ELEMENTS = 1L << 20;
+
+  /** Input bytes of a chunk: long enough for threads to meet rarely, short beside any memory. */
+  private static final long CHUNK_BYTES = 128L << 20;
+
   private final MergePlan plan;
   private final MergeRequest request;
   private final MergeInputs inputs;
   private final Kernels kernels;
   private final ProgressListener listener;
-  private final boolean parallel;
   private final double[] norms;
-  private final Values.FisherScan[] scans;
+  private final ValueStatistics[] scans;
   private final Map<String, double[]> tensorNorms = new HashMap<>();
   private long bytesDone;
 
@@ -47,11 +61,10 @@ public final class Merger {
     this.inputs = inputs;
     this.kernels = kernels;
     this.listener = listener;
-    this.parallel = kernels.info().threads() > 1;
     this.norms = new double[inputs.fishers().size()];
-    this.scans = new Values.FisherScan[inputs.fishers().size()];
+    this.scans = new ValueStatistics[inputs.fishers().size()];
     Arrays.fill(norms, Double.NaN);
-    Arrays.fill(scans, Values.FisherScan.EMPTY);
+    Arrays.fill(scans, ValueStatistics.EMPTY);
   }
 
   /**
@@ -119,58 +132,113 @@ public final class Merger {
     return known.computeIfAbsent(model, i -> inputs.models().get(i).tensorSha256());
   }
 
+  // ---- pieces and chunks ----
+
+  /** A stretch of a tensor. */
+  private record Piece(CheckpointTensor tensor, long from, long count) {
+    boolean endsTensor() {
+      return from + count == tensor.info().elementCount();
+    }
+
+    MemorySegment of(MemorySegment data, DType dtype) {
+      long bytes = dtype.bits() / 8;
+      return data.asSlice(from * bytes, count * bytes);
+    }
+  }
+
+  /** Pieces in order, gathered until their input bytes reach {@link #CHUNK_BYTES}. */
+  private static List<List<Piece>> chunks(
+      List<CheckpointTensor> tensors, ToLongFunction<CheckpointTensor> bytesPerElement) {
+    List<List<Piece>> chunks = new ArrayList<>();
+    List<Piece> chunk = new ArrayList<>();
+    long bytes = 0;
+    for (CheckpointTensor tensor : tensors) {
+      long width = bytesPerElement.applyAsLong(tensor);
+      long elements = tensor.info().elementCount();
+      long from = 0;
+      do {
+        long count = Math.min(PIECE_ELEMENTS, elements - from);
+        chunk.add(new Piece(tensor, from, count));
+        bytes += count * width;
+        if (bytes >= CHUNK_BYTES) {
+          chunks.add(chunk);
+          chunk = new ArrayList<>();
+          bytes = 0;
+        }
+        from += count;
+      } while (from < elements);
+    }
+    if (!chunk.isEmpty()) {
+      chunks.add(chunk);
+    }
+    return chunks;
+  }
+
   // ---- pass: norms of the Fishers ----
 
   private void computeNorms() {
     if (!plan.normPass()) {
       return;
     }
-    // By name, so that the sum over tensors has the same bits for any layout of the files.
-    List<CheckpointTensor> tensors =
-        plan.mergedTensors().stream()
-            .sorted(Comparator.comparing(CheckpointTensor::canonicalName))
-            .toList();
     for (int i = 0; i < inputs.fishers().size(); i++) {
       FisherFile fisher = inputs.fishers().get(i);
-      double squares = 0;
-      for (CheckpointTensor tensor : tensors) {
-        double ofTensor = sumOfSquares(i, tensor);
-        squares += ofTensor;
-        tensorNorms
-                .computeIfAbsent(
-                    tensor.canonicalName(), name -> new double[inputs.fishers().size()])[i] =
+      SortedMap<String, Double> squares = sumsOfSquares(i);
+      double total = 0;
+      for (Map.Entry<String, Double> entry : squares.entrySet()) {
+        double ofTensor = entry.getValue();
+        total += ofTensor;
+        tensorNorms.computeIfAbsent(entry.getKey(), any -> new double[inputs.fishers().size()])[i] =
             Math.sqrt(ofTensor) / fisher.examples();
       }
-      norms[i] = Math.sqrt(squares) / fisher.examples();
+      norms[i] = Math.sqrt(total) / fisher.examples();
       if (!Double.isFinite(norms[i])) {
         throw FisherValues.overflows(fisher);
       }
     }
   }
 
-  private double sumOfSquares(int model, CheckpointTensor tensor) {
-    FisherFile fisher = inputs.fishers().get(model);
-    CheckpointTensor found = Planner.tensorOf(fisher, tensor.canonicalName());
-    DType dtype = found.info().dtype();
-    MemorySegment values = fisher.segment(tensor.canonicalName());
-    Values.FisherScan scan = Values.FisherScan.EMPTY;
-    double sum = 0;
-    long count = found.info().elementCount();
-    for (long from = 0; from < count; from += plan.chunkElements()) {
-      long n = Math.min(plan.chunkElements(), count - from);
-      MemorySegment chunk = slice(values, dtype, from, n);
-      sum += kernels.sumOfSquares(chunk, FisherValues.elementType(dtype), n);
-      scan = scan.plus(scan(model, chunk, dtype, n));
-      advance(chunk.byteSize());
+  /**
+   * Of one model's Fisher, by canonical name and in the order of names, so that a sum over tensors
+   * has the same bits for any layout of the files.
+   */
+  private SortedMap<String, Double> sumsOfSquares(int model) {
+    SortedMap<String, Double> squares = new TreeMap<>();
+    ValueStatistics ofTensor = ValueStatistics.EMPTY;
+    List<List<Piece>> chunks =
+        chunks(plan.mergedTensors(), tensor -> fisherOperand(model, tensor).bytesPerElement());
+    for (List<Piece> chunk : chunks) {
+      List<TypedValues> ranges = new ArrayList<>();
+      for (Piece piece : chunk) {
+        Operand operand = fisherOperand(model, piece.tensor());
+        ranges.add(new TypedValues(piece.of(operand.segment(), operand.dtype()), operand.type()));
+      }
+      List<ValueStatistics> found = kernels.statistics(ranges, threshold(model));
+      for (int k = 0; k < chunk.size(); k++) {
+        Piece piece = chunk.get(k);
+        ofTensor = ofTensor.plus(found.get(k));
+        if (piece.endsTensor()) {
+          scanned(model, piece.tensor(), ofTensor);
+          squares.put(piece.tensor().canonicalName(), ofTensor.sumOfSquares());
+          ofTensor = ValueStatistics.EMPTY;
+        }
+        advance(ranges.get(k).data().byteSize());
+        MappedData.release(ranges.get(k).data());
+      }
     }
-    requireValid(fisher, found, scan);
-    scans[model] = scans[model].plus(scan);
-    return sum;
+    return squares;
   }
 
-  private Values.FisherScan scan(int model, MemorySegment chunk, DType dtype, long count) {
-    double threshold = request.minimalFisher() * inputs.fishers().get(model).examples();
-    return Values.scanFisher(chunk, dtype, count, threshold, parallel);
+  /** Below what a model's Fisher, as stored, counts for less than the minimal Fisher. */
+  private double threshold(int model) {
+    return request.minimalFisher() * inputs.fishers().get(model).examples();
+  }
+
+  private void scanned(int model, CheckpointTensor tensor, ValueStatistics found) {
+    if (found.minimum() < 0 || !found.finite()) {
+      throw FisherValues.invalid(
+          inputs.fishers().get(model), fisherOperand(model, tensor).tensor());
+    }
+    scans[model] = scans[model].plus(found);
   }
 
   // ---- pass: the merge ----
@@ -184,9 +252,7 @@ public final class Merger {
     }
     try (SafetensorsWriter writer =
         SafetensorsWriter.create(file, declared, Map.of("format", "pt"))) {
-      for (CheckpointTensor tensor : plan.mergedTensors()) {
-        merge(tensor, writer.segment(tensor.info().name()));
-      }
+      merge(writer);
       for (CheckpointTensor tensor : plan.keptTensors()) {
         keep(tensor, writer.segment(tensor.info().name()));
       }
@@ -194,66 +260,98 @@ public final class Merger {
     }
   }
 
-  private void merge(CheckpointTensor tensor, MemorySegment out) {
-    String name = tensor.canonicalName();
-    int models = inputs.models().size();
-    List<Share> shares = shares(name);
-    List<Operand> values = new ArrayList<>();
-    List<Operand> fishers = new ArrayList<>();
-    for (int i = 0; i < models; i++) {
-      Checkpoint model = inputs.models().get(i);
-      values.add(new Operand(model.segment(name), model.tensor(name)));
-      if (!plan.isAverage()) {
-        FisherFile fisher = inputs.fishers().get(i);
-        fishers.add(new Operand(fisher.segment(name), Planner.tensorOf(fisher, name)));
+  private void merge(SafetensorsWriter writer) {
+    List<List<Piece>> chunks = chunks(plan.mergedTensors(), this::bytesPerElement);
+    // With a pass for the norms, the Fishers have been looked at there.
+    List<Double> thresholds = new ArrayList<>();
+    if (!plan.isAverage() && !plan.normPass()) {
+      for (int i = 0; i < inputs.fishers().size(); i++) {
+        thresholds.add(threshold(i));
       }
     }
-    // With a pass for the norms, the Fishers have been scanned there.
-    boolean scanFishers = !plan.isAverage() && !plan.normPass();
-    Values.FisherScan[] found = new Values.FisherScan[models];
-    Arrays.fill(found, Values.FisherScan.EMPTY);
-    DType outDtype = plan.outputDtype(tensor);
-    boolean finite = true;
-    long count = tensor.info().elementCount();
-    for (long from = 0; from < count; from += plan.chunkElements()) {
-      long n = Math.min(plan.chunkElements(), count - from);
-      List<WeightedInput> chunk = new ArrayList<>(models);
-      long bytes = 0;
-      for (int i = 0; i < models; i++) {
-        MemorySegment value = values.get(i).slice(from, n);
-        MemorySegment fisher = fishers.isEmpty() ? null : fishers.get(i).slice(from, n);
-        bytes += value.byteSize() + (fisher == null ? 0 : fisher.byteSize());
-        chunk.add(
+    ValueStatistics[] ofTensor = new ValueStatistics[thresholds.size() + 1];
+    Arrays.fill(ofTensor, ValueStatistics.EMPTY);
+    List<WeightedAverage> next = chunks.isEmpty() ? List.of() : averages(chunks.getFirst(), writer);
+    for (int c = 0; c < chunks.size(); c++) {
+      List<Piece> chunk = chunks.get(c);
+      List<WeightedAverage> averages = next;
+      if (c + 1 < chunks.size()) {
+        next = averages(chunks.get(c + 1), writer);
+        next.forEach(average -> operands(average).forEach(MappedData::readAhead));
+      }
+      List<WeightedAverage.Statistics> found = kernels.weightedAverages(averages, thresholds);
+      for (int k = 0; k < chunk.size(); k++) {
+        WeightedAverage average = averages.get(k);
+        CheckpointTensor tensor = chunk.get(k).tensor();
+        for (int i = 0; i < thresholds.size(); i++) {
+          ofTensor[i] = ofTensor[i].plus(found.get(k).fishers().get(i));
+        }
+        ofTensor[thresholds.size()] = ofTensor[thresholds.size()].plus(found.get(k).out());
+        if (chunk.get(k).endsTensor()) {
+          for (int i = 0; i < thresholds.size(); i++) {
+            scanned(i, tensor, ofTensor[i]);
+          }
+          if (!ofTensor[thresholds.size()].finite()) {
+            requireFinite(tensor, writer.segment(tensor.info().name()));
+          }
+          Arrays.fill(ofTensor, ValueStatistics.EMPTY);
+        }
+        for (MemorySegment operand : operands(average)) {
+          advance(operand.byteSize());
+          MappedData.release(operand);
+        }
+        writer.writeBehind(average.out());
+      }
+    }
+  }
+
+  private long bytesPerElement(CheckpointTensor tensor) {
+    long bytes = 0;
+    for (int i = 0; i < inputs.models().size(); i++) {
+      bytes += valueOperand(i, tensor).bytesPerElement();
+      bytes += plan.isAverage() ? 0 : fisherOperand(i, tensor).bytesPerElement();
+    }
+    return bytes;
+  }
+
+  private List<WeightedAverage> averages(List<Piece> chunk, SafetensorsWriter writer) {
+    List<WeightedAverage> averages = new ArrayList<>(chunk.size());
+    for (Piece piece : chunk) {
+      CheckpointTensor tensor = piece.tensor();
+      List<Share> shares = shares(tensor.canonicalName());
+      List<WeightedInput> operands = new ArrayList<>(shares.size());
+      for (int i = 0; i < shares.size(); i++) {
+        Operand value = valueOperand(i, tensor);
+        Operand fisher = plan.isAverage() ? null : fisherOperand(i, tensor);
+        operands.add(
             new WeightedInput(
-                value,
-                FisherValues.elementType(values.get(i).dtype()),
-                fisher,
-                fishers.isEmpty()
-                    ? ElementType.F32
-                    : FisherValues.elementType(fishers.get(i).dtype()),
+                piece.of(value.segment(), value.dtype()),
+                value.type(),
+                fisher == null ? null : piece.of(fisher.segment(), fisher.dtype()),
+                fisher == null ? ElementType.F32 : fisher.type(),
                 shares.get(i).scale(),
                 shares.get(i).offset()));
       }
-      MemorySegment outChunk = slice(out, outDtype, from, n);
-      kernels.weightedAverage(chunk, outChunk, FisherValues.elementType(outDtype), n);
-      if (scanFishers) {
-        for (int i = 0; i < models; i++) {
-          Operand fisher = fishers.get(i);
-          found[i] = found[i].plus(scan(i, fisher.slice(from, n), fisher.dtype(), n));
-        }
+      DType dtype = plan.outputDtype(tensor);
+      averages.add(
+          new WeightedAverage(
+              operands,
+              piece.of(writer.segment(tensor.info().name()), dtype),
+              FisherValues.elementType(dtype),
+              piece.count()));
+    }
+    return averages;
+  }
+
+  private static List<MemorySegment> operands(WeightedAverage average) {
+    List<MemorySegment> operands = new ArrayList<>();
+    for (WeightedInput input : average.inputs()) {
+      operands.add(input.values());
+      if (input.fisher() != null) {
+        operands.add(input.fisher());
       }
-      finite &= Values.allFinite(outChunk, outDtype, n);
-      advance(bytes);
     }
-    if (scanFishers) {
-      for (int i = 0; i < models; i++) {
-        requireValid(inputs.fishers().get(i), fishers.get(i).tensor(), found[i]);
-        scans[i] = scans[i].plus(found[i]);
-      }
-    }
-    if (!finite) {
-      throw notFinite(tensor, values, out);
-    }
+    return operands;
   }
 
   /** Writes a tensor that keeps the base's values, in the output's dtype. */
@@ -265,24 +363,16 @@ public final class Merger {
       out.copyFrom(values);
     } else {
       long count = tensor.info().elementCount();
-      for (long at = 0; at < count; at += plan.chunkElements()) {
-        long n = Math.min(plan.chunkElements(), count - at);
-        MemorySegment chunk = slice(values, from, at, n);
-        MemorySegment outChunk = slice(out, to, at, n);
-        kernels.weightedAverage(
-            List.of(
-                new WeightedInput(
-                    chunk, FisherValues.elementType(from), null, ElementType.F32, 0, 1)),
-            outChunk,
-            FisherValues.elementType(to),
-            n);
+      WeightedInput whole =
+          new WeightedInput(values, FisherValues.elementType(from), null, ElementType.F32, 0, 1);
+      WeightedAverage cast =
+          new WeightedAverage(List.of(whole), out, FisherValues.elementType(to), count);
+      if (!kernels.weightedAverages(List.of(cast), List.of()).getFirst().out().finite()) {
         // Attention masks may hold infinities on purpose; a finite value must stay one.
-        if (!Values.allFinite(outChunk, to, n)) {
-          for (long j = 0; j < n; j++) {
-            double value = Values.get(chunk, from, j);
-            if (Double.isFinite(value) && !Double.isFinite(Values.get(outChunk, to, j))) {
-              throw overflow(tensor, to, at + j, value);
-            }
+        for (long j = 0; j < count; j++) {
+          double value = Values.get(values, from, j);
+          if (Double.isFinite(value) && !Double.isFinite(Values.get(out, to, j))) {
+            throw overflow(tensor, to, j, value);
           }
         }
       }
@@ -313,21 +403,23 @@ public final class Merger {
 
   // ---- what is wrong with the values ----
 
-  private void requireValid(FisherFile file, CheckpointTensor tensor, Values.FisherScan scan) {
-    if (scan.invalid()) {
-      throw FisherValues.invalid(file, tensor);
-    }
-  }
-
-  private InputException notFinite(
-      CheckpointTensor tensor, List<Operand> values, MemorySegment out) {
+  private void requireFinite(CheckpointTensor tensor, MemorySegment out) {
     DoublePredicate notFinite = v -> !Double.isFinite(v);
     long count = tensor.info().elementCount();
+    DType dtype = plan.outputDtype(tensor);
+    long firstOut = Values.firstWhere(out, dtype, count, notFinite);
+    if (firstOut < 0) {
+      return; // values whose squares overflow
+    }
+    List<Operand> values = new ArrayList<>();
+    for (int i = 0; i < inputs.models().size(); i++) {
+      values.add(valueOperand(i, tensor));
+    }
     for (Operand operand : values) {
       MemorySegment segment = operand.segment();
       long first = Values.firstWhere(segment, operand.dtype(), count, notFinite);
       if (first >= 0) {
-        return new InputException(
+        throw new InputException(
             String.format(
                 Locale.ROOT,
                 "%s: tensor '%s' holds %d values that are not finite, the first at element %d: %s."
@@ -340,14 +432,12 @@ public final class Merger {
                 Values.get(segment, operand.dtype(), first)));
       }
     }
-    DType dtype = plan.outputDtype(tensor);
-    long first = Values.firstWhere(out, dtype, count, notFinite);
     double largest = 0;
     for (Operand operand : values) {
-      double value = Values.get(operand.segment(), operand.dtype(), first);
+      double value = Values.get(operand.segment(), operand.dtype(), firstOut);
       largest = Math.abs(value) > Math.abs(largest) ? value : largest;
     }
-    return new InputException(
+    throw new InputException(
         String.format(
             Locale.ROOT,
             "the merged tensor '%s' overflows %s in %d values, the first at element %d, where the"
@@ -355,7 +445,7 @@ public final class Merger {
             tensor.info().name(),
             dtype,
             Values.countWhere(out, dtype, count, notFinite),
-            first,
+            firstOut,
             largest));
   }
 
@@ -391,7 +481,7 @@ public final class Merger {
       }
       long below = scans[i].below();
       statistics.add(new ModelStatistics(model, norms[i], weights[i], below));
-      if (!scans[i].nonZero()) {
+      if (scans[i].sumOfSquares() == 0) {
         warnings.add(
             inputs.fishers().get(i).path()
                 + " is zero everywhere: "
@@ -429,13 +519,24 @@ public final class Merger {
       return tensor.info().dtype();
     }
 
-    MemorySegment slice(long from, long count) {
-      return Merger.slice(segment, dtype(), from, count);
+    ElementType type() {
+      return FisherValues.elementType(dtype());
+    }
+
+    long bytesPerElement() {
+      return dtype().bits() / 8;
     }
   }
 
-  private static MemorySegment slice(MemorySegment segment, DType dtype, long from, long count) {
-    long bytes = dtype.bits() / 8;
-    return segment.asSlice(from * bytes, count * bytes);
+  private Operand valueOperand(int model, CheckpointTensor tensor) {
+    Checkpoint checkpoint = inputs.models().get(model);
+    String name = tensor.canonicalName();
+    return new Operand(checkpoint.segment(name), checkpoint.tensor(name));
+  }
+
+  private Operand fisherOperand(int model, CheckpointTensor tensor) {
+    FisherFile fisher = inputs.fishers().get(model);
+    String name = tensor.canonicalName();
+    return new Operand(fisher.segment(name), Planner.tensorOf(fisher, name));
   }
 }

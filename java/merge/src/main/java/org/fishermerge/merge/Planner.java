@@ -91,7 +91,6 @@ final class Planner {
         inputs.files(),
         OutputTarget.sidecars(request),
         verified,
-        widest,
         hashedBytes,
         fisherBytes,
         mergedBytes,
