@@ -20,6 +20,11 @@ final class BatchSize {
     }
   }
 
+  /** Whether batches hold one example whatever memory there is. */
+  static boolean isOne(String option) {
+    return !option.equals(AUTO) && parse(option) == 1;
+  }
+
   static int choose(
       String option, Optional<MemoryPlan> plan, long examples, LabelExpectation labels) {
     if (!option.equals(AUTO)) {

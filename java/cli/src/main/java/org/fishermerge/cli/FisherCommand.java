@@ -204,16 +204,18 @@ final class FisherCommand implements Callable<Integer> {
       warnOfClassOrder(task.examples(), rows);
     }
     PrintWriter err = spec.commandLine().getErr();
-    try (Kernels kernels = CommandKernels.open()) {
+    try (Kernels kernels = CommandKernels.open();
+        ProcessMemory memory = new ProcessMemory()) {
       long start = System.nanoTime();
       task.prepare(rows, kernels, err);
       Optional<MemoryPlan> plan =
           task.memoryPlan(
               rows,
               () -> new FisherEstimator(task.classifier(), rule, seed, kernels),
-              check ? 2 : 1);
+              check ? 2 : 1,
+              BatchSize.isOne(batchSize) && !check ? 1 : 2);
       int batch = BatchSize.choose(batchSize, plan, rows.length, rule);
-      int largest = Math.min(batch, rows.length);
+      int largest = Math.min(check ? Math.max(batch, 2) : batch, rows.length);
       Optional<MemoryPlan> shown = plan.filter(p -> p.matters(largest));
       shown.ifPresent(p -> announce(p, largest));
       LabelExpectation expectation = calibrated(rule, task, rows, batch);
@@ -226,11 +228,10 @@ final class FisherCommand implements Callable<Integer> {
           };
       if (check) {
         long before = System.nanoTime();
-        check(task, estimators, Arrays.copyOf(rows, Math.min(rows.length, Math.max(batch, 2))));
+        check(task, estimators, Arrays.copyOf(rows, largest));
         start += System.nanoTime() - before;
       }
-      try (ProcessMemory memory = new ProcessMemory();
-          FisherEstimator estimator = estimators.get();
+      try (FisherEstimator estimator = estimators.get();
           Progress progress = new Progress(err, "Fisher information", "examples", rows.length, 1)) {
         task.accumulate(rows, batch, estimator, progress::update);
         task.remark(estimator, err);

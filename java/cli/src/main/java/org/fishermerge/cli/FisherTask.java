@@ -27,8 +27,10 @@ interface FisherTask {
    *
    * @param estimators makes estimators like that of the run, one of which is used and closed
    * @param atOnce estimators of the run that live at the same time
+   * @param tried examples of the trial, at most
    */
-  Optional<MemoryPlan> memoryPlan(long[] rows, Supplier<FisherEstimator> estimators, int atOnce);
+  Optional<MemoryPlan> memoryPlan(
+      long[] rows, Supplier<FisherEstimator> estimators, int atOnce, int tried);
 
   /** Runs rows of the data forward in batches, in order. */
   void forEachBatch(long[] rows, int batchSize, BatchWork work);

@@ -30,8 +30,6 @@ import org.fishermerge.torch.ZeroShotHead;
  */
 record ImageTask(Checkpoint model, ClipClassifier classifier, ImageDataset dataset, int workers)
     implements FisherTask {
-  private static final int TRIED = 2; // examples, for what a batch takes
-
   /** Opens what the options name, works with it, and closes it. */
   static void with(Path model, HeadOptions head, DataOptions data, Consumer<ImageTask> work) {
     try (Checkpoint checkpoint = Checkpoint.open(model);
@@ -51,11 +49,11 @@ record ImageTask(Checkpoint model, ClipClassifier classifier, ImageDataset datas
 
   @Override
   public Optional<MemoryPlan> memoryPlan(
-      long[] rows, Supplier<FisherEstimator> estimators, int atOnce) {
+      long[] rows, Supplier<FisherEstimator> estimators, int atOnce, int tried) {
     try (FisherEstimator estimator = estimators.get()) {
       Optional<BatchMemory> batch =
           estimator.measure(
-              count -> forward(Arrays.copyOf(rows, count)), Math.min(TRIED, rows.length));
+              count -> forward(Arrays.copyOf(rows, count)), Math.min(tried, rows.length));
       OptionalLong used = ProcessMemory.used();
       if (batch.isEmpty() || used.isEmpty()) {
         return Optional.empty();

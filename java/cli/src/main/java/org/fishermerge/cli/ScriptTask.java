@@ -60,7 +60,7 @@ record ScriptTask(ScriptClassifier classifier, TensorExamples examples, @Nullabl
   /** Empty: what autograd keeps is up to the operators of the module. */
   @Override
   public Optional<MemoryPlan> memoryPlan(
-      long[] rows, Supplier<FisherEstimator> estimators, int atOnce) {
+      long[] rows, Supplier<FisherEstimator> estimators, int atOnce, int tried) {
     return Optional.empty();
   }
 

@@ -38,6 +38,28 @@ final class MemoryPlanTest {
   }
 
   @Test
+  void theLineNamesEveryPart() {
+    long million = 1_000_000;
+    // Batches of 4: 4 examples of 100 MB and 12 pairs of 10 MB, and a tenth lost to malloc; 4
+    // pictures of 0.6 MB in each of three batches, one of which is worked on.
+    BatchMemory batch = new BatchMemory(100 * million, 10 * million, 3, 12);
+    MemoryPlan plan =
+        new MemoryPlan(
+            1_213 * million, 2_426 * million, batch, 600_000, 2, 150 * million, 9_876 * million);
+    assertThat(plan.text(4))
+        .isEqualTo(
+            "weights 1.21 GB + Fisher 2.43 GB + batch of 4: 0.57 GB + pictures 0.01 GB + Java,"
+                + " libtorch 0.15 GB = 4.37 GB of 9.88 GB free");
+  }
+
+  @Test
+  void onlyAFixedSizeOfOneIsTriedWithOneExample() {
+    assertThat(BatchSize.isOne("1")).isTrue();
+    assertThat(BatchSize.isOne("2")).isFalse();
+    assertThat(BatchSize.isOne("auto")).isFalse();
+  }
+
+  @Test
   void smallRunsAreNotWorthALine() {
     assertThat(plan(100_000).matters(4)).isFalse();
     assertThat(new MemoryPlan(1L << 30, 1L << 30, BATCH, 0, 0, 0, 1L << 33).matters(1)).isTrue();

@@ -70,11 +70,11 @@ public final class FisherEstimator implements AutoCloseable {
   }
 
   /**
-   * Measures the memory of a batch by running small ones: forwards, and back with one probe of
-   * zeros, which adds nothing to the sums.
+   * Measures the memory of a batch by running small ones: forwards, and back with probes of zeros,
+   * which add nothing to the sums.
    *
    * @param forward runs a batch of that many examples; its passes are closed here
-   * @param examples to measure with; 2 let the kernels' workspace be seen to grow
+   * @param examples to measure with: 1 for batches of one, which more would overstate, else 2
    * @return empty where the C library does not say how much it has handed out
    */
   public Optional<BatchMemory> measure(IntFunction<ForwardPass> forward, int examples) {
@@ -85,6 +85,9 @@ public final class FisherEstimator implements AutoCloseable {
     int probes = labels.probes(classes);
     // The JVM's compilers use the same heap, now and then: the median is free of them.
     int[] sizes = {1, examples, examples};
+    // With a second pair the kernels' workspace is seen to grow: of another example, or of a probe.
+    int together = examples == 1 ? Math.min(2, probes) : 1;
+    int[] probesBack = {1, together, together};
     long[] perExample = new long[sizes.length];
     long[] perPair = new long[sizes.length];
     long[] workspace = new long[sizes.length];
@@ -95,17 +98,18 @@ public final class FisherEstimator implements AutoCloseable {
           PointerScope scope = new PointerScope()) {
         long saved = NativeHeap.used().orElseThrow();
         // An example's last probes go back while what was saved is freed on the way.
-        Tensor seed = Tensors.copyOf(new float[sizes[i] * classes], 1, sizes[i], classes);
+        int pairs = sizes[i] * probesBack[i];
+        Tensor seed = Tensors.copyOf(new float[pairs * classes], probesBack[i], sizes[i], classes);
         long peak = sums.peakOf(() -> pass.backward(seed, null, sums, probes == 1));
         perExample[i] = (saved - before) / sizes[i];
-        perPair[i] = (peak - saved) / sizes[i];
+        perPair[i] = (peak - saved) / pairs;
         workspace[i] = sums.workspaceBytes();
         pairsTogether = PROBE_BYTES * sizes[i] / Math.max(1, pass.bytesPerProbe());
       }
     }
     NativeHeap.release();
     long cotangents = (long) probes * classes * Double.BYTES;
-    long workspacePerPair = (workspace[1] - workspace[0]) / Math.max(1, examples - 1);
+    long workspacePerPair = (workspace[1] - workspace[0]) / Math.max(1, examples * together - 1);
     return Optional.of(
         new BatchMemory(
             median(perExample) + cotangents,

@@ -18,6 +18,7 @@ import org.fishermerge.testkit.Golden;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 final class FisherEstimatorTest {
@@ -30,6 +31,18 @@ final class FisherEstimatorTest {
         Kernels many = kernels(threads)) {
       Map<String, float[]> expected = TASK.estimate(new LabelExpectation.Exact(), 5, 0, one);
       TASK.estimate(new LabelExpectation.Exact(), 5, 0, many)
+          .forEach((name, values) -> assertThat(values).as(name).isEqualTo(expected.get(name)));
+    }
+  }
+
+  /** Sums and example count alike: what follows draws and adds as if nothing had been measured. */
+  @ParameterizedTest
+  @CsvSource({"exact, 1", "exact, 2", "adaptive:2, 1", "sampled:1, 1", "sampled:3, 2", "true, 2"})
+  void measuringMemoryAddsNothing(String rule, int examples) {
+    LabelExpectation labels = LabelExpectation.parse(rule);
+    try (Kernels kernels = kernels(2)) {
+      Map<String, float[]> expected = TASK.estimate(labels, 2, 3, kernels);
+      TASK.estimate(labels, 2, 3, kernels, examples)
           .forEach((name, values) -> assertThat(values).as(name).isEqualTo(expected.get(name)));
     }
   }

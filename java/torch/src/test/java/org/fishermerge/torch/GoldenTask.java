@@ -1,5 +1,7 @@
 package org.fishermerge.torch;
 
+import static org.assertj.core.api.Assertions.assertThat;
+
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -78,6 +80,12 @@ record GoldenTask(String name) {
   /** Our Fisher, as the mean over examples, by canonical name. */
   Map<String, float[]> estimate(
       LabelExpectation labels, int batchSize, long seed, Kernels kernels) {
+    return estimate(labels, batchSize, seed, kernels, 0);
+  }
+
+  /** The same after a measurement of memory with so many examples; 0 for none. */
+  Map<String, float[]> estimate(
+      LabelExpectation labels, int batchSize, long seed, Kernels kernels, int measured) {
     float[] pixels = values("pixel_values");
     long[] truth = labels();
     Map<String, float[]> byName = new TreeMap<>();
@@ -90,6 +98,17 @@ record GoldenTask(String name) {
       ClipClassifier classifier = new ClipClassifier(tower, head);
       MemorySegment all = arena.allocate((long) pixels.length * Float.BYTES, 64);
       all.copyFrom(MemorySegment.ofArray(pixels));
+      if (measured > 0) {
+        BatchMemory memory =
+            estimator
+                .measure(
+                    count ->
+                        classifier.forward(
+                            all.asSlice(0, (long) count * PIXELS * Float.BYTES), count),
+                    measured)
+                .orElseThrow();
+        assertThat(memory.bytes(1)).as("bytes of an example").isPositive();
+      }
       for (int first = 0; first < truth.length; first += batchSize) {
         int count = Math.min(batchSize, truth.length - first);
         MemorySegment batch =
