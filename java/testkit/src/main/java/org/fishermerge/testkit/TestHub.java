@@ -22,6 +22,7 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
@@ -147,12 +148,13 @@ public final class TestHub implements AutoCloseable {
   private final List<Failure> failures = new ArrayList<>();
 
   private TestHub() throws IOException {
-    InetAddress loopback = InetAddress.getByName("127.0.0.1");
+    InetAddress loopback = InetAddress.getLoopbackAddress();
     server = HttpServer.create(new InetSocketAddress(loopback, 0), 0);
     storage = HttpServer.create(new InetSocketAddress(loopback, 0), 0);
+    server.createContext("/", exchange -> serve(exchange, false));
+    storage.createContext("/", exchange -> serve(exchange, true));
     for (HttpServer one : List.of(server, storage)) {
       one.setExecutor(threads);
-      one.createContext("/", exchange -> serve(exchange, one == storage));
       one.start();
     }
   }
@@ -280,7 +282,7 @@ public final class TestHub implements AutoCloseable {
     }
   }
 
-  private static TreeMap<String, Path> files(Path folder) {
+  private static SortedMap<String, Path> files(Path folder) {
     try (Stream<Path> paths = Files.walk(folder)) {
       return paths
           .filter(Files::isRegularFile)
@@ -511,12 +513,11 @@ public final class TestHub implements AutoCloseable {
       stored.put(path, file);
       exchange.getResponseHeaders().set("X-Linked-Etag", "\"" + tag + "\"");
       exchange.getResponseHeaders().set("X-Linked-Size", String.valueOf(Files.size(file)));
-      // With a character that a URI must not have, as signed URLs do.
       exchange
           .getResponseHeaders()
           .set(
               "Location",
-              "http://localhost:%d%s?Signature=a|b"
+              "http://localhost:%d%s?Signature=a%%7Cb"
                   .formatted(storage.getAddress().getPort(), path));
       status(exchange, 302, null);
       return;

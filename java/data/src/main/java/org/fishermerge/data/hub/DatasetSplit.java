@@ -5,7 +5,7 @@ import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.SortedSet;
+import java.util.NavigableSet;
 import java.util.TreeSet;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.InputException;
@@ -86,7 +86,7 @@ public record DatasetSplit(String source, @Nullable String configuration, String
   /** A folder that stands for a repository. */
   private record LocalFiles(Path folder) implements RepositoryFiles {
     @Override
-    public SortedSet<String> names() {
+    public NavigableSet<String> names() {
       try (Stream<Path> paths = Files.walk(folder, MAX_FOLDER_DEPTH)) {
         TreeSet<String> names = new TreeSet<>();
         paths

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
+import java.util.NavigableMap;
 import java.util.Optional;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
@@ -14,7 +15,7 @@ import org.jspecify.annotations.Nullable;
  * known what the snapshot lacks, in the format of the {@code trees/COMMIT.json} files that Python's
  * {@code huggingface_hub} keeps.
  */
-record FileList(TreeMap<String, Entry> files) {
+record FileList(NavigableMap<String, Entry> files) {
   private static final int FORMAT_VERSION = 1;
 
   /**

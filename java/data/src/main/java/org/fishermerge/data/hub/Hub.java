@@ -10,9 +10,10 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.NavigableSet;
 import java.util.Objects;
 import java.util.Optional;
-import java.util.SortedSet;
+import java.util.TreeSet;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorCompletionService;
 import java.util.concurrent.ExecutorService;
@@ -100,34 +101,43 @@ public final class Hub implements AutoCloseable {
    *     if the hub cannot be reached and the cache lacks something, or the disk is too full
    */
   public Snapshot fetch(Repository repository, WantedFiles wanted) {
-    CommitFiles files = open(repository);
-    List<Path> paths = files.fetch(wanted.choose(files));
-    files.rememberRevision();
-    return new Snapshot(cache.snapshot(repository, files.commit), files.commit, paths);
-  }
-
-  private CommitFiles open(Repository repository) {
     String cached = cache.commit(repository);
     if (http == null) {
-      return openCached(repository, cached, "HF_HUB_OFFLINE is set; unset it to download");
+      String why = "HF_HUB_OFFLINE is set; unset it to download";
+      return fetch(openCached(repository, cached, why), wanted);
     }
-    Optional<FileList> known =
-        repository.isCommit() ? cache.files(repository, repository.revision()) : Optional.empty();
-    if (known.isPresent()) {
-      return new CommitFiles(repository, repository.revision(), known.get(), true, http, "");
-    }
-    boolean fallback = cached != null && Files.isDirectory(cache.snapshot(repository, cached));
-    try {
-      return describe(http, repository, retries(fallback ? 0 : settings.retries()));
-    } catch (HubUnreachableException e) {
-      if (!fallback) {
-        throw e;
+    if (repository.isCommit()) {
+      Optional<FileList> known = cache.files(repository, repository.revision());
+      if (known.isPresent()) {
+        return fetch(
+            new CommitFiles(repository, repository.revision(), known.get(), true, http, ""),
+            wanted);
       }
-      progress.note(
-          "%s: using commit %s from the cache, because %s"
-              .formatted(repository, cached, e.getMessage()));
-      return openCached(repository, cached, String.valueOf(e.getMessage()));
     }
+    if (cached == null || !Files.isDirectory(cache.snapshot(repository, cached))) {
+      return fetch(describe(http, repository, retries(settings.retries())), wanted);
+    }
+    CommitFiles files;
+    try {
+      files = describe(http, repository, retries(0));
+    } catch (HubUnreachableException e) {
+      try {
+        String why = String.valueOf(e.getMessage());
+        Snapshot snapshot = fetch(openCached(repository, cached, why), wanted);
+        progress.note("%s: using commit %s from the cache: %s".formatted(repository, cached, why));
+        return snapshot;
+      } catch (InputException incomplete) {
+        LOGGER.log(Level.DEBUG, "the cache does not do", incomplete);
+        files = describe(http, repository, retries(settings.retries()));
+      }
+    }
+    return fetch(files, wanted);
+  }
+
+  private Snapshot fetch(CommitFiles files, WantedFiles wanted) {
+    List<Path> paths = files.fetch(wanted.choose(files));
+    files.rememberRevision();
+    return new Snapshot(cache.snapshot(files.repository, files.commit), files.commit, paths);
   }
 
   private Retries retries(int limit) {
@@ -215,8 +225,8 @@ public final class Hub implements AutoCloseable {
     }
 
     @Override
-    public SortedSet<String> names() {
-      return Collections.unmodifiableSortedSet((SortedSet<String>) list.files().navigableKeySet());
+    public NavigableSet<String> names() {
+      return Collections.unmodifiableNavigableSet(new TreeSet<>(list.files().keySet()));
     }
 
     @Override

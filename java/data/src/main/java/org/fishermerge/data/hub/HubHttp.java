@@ -229,7 +229,8 @@ final class HubHttp implements AutoCloseable {
     }
   }
 
-  private static URI redirect(URI from, String location) throws IOException {
+  /** Where a redirect leads; never from https to http. */
+  static URI redirect(URI from, String location) throws IOException {
     URI target;
     try {
       target = from.resolve(new URI(escapeIllegal(location)));

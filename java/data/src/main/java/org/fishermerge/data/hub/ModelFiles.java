@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.NavigableSet;
 import java.util.TreeSet;
 import org.fishermerge.checkpoint.InputException;
 
@@ -55,7 +56,7 @@ final class ModelFiles implements WantedFiles {
     return chosen;
   }
 
-  private static TreeSet<String> shards(RepositoryFiles files) {
+  private static NavigableSet<String> shards(RepositoryFiles files) {
     Path index = files.fetch(INDEX);
     JsonNode map;
     try {

@@ -3,8 +3,8 @@ package org.fishermerge.data.hub;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.NavigableSet;
 import java.util.Optional;
-import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -110,7 +110,7 @@ final class ParquetFiles implements WantedFiles {
 
   /** The files that a card's patterns match, in the order of the patterns, then of the names. */
   private static Map<String, List<String>> splits(
-      DatasetCard.Configuration configuration, SortedSet<String> names) {
+      DatasetCard.Configuration configuration, NavigableSet<String> names) {
     Map<String, List<String>> splits = new TreeMap<>();
     if (configuration.patterns().isEmpty()) {
       byName(names, configuration.folder()).values().forEach(splits::putAll);
@@ -133,7 +133,7 @@ final class ParquetFiles implements WantedFiles {
 
   /** Configuration to split to files, by what people call their files. */
   private static Map<String, Map<String, List<String>>> byName(
-      SortedSet<String> names, String folder) {
+      NavigableSet<String> names, String folder) {
     Map<String, Map<String, List<String>>> found = new TreeMap<>();
     for (String name : names) {
       if (name.endsWith(PARQUET) && name.startsWith(folder)) {

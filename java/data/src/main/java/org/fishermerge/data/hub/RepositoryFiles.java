@@ -1,13 +1,13 @@
 package org.fishermerge.data.hub;
 
 import java.nio.file.Path;
-import java.util.SortedSet;
+import java.util.NavigableSet;
 import org.fishermerge.checkpoint.InputException;
 
 /** What a repository holds, for {@link WantedFiles} to choose from. */
 public interface RepositoryFiles {
   /** Names of all files, with {@code /} between folders. Offline, of those that are known of. */
-  SortedSet<String> names();
+  NavigableSet<String> names();
 
   /**
    * One of the files, downloaded if need be.

@@ -25,7 +25,7 @@ final class HubSettingsTest {
   /** {@code NAME=value} pairs, separated by spaces. */
   private static Map<String, String> environment(String text) {
     Map<String, String> environment = new HashMap<>();
-    for (String pair : text.split(" ")) {
+    for (String pair : text.split(" ", -1)) {
       String[] parts = pair.split("=", 2);
       if (parts.length == 2) {
         environment.put(parts[0], parts[1]);

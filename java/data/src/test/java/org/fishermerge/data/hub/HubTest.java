@@ -19,6 +19,7 @@ import org.fishermerge.testkit.TestHub.Request;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -461,6 +462,31 @@ final class HubTest {
         .contains("using commit " + TestHub.commit(hub.model) + " from the cache")
         .contains("cannot connect to " + hub.server.endpoint());
     assertThat(hub.waits).isEmpty();
+  }
+
+  @Test
+  void aHubThatFailsOnceIsAskedAgainWhereTheCacheDoesNotDo() throws IOException {
+    try (Hub client = hub.client()) {
+      client.snapshot(HubFixture.repository(), WantedFiles.only("config.json"));
+    }
+    hub.server.fail(Fault.UNAVAILABLE, "/revision/main", 2);
+    assertComplete(hub.download());
+  }
+
+  @Test
+  @Timeout(60)
+  void theFirstFailureStopsTheOtherDownloads() {
+    hub.server.fail(Fault.STALL, WEIGHTS, 1);
+    hub.server.fail(Fault.WRONG_BYTES, "tokenizer.json", 2);
+    HubSettings patient =
+        HubSettings.from(hub.environment)
+            .withPatience(Duration.ofMinutes(10), 0, Duration.ofMillis(1));
+    try (Hub client = new Hub(patient, HubProgress.NONE)) {
+      assertThatThrownBy(() -> client.snapshot(HubFixture.repository(), WantedFiles.model()))
+          .isInstanceOf(InputException.class)
+          .hasMessageContaining("tokenizer.json")
+          .hasMessageContaining("at a second attempt");
+    }
   }
 
   @Test
