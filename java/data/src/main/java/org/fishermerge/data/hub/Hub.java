@@ -374,8 +374,9 @@ public final class Hub implements AutoCloseable {
     // Some file systems do not tell, and say 0; if it is true, writing fails.
     if (needed > free && free > 0) {
       throw new InputException(
-          "%s: has %,d bytes free, but %,d are to be downloaded; make room, or set HF_HUB_CACHE or HF_HOME to a folder on another disk"
-              .formatted(cache.root(), free, needed));
+          "%s: has %,d bytes free, but %,d are to be downloaded; make room, or set HF_HUB_CACHE or"
+                  .formatted(cache.root(), free, needed)
+              + " HF_HOME to a folder on another disk");
     }
   }
 

@@ -10,8 +10,6 @@ import java.net.http.HttpClient;
 import java.net.http.HttpHeaders;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
-import java.net.http.HttpResponse.BodyHandlers;
-import java.net.http.HttpTimeoutException;
 import java.nio.channels.UnresolvedAddressException;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
@@ -20,10 +18,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
-import java.util.concurrent.ScheduledFuture;
-import java.util.concurrent.ScheduledThreadPoolExecutor;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicBoolean;
 import org.fishermerge.checkpoint.InputException;
 import org.jspecify.annotations.Nullable;
 
@@ -39,7 +33,6 @@ final class HubHttp implements AutoCloseable {
 
   private final HubSettings settings;
   private final HttpClient client;
-  private final ScheduledThreadPoolExecutor watchdog;
 
   HubHttp(HubSettings settings) {
     this.settings = settings;
@@ -50,17 +43,12 @@ final class HubHttp implements AutoCloseable {
             .followRedirects(HttpClient.Redirect.NEVER)
             .connectTimeout(settings.timeout())
             .build();
-    this.watchdog =
-        new ScheduledThreadPoolExecutor(
-            1, Thread.ofPlatform().daemon().name("hub-timeouts").factory());
-    watchdog.setRemoveOnCancelPolicy(true);
   }
 
   /** Without waiting for requests that are under way. */
   @Override
   public void close() {
     client.shutdownNow();
-    watchdog.shutdownNow();
   }
 
   /** An answer's status and headers, gathered over the redirects, and its body. */
@@ -192,7 +180,7 @@ final class HubHttp implements AutoCloseable {
       gathered.add(response.headers());
       Optional<String> location = response.headers().firstValue("location");
       if (response.statusCode() / 100 != 3 || location.isEmpty()) {
-        return new Answer(response.statusCode(), gathered, timed(response.body()));
+        return new Answer(response.statusCode(), gathered, response.body());
       }
       URI target = redirect(at, location.get());
       if (method.equals("HEAD")
@@ -223,7 +211,7 @@ final class HubHttp implements AutoCloseable {
 
   private HttpResponse<InputStream> send(HttpRequest request) throws IOException {
     try {
-      return client.send(request, BodyHandlers.ofInputStream());
+      return client.send(request, ignored -> new TimedBody(settings.timeout()));
     } catch (InterruptedException e) {
       throw Interrupted.exception(e);
     }
@@ -269,51 +257,6 @@ final class HubHttp implements AutoCloseable {
       port = "https".equals(url.getScheme()) ? 443 : 80;
     }
     return (url.getScheme() + "://" + url.getHost() + ":" + port).toLowerCase(Locale.ROOT);
-  }
-
-  /** The body, whose reads fail when nothing comes for too long: the client has no such limit. */
-  private InputStream timed(InputStream body) {
-    return new InputStream() {
-      @Override
-      public int read() throws IOException {
-        byte[] one = new byte[1];
-        return read(one, 0, 1) < 0 ? -1 : one[0] & 0xff;
-      }
-
-      @Override
-      public int read(byte[] bytes, int offset, int length) throws IOException {
-        AtomicBoolean stalled = new AtomicBoolean();
-        ScheduledFuture<?> alarm =
-            watchdog.schedule(
-                () -> {
-                  stalled.set(true);
-                  close();
-                  return null;
-                },
-                settings.timeout().toNanos(),
-                TimeUnit.NANOSECONDS);
-        try {
-          return body.read(bytes, offset, length);
-        } catch (IOException e) {
-          if (stalled.get()) {
-            throw new HttpTimeoutException(
-                "no data for " + settings.timeout().toMillis() / 1000.0 + " s");
-          }
-          if (Thread.currentThread().isInterrupted()
-              || e.getCause() instanceof InterruptedException) {
-            throw Interrupted.exception(e);
-          }
-          throw e;
-        } finally {
-          alarm.cancel(false);
-        }
-      }
-
-      @Override
-      public void close() throws IOException {
-        body.close();
-      }
-    };
   }
 
   /** A text from the hub, with retries. Only a success is returned. */
@@ -420,10 +363,13 @@ final class HubHttp implements AutoCloseable {
       case 401 ->
           new InputException(
               settings.token() == null
-                  ? "%s: there is no such repository, or it is private; check the id at %s, or set HF_TOKEN to a token that has access"
-                      .formatted(what, page)
-                  : "%s: there is no such repository, or the token (HF_TOKEN) is not valid for it; check %s"
-                      .formatted(what, page));
+                  ? "%s: there is no such repository, or it is private; check the id at %s, or set"
+                          .formatted(what, page)
+                      + " HF_TOKEN to a token that has access"
+                  : "%s: there is no such repository, or the token (HF_TOKEN) is not valid for it;"
+                          .formatted(what)
+                      + " check "
+                      + page);
       case 403 ->
           new InputException(
               "%s: access is refused%s; see %s, and give HF_TOKEN a token that may read it"
