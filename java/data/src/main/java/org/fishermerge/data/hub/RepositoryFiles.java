@@ -1,0 +1,26 @@
+package org.fishermerge.data.hub;
+
+import java.nio.file.Path;
+import java.util.NavigableSet;
+import org.fishermerge.checkpoint.InputException;
+
+/** What a repository holds, for {@link WantedFiles} to choose from. */
+public interface RepositoryFiles {
+  /** Names of all files, with {@code /} between folders. Offline, of those that are known of. */
+  NavigableSet<String> names();
+
+  /**
+   * One of the files, downloaded if need be.
+   *
+   * @throws InputException if that fails
+   */
+  Path fetch(String name);
+
+  /**
+   * The error for a file that is not in {@link #names}.
+   *
+   * @param what for example {@code config.json}
+   * @param advice what to do if the repository really lacks it
+   */
+  InputException lacks(String what, String advice);
+}

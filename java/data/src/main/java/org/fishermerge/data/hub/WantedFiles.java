@@ -1,0 +1,35 @@
+package org.fishermerge.data.hub;
+
+import java.util.List;
+
+/** Says which files of a repository are needed, so that nothing else is downloaded. */
+@FunctionalInterface
+public interface WantedFiles {
+  /**
+   * The names of the files to download, in the order in which they are wanted.
+   *
+   * @throws org.fishermerge.checkpoint.InputException if something needed is not there
+   */
+  List<String> choose(RepositoryFiles files);
+
+  /**
+   * What a model consists of: its configuration, its weights as safetensors (never as pickles, nor
+   * those of other frameworks), and the files of its tokenizer and image processor.
+   */
+  static WantedFiles model() {
+    return new ModelFiles();
+  }
+
+  /** Exactly these. */
+  static WantedFiles only(String... names) {
+    List<String> wanted = List.of(names);
+    return files -> {
+      for (String name : wanted) {
+        if (!files.names().contains(name)) {
+          throw files.lacks(name, "check the name");
+        }
+      }
+      return wanted;
+    };
+  }
+}
