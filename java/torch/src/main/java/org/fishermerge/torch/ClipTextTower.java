@@ -40,8 +40,7 @@ public final class ClipTextTower implements AutoCloseable {
             "text_model.embeddings.position_embedding.weight", config.maxPositions(), width);
     for (int i = 0; i < tower.layers(); i++) {
       blocks.add(
-          TransformerBlock.readClip(
-              parameters, "text_model.encoder.layers." + i, tower, null, true));
+          TransformerBlock.readClip(parameters, "text_model.encoder.layers." + i, tower, null));
     }
     finalNorm = LayerNorm.read(parameters, "text_model.final_layer_norm", width, tower.epsilon());
     long projected = checkpoint.tensor("text_projection.weight").info().shape().get(0);
@@ -118,8 +117,9 @@ public final class ClipTextTower implements AutoCloseable {
     }
     x.add_(positionEmbedding.tensor().narrow(0, 0, tokens));
     Tensor hidden = Tensors.retain(x);
+    Tensor mask = TransformerBlock.causalMask(tokens);
     for (TransformerBlock block : blocks) {
-      Tensor next = block.forward(hidden, null);
+      Tensor next = block.forward(hidden, mask, null);
       hidden.close();
       hidden = next;
     }

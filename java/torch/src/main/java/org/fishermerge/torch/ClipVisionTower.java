@@ -40,7 +40,8 @@ public final class ClipVisionTower implements AutoCloseable {
                 config.channels(),
                 config.patchSize(),
                 config.patchSize()),
-            null);
+            null,
+            false);
     positionEmbedding =
         parameters.read("embeddings.position_embedding.weight", config.tokens(), width);
     // "layrnorm" is how the published checkpoints spell it.
@@ -48,8 +49,7 @@ public final class ClipVisionTower implements AutoCloseable {
     for (int i = 0; i < tower.layers(); i++) {
       // Only the class token of the last block reaches the logits.
       Long outputToken = i == tower.layers() - 1 ? 0L : null;
-      blocks.add(
-          TransformerBlock.readClip(parameters, "encoder.layers." + i, tower, outputToken, false));
+      blocks.add(TransformerBlock.readClip(parameters, "encoder.layers." + i, tower, outputToken));
     }
     postNorm = LayerNorm.read(parameters, "post_layernorm", width, tower.epsilon());
   }
@@ -135,7 +135,7 @@ public final class ClipVisionTower implements AutoCloseable {
           blockTape = new TransformerBlock.Tape();
           tape.blocks.add(blockTape);
         }
-        Tensor next = block.forward(hidden, blockTape);
+        Tensor next = block.forward(hidden, null, blockTape);
         hidden.close();
         hidden = next;
       }

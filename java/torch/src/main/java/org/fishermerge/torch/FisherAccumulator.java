@@ -96,23 +96,21 @@ final class FisherAccumulator implements AutoCloseable {
     }
   }
 
-  /** As {@link #linear}, for a weight that is stored transposed, [I, O]. */
+  /** As {@link #linear}, for all of a weight that is stored transposed, [I, O]. */
   void transposedLinear(ParameterGroup weight, Tensor cotangent, Tensor input) {
     // Input and cotangent change places, so that probes, which only cotangents have, go one by one.
-    int examples = Math.toIntExact(cotangent.size(1));
-    int tokens = Math.toIntExact(cotangent.size(2));
-    MemorySegment data = Tensors.segment(cotangent);
+    Activations inputs = activations(input);
     for (long v = 0; v < cotangent.size(0); v++) {
+      Tapped g = tapped(cotangent.narrow(0, v, 1));
+      TokenShape shape = g.shape;
       kernels.addOuterSquares(
-          new TokenShape(1, examples, tokens),
+          shape,
           input.size(2),
           cotangent.size(3),
-          new Cotangents(Tensors.segment(input), 0, input.stride(0), input.stride(1)),
+          new Cotangents(inputs.data(), 0, inputs.exampleStride(), inputs.tokenStride()),
           new Activations(
-              data.asSlice(v * cotangent.stride(0) * Float.BYTES),
-              cotangent.stride(1),
-              cotangent.stride(2)),
-          weights == null ? null : weights.asSlice(v * examples * Float.BYTES),
+              g.cotangents.data(), g.cotangents.exampleStride(), g.cotangents.tokenStride()),
+          weights == null ? null : weights.asSlice(v * shape.examples() * Float.BYTES),
           sum(weight));
     }
   }

@@ -66,6 +66,17 @@ record JsonConfig(Path file, String path, JsonNode node) {
     return value.doubleValue();
   }
 
+  boolean flag(String key, boolean absent) {
+    JsonNode value = node.get(key);
+    if (value == null || value.isNull()) {
+      return absent;
+    }
+    if (!value.isBoolean()) {
+      throw missing(key, "true or false");
+    }
+    return value.booleanValue();
+  }
+
   String text(String key, String absent) {
     JsonNode value = node.get(key);
     if (value == null || value.isNull()) {

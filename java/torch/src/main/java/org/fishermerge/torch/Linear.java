@@ -1,6 +1,7 @@
 package org.fishermerge.torch;
 
 import static org.bytedeco.pytorch.global.torch.addmm;
+import static org.bytedeco.pytorch.global.torch.constant_pad_nd;
 import static org.bytedeco.pytorch.global.torch.mm;
 
 import org.bytedeco.pytorch.Scalar;
@@ -11,12 +12,24 @@ import org.jspecify.annotations.Nullable;
 /**
  * A linear layer y = x W^T + b, W [O, I], possibly several layers that share an input, stacked on
  * O. Knows how to run a range of its rows, so that the last block can ask for fewer.
+ *
+ * @param transposed whether the weight is stored as W^T, [I, O], as GPT-2's Conv1D does; its Fisher
+ *     is then laid out alike
  */
-record Linear(Stacked weight, @Nullable Stacked bias) {
+record Linear(Stacked weight, @Nullable Stacked bias, boolean transposed) {
   static Linear read(LayerParameters parameters, String name, long outputs, long inputs) {
     return new Linear(
         parameters.read(name + ".weight", outputs, inputs),
-        parameters.read(name + ".bias", outputs));
+        parameters.read(name + ".bias", outputs),
+        false);
+  }
+
+  /** With the weight stored [I, O]. */
+  static Linear readTransposed(LayerParameters parameters, String name, long outputs, long inputs) {
+    return new Linear(
+        parameters.read(name + ".weight", inputs, outputs),
+        parameters.read(name + ".bias", outputs),
+        true);
   }
 
   static Linear stack(LayerParameters parameters, long outputs, long inputs, String... names) {
@@ -27,15 +40,22 @@ record Linear(Stacked weight, @Nullable Stacked bias) {
       biases[i] = names[i] + ".bias";
     }
     return new Linear(
-        parameters.stack(weights, outputs, inputs), parameters.stack(biases, outputs));
+        parameters.stack(weights, outputs, inputs), parameters.stack(biases, outputs), false);
   }
 
   long outputs() {
-    return weight.tensor().size(0);
+    return weight.tensor().size(transposed ? 1 : 0);
   }
 
   long inputs() {
-    return weight.tensor().size(1);
+    return weight.tensor().size(transposed ? 0 : 1);
+  }
+
+  /** The rows of W that belong to a range of outputs, [rows, I], as a view. */
+  private Tensor rows(long firstRow, long rows) {
+    return transposed
+        ? weight.tensor().narrow(1, firstRow, rows).t()
+        : weight.tensor().narrow(0, firstRow, rows);
   }
 
   /** scale * (x W^T + b) for x [B, T, I]: [B, T, O]. */
@@ -45,7 +65,7 @@ record Linear(Stacked weight, @Nullable Stacked bias) {
 
   /** The same for {@code rows} outputs from {@code firstRow} on. */
   Tensor forward(Tensor x, double scale, long firstRow, long rows) {
-    Tensor w = weight.tensor().narrow(0, firstRow, rows).t();
+    Tensor w = rows(firstRow, rows).t();
     Tensor flat = x.reshape(-1, inputs());
     Tensor y;
     if (bias == null) {
@@ -68,13 +88,26 @@ record Linear(Stacked weight, @Nullable Stacked bias) {
   Tensor backward(Tensor cotangent, Tensor input, FisherAccumulator fisher, long firstRow) {
     tap(cotangent, input, fisher, firstRow);
     long rows = cotangent.size(3);
-    Tensor w = weight.tensor().narrow(0, firstRow, rows);
-    return mm(cotangent.reshape(-1, rows), w)
+    return mm(cotangent.reshape(-1, rows), rows(firstRow, rows))
         .view(cotangent.size(0), cotangent.size(1), cotangent.size(2), inputs());
   }
 
   /** Adds the squared gradients only: for a first layer, whose input needs no cotangent. */
   void tap(Tensor cotangent, Tensor input, FisherAccumulator fisher, long firstRow) {
-    fisher.linear(weight.group(), bias == null ? null : bias.group(), firstRow, cotangent, input);
+    ParameterGroup biasGroup = bias == null ? null : bias.group();
+    if (!transposed) {
+      fisher.linear(weight.group(), biasGroup, firstRow, cotangent, input);
+      return;
+    }
+    long after = outputs() - firstRow - cotangent.size(3);
+    // The kernel fills all columns of [I, O] or none: those of other outputs get zeros.
+    Tensor all =
+        firstRow == 0 && after == 0
+            ? cotangent
+            : constant_pad_nd(cotangent, new long[] {firstRow, after}, new Scalar(0.0));
+    fisher.transposedLinear(weight.group(), all, input);
+    if (biasGroup != null) {
+      fisher.bias(biasGroup, all);
+    }
   }
 }

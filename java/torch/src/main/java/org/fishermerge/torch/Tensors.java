@@ -44,8 +44,13 @@ final class Tensors {
 
   /** A new int64 tensor of {@code values}. */
   static Tensor copyOf(int[] values) {
-    Tensor tensor = torch.empty(new long[] {values.length}).to(torch.ScalarType.Long);
-    segment(tensor).copyFrom(MemorySegment.ofArray(Arrays.stream(values).asLongStream().toArray()));
+    return copyOf(Arrays.stream(values).asLongStream().toArray(), values.length);
+  }
+
+  /** A new int64 tensor with a copy of {@code values}. */
+  static Tensor copyOf(long[] values, long... shape) {
+    Tensor tensor = torch.empty(shape).to(torch.ScalarType.Long);
+    segment(tensor).copyFrom(MemorySegment.ofArray(values));
     return tensor;
   }
 

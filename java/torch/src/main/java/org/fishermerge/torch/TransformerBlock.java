@@ -18,13 +18,17 @@ import org.jspecify.annotations.Nullable;
  * things than training: no weight gradients, the cotangents of V probes pushed through one saved
  * forward pass together, each layer's (input, cotangent) pair handed to a kernel and dropped at
  * once, and only the rows that reach the loss. Where only one token of the output is used (a class
- * token), the block computes keys and values for all tokens and everything else for that one.
+ * token, the last token of a text), the block computes keys and values for all tokens and
+ * everything else for that one.
  *
- * @param outputToken the token that is used further on, or null for all
- * @param causal whether a token sees only itself and those before it
+ * @param queryScale what queries are multiplied by before they meet the keys
+ * @param qkv queries, keys and values, stacked in this order
+ * @param outputToken the token that is used further on, counted from the end if negative, or null
+ *     for all
  */
 record TransformerBlock(
     int heads,
+    double queryScale,
     Activation activation,
     LayerNorm norm1,
     Linear qkv,
@@ -32,8 +36,7 @@ record TransformerBlock(
     LayerNorm norm2,
     Linear mlpIn,
     Linear mlpOut,
-    @Nullable Long outputToken,
-    boolean causal) {
+    @Nullable Long outputToken) {
 
   /** What one block's backward pass needs. B examples, T tokens in, S tokens out, H heads. */
   private record Saved(
@@ -115,14 +118,11 @@ record TransformerBlock(
 
   /** CLIP's parameter names. */
   static TransformerBlock readClip(
-      LayerParameters parameters,
-      String name,
-      ClipConfig.Tower tower,
-      @Nullable Long outputToken,
-      boolean causal) {
+      LayerParameters parameters, String name, ClipConfig.Tower tower, @Nullable Long outputToken) {
     long width = tower.width();
     return new TransformerBlock(
         tower.heads(),
+        1 / Math.sqrt((double) width / tower.heads()),
         tower.activation(),
         LayerNorm.read(parameters, name + ".layer_norm1", width, tower.epsilon()),
         Linear.stack(
@@ -136,15 +136,35 @@ record TransformerBlock(
         LayerNorm.read(parameters, name + ".layer_norm2", width, tower.epsilon()),
         Linear.read(parameters, name + ".mlp.fc1", tower.mlpWidth(), width),
         Linear.read(parameters, name + ".mlp.fc2", width, tower.mlpWidth()),
-        outputToken,
-        causal);
+        outputToken);
+  }
+
+  /** GPT-2's parameter names and layout: one c_attn, weights stored [I, O]. */
+  static TransformerBlock readGpt2(
+      LayerParameters parameters, Gpt2Config config, int layer, @Nullable Long outputToken) {
+    String name = "h." + layer;
+    long width = config.width();
+    return new TransformerBlock(
+        config.heads(),
+        config.queryScale(layer),
+        config.activation(),
+        LayerNorm.read(parameters, name + ".ln_1", width, config.epsilon()),
+        Linear.readTransposed(parameters, name + ".attn.c_attn", 3 * width, width),
+        Linear.readTransposed(parameters, name + ".attn.c_proj", width, width),
+        LayerNorm.read(parameters, name + ".ln_2", width, config.epsilon()),
+        Linear.readTransposed(parameters, name + ".mlp.c_fc", config.mlpWidth(), width),
+        Linear.readTransposed(parameters, name + ".mlp.c_proj", width, config.mlpWidth()),
+        outputToken);
   }
 
   /**
    * [B, T, D] to [B, S, D]. The caller closes the result; {@code tape}, if given, keeps what {@link
    * #backward} needs.
+   *
+   * @param mask what is added to the attention scores of token t towards token s, 0 or -infinity,
+   *     broadcast to [B, H, T, T]; null where every token sees all
    */
-  Tensor forward(Tensor x, @Nullable Tape tape) {
+  Tensor forward(Tensor x, @Nullable Tensor mask, @Nullable Tape tape) {
     try (PointerScope scope = new PointerScope()) {
       long width = x.size(2);
       LayerNorm.Output normed = norm1.forward(x);
@@ -154,8 +174,8 @@ record TransformerBlock(
       Tensor key = qkvHeads[1];
       Tensor value = qkvHeads[2];
       Tensor scores = query.matmul(key.transpose(-2, -1));
-      if (causal) {
-        scores.add_(causalMask(h.size(1)));
+      if (mask != null) {
+        scores.add_(outputRows(mask, mask.dim() - 2));
       }
       Tensor attention = softmax(scores, -1);
       Tensor context = mergeHeads(attention.matmul(value));
@@ -188,17 +208,16 @@ record TransformerBlock(
 
   /** Scaled queries, keys and values, each [B, H, tokens, D/H] and contiguous. */
   private Tensor[] project(Tensor h, long width) {
-    double scale = queryScale(width);
     if (outputToken == null) {
       Tensor all =
           qkv.forward(h, 1)
               .view(h.size(0), h.size(1), 3, heads, width / heads)
               .permute(2, 0, 3, 1, 4)
               .contiguous();
-      Tensor query = all.select(0, 0).mul_(new Scalar(scale));
+      Tensor query = all.select(0, 0).mul_(new Scalar(queryScale));
       return new Tensor[] {query, all.select(0, 1), all.select(0, 2)};
     }
-    Tensor query = splitHeads(qkv.forward(outputRows(h, 1), scale, 0, width));
+    Tensor query = splitHeads(qkv.forward(outputRows(h, 1), queryScale, 0, width));
     Tensor keysAndValues =
         qkv.forward(h, 1, width, 2 * width)
             .view(h.size(0), h.size(1), 2, heads, width / heads)
@@ -240,7 +259,7 @@ record TransformerBlock(
     Tensor scores = context.matmul(saved.value.transpose(-2, -1)).mul_(saved.attention);
     Tensor rowSums = scores.sum(new long[] {-1}, true, new ScalarTypeOptional());
     scores.addcmul_(saved.attention, rowSums, new Scalar(-1.0));
-    Tensor query = scores.matmul(saved.key).mul_(new Scalar(queryScale(width)));
+    Tensor query = scores.matmul(saved.key).mul_(new Scalar(queryScale));
     Tensor key = scores.transpose(-2, -1).matmul(saved.query);
     if (outputToken == null) {
       Tensor all = joinHeads(query, key, value);
@@ -254,17 +273,13 @@ record TransformerBlock(
     return input;
   }
 
-  private static Tensor causalMask(long tokens) {
+  /** For {@link #forward}: a token sees itself and those before it, [T, T]. */
+  static Tensor causalMask(long tokens) {
     return full(new long[] {tokens, tokens}, new Scalar(Double.NEGATIVE_INFINITY)).triu_(1);
   }
 
-  private double queryScale(long width) {
-    int headWidth = Math.toIntExact(width / heads);
-    return 1 / Math.sqrt(headWidth);
-  }
-
   /** A view of the rows that are used further on. */
-  private Tensor outputRows(Tensor x, int tokenDimension) {
+  private Tensor outputRows(Tensor x, long tokenDimension) {
     return outputToken == null ? x : x.narrow(tokenDimension, outputToken, 1);
   }
 
