@@ -8,15 +8,16 @@ import org.fishermerge.data.ImageProcessor;
 import org.fishermerge.torch.ClipConfig;
 import picocli.CommandLine.Option;
 
-/** Options that say which labelled pictures to read, and how. */
+/** Options that say which labelled examples to read, and how. */
 final class DataOptions {
   @Option(
       names = "--data",
       required = true,
       paramLabel = "SRC",
       description =
-          "FILE.safetensors[#prefix.] with pixel_values [N,3,H,W] and labels [N], or a folder of"
-              + " Parquet files with image and label columns.")
+          "Pictures: FILE.safetensors[#prefix.] with pixel_values [N,3,H,W] and labels [N], or a"
+              + " folder of Parquet files with image and label columns. Texts, for a GPT-2:"
+              + " input_ids and attention_mask [N,T] and labels [N].")
   String source = "";
 
   @Option(

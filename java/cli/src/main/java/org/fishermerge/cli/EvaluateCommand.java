@@ -16,26 +16,26 @@ import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
-import org.fishermerge.data.BatchIterator;
-import org.fishermerge.data.ImageBatch;
-import org.fishermerge.data.ImageDataset;
+import org.fishermerge.data.Examples;
 import org.fishermerge.data.Selection;
 import org.fishermerge.torch.Accuracy;
-import org.fishermerge.torch.ZeroShotHead;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
-/** {@code evaluate}: accuracy and loss of a model on labelled pictures. */
+/** {@code evaluate}: accuracy and loss of a model on labelled pictures or texts. */
 @Command(
     name = "evaluate",
     mixinStandardHelpOptions = true,
     sortOptions = false,
-    description = "Measures a model's accuracy and loss on labelled pictures.")
+    description = "Measures a model's accuracy and loss on labelled pictures or texts.")
 final class EvaluateCommand implements Callable<Integer> {
+  private static final String WEIGHTS = "zeroshot_weights";
+
   @Spec private CommandSpec spec = CommandSpec.create();
 
   @Option(
@@ -45,7 +45,10 @@ final class EvaluateCommand implements Callable<Integer> {
       description = "The model: a Hugging Face folder or a .safetensors file.")
   private Path model = Path.of("");
 
-  @Mixin private HeadOptions head = new HeadOptions();
+  @ArgGroup(exclusive = false)
+  private @Nullable HeadOptions head;
+
+  @Mixin private TextOptions text = new TextOptions();
   @Mixin private DataOptions data = new DataOptions();
 
   @Option(
@@ -71,7 +74,7 @@ final class EvaluateCommand implements Callable<Integer> {
   @Option(
       names = "--outputs",
       paramLabel = "FILE.safetensors",
-      description = "Write logits [N, classes] and zeroshot_weights [classes, width].")
+      description = "Write logits [N, classes] and, for a CLIP, zeroshot_weights [classes, width].")
   private @Nullable Path outputs;
 
   @Option(names = "--overwrite", description = "Replace existing output files.")
@@ -88,31 +91,30 @@ final class EvaluateCommand implements Callable<Integer> {
     // Outputs that cannot be written are refused before the work, not after it.
     try (AtomicOutput reportFile = report == null ? null : AtomicOutput.file(report, overwrite);
         AtomicOutput outputsFile = outputs == null ? null : AtomicOutput.file(outputs, overwrite)) {
-      ImageTask.with(model, head, data, task -> evaluate(task, reportFile, outputsFile));
+      new ClassifierTasks(head, text, data)
+          .with(model, spec.commandLine(), task -> evaluate(task, reportFile, outputsFile));
     }
     return 0;
   }
 
   private void evaluate(
-      ImageTask task, @Nullable AtomicOutput reportFile, @Nullable AtomicOutput outputsFile) {
+      ClassifierTask task, @Nullable AtomicOutput reportFile, @Nullable AtomicOutput outputsFile) {
     task.requireLabels("accuracy");
-    long count = Math.min(examples, task.dataset().size());
+    long[] rows = new Selection.First(examples).rows(task.examples());
     Accuracy accuracy = new Accuracy();
     List<float[]> logits = new ArrayList<>();
     try (Progress progress =
-            new Progress(spec.commandLine().getErr(), "Evaluating", "examples", count, 1);
-        BatchIterator batches =
-            task.dataset().batches(new Selection.First(count), batchSize, data.workers)) {
-      while (batches.hasNext()) {
-        try (ImageBatch pictures = batches.next()) {
-          task.requireShape(pictures);
-          float[] rows = accuracy.add(task.classifier(), pictures.pixels(), pictures.labels());
-          if (outputsFile != null) {
-            logits.add(rows);
-          }
-        }
-        progress.update(accuracy.examples());
-      }
+        new Progress(spec.commandLine().getErr(), "Evaluating", "examples", rows.length, 1)) {
+      task.classify(
+          rows,
+          batchSize,
+          (ofBatch, labels) -> {
+            accuracy.add(ofBatch, labels);
+            if (outputsFile != null) {
+              logits.add(ofBatch);
+            }
+          },
+          progress::update);
     }
     spec.commandLine()
         .getOut()
@@ -125,14 +127,14 @@ final class EvaluateCommand implements Callable<Integer> {
             accuracy.examples(),
             accuracy.loss());
     if (reportFile != null) {
-      writeReport(reportFile, task.dataset(), accuracy);
+      writeReport(reportFile, task.examples(), accuracy);
     }
     if (outputsFile != null) {
-      writeOutputs(outputsFile, task.classifier().head(), logits, accuracy.examples());
+      writeOutputs(outputsFile, task, logits, accuracy.examples());
     }
   }
 
-  private void writeReport(AtomicOutput output, ImageDataset dataset, Accuracy accuracy) {
+  private void writeReport(AtomicOutput output, Examples dataset, Accuracy accuracy) {
     JsonMapper mapper = new JsonMapper();
     ObjectNode json =
         mapper
@@ -153,14 +155,18 @@ final class EvaluateCommand implements Callable<Integer> {
   }
 
   private void writeOutputs(
-      AtomicOutput output, ZeroShotHead zeroShot, List<float[]> logits, long rows) {
-    long classes = zeroShot.classCount();
-    float[] weights = zeroShot.weights();
-    List<SafetensorsWriter.Declared> tensors =
-        List.of(
-            new SafetensorsWriter.Declared("logits", DType.F32, List.of(rows, classes)),
-            new SafetensorsWriter.Declared(
-                "zeroshot_weights", DType.F32, List.of(classes, weights.length / classes)));
+      AtomicOutput output, ClassifierTask task, List<float[]> logits, long rows) {
+    List<SafetensorsWriter.Declared> tensors = new ArrayList<>();
+    tensors.add(
+        new SafetensorsWriter.Declared(
+            "logits", DType.F32, List.of(rows, (long) task.classifier().classCount())));
+    task.zeroShotHead()
+        .ifPresent(zeroShot -> {
+          long classes = zeroShot.classCount();
+          tensors.add(
+              new SafetensorsWriter.Declared(
+                  WEIGHTS, DType.F32, List.of(classes, zeroShot.weights().length / classes)));
+        });
     try (SafetensorsWriter writer =
         SafetensorsWriter.create(output.temp(), tensors, Map.of("model", model.toString()))) {
       long offset = 0;
@@ -169,7 +175,9 @@ final class EvaluateCommand implements Callable<Integer> {
         writer.segment("logits").asSlice(offset, source.byteSize()).copyFrom(source);
         offset += source.byteSize();
       }
-      writer.segment("zeroshot_weights").copyFrom(MemorySegment.ofArray(weights));
+      task.zeroShotHead()
+          .ifPresent(zeroShot ->
+              writer.segment(WEIGHTS).copyFrom(MemorySegment.ofArray(zeroShot.weights())));
       writer.finish();
     }
     output.commit();

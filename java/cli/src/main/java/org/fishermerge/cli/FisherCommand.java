@@ -70,6 +70,7 @@ final class FisherCommand implements Callable<Integer> {
   @ArgGroup(exclusive = false)
   private @Nullable HeadOptions head;
 
+  @Mixin private TextOptions text = new TextOptions();
   @Mixin private ScriptOptions script = new ScriptOptions();
   @Mixin private DataOptions data = new DataOptions();
 
@@ -155,17 +156,19 @@ final class FisherCommand implements Callable<Integer> {
       }
     } else {
       Path tower = requireTower();
-      HeadOptions classes = requireHead();
+      ClassifierTasks tasks = new ClassifierTasks(head, text, data);
       try (AtomicOutput output = AtomicOutput.file(out, overwrite)) {
-        ImageTask.with(tower, classes, data, task -> estimate(tower, task, rule, output));
+        tasks.with(tower, spec.commandLine(), task -> estimate(tower, task, rule, output));
       }
     }
     return 0;
   }
 
   private void requireNoTower() {
-    if (head != null) {
-      throw usage("--torchscript brings its own head: leave --clip, --classes and --heads out");
+    if (head != null || text.classifier != null) {
+      throw usage(
+          "--torchscript brings its own head: leave --clip, --classes, --heads and --classifier"
+              + " out");
     }
   }
 
@@ -177,13 +180,6 @@ final class FisherCommand implements Callable<Integer> {
       throw usage("Missing required option: '--model=DIR', or --torchscript=FILE in its place");
     }
     return model;
-  }
-
-  private HeadOptions requireHead() {
-    if (head == null) {
-      throw usage("Missing required options: '--clip=DIR' and '--classes' or '--heads'");
-    }
-    return head;
   }
 
   private ParameterException usage(String message) {
@@ -199,10 +195,11 @@ final class FisherCommand implements Callable<Integer> {
     if (order == Order.STRATIFIED) {
       task.requireLabels("--selection " + order.text());
     }
-    long[] rows = order.selection(examples, seed).rows(task.examples());
+    long[] chosen = order.selection(examples, seed).rows(task.examples());
     if (order == Order.FIRST) {
-      warnOfClassOrder(task.examples(), rows);
+      warnOfClassOrder(task.examples(), chosen);
     }
+    long[] rows = task.inRunOrder(chosen, rule);
     PrintWriter err = spec.commandLine().getErr();
     try (Kernels kernels = CommandKernels.open();
         ProcessMemory memory = new ProcessMemory()) {
@@ -218,7 +215,7 @@ final class FisherCommand implements Callable<Integer> {
       int largest = Math.min(check ? Math.max(batch, 2) : batch, rows.length);
       Optional<MemoryPlan> shown = plan.filter(p -> p.matters(largest));
       shown.ifPresent(p -> announce(p, largest));
-      LabelExpectation expectation = calibrated(rule, task, rows, batch);
+      LabelExpectation expectation = calibrated(rule, task, chosen, batch);
       Supplier<FisherEstimator> estimators =
           () -> {
             FisherEstimator estimator =
@@ -270,13 +267,13 @@ final class FisherCommand implements Callable<Integer> {
     }
   }
 
-  /** Fits a rule that asks for it to the model's predictions of the first examples of the run. */
+  /** Fits a rule that asks for it to the model's predictions of the first examples chosen. */
   private static LabelExpectation calibrated(
-      LabelExpectation rule, FisherTask task, long[] rows, int batch) {
-    int wanted = Math.min(rule.calibrationExamples(), rows.length);
+      LabelExpectation rule, FisherTask task, long[] chosen, int batch) {
+    int wanted = Math.min(rule.calibrationExamples(), chosen.length);
     List<double[]> predictions = new ArrayList<>();
     task.forEachBatch(
-        Arrays.copyOf(rows, wanted),
+        task.inRunOrder(Arrays.copyOf(chosen, wanted), rule),
         batch,
         (pass, labels) -> predictions.addAll(pass.predictions()));
     return rule.calibrated(predictions);

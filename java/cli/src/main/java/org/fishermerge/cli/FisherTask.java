@@ -13,6 +13,7 @@ import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.Classifier;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
+import org.fishermerge.torch.LabelExpectation;
 import org.jspecify.annotations.Nullable;
 
 /** A classifier and the examples that it is run on, whatever they are. */
@@ -31,6 +32,14 @@ interface FisherTask {
    */
   Optional<MemoryPlan> memoryPlan(
       long[] rows, Supplier<FisherEstimator> estimators, int atOnce, int tried);
+
+  /**
+   * The order in which chosen rows are best run: that of the selection, unless batches of rows that
+   * are alike cost less. What an example draws depends on its place in this order.
+   */
+  default long[] inRunOrder(long[] rows, LabelExpectation rule) {
+    return rows;
+  }
 
   /** Runs rows of the data forward in batches, in order. */
   void forEachBatch(long[] rows, int batchSize, BatchWork work);

@@ -6,6 +6,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.function.Consumer;
+import java.util.function.LongConsumer;
 import java.util.function.Supplier;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.FisherMetadata;
@@ -29,16 +30,14 @@ import org.fishermerge.torch.ZeroShotHead;
  * @param dataset preprocessed as the CLIP model says
  */
 record ImageTask(Checkpoint model, ClipClassifier classifier, ImageDataset dataset, int workers)
-    implements FisherTask {
+    implements ClassifierTask {
   /** Opens what the options name, works with it, and closes it. */
-  static void with(Path model, HeadOptions head, DataOptions data, Consumer<ImageTask> work) {
-    try (Checkpoint checkpoint = Checkpoint.open(model);
-        Checkpoint clip = Checkpoint.open(head.clip);
-        ClipVisionTower tower = ClipVisionTower.load(checkpoint);
+  static void with(Checkpoint model, HeadOptions head, DataOptions data, Consumer<ImageTask> work) {
+    try (Checkpoint clip = Checkpoint.open(head.clip);
+        ClipVisionTower tower = ClipVisionTower.load(model);
         ImageDataset dataset = data.open(clip, tower.config());
         ZeroShotHead zeroShot = head.load(clip)) {
-      work.accept(
-          new ImageTask(checkpoint, new ClipClassifier(tower, zeroShot), dataset, data.workers));
+      work.accept(new ImageTask(model, new ClipClassifier(tower, zeroShot), dataset, data.workers));
     }
   }
 
@@ -97,6 +96,26 @@ record ImageTask(Checkpoint model, ClipClassifier classifier, ImageDataset datas
   }
 
   @Override
+  public void classify(long[] rows, int batchSize, LogitsWork work, LongConsumer progress) {
+    long classified = 0;
+    try (BatchIterator batches = dataset.batches(rows, batchSize, workers)) {
+      while (batches.hasNext()) {
+        try (ImageBatch pictures = batches.next()) {
+          requireShape(pictures);
+          work.take(classifier.logits(pictures.pixels(), pictures.count()), pictures.labels());
+          classified += pictures.count();
+        }
+        progress.accept(classified);
+      }
+    }
+  }
+
+  @Override
+  public Optional<ZeroShotHead> zeroShotHead() {
+    return Optional.of(classifier.head());
+  }
+
+  @Override
   public void write(FisherEstimator estimator, Path file, FisherMetadata metadata) {
     estimator.write(file, model, metadata);
   }
@@ -112,7 +131,7 @@ record ImageTask(Checkpoint model, ClipClassifier classifier, ImageDataset datas
   }
 
   /** Refuses pictures that do not fit the model. */
-  void requireShape(ImageBatch pictures) {
+  private void requireShape(ImageBatch pictures) {
     ClipConfig.Vision shape = classifier.tower().config();
     if (pictures.channels() != shape.channels()
         || pictures.height() != shape.imageSize()

@@ -10,7 +10,7 @@ import org.fishermerge.torch.BatchMemory;
  * @param weights of the model
  * @param fisher the sums, one for each weight
  * @param batch what a probe measured
- * @param picture one decoded picture
+ * @param picture one decoded picture; 0 where the examples are none
  * @param workers threads that decode ahead
  * @param rest of the process: Java, libtorch, buffers
  * @param free that the process has or could have, the above included
@@ -60,14 +60,13 @@ record MemoryPlan(
 
   /** One line. */
   String text(int batchSize) {
-    return ("weights %s + Fisher %s + batch of %d: %s + pictures %s + Java, libtorch %s"
-            + " = %s of %s free")
+    return "weights %s + Fisher %s + batch of %d: %s%s + Java, libtorch %s = %s of %s free"
         .formatted(
             gigabytes(weights),
             gigabytes(fisher),
             batchSize,
             gigabytes(activations(batchSize)),
-            gigabytes(pictures(batchSize)),
+            picture == 0 ? "" : " + pictures " + gigabytes(pictures(batchSize)),
             gigabytes(rest),
             gigabytes(peak(batchSize)),
             gigabytes(free));

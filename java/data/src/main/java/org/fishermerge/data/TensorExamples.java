@@ -30,12 +30,18 @@ public final class TensorExamples implements Examples, AutoCloseable {
   private final List<TensorInfo> inputs;
   private final @Nullable TensorInfo labels;
 
-  private TensorExamples(SafetensorsFile file, TensorSelector selector, List<String> names) {
+  private TensorExamples(
+      SafetensorsFile file, TensorSelector selector, List<String> names, List<String> optional) {
     this.file = file;
     this.selector = selector;
     List<TensorInfo> found = new ArrayList<>();
     for (String name : names) {
       found.add(input(selector.prefix() + name, found));
+    }
+    for (String name : optional) {
+      if (file.header().tensors().containsKey(selector.prefix() + name)) {
+        found.add(input(selector.prefix() + name, found));
+      }
     }
     this.inputs = List.copyOf(found);
     this.labels = file.header().tensors().get(selector.prefix() + "labels");
@@ -50,9 +56,14 @@ public final class TensorExamples implements Examples, AutoCloseable {
    * @throws InputException if one is missing or their numbers of examples differ
    */
   public static TensorExamples open(TensorSelector selector, List<String> names) {
+    return open(selector, names, List.of());
+  }
+
+  /** The same, and those of {@code optional} that are there. */
+  static TensorExamples open(TensorSelector selector, List<String> names, List<String> optional) {
     SafetensorsFile file = SafetensorsFile.open(selector.file());
     try {
-      return new TensorExamples(file, selector, names);
+      return new TensorExamples(file, selector, names, optional);
     } catch (Throwable e) {
       file.close();
       throw e;

@@ -18,8 +18,19 @@ public final class Accuracy {
    * @param labels the true class of each example
    */
   public float[] add(ClipClassifier classifier, MemorySegment pixels, long[] labels) {
-    int classes = classifier.head().classCount();
     float[] logits = classifier.logits(pixels, labels.length);
+    add(logits, labels);
+    return logits;
+  }
+
+  /**
+   * Scores one batch.
+   *
+   * @param logits row-major [examples, K]
+   * @param labels the true class of each example, at least one
+   */
+  public void add(float[] logits, long[] labels) {
+    int classes = logits.length / labels.length;
     double loss = 0;
     for (int b = 0; b < labels.length; b++) {
       Logits.requireLabel(labels[b], classes, examples + b);
@@ -43,7 +54,6 @@ public final class Accuracy {
     examples += labels.length;
     batches++;
     batchLosses += loss / labels.length;
-    return logits;
   }
 
   /** Examples scored so far. */

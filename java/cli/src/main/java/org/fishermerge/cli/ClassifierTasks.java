@@ -1,0 +1,36 @@
+package org.fishermerge.cli;
+
+import java.nio.file.Path;
+import java.util.function.Consumer;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.torch.Gpt2Classifier;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine;
+import picocli.CommandLine.ParameterException;
+
+/**
+ * Opens the kind of task that a model folder and the options make: pictures under a zero-shot head,
+ * or texts.
+ */
+record ClassifierTasks(@Nullable HeadOptions head, TextOptions text, DataOptions data) {
+  /** Opens what the options name, works with it, and closes it. */
+  void with(Path model, CommandLine command, Consumer<ClassifierTask> work) {
+    try (Checkpoint checkpoint = Checkpoint.open(model)) {
+      if (head == null && Gpt2Classifier.describes(checkpoint)) {
+        TextTask.with(checkpoint, text, data, work::accept);
+        return;
+      }
+      if (text.classifier != null) {
+        throw new ParameterException(
+            command, "--classifier belongs to a GPT-2 (model_type in its config.json)");
+      }
+      if (head == null) {
+        throw new ParameterException(
+            command,
+            "Missing required options: '--clip=DIR' and '--classes' or '--heads'; only a GPT-2"
+                + " (model_type in its config.json) goes without");
+      }
+      ImageTask.with(checkpoint, head, data, work::accept);
+    }
+  }
+}

@@ -1,0 +1,170 @@
+package org.fishermerge.cli;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.function.Consumer;
+import java.util.function.LongConsumer;
+import java.util.function.Supplier;
+import java.util.stream.IntStream;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.data.Examples;
+import org.fishermerge.data.TokenDataset;
+import org.fishermerge.torch.BatchMemory;
+import org.fishermerge.torch.FisherEstimator;
+import org.fishermerge.torch.ForwardPass;
+import org.fishermerge.torch.Gpt2Classifier;
+import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.TokenBatch;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A GPT-2 classifier and the texts that it is run on. Texts run without their padding and together
+ * with others of about their length, so that each costs what its own tokens cost.
+ *
+ * @param model the folder that the classifier's backbone was loaded from
+ */
+record TextTask(Checkpoint model, Gpt2Classifier classifier, TokenDataset dataset)
+    implements ClassifierTask {
+  // Texts classified together, in columns; more run no faster.
+  private static final int COLUMNS = 4096;
+
+  /** Opens what the options name, works with it, and closes it. */
+  static void with(Checkpoint model, TextOptions text, DataOptions data, Consumer<TextTask> work) {
+    Path headFolder = text.classifier;
+    try (TokenDataset dataset = text.open(data.source);
+        Checkpoint head = headFolder == null ? null : Checkpoint.open(headFolder);
+        Gpt2Classifier classifier = load(model, head)) {
+      work.accept(new TextTask(model, classifier, dataset));
+    }
+  }
+
+  private static Gpt2Classifier load(Checkpoint model, @Nullable Checkpoint head) {
+    return head == null ? Gpt2Classifier.load(model) : Gpt2Classifier.load(model, head);
+  }
+
+  @Override
+  public Examples examples() {
+    return dataset;
+  }
+
+  /** The tokens that count of some rows. */
+  private List<long[]> texts(long[] rows) {
+    List<long[]> texts = dataset.texts(rows);
+    List<long[]> real = new ArrayList<>();
+    for (int i = 0; i < rows.length; i++) {
+      real.add(classifier.realTokens(texts.get(i), dataset.where(rows[i])));
+    }
+    return real;
+  }
+
+  /** The longest texts first; batch squares are of the batches that the selection has. */
+  @Override
+  public long[] inRunOrder(long[] rows, LabelExpectation rule) {
+    return rule.squaresBatches() ? rows : longestFirst(rows);
+  }
+
+  private long[] longestFirst(long[] rows) {
+    return Arrays.stream(byLength(texts(rows))).mapToLong(i -> rows[i]).toArray();
+  }
+
+  /** Places of the texts, the longest first, in order where they are as long. */
+  private static int[] byLength(List<long[]> texts) {
+    return IntStream.range(0, texts.size())
+        .boxed()
+        .sorted(Comparator.comparingInt((Integer i) -> -texts.get(i).length))
+        .mapToInt(Integer::intValue)
+        .toArray();
+  }
+
+  /** For batches of the longest texts. */
+  @Override
+  public Optional<MemoryPlan> memoryPlan(
+      long[] rows, Supplier<FisherEstimator> estimators, int atOnce, int tried) {
+    long[] longest = longestFirst(rows);
+    try (FisherEstimator estimator = estimators.get()) {
+      Optional<BatchMemory> batch =
+          estimator.measure(
+              count -> forward(Arrays.copyOf(longest, count)), Math.min(tried, rows.length));
+      OptionalLong used = ProcessMemory.used();
+      if (batch.isEmpty() || used.isEmpty()) {
+        return Optional.empty();
+      }
+      long fisher = estimator.bytes();
+      return Optional.of(
+          new MemoryPlan(
+              fisher, // as many weights, all of them fp32
+              atOnce * fisher,
+              batch.get(),
+              0,
+              0,
+              Math.max(0, used.getAsLong() - 2 * fisher),
+              used.getAsLong() + ProcessMemory.free()));
+    }
+  }
+
+  @Override
+  public void forEachBatch(long[] rows, int batchSize, BatchWork work) {
+    long[] labels = labels(rows);
+    for (int first = 0; first < rows.length; first += batchSize) {
+      int end = Math.min(rows.length, first + batchSize);
+      try (ForwardPass pass = forward(Arrays.copyOfRange(rows, first, end))) {
+        work.run(pass, labels == null ? null : Arrays.copyOfRange(labels, first, end));
+      }
+    }
+  }
+
+  @Override
+  public ForwardPass forward(long[] rows) {
+    return classifier.forward(TokenBatch.of(texts(rows)));
+  }
+
+  @Override
+  public void classify(long[] rows, int batchSize, LogitsWork work, LongConsumer progress) {
+    long[] labels = labels(rows);
+    if (labels == null) {
+      throw new IllegalStateException("unlabelled data");
+    }
+    int classes = classifier.classCount();
+    float[] logits = new float[Math.multiplyExact(rows.length, classes)];
+    List<long[]> texts = texts(rows);
+    int[] order = byLength(texts);
+    for (int first = 0; first < order.length; ) {
+      int together = Math.max(1, COLUMNS / texts.get(order[first]).length);
+      int[] batch = Arrays.copyOfRange(order, first, Math.min(order.length, first + together));
+      TokenBatch tokens = TokenBatch.of(Arrays.stream(batch).mapToObj(texts::get).toList());
+      float[] ofBatch = classifier.logits(tokens);
+      for (int i = 0; i < batch.length; i++) {
+        System.arraycopy(ofBatch, i * classes, logits, batch[i] * classes, classes);
+      }
+      first += batch.length;
+      progress.accept(first);
+    }
+    for (int first = 0; first < rows.length; first += batchSize) {
+      int end = Math.min(rows.length, first + batchSize);
+      work.take(
+          Arrays.copyOfRange(logits, first * classes, end * classes),
+          Arrays.copyOfRange(labels, first, end));
+    }
+  }
+
+  @Override
+  public void write(FisherEstimator estimator, Path file, FisherMetadata metadata) {
+    estimator.write(file, model, metadata);
+  }
+
+  @Override
+  public String modelSha256() {
+    return model.tensorSha256();
+  }
+
+  @Override
+  public String modelFingerprint() {
+    return model.fingerprint();
+  }
+}

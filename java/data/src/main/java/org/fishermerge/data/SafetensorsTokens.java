@@ -1,0 +1,158 @@
+package org.fishermerge.data;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.TensorInfo;
+import org.fishermerge.checkpoint.TensorSelector;
+
+/**
+ * {@code input_ids} [N, T], {@code attention_mask} [N, T] and {@code labels} [N] of a safetensors
+ * file, as tokenizers of transformers give them; mask and labels may be absent.
+ */
+final class SafetensorsTokens implements TokenDataset {
+  private static final String IDS = "input_ids";
+  private static final String MASK = "attention_mask";
+  private static final ValueLayout.OfInt I32 =
+      ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+  private static final ValueLayout.OfLong I64 =
+      ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+  private final TensorSelector selector;
+  private final TensorExamples tensors;
+  private final int width;
+
+  private SafetensorsTokens(TensorSelector selector, TensorExamples tensors) {
+    this.selector = selector;
+    this.tensors = tensors;
+    TensorInfo ids = tensors.inputs().getFirst();
+    boolean integers = ids.dtype() == DType.I64 || ids.dtype() == DType.I32;
+    if (!integers || ids.shape().size() != 2) {
+      throw new InputException(
+          "%s: %s is %s %s; expected I64 or I32 [examples, tokens]"
+              .formatted(selector.file(), ids.name(), ids.dtype(), ids.shapeText()));
+    }
+    this.width = Math.toIntExact(ids.shape().getLast());
+    if (masked()) {
+      requireMask(ids, tensors.inputs().getLast());
+    }
+  }
+
+  static SafetensorsTokens open(TensorSelector selector) {
+    TensorExamples tensors = TensorExamples.open(selector, List.of(IDS), List.of(MASK));
+    try {
+      return new SafetensorsTokens(selector, tensors);
+    } catch (Throwable e) {
+      tensors.close();
+      throw e;
+    }
+  }
+
+  private void requireMask(TensorInfo ids, TensorInfo mask) {
+    boolean known =
+        switch (mask.dtype()) {
+          case I64, I32, I8, U8, BOOL -> true;
+          default -> false;
+        };
+    if (!known || !mask.shape().equals(ids.shape())) {
+      throw new InputException(
+          "%s: %s is %s %s; expected integers or BOOL of the shape of %s, %s"
+              .formatted(
+                  selector.file(),
+                  mask.name(),
+                  mask.dtype(),
+                  mask.shapeText(),
+                  ids.name(),
+                  ids.shapeText()));
+    }
+  }
+
+  private boolean masked() {
+    return tensors.inputs().size() == 2;
+  }
+
+  @Override
+  public long size() {
+    return tensors.size();
+  }
+
+  @Override
+  public boolean labelled() {
+    return tensors.labelled();
+  }
+
+  @Override
+  public long[] labels() {
+    return tensors.labels();
+  }
+
+  @Override
+  public String description() {
+    return tensors.description();
+  }
+
+  @Override
+  public String where(long row) {
+    return "%s: %s%s, row %d".formatted(selector.file(), selector.prefix(), IDS, row);
+  }
+
+  @Override
+  public List<long[]> texts(long[] rows) {
+    List<long[]> texts = new ArrayList<>();
+    for (long row : rows) {
+      long[] ids = values(0, row);
+      texts.add(masked() ? Arrays.copyOf(ids, unmasked(values(1, row), row)) : ids);
+    }
+    return texts;
+  }
+
+  /** The number of ones that a mask begins with; there must be none after them. */
+  private int unmasked(long[] mask, long row) {
+    int length = 0;
+    for (int t = 0; t < mask.length; t++) {
+      if (mask[t] != 0 && mask[t] != 1) {
+        throw new InputException(
+            "%s: %s%s of token %d is %d; expected 0 or 1"
+                .formatted(where(row), selector.prefix(), MASK, t, mask[t]));
+      }
+      if (mask[t] == 1) {
+        if (length < t) {
+          throw new InputException(
+              "%s: %s%s is 0 for token %d and 1 for token %d; expected ones and then zeros: pad on"
+                      .formatted(where(row), selector.prefix(), MASK, length, t)
+                  + " the right");
+        }
+        length++;
+      }
+    }
+    return length;
+  }
+
+  private long[] values(int input, long row) {
+    DType dtype = tensors.inputs().get(input).dtype();
+    long[] values = new long[width];
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment stored = tensors.rows(input, new long[] {row}, arena);
+      for (int t = 0; t < width; t++) {
+        values[t] =
+            switch (dtype) {
+              case I64 -> stored.getAtIndex(I64, t);
+              case I32 -> stored.getAtIndex(I32, t);
+              default -> stored.get(ValueLayout.JAVA_BYTE, t);
+            };
+      }
+    }
+    return values;
+  }
+
+  @Override
+  public void close() {
+    tensors.close();
+  }
+}
