@@ -1,17 +1,11 @@
 package org.fishermerge.benchmarks;
 
 import java.io.IOException;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.SplittableRandom;
-import org.fishermerge.checkpoint.DType;
-import org.fishermerge.checkpoint.SafetensorsWriter;
 
 /** The shape of a CLIP image tower, and model folders of that shape with random weights. */
 public record ClipShape(
@@ -61,9 +55,7 @@ public record ClipShape(
 
   /** Parameters of the image tower. */
   public long parameterCount() {
-    return parameters().values().stream()
-        .mapToLong(shape -> shape.stream().reduce(1L, (a, b) -> a * b))
-        .sum();
+    return RandomTensors.count(parameters());
   }
 
   /**
@@ -85,50 +77,13 @@ public record ClipShape(
     parameters().forEach((name, shape) -> shapes.put("vision_model." + name, shape));
     shapes.put("visual_projection.weight", List.of((long) projection, (long) width));
     shapes.put("logit_scale", List.of());
-    writeTensors(folder.resolve("model.safetensors"), shapes, seed, false);
+    RandomTensors.writeModel(folder.resolve("model.safetensors"), shapes, seed);
     return folder;
   }
 
   /** Writes a bare Fisher file of this shape: non-negative values over several magnitudes. */
   public Path writeFisher(Path file, long seed) {
-    writeTensors(file, parameters(), seed, true);
+    RandomTensors.writeFisher(file, parameters(), seed);
     return file;
-  }
-
-  private static void writeTensors(
-      Path file, Map<String, List<Long>> shapes, long seed, boolean fisher) {
-    List<SafetensorsWriter.Declared> declared = new ArrayList<>();
-    shapes.forEach(
-        (name, shape) -> declared.add(new SafetensorsWriter.Declared(name, DType.F32, shape)));
-    Map<String, String> metadata = fisher ? Map.of() : Map.of("format", "pt");
-    try (SafetensorsWriter writer = SafetensorsWriter.create(file, declared, metadata)) {
-      SplittableRandom random = new SplittableRandom(seed);
-      shapes.forEach((name, shape) -> fill(writer.segment(name), name, shape, random, fisher));
-      writer.finish();
-    }
-  }
-
-  private static void fill(
-      MemorySegment target,
-      String name,
-      List<Long> shape,
-      SplittableRandom random,
-      boolean fisher) {
-    long count = target.byteSize() / Float.BYTES;
-    double scale = shape.size() > 1 ? 1 / Math.sqrt((double) count / shape.get(0)) : 0.02;
-    double centre = name.contains("norm") && name.endsWith("weight") ? 1 : 0;
-    for (long j = 0; j < count; j++) {
-      double u = random.nextDouble();
-      double value;
-      if (fisher) {
-        value = 1e-4 * u * u * u * u;
-      } else if (name.equals("logit_scale")) {
-        // A trained CLIP has 100; under random features that would make every prediction certain.
-        value = Math.log(5);
-      } else {
-        value = centre + scale * Math.sqrt(3) * (2 * u - 1);
-      }
-      target.set(ValueLayout.JAVA_FLOAT_UNALIGNED, j * Float.BYTES, (float) value);
-    }
   }
 }

@@ -10,6 +10,7 @@ import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.PairSums;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -87,6 +88,12 @@ final class BenchmarkTwinTest {
   void shapesHaveThePublishedParameterCounts(String name) {
     ClipShape shape = name.equals("b32") ? ClipShape.B32 : ClipShape.L14;
     assertThat(shape.parameterCount()).isEqualTo(name.equals("b32") ? 87_456_000 : 303_179_776);
+  }
+
+  @Test
+  void gpt2HasThePublishedParameterCount() {
+    assertThat(Gpt2Shape.SMALL.parameterCount()).isEqualTo(124_439_808);
+    assertThat(Gpt2Shape.SMALL.parameters()).hasSize(148);
   }
 
   private static double largest(MemorySegment values) {
