@@ -230,7 +230,7 @@ final class FisherCommand implements Callable<Integer> {
       }
       try (FisherEstimator estimator = estimators.get();
           Progress progress = new Progress(err, "Fisher information", "examples", rows.length, 1)) {
-        task.accumulate(rows, batch, estimator, progress::update);
+        task.accumulate(rows, batch, expectation, estimator, progress::update);
         task.remark(estimator, err);
         task.write(
             estimator,
@@ -275,6 +275,7 @@ final class FisherCommand implements Callable<Integer> {
     task.forEachBatch(
         task.inRunOrder(Arrays.copyOf(chosen, wanted), rule),
         batch,
+        rule,
         (pass, labels) -> predictions.addAll(pass.predictions()));
     return rule.calibrated(predictions);
   }

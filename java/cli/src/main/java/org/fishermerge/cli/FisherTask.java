@@ -41,18 +41,28 @@ interface FisherTask {
     return rows;
   }
 
-  /** Runs rows of the data forward in batches, in order. */
-  void forEachBatch(long[] rows, int batchSize, BatchWork work);
+  /**
+   * Runs rows of the data forward in batches, in order.
+   *
+   * @param batchSize rows of a batch, at most; unless {@code rule} is defined by batches, a task
+   *     may take fewer
+   */
+  void forEachBatch(long[] rows, int batchSize, LabelExpectation rule, BatchWork work);
 
   /** Runs rows of the data forward as one batch. */
   ForwardPass forward(long[] rows);
 
   /** Accumulates rows of the data. */
   default void accumulate(
-      long[] rows, int batchSize, FisherEstimator estimator, LongConsumer progress) {
+      long[] rows,
+      int batchSize,
+      LabelExpectation rule,
+      FisherEstimator estimator,
+      LongConsumer progress) {
     forEachBatch(
         rows,
         batchSize,
+        rule,
         (pass, labels) -> {
           estimator.add(pass, labels);
           progress.accept(estimator.examples());

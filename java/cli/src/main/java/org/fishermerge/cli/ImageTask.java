@@ -21,6 +21,7 @@ import org.fishermerge.torch.ClipConfig;
 import org.fishermerge.torch.ClipVisionTower;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
+import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.ZeroShotHead;
 
 /**
@@ -73,7 +74,7 @@ record ImageTask(Checkpoint model, ClipClassifier classifier, ImageDataset datas
   }
 
   @Override
-  public void forEachBatch(long[] rows, int batchSize, BatchWork work) {
+  public void forEachBatch(long[] rows, int batchSize, LabelExpectation rule, BatchWork work) {
     try (BatchIterator batches = dataset.batches(rows, batchSize, workers)) {
       while (batches.hasNext()) {
         try (ImageBatch pictures = batches.next()) {

@@ -65,7 +65,7 @@ record ScriptTask(ScriptClassifier classifier, TensorExamples examples, @Nullabl
   }
 
   @Override
-  public void forEachBatch(long[] rows, int batchSize, BatchWork work) {
+  public void forEachBatch(long[] rows, int batchSize, LabelExpectation rule, BatchWork work) {
     for (int first = 0; first < rows.length; first += batchSize) {
       long[] some = Arrays.copyOfRange(rows, first, Math.min(rows.length, first + batchSize));
       try (ForwardPass pass = forward(some)) {

@@ -109,14 +109,28 @@ record TextTask(Checkpoint model, Gpt2Classifier classifier, TokenDataset datase
   }
 
   @Override
-  public void forEachBatch(long[] rows, int batchSize, BatchWork work) {
+  public void forEachBatch(long[] rows, int batchSize, LabelExpectation rule, BatchWork work) {
     long[] labels = labels(rows);
-    for (int first = 0; first < rows.length; first += batchSize) {
-      int end = Math.min(rows.length, first + batchSize);
-      try (ForwardPass pass = forward(Arrays.copyOfRange(rows, first, end))) {
+    List<long[]> texts = texts(rows);
+    int first = 0;
+    for (int size : sizes(texts, batchSize, rule)) {
+      int end = first + size;
+      try (ForwardPass pass = classifier.forward(TokenBatch.of(texts.subList(first, end)))) {
         work.run(pass, labels == null ? null : Arrays.copyOfRange(labels, first, end));
       }
+      first = end;
     }
+  }
+
+  private static List<Integer> sizes(List<long[]> texts, int batchSize, LabelExpectation rule) {
+    if (!rule.squaresBatches()) {
+      return TokenBatch.cut(texts.stream().mapToInt(text -> text.length).toArray(), batchSize);
+    }
+    List<Integer> sizes = new ArrayList<>();
+    for (int first = 0; first < texts.size(); first += batchSize) {
+      sizes.add(Math.min(batchSize, texts.size() - first));
+    }
+    return sizes;
   }
 
   @Override

@@ -1,5 +1,6 @@
 package org.fishermerge.torch;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 
@@ -12,6 +13,9 @@ import java.util.List;
  * @param width columns: the length of the longest text, or more
  */
 public record TokenBatch(List<long[]> texts, int width) {
+  // Of a batch, whatever it holds: the Fisher is read and written once by the kernels.
+  private static final int OVERHEAD = 16;
+
   /** Checks the lengths. */
   public TokenBatch {
     texts = List.copyOf(texts);
@@ -27,6 +31,40 @@ public record TokenBatch(List<long[]> texts, int width) {
   /** With no more columns than the longest text takes. */
   public static TokenBatch of(List<long[]> texts) {
     return new TokenBatch(texts, longest(texts));
+  }
+
+  /**
+   * How to cut texts into batches such that all together cost least: each costs its columns, and as
+   * much again as {@link #OVERHEAD} columns do.
+   *
+   * @param lengths of the texts, in the order in which they run
+   * @param most texts of a batch
+   * @return the numbers of texts of the batches, in order
+   */
+  public static List<Integer> cut(int[] lengths, int most) {
+    if (most < 1) {
+      throw new IllegalArgumentException("batches of " + most);
+    }
+    // least[i] is the cost of the texts from i on, whose first batch holds first[i] of them.
+    long[] least = new long[lengths.length + 1];
+    int[] first = new int[lengths.length];
+    for (int i = lengths.length - 1; i >= 0; i--) {
+      least[i] = Long.MAX_VALUE;
+      long width = 0;
+      for (int n = 1; n <= Math.min(most, lengths.length - i); n++) {
+        width = Math.max(width, lengths[i + n - 1]);
+        long cost = n * width + OVERHEAD + least[i + n];
+        if (cost < least[i]) {
+          least[i] = cost;
+          first[i] = n;
+        }
+      }
+    }
+    List<Integer> sizes = new ArrayList<>();
+    for (int i = 0; i < lengths.length; i += first[i]) {
+      sizes.add(first[i]);
+    }
+    return sizes;
   }
 
   private static int longest(List<long[]> texts) {
