@@ -20,9 +20,10 @@ record ClassifierTasks(@Nullable HeadOptions head, TextOptions text, DataOptions
         TextTask.with(checkpoint, text, data, work::accept);
         return;
       }
-      if (text.classifier != null) {
+      if (text.classifier != null || text.tokenizer != null) {
         throw new ParameterException(
-            command, "--classifier belongs to a GPT-2 (model_type in its config.json)");
+            command,
+            "--classifier and --tokenizer belong to a GPT-2 (model_type in its config.json)");
       }
       if (head == null) {
         throw new ParameterException(

@@ -17,7 +17,8 @@ final class DataOptions {
       description =
           "Pictures: FILE.safetensors[#prefix.] with pixel_values [N,3,H,W] and labels [N], or a"
               + " folder of Parquet files with image and label columns. Texts, for a GPT-2:"
-              + " input_ids and attention_mask [N,T] and labels [N].")
+              + " input_ids and attention_mask [N,T] and labels [N], or Parquet files with the"
+              + " columns of a GLUE task.")
   String source = "";
 
   @Option(

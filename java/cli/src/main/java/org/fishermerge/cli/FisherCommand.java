@@ -165,10 +165,10 @@ final class FisherCommand implements Callable<Integer> {
   }
 
   private void requireNoTower() {
-    if (head != null || text.classifier != null) {
+    if (head != null || text.classifier != null || text.tokenizer != null) {
       throw usage(
-          "--torchscript brings its own head: leave --clip, --classes, --heads and --classifier"
-              + " out");
+          "--torchscript brings its own head: leave --clip, --classes, --heads, --classifier and"
+              + " --tokenizer out");
     }
   }
 

@@ -1,6 +1,7 @@
 package org.fishermerge.cli;
 
 import java.nio.file.Path;
+import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.data.TokenDataset;
 import org.fishermerge.data.TokenDatasets;
 import org.jspecify.annotations.Nullable;
@@ -16,8 +17,24 @@ final class TextOptions {
               + " if --model is a backbone or a model of another task (default: --model itself).")
   @Nullable Path classifier;
 
-  /** Opens {@code --data}. */
-  TokenDataset open(String source) {
-    return TokenDatasets.open(source);
+  @Option(
+      names = "--tokenizer",
+      paramLabel = "DIR",
+      description =
+          "The folder whose GPT-2 tokenizer the texts of a Parquet folder go through (default:"
+              + " --classifier or --model).")
+  @Nullable Path tokenizer;
+
+  /**
+   * Opens {@code --data}.
+   *
+   * @param model that the tokenizer belongs to, unless another is named
+   * @param positions the most tokens that the model takes
+   */
+  TokenDataset open(String source, Checkpoint model, int positions) {
+    return TokenDatasets.open(
+        source,
+        tokenizer == null ? model.path() : tokenizer,
+        Math.min(TokenDatasets.GLUE_TOKENS, positions));
   }
 }

@@ -21,7 +21,6 @@ import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.Gpt2Classifier;
 import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.TokenBatch;
-import org.jspecify.annotations.Nullable;
 
 /**
  * A GPT-2 classifier and the texts that it is run on. Texts run without their padding and together
@@ -36,16 +35,26 @@ record TextTask(Checkpoint model, Gpt2Classifier classifier, TokenDataset datase
 
   /** Opens what the options name, works with it, and closes it. */
   static void with(Checkpoint model, TextOptions text, DataOptions data, Consumer<TextTask> work) {
-    Path headFolder = text.classifier;
-    try (TokenDataset dataset = text.open(data.source);
-        Checkpoint head = headFolder == null ? null : Checkpoint.open(headFolder);
-        Gpt2Classifier classifier = load(model, head)) {
-      work.accept(new TextTask(model, classifier, dataset));
+    Path classifier = text.classifier;
+    if (classifier == null) {
+      with(model, model, text, data, work);
+      return;
+    }
+    try (Checkpoint head = Checkpoint.open(classifier)) {
+      with(model, head, text, data, work);
     }
   }
 
-  private static Gpt2Classifier load(Checkpoint model, @Nullable Checkpoint head) {
-    return head == null ? Gpt2Classifier.load(model) : Gpt2Classifier.load(model, head);
+  private static void with(
+      Checkpoint model,
+      Checkpoint head,
+      TextOptions text,
+      DataOptions data,
+      Consumer<TextTask> work) {
+    try (Gpt2Classifier classifier = Gpt2Classifier.load(model, head);
+        TokenDataset dataset = text.open(data.source, head, classifier.positions())) {
+      work.accept(new TextTask(model, classifier, dataset));
+    }
   }
 
   @Override

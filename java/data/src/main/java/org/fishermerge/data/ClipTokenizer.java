@@ -5,13 +5,10 @@ import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.ByteArrayInputStream;
-import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Map;
 import org.fishermerge.checkpoint.InputException;
 import org.jspecify.annotations.Nullable;
 
@@ -50,29 +47,10 @@ public final class ClipTokenizer implements AutoCloseable {
     if (maxLength < 2) {
       throw new IllegalArgumentException("maxLength " + maxLength + " leaves no room for a text");
     }
-    Path whole = folder.resolve("tokenizer.json");
     ObjectNode definition =
-        Files.exists(whole) ? Json.object(whole) : fromVocabularyAndMerges(folder);
-    definition.putNull("padding");
-    definition.putNull("truncation");
+        TokenizerFiles.definition(folder, ClipTokenizer::fromVocabularyAndMerges);
     long padId = padId(folder, definition);
-    // The library would otherwise look for CUDA builds of itself on the network.
-    if (System.getProperty("ai.djl.offline") == null) {
-      System.setProperty("ai.djl.offline", "true");
-    }
-    try {
-      HuggingFaceTokenizer tokenizer =
-          HuggingFaceTokenizer.newInstance(
-              new ByteArrayInputStream(Json.MAPPER.writeValueAsBytes(definition)),
-              Map.of(
-                  "addSpecialTokens", "true",
-                  "padding", "false",
-                  "truncation", "true",
-                  "maxLength", Integer.toString(maxLength)));
-      return new ClipTokenizer(tokenizer, padId);
-    } catch (IOException | RuntimeException e) {
-      throw new InputException(folder + ": not a usable tokenizer: " + e.getMessage(), e);
-    }
+    return new ClipTokenizer(TokenizerFiles.tokenizer(folder, definition, maxLength), padId);
   }
 
   /** Token ids of the texts, padded to the longest of them; an empty list is refused. */
@@ -103,25 +81,13 @@ public final class ClipTokenizer implements AutoCloseable {
 
   /** What transformers makes of a folder in the older layout. */
   private static ObjectNode fromVocabularyAndMerges(Path folder) {
-    Path vocabularyFile = folder.resolve("vocab.json");
-    Path mergesFile = folder.resolve("merges.txt");
-    if (!Files.exists(vocabularyFile) || !Files.exists(mergesFile)) {
-      throw new InputException(
-          folder + ": no tokenizer: neither tokenizer.json nor vocab.json with merges.txt");
-    }
+    Path vocabularyFile = folder.resolve(TokenizerFiles.VOCABULARY);
+    Path mergesFile = folder.resolve(TokenizerFiles.MERGES);
     ObjectNode vocabulary = Json.object(vocabularyFile);
     ObjectNode root = Json.MAPPER.createObjectNode().put("version", "1.0");
     ArrayNode added = root.putArray("added_tokens");
     for (String token : List.of(START, END)) {
-      added
-          .addObject()
-          .put("id", id(vocabularyFile, vocabulary, token))
-          .put("content", token)
-          .put("single_word", false)
-          .put("lstrip", false)
-          .put("rstrip", false)
-          .put("normalized", false)
-          .put("special", true);
+      TokenizerFiles.addSpecial(added, token, TokenizerFiles.id(vocabularyFile, vocabulary, token));
     }
     ObjectNode normalizer = root.putObject("normalizer").put("type", "Sequence");
     ArrayNode normalizers = normalizer.putArray("normalizers");
@@ -143,8 +109,8 @@ public final class ClipTokenizer implements AutoCloseable {
         .put("use_regex", true);
 
     ObjectNode frame = root.putObject("post_processor").put("type", "RobertaProcessing");
-    frame.putArray("sep").add(END).add(id(vocabularyFile, vocabulary, END));
-    frame.putArray("cls").add(START).add(id(vocabularyFile, vocabulary, START));
+    frame.putArray("sep").add(END).add(TokenizerFiles.id(vocabularyFile, vocabulary, END));
+    frame.putArray("cls").add(START).add(TokenizerFiles.id(vocabularyFile, vocabulary, START));
     frame.put("trim_offsets", false).put("add_prefix_space", false);
 
     ObjectNode model = root.putObject("model").put("type", "BPE");
@@ -153,25 +119,7 @@ public final class ClipTokenizer implements AutoCloseable {
     model.put("end_of_word_suffix", "</w>").put("fuse_unk", false).put("byte_fallback", false);
     model.put("ignore_merges", false);
     model.set("vocab", vocabulary);
-    ArrayNode merges = model.putArray("merges");
-    try {
-      int line = 0;
-      for (String pair : Files.readAllLines(mergesFile)) {
-        line++;
-        if (pair.isBlank() || (line == 1 && pair.startsWith("#version"))) {
-          continue;
-        }
-        int space = pair.indexOf(' ');
-        if (space <= 0 || space == pair.length() - 1 || pair.indexOf(' ', space + 1) >= 0) {
-          throw new InputException(
-              "%s: line %d is \"%s\"; expected two symbols with a space between them"
-                  .formatted(mergesFile, line, pair));
-        }
-        merges.addArray().add(pair.substring(0, space)).add(pair.substring(space + 1));
-      }
-    } catch (IOException e) {
-      throw new InputException(mergesFile + ": not readable: " + e.getMessage(), e);
-    }
+    TokenizerFiles.readMerges(mergesFile, model.putArray("merges"));
     return root;
   }
 
@@ -187,20 +135,13 @@ public final class ClipTokenizer implements AutoCloseable {
         return added.path("id").asLong();
       }
     }
-    return id(folder.resolve("tokenizer.json"), definition.path("model").path("vocab"), token);
+    return TokenizerFiles.id(
+        folder.resolve("tokenizer.json"), definition.path("model").path("vocab"), token);
   }
 
   /** A token is written as a string, or as an object with its content. */
   private static @Nullable String padToken(@Nullable JsonNode value) {
     JsonNode content = value != null && value.isObject() ? value.get("content") : value;
     return content != null && content.isTextual() ? content.textValue() : null;
-  }
-
-  private static long id(Path file, JsonNode vocabulary, String token) {
-    JsonNode id = vocabulary.get(token);
-    if (id == null || !id.isIntegralNumber()) {
-      throw new InputException("%s: the vocabulary has no token %s".formatted(file, token));
-    }
-    return id.longValue();
   }
 }

@@ -1,21 +1,46 @@
 package org.fishermerge.data;
 
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.TensorSelector;
 
 /** Opens data sets of texts. */
 public final class TokenDatasets {
+  /** The most tokens of a text or pair of texts in FusionBench's GLUE tasks. */
+  public static final int GLUE_TOKENS = 512;
+
   private TokenDatasets() {}
 
   /**
-   * Opens what {@code source} names: {@code FILE.safetensors} or {@code FILE.safetensors#prefix.}
-   * with the tensors {@code <prefix>input_ids} [N, T] and, optionally, {@code
-   * <prefix>attention_mask} [N, T], ones and then zeros in each row, and {@code <prefix>labels}
-   * [N].
+   * Opens what {@code source} names:
    *
+   * <ul>
+   *   <li>{@code FILE.safetensors} or {@code FILE.safetensors#prefix.}: tensors {@code
+   *       <prefix>input_ids} [N, T] and, optionally, {@code <prefix>attention_mask} [N, T], ones
+   *       and then zeros in each row, and {@code <prefix>labels} [N].
+   *   <li>{@code FOLDER} or {@code FOLDER#split}: the {@code *.parquet} files in the folder, or in
+   *       its {@code data} folder, with the text columns of a {@link GlueTask} and optionally an
+   *       integer {@code label}; for example {@code glue/mnli#validation_matched}. A single {@code
+   *       FILE.parquet} is taken too.
+   * </ul>
+   *
+   * @param tokenizer the folder of the GPT-2 tokenizer that Parquet's texts go through
+   * @param maxTokens what longer texts are cut to
    * @throws InputException if there is no such data, or it is not as described
    */
-  public static TokenDataset open(String source) {
-    return SafetensorsTokens.open(TensorSelector.parse(source));
+  public static TokenDataset open(String source, Path tokenizer, int maxTokens) {
+    Optional<ParquetSource> parquet = ParquetSource.find(source);
+    if (parquet.isPresent()) {
+      return GlueDataset.open(parquet.get(), tokenizer, maxTokens);
+    }
+    TensorSelector selector = TensorSelector.parse(source);
+    if (!Files.exists(selector.file())) {
+      throw new InputException(
+          "%s does not exist; texts are a .safetensors file or a folder of .parquet files"
+              .formatted(selector.file()));
+    }
+    return SafetensorsTokens.open(selector);
   }
 }
