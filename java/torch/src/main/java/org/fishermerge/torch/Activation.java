@@ -34,7 +34,8 @@ enum Activation {
 
     @Override
     Tensor backward(Tensor gradient, Tensor u) {
-      return gelu_backward(gradient, u, "none");
+      // oneDNN's kernel, which libtorch takes here, does not broadcast.
+      return gelu_backward(gradient, u.expand_as(gradient).contiguous(), "none");
     }
   },
   GELU_TANH("gelu_new", 1) {
