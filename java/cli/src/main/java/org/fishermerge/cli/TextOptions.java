@@ -32,9 +32,7 @@ final class TextOptions {
    * @param positions the most tokens that the model takes
    */
   TokenDataset open(String source, Checkpoint model, int positions) {
-    return TokenDatasets.open(
-        source,
-        tokenizer == null ? model.path() : tokenizer,
-        Math.min(TokenDatasets.GLUE_TOKENS, positions));
+    int maxTokens = Math.min(TokenDatasets.GLUE_TOKENS, positions);
+    return TokenDatasets.open(source, tokenizer == null ? model.path() : tokenizer, maxTokens);
   }
 }

@@ -7,8 +7,13 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.PreparedStatement;
+import java.sql.Statement;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -338,6 +343,98 @@ final class Gpt2CommandsTest {
             .succeeds();
     assertThat(result.out()).contains("check: 6 examples", "adaptive:4");
     assertIsFisher(TestTensors.read(out), "mnli", "exact");
+  }
+
+  // ---- GLUE ----
+
+  /** Parquet through the tokenizer gives what the same texts give as transformers' ids. */
+  @Test
+  void glueFilesGiveWhatTheirIdsGive() throws Exception {
+    Path tokenizer = Golden.path("gpt2-tokenizer");
+    List<JsonNode> pairs = new ArrayList<>();
+    for (JsonNode one : new JsonMapper().readTree(tokenizer.resolve("cases.json").toFile())) {
+      if (!one.path("second").isNull() && one.path("ids").size() <= POSITIONS) {
+        pairs.add(one);
+      }
+    }
+    assertThat(pairs).hasSizeGreaterThan(3);
+    Path glue = Files.createDirectories(folder.resolve("glue/rte"));
+    long[] ids = new long[pairs.size() * POSITIONS];
+    long[] mask = new long[ids.length];
+    long[] labels = new long[pairs.size()];
+    try (Connection duckdb = DriverManager.getConnection("jdbc:duckdb:");
+        Statement sql = duckdb.createStatement()) {
+      sql.execute("CREATE TABLE t (i BIGINT, sentence1 VARCHAR, sentence2 VARCHAR, label BIGINT)");
+      try (PreparedStatement row = duckdb.prepareStatement("INSERT INTO t VALUES (?, ?, ?, ?)")) {
+        for (int b = 0; b < pairs.size(); b++) {
+          labels[b] = b % 2;
+          row.setLong(1, b);
+          row.setString(2, pairs.get(b).path("first").textValue());
+          row.setString(3, pairs.get(b).path("second").textValue());
+          row.setLong(4, labels[b]);
+          row.execute();
+          for (int t = 0; t < pairs.get(b).path("ids").size(); t++) {
+            ids[b * POSITIONS + t] = pairs.get(b).path("ids").path(t).longValue();
+            mask[b * POSITIONS + t] = 1;
+          }
+        }
+      }
+      sql.execute(
+          "COPY (SELECT * FROM t ORDER BY i) TO '%s/train-00000-of-00001.parquet' (FORMAT parquet)"
+              .formatted(glue));
+    }
+    Path tensors = folder.resolve("ids.safetensors");
+    TestTensors.write(
+        tensors,
+        Map.of(
+            "input_ids", matrix(ids, POSITIONS, "I64"),
+            "attention_mask", matrix(mask, POSITIONS, "I64"),
+            "labels", Tensor.of(labels)));
+    Path model = largerVocabulary(500);
+    List<TestTensors> written = new ArrayList<>();
+    for (String data : List.of(glue + "#train", tensors.toString())) {
+      Path out = folder.resolve("fisher-" + written.size() + ".safetensors");
+      CommandResult.run(
+              "fisher",
+              "--model",
+              model.toString(),
+              "--tokenizer",
+              tokenizer.toString(),
+              "--data",
+              data,
+              "--labels",
+              "true",
+              "--out",
+              out.toString())
+          .succeeds();
+      written.add(TestTensors.read(out));
+    }
+    assertThat(written.getFirst().metadata()).containsEntry("fisher_dataset", "rte#train");
+    written
+        .getFirst()
+        .tensors()
+        .forEach((name, tensor) ->
+            assertThat(tensor.bytes()).as(name).isEqualTo(written.getLast().get(name).bytes()));
+    CommandResult.run("evaluate", "--model", model.toString(), "--data", glue + "#train")
+        .fails(1, model.toString(), "tokenizer.json", "--tokenizer");
+  }
+
+  /** The cola model, its token embeddings repeated. */
+  private Path largerVocabulary(int size) throws IOException {
+    Path larger = Files.createDirectory(folder.resolve("larger"));
+    Path original = Path.of(model("cola"));
+    Map<String, Tensor> tensors = new TreeMap<>(TestTensors.read(original).tensors());
+    Tensor rows = TestTensors.read(original).get("transformer.wte.weight");
+    tensors.put(
+        "transformer.wte.weight",
+        Tensor.concat(Collections.nCopies(Math.ceilDiv(size, 97), rows)).rows(0, size));
+    TestTensors.write(larger.resolve("model.safetensors"), tensors);
+    Files.writeString(
+        larger.resolve("config.json"),
+        Files.readString(original.resolve("config.json"))
+            .replace("\"vocab_size\": 97", "\"vocab_size\": " + size)
+            .replace("\"pad_token_id\": 96", "\"pad_token_id\": " + (size - 1)));
+    return larger;
   }
 
   // ---- merge ----

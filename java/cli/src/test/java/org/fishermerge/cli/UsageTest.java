@@ -34,7 +34,7 @@ final class UsageTest {
 
   @ParameterizedTest
   @CsvSource({
-    "fisher, --model --clip --classes --heads --torchscript --inputs --logits --data --examples"
+    "fisher, --model --clip --classes --heads --classifier --tokenizer --torchscript --inputs --logits --data --examples"
         + " --batch-size --labels --selection --seed --out --overwrite --workers exact sampled:V"
         + " argmax true batch-square first shuffled",
     "merge, --base --model --fisher --out --normalize --minimal-fisher --coefficients --exclude"
@@ -42,7 +42,8 @@ final class UsageTest {
     "average, --base --model --out --coefficients --exclude --dtype --dry-run --overwrite",
     "add, --out --overwrite FISHER",
     "similarity, --metric --layers --names --json --image --overwrite FISHER overlap|cosine",
-    "evaluate, --model --clip --classes --heads --data --examples --batch-size --report --outputs"
+    "evaluate, --model --clip --classes --heads --classifier --tokenizer --data --examples"
+        + " --batch-size --report --outputs"
         + " --overwrite --workers",
     "inspect, PATH --tensors --hash",
     "doctor, --help --version",

@@ -48,7 +48,7 @@ public final class ClipTokenizer implements AutoCloseable {
       throw new IllegalArgumentException("maxLength " + maxLength + " leaves no room for a text");
     }
     ObjectNode definition =
-        TokenizerFiles.definition(folder, ClipTokenizer::fromVocabularyAndMerges);
+        TokenizerFiles.definition(folder, "", ClipTokenizer::fromVocabularyAndMerges);
     long padId = padId(folder, definition);
     return new ClipTokenizer(TokenizerFiles.tokenizer(folder, definition, maxLength), padId);
   }

@@ -33,7 +33,8 @@ public final class Gpt2Tokenizer implements AutoCloseable {
       throw new IllegalArgumentException("maxLength " + maxLength);
     }
     ObjectNode definition =
-        TokenizerFiles.definition(folder, Gpt2Tokenizer::fromVocabularyAndMerges);
+        TokenizerFiles.definition(
+            folder, "; --tokenizer names another folder", Gpt2Tokenizer::fromVocabularyAndMerges);
     return new Gpt2Tokenizer(TokenizerFiles.tokenizer(folder, definition, maxLength));
   }
 

@@ -27,9 +27,10 @@ final class TokenizerFiles {
    * What tokenizer.json holds, without its padding and truncation; in the older layout, with
    * vocab.json and merges.txt, what {@code older} makes of the folder.
    *
+   * @param advice what to do if there is neither, for the message
    * @throws InputException if there is neither
    */
-  static ObjectNode definition(Path folder, Function<Path, ObjectNode> older) {
+  static ObjectNode definition(Path folder, String advice, Function<Path, ObjectNode> older) {
     Path whole = folder.resolve(WHOLE);
     ObjectNode definition;
     if (Files.exists(whole)) {
@@ -38,7 +39,9 @@ final class TokenizerFiles {
       definition = older.apply(folder);
     } else {
       throw new InputException(
-          folder + ": no tokenizer: neither tokenizer.json nor vocab.json with merges.txt");
+          folder
+              + ": no tokenizer: neither tokenizer.json nor vocab.json with merges.txt"
+              + advice);
     }
     definition.putNull("padding");
     definition.putNull("truncation");
