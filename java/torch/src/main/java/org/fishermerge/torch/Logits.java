@@ -37,7 +37,7 @@ final class Logits {
                 + c
                 + " is "
                 + value
-                + "; the model's weights or this example's pixels are not finite or overflow");
+                + "; the model's weights or this example's input are not finite or overflow");
       }
     }
   }
