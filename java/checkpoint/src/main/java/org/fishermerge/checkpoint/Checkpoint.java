@@ -247,7 +247,7 @@ public final class Checkpoint implements AutoCloseable {
           path
               + ": has no tensor "
               + Messages.quote(canonicalName)
-              + Messages.nearest(canonicalName, tensors.keySet()));
+              + NearestNames.of(canonicalName, tensors.keySet()));
     }
     return tensor;
   }

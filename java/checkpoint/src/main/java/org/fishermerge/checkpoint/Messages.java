@@ -6,19 +6,12 @@ import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.util.Collection;
-import java.util.Comparator;
-import java.util.List;
 import java.util.Locale;
-import java.util.stream.Collectors;
 
 /** Pieces of the messages that this package gives to users. */
 final class Messages {
   /** Names can be megabytes long; a message shows this much. */
-  private static final int MAX_QUOTED = 120;
-
-  /** Looking for near misses in more names than this would take longer than it helps. */
-  private static final int MAX_CANDIDATES = 20_000;
+  static final int MAX_QUOTED = 120;
 
   private Messages() {}
 
@@ -92,42 +85,5 @@ final class Messages {
       return f.getReason();
     }
     return e.getMessage() == null ? e.getClass().getSimpleName() : firstLine(e.getMessage());
-  }
-
-  /** {@code "; the nearest names are "a", "b""}, or nothing when there are no names. */
-  static String nearest(String wanted, Collection<String> names) {
-    record Candidate(String name, int distance) {}
-    List<Candidate> candidates =
-        names.stream()
-            .limit(MAX_CANDIDATES)
-            .map(name -> new Candidate(name, editDistance(wanted, name)))
-            .sorted(Comparator.comparingInt(Candidate::distance))
-            .limit(3)
-            .toList();
-    if (candidates.isEmpty()) {
-      return "";
-    }
-    return "; the nearest names are "
-        + candidates.stream().map(c -> quote(c.name())).collect(Collectors.joining(", "));
-  }
-
-  /** Levenshtein distance over the parts that a message shows. */
-  private static int editDistance(String a, String b) {
-    int n = Math.min(a.length(), MAX_QUOTED);
-    int m = Math.min(b.length(), MAX_QUOTED);
-    int[] row = new int[m + 1];
-    for (int j = 0; j <= m; j++) {
-      row[j] = j;
-    }
-    for (int i = 1; i <= n; i++) {
-      int diagonal = row[0];
-      row[0] = i;
-      for (int j = 1; j <= m; j++) {
-        int substituted = diagonal + (a.charAt(i - 1) == b.charAt(j - 1) ? 0 : 1);
-        diagonal = row[j];
-        row[j] = Math.min(substituted, 1 + Math.min(row[j], row[j - 1]));
-      }
-    }
-    return row[m];
   }
 }

@@ -80,7 +80,7 @@ public final class SafetensorsFile implements AutoCloseable {
           header.file()
               + ": has no tensor "
               + Messages.quote(tensor)
-              + Messages.nearest(tensor, header.tensors().keySet()));
+              + NearestNames.of(tensor, header.tensors().keySet()));
     }
     return mapped.asSlice(header.dataOffset() + info.begin(), info.byteCount());
   }

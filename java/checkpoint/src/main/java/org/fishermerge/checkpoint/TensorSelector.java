@@ -56,7 +56,7 @@ public record TensorSelector(Path file, String prefix) {
           header.file()
               + ": no tensor's name begins with "
               + Messages.quote(prefix)
-              + Messages.nearest(prefix, header.tensors().keySet()));
+              + NearestNames.of(prefix, header.tensors().keySet()));
     }
     return selected;
   }

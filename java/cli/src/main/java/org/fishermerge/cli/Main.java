@@ -6,6 +6,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.logging.Level;
 import java.util.logging.Logger;
+import java.util.stream.Stream;
 import org.fishermerge.checkpoint.InputException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -21,6 +22,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
     versionProvider = Version.class,
     synopsisSubcommandLabel = "COMMAND",
     subcommands = {
+      RunCommand.class,
       FisherCommand.class,
       MergeCommand.class,
       AverageCommand.class,
@@ -81,7 +83,15 @@ public final class Main {
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setParameterExceptionHandler((e, arguments) -> misused(e, errWriter))
         .setExecutionExceptionHandler((e, command, parsed) -> failed(e, errWriter))
-        .execute(args);
+        .execute(withCommand(args));
+  }
+
+  /** FusionBench's command line has no command's name. */
+  private static String[] withCommand(String... args) {
+    if (!RunCommand.isMeantBy(args)) {
+      return args;
+    }
+    return Stream.concat(Stream.of("run"), Stream.of(args)).toArray(String[]::new);
   }
 
   /** One line, like every other error; the whole help would hide it. */
