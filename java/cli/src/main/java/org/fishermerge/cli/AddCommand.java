@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.FisherFile;
+import org.fishermerge.cli.task.Tool;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -35,7 +36,7 @@ final class AddCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    FisherFile.add(inputs, out, overwrite, Version.tool());
+    FisherFile.add(inputs, out, overwrite, Tool.nameAndVersion());
     try (FisherFile sum = FisherFile.open(out)) {
       spec.commandLine()
           .getOut()

@@ -3,6 +3,9 @@ package org.fishermerge.cli;
 import java.nio.file.Path;
 import java.util.function.Consumer;
 import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.cli.task.ClassifierTask;
+import org.fishermerge.cli.task.ImageTask;
+import org.fishermerge.cli.task.TextTask;
 import org.fishermerge.torch.Gpt2Classifier;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
@@ -17,7 +20,7 @@ record ClassifierTasks(@Nullable HeadOptions head, TextOptions text, DataOptions
   void with(Path model, CommandLine command, Consumer<ClassifierTask> work) {
     try (Checkpoint checkpoint = Checkpoint.open(model)) {
       if (head == null && Gpt2Classifier.describes(checkpoint)) {
-        TextTask.with(checkpoint, text, data, work::accept);
+        withText(checkpoint, work);
         return;
       }
       if (text.classifier != null || text.tokenizer != null) {
@@ -31,7 +34,16 @@ record ClassifierTasks(@Nullable HeadOptions head, TextOptions text, DataOptions
             "Missing required options: '--clip=DIR' and '--classes' or '--heads'; only a GPT-2"
                 + " (model_type in its config.json) goes without");
       }
-      ImageTask.with(checkpoint, head, data, work::accept);
+      ImageTask.with(checkpoint, head.clip, data::open, head::load, data.workers, work::accept);
+    }
+  }
+
+  private void withText(Checkpoint model, Consumer<ClassifierTask> work) {
+    Path classifier = text.classifier;
+    try (Checkpoint other = classifier == null ? null : Checkpoint.open(classifier)) {
+      Checkpoint owner = other == null ? model : other;
+      TextTask.with(
+          model, owner, positions -> text.open(data.source, owner, positions), work::accept);
     }
   }
 }

@@ -4,6 +4,8 @@ import java.io.PrintWriter;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.cli.task.CommandKernels;
+import org.fishermerge.cli.task.Tool;
 import org.fishermerge.kernels.KernelInfo;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.LibTorch;
@@ -24,7 +26,7 @@ final class DoctorCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     PrintWriter out = spec.commandLine().getOut();
-    line(out, "fisher-merge", Version.tool());
+    line(out, "fisher-merge", Tool.nameAndVersion());
     line(
         out,
         "JDK",

@@ -16,6 +16,9 @@ import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.cli.task.ClassifierTask;
+import org.fishermerge.cli.task.Evaluation;
+import org.fishermerge.cli.task.Progress;
 import org.fishermerge.data.Examples;
 import org.fishermerge.data.Selection;
 import org.fishermerge.torch.Accuracy;
@@ -99,22 +102,22 @@ final class EvaluateCommand implements Callable<Integer> {
 
   private void evaluate(
       ClassifierTask task, @Nullable AtomicOutput reportFile, @Nullable AtomicOutput outputsFile) {
-    task.requireLabels("accuracy");
     long[] rows = new Selection.First(examples).rows(task.examples());
-    Accuracy accuracy = new Accuracy();
     List<float[]> logits = new ArrayList<>();
+    Accuracy accuracy;
     try (Progress progress =
         new Progress(spec.commandLine().getErr(), "Evaluating", "examples", rows.length, 1)) {
-      task.classify(
-          rows,
-          batchSize,
-          (ofBatch, labels) -> {
-            accuracy.add(ofBatch, labels);
-            if (outputsFile != null) {
-              logits.add(ofBatch);
-            }
-          },
-          progress::update);
+      accuracy =
+          Evaluation.run(
+              task,
+              rows,
+              batchSize,
+              (ofBatch, labels) -> {
+                if (outputsFile != null) {
+                  logits.add(ofBatch);
+                }
+              },
+              progress::update);
     }
     spec.commandLine()
         .getOut()

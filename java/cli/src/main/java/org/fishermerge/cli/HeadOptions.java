@@ -5,8 +5,8 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.TensorSelector;
-import org.fishermerge.data.ClipTokenizer;
-import org.fishermerge.torch.ClipTextTower;
+import org.fishermerge.cli.task.ClassPrompts;
+import org.fishermerge.cli.task.ZeroShotHeads;
 import org.fishermerge.torch.ZeroShotHead;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ArgGroup;
@@ -47,7 +47,7 @@ final class HeadOptions {
       return ready(clipModel, source.heads);
     }
     if (source.classes != null) {
-      return built(clipModel, ClassPrompts.parse(source.classes));
+      return ZeroShotHeads.build(clipModel, ClassPrompts.parse(source.classes));
     }
     throw new IllegalStateException("neither --classes nor --heads");
   }
@@ -73,20 +73,6 @@ final class HeadOptions {
           tensors.floats(name),
           Math.toIntExact(weights.info().shape().get(0)),
           selector.file() + "#" + name);
-    }
-  }
-
-  private static ZeroShotHead built(Checkpoint clipModel, ClassPrompts prompts) {
-    try (ClipTextTower tower = ClipTextTower.load(clipModel);
-        ClipTokenizer tokenizer = ClipTokenizer.open(clipModel.path(), tower.maxTokens())) {
-      int classes = prompts.classNames().size();
-      float[] weights = new float[classes * tower.projectedWidth()];
-      for (int c = 0; c < classes; c++) {
-        float[] row =
-            tower.classRow(tokenizer.encode(prompts.prompts(prompts.classNames().get(c))).ids());
-        System.arraycopy(row, 0, weights, c * row.length, row.length);
-      }
-      return ZeroShotHead.of(clipModel, weights, classes, prompts.origin());
     }
   }
 }

@@ -6,6 +6,8 @@ import java.util.List;
 import java.util.Locale;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.cli.task.CommandKernels;
+import org.fishermerge.cli.task.Progress;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.MergePlan;
 import org.fishermerge.merge.MergeRequest;

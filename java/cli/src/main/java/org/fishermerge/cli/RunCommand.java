@@ -9,6 +9,8 @@ import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.config.Composition;
 import org.fishermerge.cli.config.ConfigTree;
+import org.fishermerge.cli.program.LocalRepositories;
+import org.fishermerge.cli.program.Program;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -84,6 +86,12 @@ final class RunCommand implements Callable<Integer> {
   private String configName = Composition.ROOT;
 
   @Option(
+      names = "--hub-dir",
+      paramLabel = "DIR",
+      description = "A folder with models and data sets as OWNER/NAME below it.")
+  private @Nullable Path hubDir;
+
+  @Option(
       names = {"--multirun", "-m"},
       hidden = true)
   private boolean multirun;
@@ -126,6 +134,13 @@ final class RunCommand implements Callable<Integer> {
                   : composition.yaml(part));
       return 0;
     }
-    throw new InputException("not built yet");
+    new Program(
+            composition,
+            now,
+            System::getenv,
+            spec.commandLine().getOut(),
+            spec.commandLine().getErr())
+        .run(new LocalRepositories(hubDir));
+    return 0;
   }
 }

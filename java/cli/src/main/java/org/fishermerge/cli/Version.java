@@ -1,18 +1,12 @@
 package org.fishermerge.cli;
 
-import java.util.Objects;
+import org.fishermerge.cli.task.Tool;
 import picocli.CommandLine.IVersionProvider;
 
-/** The product's version, from the jar's manifest. */
+/** What {@code --version} prints. */
 final class Version implements IVersionProvider {
   @Override
   public String[] getVersion() {
-    return new String[] {tool()};
-  }
-
-  /** Name and version as kept in the files we write. */
-  static String tool() {
-    return "fisher-merge "
-        + Objects.requireNonNullElse(Version.class.getPackage().getImplementationVersion(), "dev");
+    return new String[] {Tool.nameAndVersion()};
   }
 }

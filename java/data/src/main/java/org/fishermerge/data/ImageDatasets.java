@@ -1,6 +1,8 @@
 package org.fishermerge.data;
 
 import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.TensorSelector;
@@ -38,5 +40,16 @@ public final class ImageDatasets {
               .formatted(selector.file()));
     }
     return SafetensorsImages.open(selector, processor);
+  }
+
+  /**
+   * Opens files: Parquet, or one safetensors file.
+   *
+   * @param description what they are, for messages and Fisher files
+   */
+  public static ImageDataset open(List<Path> files, String description, ImageProcessor processor) {
+    return files.getFirst().toString().endsWith(".safetensors")
+        ? open(files.getFirst().toString(), processor)
+        : ParquetImages.open(new ParquetSource(files, description), processor);
   }
 }

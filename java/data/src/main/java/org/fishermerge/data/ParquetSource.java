@@ -21,7 +21,7 @@ import org.jspecify.annotations.Nullable;
  * @param files in order, at least one
  * @param description the folder's name and the split
  */
-record ParquetSource(List<Path> files, String description) {
+public record ParquetSource(List<Path> files, String description) {
   private static final String PARQUET = ".parquet";
 
   /** {@code train-00000-of-00002.parquet}, with a hash behind in older data sets. */
@@ -30,7 +30,7 @@ record ParquetSource(List<Path> files, String description) {
   /** {@code 0000.parquet}, {@code part-7.parquet}. */
   private static final Pattern NUMBERED = Pattern.compile("(.*?)[-_.]?\\d+");
 
-  ParquetSource {
+  public ParquetSource {
     files = List.copyOf(files);
   }
 
@@ -41,7 +41,7 @@ record ParquetSource(List<Path> files, String description) {
    *
    * @throws InputException if the folder has no such files or no such split
    */
-  static Optional<ParquetSource> find(String source) {
+  public static Optional<ParquetSource> find(String source) {
     Path path = path(source);
     if (path == null || !Files.exists(path)) {
       int hash = source.lastIndexOf('#');

@@ -2,6 +2,7 @@ package org.fishermerge.data;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.TensorSelector;
@@ -42,5 +43,17 @@ public final class TokenDatasets {
               .formatted(selector.file()));
     }
     return SafetensorsTokens.open(selector);
+  }
+
+  /**
+   * Opens files: Parquet with the text columns of a {@link GlueTask}, or one safetensors file.
+   *
+   * @param description what they are, for messages and Fisher files
+   */
+  public static TokenDataset open(
+      List<Path> files, String description, Path tokenizer, int maxTokens) {
+    return files.getFirst().toString().endsWith(".safetensors")
+        ? open(files.getFirst().toString(), tokenizer, maxTokens)
+        : GlueDataset.open(new ParquetSource(files, description), tokenizer, maxTokens);
   }
 }

@@ -8,6 +8,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param model a Hugging Face folder or a .safetensors file
  * @param fisher its Fisher file; null where models are averaged without Fishers
- * @param coefficient its share {@code c_i}, finite and not negative; only ratios matter
+ * @param coefficient its share {@code c_i}, finite, and not negative unless there are no Fishers;
+ *     only ratios matter
  */
 public record MergeSource(Path model, @Nullable Path fisher, double coefficient) {}

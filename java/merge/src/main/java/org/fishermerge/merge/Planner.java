@@ -112,21 +112,25 @@ final class Planner {
               + without.stream().map(Path::toString).collect(Collectors.joining(", "))
               + ". Give every model its Fisher file, or none.");
     }
+    // An average may extrapolate, as task arithmetic does; with Fishers a sum could cross zero.
+    double least = without.isEmpty() ? 0 : Double.NEGATIVE_INFINITY;
     double sum = 0;
     for (MergeSource source : sources) {
       double c = source.coefficient();
-      if (!(c >= 0) || Double.isInfinite(c)) {
+      if (!(c >= least) || Double.isInfinite(c)) {
         throw new InputException(
             "the coefficient of "
                 + source.model()
                 + " is "
                 + c
-                + "; coefficients are finite and not negative");
+                + "; coefficients are finite"
+                + (without.isEmpty() ? " and not negative" : ""));
       }
       sum += c;
     }
-    if (sum == 0) {
-      throw new InputException("all coefficients are 0; at least one must be positive");
+    if (!(sum > 0)) {
+      throw new InputException(
+          "the coefficients sum to " + sum + "; at least one must be positive, and the sum too");
     }
     double eps = request.minimalFisher();
     if (!(eps >= 0) || Double.isInfinite(eps)) {

@@ -1,4 +1,4 @@
-package org.fishermerge.cli;
+package org.fishermerge.cli.task;
 
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -6,6 +6,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.function.LongConsumer;
 import java.util.function.Supplier;
 import org.fishermerge.checkpoint.Checkpoint;
@@ -15,6 +16,7 @@ import org.fishermerge.data.BatchIterator;
 import org.fishermerge.data.Examples;
 import org.fishermerge.data.ImageBatch;
 import org.fishermerge.data.ImageDataset;
+import org.fishermerge.data.ImageProcessor;
 import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.ClipClassifier;
 import org.fishermerge.torch.ClipConfig;
@@ -30,16 +32,37 @@ import org.fishermerge.torch.ZeroShotHead;
  * @param model the file or folder that the classifier's tower was loaded from
  * @param dataset preprocessed as the CLIP model says
  */
-record ImageTask(Checkpoint model, ClipClassifier classifier, ImageDataset dataset, int workers)
+public record ImageTask(
+    Checkpoint model, ClipClassifier classifier, ImageDataset dataset, int workers)
     implements ClassifierTask {
-  /** Opens what the options name, works with it, and closes it. */
-  static void with(Checkpoint model, HeadOptions head, DataOptions data, Consumer<ImageTask> work) {
-    try (Checkpoint clip = Checkpoint.open(head.clip);
+  /**
+   * Opens pictures and a head, works with them, and closes them.
+   *
+   * @param base the CLIP model that this one was fine-tuned from; its preprocessor_config.json says
+   *     how pictures are prepared, or CLIP's own constants where it has none
+   * @param data opens the pictures
+   * @param head builds or reads the head of the base
+   * @param workers threads that decode pictures ahead
+   */
+  public static void with(
+      Checkpoint model,
+      Path base,
+      Function<ImageProcessor, ImageDataset> data,
+      Function<Checkpoint, ZeroShotHead> head,
+      int workers,
+      Consumer<ImageTask> work) {
+    try (Checkpoint clip = Checkpoint.open(base);
         ClipVisionTower tower = ClipVisionTower.load(model);
-        ImageDataset dataset = data.open(clip, tower.config());
-        ZeroShotHead zeroShot = head.load(clip)) {
-      work.accept(new ImageTask(model, new ClipClassifier(tower, zeroShot), dataset, data.workers));
+        ImageDataset dataset = data.apply(processor(clip, tower.config()));
+        ZeroShotHead zeroShot = head.apply(clip)) {
+      work.accept(new ImageTask(model, new ClipClassifier(tower, zeroShot), dataset, workers));
     }
+  }
+
+  private static ImageProcessor processor(Checkpoint clip, ClipConfig.Vision shape) {
+    return clip.sibling("preprocessor_config.json")
+        .map(ImageProcessor::fromPreprocessorConfig)
+        .orElseGet(() -> ImageProcessor.clip(shape.imageSize()));
   }
 
   @Override

@@ -1,4 +1,4 @@
-package org.fishermerge.cli;
+package org.fishermerge.cli.task;
 
 import java.io.Console;
 import java.io.PrintWriter;
@@ -8,7 +8,7 @@ import java.util.Locale;
  * One line on standard error that follows a long step: done, rate, time left. Drawn only on a
  * terminal, so logs and pipes stay clean.
  */
-final class Progress implements AutoCloseable {
+public final class Progress implements AutoCloseable {
   private static final long REDRAW_NANOS = 100_000_000;
 
   private final PrintWriter err;
@@ -24,7 +24,7 @@ final class Progress implements AutoCloseable {
   /**
    * @param divisor how many counted things make one {@code unit} of display
    */
-  Progress(PrintWriter err, String what, String unit, long total, double divisor) {
+  public Progress(PrintWriter err, String what, String unit, long total, double divisor) {
     this.err = err;
     this.what = what;
     this.unit = unit;
@@ -39,7 +39,7 @@ final class Progress implements AutoCloseable {
   }
 
   /** Draws the state if it is time to. */
-  void update(long done) {
+  public void update(long done) {
     long now = System.nanoTime();
     if (!shown || (now - lastDrawn < REDRAW_NANOS && done < total)) {
       return;
@@ -64,7 +64,7 @@ final class Progress implements AutoCloseable {
   }
 
   /** {@code 5 s}, {@code 3 min 05 s}, {@code 2 h 10 min}. */
-  static String duration(double seconds) {
+  public static String duration(double seconds) {
     long s = Math.round(seconds);
     if (s < 60) {
       return s + " s";

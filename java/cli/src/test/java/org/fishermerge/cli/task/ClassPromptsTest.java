@@ -1,4 +1,4 @@
-package org.fishermerge.cli;
+package org.fishermerge.cli.task;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;

@@ -1,7 +1,7 @@
-package org.fishermerge.cli;
+package org.fishermerge.cli.task;
 
 /** What is done with each batch that a {@link ClassifierTask} classifies. */
-interface LogitsWork {
+public interface LogitsWork {
   /**
    * Works on one batch.
    *

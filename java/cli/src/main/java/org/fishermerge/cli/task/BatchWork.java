@@ -1,10 +1,10 @@
-package org.fishermerge.cli;
+package org.fishermerge.cli.task;
 
 import org.fishermerge.torch.ForwardPass;
 import org.jspecify.annotations.Nullable;
 
 /** What is done with each batch of a {@link FisherTask}. */
-interface BatchWork {
+public interface BatchWork {
   /**
    * Works on one batch.
    *

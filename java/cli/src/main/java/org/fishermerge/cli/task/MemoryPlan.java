@@ -1,4 +1,4 @@
-package org.fishermerge.cli;
+package org.fishermerge.cli.task;
 
 import java.util.Locale;
 import org.fishermerge.data.BatchIterator;
@@ -15,7 +15,7 @@ import org.fishermerge.torch.BatchMemory;
  * @param rest of the process: Java, libtorch, buffers
  * @param free that the process has or could have, the above included
  */
-record MemoryPlan(
+public record MemoryPlan(
     long weights, long fisher, BatchMemory batch, long picture, int workers, long rest, long free) {
   /**
    * Beyond this a batch no longer runs faster per example; for batch squares it is FusionBench's

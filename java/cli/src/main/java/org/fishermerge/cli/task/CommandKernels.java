@@ -1,14 +1,14 @@
-package org.fishermerge.cli;
+package org.fishermerge.cli.task;
 
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.Kernels;
 
 /** Opens the kernels that the system properties ask for. */
-final class CommandKernels {
+public final class CommandKernels {
   private CommandKernels() {}
 
   /** A setting that cannot be met is the user's to mend, not a defect. */
-  static Kernels open() {
+  public static Kernels open() {
     try {
       return Kernels.open();
     } catch (IllegalArgumentException | IllegalStateException e) {

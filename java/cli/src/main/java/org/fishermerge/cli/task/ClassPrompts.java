@@ -1,15 +1,19 @@
-package org.fishermerge.cli;
+package org.fishermerge.cli.task;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Objects;
+import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.StreamSupport;
@@ -23,7 +27,7 @@ import org.jspecify.annotations.Nullable;
  * {task: [...]}}}, or {@code {"tasks": {task: {"classnames": [...], "templates": [...]}}}}. A
  * template holds the placeholder {@code {}} or {@code {c}}.
  */
-record ClassPrompts(String origin, List<String> classNames, List<String> templates) {
+public record ClassPrompts(String origin, List<String> classNames, List<String> templates) {
   private static final Pattern PLACEHOLDER = Pattern.compile("\\{c?\\}");
   private static final JsonMapper MAPPER =
       JsonMapper.builder()
@@ -33,7 +37,7 @@ record ClassPrompts(String origin, List<String> classNames, List<String> templat
           .build();
 
   /** Parses {@code FILE.json} or {@code FILE.json:task}. */
-  static ClassPrompts parse(String source) {
+  public static ClassPrompts parse(String source) {
     Path whole = Path.of(source);
     int colon = source.lastIndexOf(':');
     if (Files.exists(whole) || colon < 0) {
@@ -42,17 +46,61 @@ record ClassPrompts(String origin, List<String> classNames, List<String> templat
     return read(Path.of(source.substring(0, colon)), source.substring(colon + 1));
   }
 
+  /** The prompts of one of the eight tasks that CLIP models are merged for; empty for others. */
+  public static Optional<ClassPrompts> builtIn(String task) {
+    JsonNode root = BuiltIn.ROOT;
+    return root.path("tasks").has(task)
+        ? Optional.of(choose(root, "built-in prompts", task))
+        : Optional.empty();
+  }
+
+  /** Names of those tasks. */
+  public static List<String> builtInTasks() {
+    List<String> names = new ArrayList<>();
+    BuiltIn.ROOT.path("tasks").fieldNames().forEachRemaining(names::add);
+    return names;
+  }
+
+  private static final class BuiltIn {
+    static final JsonNode ROOT = load();
+
+    private static JsonNode load() {
+      try (InputStream in =
+          Objects.requireNonNull(ClassPrompts.class.getResourceAsStream("clip_tasks.json"))) {
+        return MAPPER.readTree(in);
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+    }
+  }
+
   private static ClassPrompts read(Path file, @Nullable String task) {
-    JsonNode root;
+    return choose(root(file), file.toString(), task);
+  }
+
+  /** Names of the tasks in a file. */
+  public static List<String> tasksIn(Path file) {
+    JsonNode root = root(file);
+    List<String> names = new ArrayList<>();
+    (root.path("tasks").isObject() ? root.path("tasks") : root.path("classnames"))
+        .fieldNames()
+        .forEachRemaining(names::add);
+    return names;
+  }
+
+  private static JsonNode root(Path file) {
     try {
-      root = MAPPER.readTree(file.toFile());
+      return MAPPER.readTree(file.toFile());
     } catch (IOException e) {
       throw new InputException(
           file
               + (Files.exists(file) ? ": not readable as JSON: " + reason(e) : ": no such file")
-              + "; --classes takes FILE.json or FILE.json:task",
+              + "; expected class names and templates of tasks",
           e);
     }
+  }
+
+  private static ClassPrompts choose(JsonNode root, String file, @Nullable String task) {
     boolean byTask = root.path("tasks").isObject();
     JsonNode tasks = byTask ? root.path("tasks") : root.path("classnames");
     if (!tasks.isObject() || tasks.isEmpty()) {
@@ -120,7 +168,7 @@ record ClassPrompts(String origin, List<String> classNames, List<String> templat
   }
 
   /** The prompts of one class, in the order of the templates. */
-  List<String> prompts(String className) {
+  public List<String> prompts(String className) {
     return templates.stream()
         .map(template ->
             PLACEHOLDER.matcher(template).replaceAll(Matcher.quoteReplacement(className)))

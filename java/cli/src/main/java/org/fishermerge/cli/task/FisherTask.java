@@ -1,4 +1,4 @@
-package org.fishermerge.cli;
+package org.fishermerge.cli.task;
 
 import java.io.PrintWriter;
 import java.nio.file.Path;
@@ -17,7 +17,7 @@ import org.fishermerge.torch.LabelExpectation;
 import org.jspecify.annotations.Nullable;
 
 /** A classifier and the examples that it is run on, whatever they are. */
-interface FisherTask {
+public interface FisherTask {
   Classifier classifier();
 
   Examples examples();

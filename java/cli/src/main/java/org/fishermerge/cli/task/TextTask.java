@@ -1,4 +1,4 @@
-package org.fishermerge.cli;
+package org.fishermerge.cli.task;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.function.Consumer;
+import java.util.function.IntFunction;
 import java.util.function.LongConsumer;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
@@ -28,31 +29,21 @@ import org.fishermerge.torch.TokenBatch;
  *
  * @param model the folder that the classifier's backbone was loaded from
  */
-record TextTask(Checkpoint model, Gpt2Classifier classifier, TokenDataset dataset)
+public record TextTask(Checkpoint model, Gpt2Classifier classifier, TokenDataset dataset)
     implements ClassifierTask {
   // Texts classified together, in columns; more run no faster.
   private static final int COLUMNS = 4096;
 
-  /** Opens what the options name, works with it, and closes it. */
-  static void with(Checkpoint model, TextOptions text, DataOptions data, Consumer<TextTask> work) {
-    Path classifier = text.classifier;
-    if (classifier == null) {
-      with(model, model, text, data, work);
-      return;
-    }
-    try (Checkpoint head = Checkpoint.open(classifier)) {
-      with(model, head, text, data, work);
-    }
-  }
-
-  private static void with(
-      Checkpoint model,
-      Checkpoint head,
-      TextOptions text,
-      DataOptions data,
-      Consumer<TextTask> work) {
+  /**
+   * Opens texts and a classifier, works with them, and closes them.
+   *
+   * @param head the GPT2ForSequenceClassification whose head classifies; may be the model itself
+   * @param data opens the texts, cut to a number of tokens that the model takes
+   */
+  public static void with(
+      Checkpoint model, Checkpoint head, IntFunction<TokenDataset> data, Consumer<TextTask> work) {
     try (Gpt2Classifier classifier = Gpt2Classifier.load(model, head);
-        TokenDataset dataset = text.open(data.source, head, classifier.positions())) {
+        TokenDataset dataset = data.apply(classifier.positions())) {
       work.accept(new TextTask(model, classifier, dataset));
     }
   }

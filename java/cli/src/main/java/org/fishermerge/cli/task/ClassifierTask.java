@@ -1,11 +1,11 @@
-package org.fishermerge.cli;
+package org.fishermerge.cli.task;
 
 import java.util.Optional;
 import java.util.function.LongConsumer;
 import org.fishermerge.torch.ZeroShotHead;
 
 /** A task whose rows can also be classified without keeping what a Fisher needs. */
-interface ClassifierTask extends FisherTask {
+public interface ClassifierTask extends FisherTask {
   /**
    * Classifies labelled rows of the data and hands them out in batches, in order.
    *

@@ -1,12 +1,12 @@
-package org.fishermerge.cli;
+package org.fishermerge.cli.task;
 
 import java.util.Optional;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.torch.LabelExpectation;
 
 /** The batch size that {@code --batch-size} asks for. */
-final class BatchSize {
-  static final String AUTO = "auto";
+public final class BatchSize {
+  public static final String AUTO = "auto";
 
   /** Where the system does not say what memory a batch takes. */
   private static final int UNPLANNED = 8;

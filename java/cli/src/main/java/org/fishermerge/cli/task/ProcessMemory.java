@@ -1,4 +1,4 @@
-package org.fishermerge.cli;
+package org.fishermerge.cli.task;
 
 import com.sun.management.OperatingSystemMXBean;
 import java.io.IOException;

@@ -1,0 +1,167 @@
+package org.fishermerge.cli.program;
+
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Consumer;
+import org.fishermerge.checkpoint.AtomicOutput;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.NearestNames;
+import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.cli.task.ClassPrompts;
+import org.fishermerge.cli.task.ClassifierTask;
+import org.fishermerge.cli.task.ImageTask;
+import org.fishermerge.cli.task.ZeroShotHeads;
+import org.fishermerge.data.ImageDatasets;
+import org.fishermerge.torch.ClipConfig;
+import org.fishermerge.torch.ZeroShotHead;
+
+/** CLIP image towers under zero-shot heads, which are computed once and kept. */
+final class ClipTasks implements Tasks {
+  private static final String WEIGHTS = "zeroshot_weights";
+
+  /** Whatever else of a CLIP folder heads and pixels depend on. */
+  private static final List<String> SETTINGS =
+      List.of(
+          "config.json",
+          "preprocessor_config.json",
+          "tokenizer.json",
+          "tokenizer_config.json",
+          "special_tokens_map.json",
+          "vocab.json",
+          "merges.txt");
+
+  private final Path base;
+  private final Optional<Path> classNames;
+  private final Path cache;
+  private final int workers;
+  private final ModelHashes hashes;
+
+  /**
+   * @param base the folder of the CLIP model that gives heads and says how pictures are prepared
+   * @param classNames a JSON file with prompts, before the built-in ones
+   * @param cache where heads are kept
+   */
+  ClipTasks(Path base, Optional<Path> classNames, Path cache, int workers, ModelHashes hashes) {
+    this.base = base;
+    this.classNames = classNames;
+    this.cache = cache;
+    this.workers = workers;
+    this.hashes = hashes;
+  }
+
+  /**
+   * The class names and templates of a task.
+   *
+   * @throws InputException if nobody knows the task
+   */
+  static ClassPrompts prompts(String task, Optional<Path> classNames) {
+    Set<String> known = new LinkedHashSet<>();
+    if (classNames.isPresent()) {
+      List<String> own = ClassPrompts.tasksIn(classNames.get());
+      if (own.contains(task)) {
+        return ClassPrompts.parse(classNames.get() + ":" + task);
+      }
+      known.addAll(own);
+    }
+    known.addAll(ClassPrompts.builtInTasks());
+    return ClassPrompts.builtIn(task)
+        .orElseThrow(() ->
+            new InputException(
+                "the task "
+                    + task
+                    + " has no class names"
+                    + NearestNames.of(task, known)
+                    + "; give them with class_names=FILE.json"));
+  }
+
+  @Override
+  public void check(String task, Path model) {
+    prompts(task, classNames);
+    try (Checkpoint clip = Checkpoint.open(base);
+        Checkpoint tower = Checkpoint.open(model)) {
+      ClipConfig.Vision ours = ClipConfig.of(tower).vision();
+      ClipConfig.Vision theirs = ClipConfig.of(clip).vision();
+      if (!ours.equals(theirs)) {
+        throw new InputException(
+            "%s and %s are image towers of different shapes: %s, %s"
+                .formatted(model, base, ours, theirs));
+      }
+      for (String needed : List.of("visual_projection.weight", "logit_scale")) {
+        if (!clip.has(needed)) {
+          throw new InputException(
+              base
+                  + ": holds no "
+                  + needed
+                  + "; heads need the whole CLIP model that the others were fine-tuned from");
+        }
+      }
+    }
+  }
+
+  @Override
+  public String identity(String task) {
+    ClassPrompts prompts = prompts(task, classNames);
+    ContentKey key =
+        new ContentKey("fisher-merge zero-shot head 1")
+            .add(hashes.of(base))
+            .addFiles(base, SETTINGS);
+    for (String className : prompts.classNames()) {
+      key.add(prompts.prompts(className));
+    }
+    return key.hex();
+  }
+
+  @Override
+  public void open(
+      String task, Path model, DatasetId data, List<Path> files, Consumer<ClassifierTask> work) {
+    try (Checkpoint checkpoint = Checkpoint.open(model)) {
+      ImageTask.with(
+          checkpoint,
+          base,
+          processor -> ImageDatasets.open(files, data.description(), processor),
+          clip -> head(clip, task),
+          workers,
+          work::accept);
+    }
+  }
+
+  private ZeroShotHead head(Checkpoint clip, String task) {
+    Path file = cache.resolve(identity(task) + ".safetensors");
+    if (!Files.exists(file)) {
+      write(clip, prompts(task, classNames), file);
+    }
+    try (Checkpoint kept = Checkpoint.open(file)) {
+      return ZeroShotHead.of(
+          clip,
+          kept.floats(WEIGHTS),
+          Math.toIntExact(kept.tensor(WEIGHTS).info().shape().get(0)),
+          file.toString());
+    }
+  }
+
+  private static void write(Checkpoint clip, ClassPrompts prompts, Path file) {
+    try (ZeroShotHead head = ZeroShotHeads.build(clip, prompts);
+        AtomicOutput output = AtomicOutput.file(file, true)) {
+      float[] weights = head.weights();
+      long classes = head.classCount();
+      SafetensorsWriter.Declared tensor =
+          new SafetensorsWriter.Declared(
+              WEIGHTS, DType.F32, List.of(classes, weights.length / classes));
+      try (SafetensorsWriter writer =
+          SafetensorsWriter.create(
+              output.temp(), List.of(tensor), Map.of("prompts", prompts.origin()))) {
+        writer.segment(WEIGHTS).copyFrom(MemorySegment.ofArray(weights));
+        writer.finish();
+      }
+      output.commit();
+    }
+  }
+}

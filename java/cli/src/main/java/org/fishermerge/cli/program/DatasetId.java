@@ -1,0 +1,69 @@
+package org.fishermerge.cli.program;
+
+import java.util.List;
+import java.util.regex.Pattern;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.cli.config.Section;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A split of a data set.
+ *
+ * @param id on the hub, or a folder or file
+ * @param configuration of a data set that has several; null for the default
+ */
+public record DatasetId(String id, @Nullable String configuration, String split) {
+  private static final Pattern SPLIT = Pattern.compile("[\\w.-]+");
+
+  /** Where the data of GLUE's tasks is, each a configuration. */
+  private static final String GLUE = "nyu-mll/glue";
+
+  /**
+   * Reads the entry of a task below {@code train_datasets} or {@code test_datasets}.
+   *
+   * @param defaultSplit for an entry that is a data set's name alone
+   */
+  static DatasetId of(Section datasets, String task, String defaultSplit) {
+    Section node = datasets.sectionIfAny(task).orElse(null);
+    if (node == null) {
+      return new DatasetId(datasets.requiredText(task), null, defaultSplit);
+    }
+    String where = datasets.path(task);
+    DatasetId dataset =
+        switch (node.target()) {
+          case "load_dataset" -> {
+            List<String> positional = node.texts("_args_");
+            String path = positional.isEmpty() ? node.requiredText("path") : positional.getFirst();
+            String name =
+                positional.size() > 1 ? positional.get(1) : node.text("name").orElse(null);
+            yield new DatasetId(path, name, node.text("split").orElse(defaultSplit));
+          }
+          case "load_gpt2_dataset" ->
+              new DatasetId(
+                  node.text("path").orElse(GLUE),
+                  node.requiredText("name"),
+                  node.text("split").orElse(defaultSplit));
+          case String other ->
+              throw new InputException(
+                  where
+                      + "._target_: "
+                      + other
+                      + " is not supported; give load_dataset with path and split, or the name of"
+                      + " a data set or folder alone");
+        };
+    if (!SPLIT.matcher(dataset.split).matches()) {
+      throw new InputException(
+          where
+              + ".split is "
+              + dataset.split
+              + "; parts of splits are not supported, give the whole name of one, as in train");
+    }
+    node.done();
+    return dataset;
+  }
+
+  /** For messages, reports and Fisher files. */
+  public String description() {
+    return id + (configuration == null ? "" : "/" + configuration) + "#" + split;
+  }
+}

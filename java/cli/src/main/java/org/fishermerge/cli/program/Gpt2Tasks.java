@@ -1,0 +1,72 @@
+package org.fishermerge.cli.program;
+
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Consumer;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.NearestNames;
+import org.fishermerge.cli.task.ClassifierTask;
+import org.fishermerge.cli.task.TextTask;
+import org.fishermerge.data.TokenDatasets;
+import org.fishermerge.torch.Gpt2Classifier;
+
+/**
+ * GPT-2 backbones under the heads of the models that were fine-tuned for the tasks.
+ *
+ * @param heads folders of GPT2ForSequenceClassification by task
+ * @param tokenizer the folder of the tokenizer
+ */
+record Gpt2Tasks(Map<String, Path> heads, Path tokenizer) implements Tasks {
+  private static final List<String> TOKENIZER =
+      List.of("tokenizer.json", "vocab.json", "merges.txt");
+
+  @Override
+  public void check(String task, Path model) {
+    try (Checkpoint checkpoint = Checkpoint.open(model)) {
+      if (!Gpt2Classifier.describes(checkpoint)) {
+        throw new InputException(model + ": is no GPT-2 (model_type in its config.json)");
+      }
+    }
+    head(task);
+  }
+
+  private Path head(String task) {
+    Path head = heads.get(task);
+    if (head == null) {
+      throw new InputException(
+          "the task "
+              + task
+              + " has no model in the pool, whose head would classify"
+              + NearestNames.of(task, heads.keySet()));
+    }
+    return head;
+  }
+
+  @Override
+  public String identity(String task) {
+    return new ContentKey("fisher-merge GPT-2 tokens 1")
+        .add(TokenDatasets.GLUE_TOKENS)
+        .addFiles(tokenizer, TOKENIZER)
+        .hex();
+  }
+
+  @Override
+  public void open(
+      String task, Path model, DatasetId data, List<Path> files, Consumer<ClassifierTask> work) {
+    try (Checkpoint checkpoint = Checkpoint.open(model);
+        Checkpoint head = Checkpoint.open(head(task))) {
+      TextTask.with(
+          checkpoint,
+          head,
+          positions ->
+              TokenDatasets.open(
+                  files,
+                  data.description(),
+                  tokenizer,
+                  Math.min(TokenDatasets.GLUE_TOKENS, positions)),
+          work::accept);
+    }
+  }
+}

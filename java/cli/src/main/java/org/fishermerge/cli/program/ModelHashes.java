@@ -1,0 +1,21 @@
+package org.fishermerge.cli.program;
+
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.Map;
+import org.fishermerge.checkpoint.Checkpoint;
+
+/** SHA-256 of models' tensors, computed once in a run. */
+final class ModelHashes {
+  private final Map<Path, String> known = new HashMap<>();
+
+  String of(Path model) {
+    return known.computeIfAbsent(
+        model,
+        path -> {
+          try (Checkpoint checkpoint = Checkpoint.open(path)) {
+            return checkpoint.tensorSha256();
+          }
+        });
+  }
+}

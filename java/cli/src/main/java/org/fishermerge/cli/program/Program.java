@@ -1,0 +1,510 @@
+package org.fishermerge.cli.program;
+
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.LocalDateTime;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.UnaryOperator;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import org.fishermerge.checkpoint.AtomicOutput;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.NameList;
+import org.fishermerge.cli.config.Composition;
+import org.fishermerge.cli.config.Section;
+import org.fishermerge.cli.program.ModelPool.Family;
+import org.fishermerge.cli.task.CommandKernels;
+import org.fishermerge.cli.task.Evaluation;
+import org.fishermerge.cli.task.Progress;
+import org.fishermerge.cli.task.Tool;
+import org.fishermerge.data.Selection;
+import org.fishermerge.kernels.Kernels;
+import org.fishermerge.merge.MergePlan;
+import org.fishermerge.merge.MergeRequest;
+import org.fishermerge.merge.MergeResult;
+import org.fishermerge.merge.MergeSource;
+import org.fishermerge.merge.Merger;
+import org.fishermerge.merge.Normalization;
+import org.fishermerge.torch.Accuracy;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * FusionBench's program: makes one model of a pool, saves it, measures it on the tasks and reports.
+ * What can be wrong with the configuration is found before a model is fetched, and what can be
+ * wrong with models, data and places to write before the first Fisher.
+ */
+public final class Program {
+  private static final Pattern ARCHITECTURE =
+      Pattern.compile("clip-vit-[a-z]+-patch\\d+", Pattern.CASE_INSENSITIVE);
+  private static final int TASKS_SHOWN = 5;
+
+  private final Composition composition;
+  private final RunSettings settings;
+  private final Method method;
+  private final ModelPool models;
+  private final Optional<TaskPool> tasks;
+  private final String resolvedYaml;
+  private final PrintWriter out;
+  private final PrintWriter err;
+  private final ModelHashes hashes = new ModelHashes();
+  private final Report report = new Report();
+
+  /**
+   * Reads and checks a configuration.
+   *
+   * @param now when the run begins
+   * @param environment variables that the configuration may ask for
+   * @param out receives results
+   * @param err receives progress
+   * @throws InputException for the first thing that is wrong
+   */
+  public Program(
+      Composition composition,
+      LocalDateTime now,
+      UnaryOperator<@Nullable String> environment,
+      PrintWriter out,
+      PrintWriter err) {
+    this.composition = composition;
+    this.out = out;
+    this.err = err;
+    Section root = composition.resolved(now, environment);
+    resolvedYaml = composition.resolvedYaml(null, now, environment);
+    settings = RunSettings.of(root);
+    method = Method.of(root.requiredSection("method"), settings.seed());
+    models = ModelPool.of(root.requiredSection("modelpool"));
+    tasks = root.section("taskpool").map(TaskPool::of);
+    checkMethod();
+    checkTasks();
+    checkArchitectures();
+  }
+
+  // ---- what the configuration alone shows ----
+
+  private void checkMethod() {
+    boolean onlyPretrained = method instanceof Method.Dummy;
+    if (models.models().isEmpty() && !(onlyPretrained && models.pretrained().isPresent())) {
+      throw new InputException(
+          "modelpool.models holds no model to merge; names that begin and end with _ are none");
+    }
+    if (!onlyPretrained) {
+      models.requirePretrained("gives what is not merged");
+    }
+    if (!(method instanceof Method.FisherMerging fisher)) {
+      return;
+    }
+    if (fisher.family() != models.family()) {
+      throw new InputException(
+          "method._target_ "
+              + fisher.target()
+              + " does not go with modelpool._target_ "
+              + models.family().target);
+    }
+    List<String> without =
+        models.models().keySet().stream()
+            .filter(name -> !models.trainData().containsKey(name))
+            .toList();
+    if (!without.isEmpty()) {
+      throw new InputException(
+          "modelpool.train_datasets has no data for "
+              + NameList.of(without, TASKS_SHOWN)
+              + ", which a Fisher is estimated on; a model pool with model_only in its name is for"
+              + " methods without data");
+    }
+    int coefficients = fisher.coefficients().size();
+    if (coefficients != 0 && coefficients != models.models().size()) {
+      throw new InputException(
+          "method.coefficients has "
+              + coefficients
+              + " values for "
+              + models.models().size()
+              + " models");
+    }
+    if (models.family() == Family.CLIP) {
+      models.models().keySet().forEach(task -> ClipTasks.prompts(task, settings.classNames()));
+    }
+  }
+
+  private void checkTasks() {
+    TaskPool pool = tasks.orElse(null);
+    if (pool == null || pool.family().isEmpty()) {
+      return;
+    }
+    if (pool.family().get() != models.family()) {
+      throw new InputException(
+          "the taskpool measures models of "
+              + pool.family().get()
+              + ", the modelpool holds models of "
+              + models.family());
+    }
+    if (models.family() == Family.CLIP) {
+      pool.testData().keySet().forEach(task -> ClipTasks.prompts(task, settings.classNames()));
+    }
+  }
+
+  /** Names tell a wrong base model before anything is fetched. */
+  private void checkArchitectures() {
+    Map<String, String> ids = new LinkedHashMap<>();
+    models.pretrained().ifPresent(id -> ids.put("modelpool.models._pretrained_", id));
+    models.models().forEach((name, id) -> ids.put("modelpool.models." + name, id));
+    tasks.flatMap(TaskPool::base).ifPresent(id -> ids.put("taskpool.clip_model", id));
+    String firstKey = null;
+    String first = null;
+    for (Map.Entry<String, String> entry : ids.entrySet()) {
+      Matcher matcher = ARCHITECTURE.matcher(entry.getValue());
+      if (!matcher.find()) {
+        continue;
+      }
+      String architecture = matcher.group().toLowerCase(Locale.ROOT);
+      if (first == null) {
+        first = architecture;
+        firstKey = entry.getKey();
+      } else if (!first.equals(architecture)) {
+        throw new InputException(
+            entry.getKey()
+                + " is "
+                + entry.getValue()
+                + ", but "
+                + firstKey
+                + " is a "
+                + first
+                + (entry.getKey().startsWith("taskpool")
+                    ? "; give taskpool.base_model=" + ids.get(firstKey)
+                    : "; models of one architecture are merged"));
+      }
+    }
+  }
+
+  // ---- the run ----
+
+  /** Everything that a run needs, found and fitting. */
+  private record Inputs(
+      Optional<Path> pretrained,
+      Map<String, Path> models,
+      Map<String, List<Path>> trainFiles,
+      Map<String, List<Path>> testFiles,
+      @Nullable Tasks fisherTasks,
+      @Nullable Tasks testTasks) {}
+
+  /** Does it all, or prints the configuration if this is a dry run. */
+  public void run(Repositories repositories) {
+    if (settings.dryRun()) {
+      out.print(resolvedYaml);
+      out.println("# dry_run: nothing was loaded");
+      return;
+    }
+    if (settings.printConfig()) {
+      err.print(resolvedYaml);
+    }
+    long start = System.nanoTime();
+    // Places that cannot be written are found before the work, not after it.
+    try (AtomicOutput logged = AtomicOutput.file(settings.log().resolve("config.yaml"), true);
+        AtomicOutput reported =
+            settings.report().map(file -> AtomicOutput.file(file, true)).orElse(null)) {
+      settings.save().ifPresent(folder -> AtomicOutput.folder(folder, true).close());
+      Inputs inputs = find(repositories);
+      Report.write(logged.temp(), composition.yaml(null));
+      logged.commit();
+      Path merged = merge(inputs);
+      try {
+        evaluate(merged, inputs);
+      } finally {
+        if (settings.save().isEmpty() && !(method instanceof Method.Dummy)) {
+          deleteTree(merged);
+        }
+      }
+      facts(inputs, (System.nanoTime() - start) / 1e9);
+      publish(reported);
+    }
+    report.print(out);
+    settings.save().ifPresent(folder -> out.println("merged model  " + folder));
+    out.println("report        " + settings.report().orElse(settings.log().resolve("report.json")));
+  }
+
+  private Inputs find(Repositories repositories) {
+    Optional<Path> pretrained = models.pretrained().map(repositories::model);
+    Map<String, Path> folders = new LinkedHashMap<>();
+    if (!(method instanceof Method.Dummy)
+        || pretrained.isEmpty()
+        || models.family() == Family.GPT2) {
+      models.models().forEach((name, id) -> folders.put(name, repositories.model(id)));
+    }
+    Optional<Path> base = tasks.flatMap(TaskPool::base).map(repositories::model);
+    List<Path> all = new ArrayList<>(folders.values());
+    pretrained.ifPresent(all::add);
+    base.ifPresent(all::add);
+    settings.save().ifPresent(folder -> AtomicOutput.requireApart(folder, all));
+
+    Tasks fisherTasks = null;
+    Map<String, List<Path>> trainFiles = new LinkedHashMap<>();
+    if (method instanceof Method.FisherMerging fisher) {
+      fisherTasks = tasksOf(pretrained.orElseThrow(), folders, pretrained, fisher.workers());
+      for (Map.Entry<String, Path> model : folders.entrySet()) {
+        fisherTasks.check(model.getKey(), model.getValue());
+        trainFiles.put(model.getKey(), repositories.dataset(trainData(model.getKey())));
+      }
+    }
+    Tasks testTasks = null;
+    Map<String, List<Path>> testFiles = new LinkedHashMap<>();
+    TaskPool pool = tasks.orElse(null);
+    if (pool != null && pool.family().isPresent()) {
+      Path model = pretrained.orElseGet(() -> folders.values().iterator().next());
+      testTasks = tasksOf(base.orElse(model), folders, pretrained, pool.workers());
+      for (Map.Entry<String, DatasetId> test : pool.testData().entrySet()) {
+        testTasks.check(test.getKey(), model);
+        testFiles.put(test.getKey(), repositories.dataset(test.getValue()));
+      }
+    }
+    return new Inputs(pretrained, folders, trainFiles, testFiles, fisherTasks, testTasks);
+  }
+
+  private Tasks tasksOf(
+      Path base, Map<String, Path> folders, Optional<Path> pretrained, int workers) {
+    return switch (models.family()) {
+      case CLIP ->
+          new ClipTasks(
+              base, settings.classNames(), settings.cache().resolve("heads"), workers, hashes);
+      case GPT2 -> new Gpt2Tasks(folders, pretrained.orElse(base));
+    };
+  }
+
+  private DatasetId trainData(String task) {
+    DatasetId data = models.trainData().get(task);
+    if (data == null) {
+      throw new IllegalStateException("checked before: " + task);
+    }
+    return data;
+  }
+
+  // ---- merging ----
+
+  /** The folder of the merged model. */
+  private Path merge(Inputs inputs) {
+    if (method instanceof Method.Dummy && settings.save().isEmpty()) {
+      return single(inputs);
+    }
+    Path output = settings.save().orElseGet(() -> settings.log().resolve("merged"));
+    MergeRequest.Builder request =
+        MergeRequest.builder(inputs.pretrained.orElseGet(() -> single(inputs)), output)
+            .overwrite(true);
+    switch (method) {
+      case Method.Dummy dummy -> request.model(single(inputs));
+      case Method.SimpleAverage average -> inputs.models.values().forEach(request::model);
+      case Method.TaskArithmetic arithmetic -> {
+        Path base = inputs.pretrained.orElseThrow();
+        double rest = 1 - arithmetic.scaling() * inputs.models.size();
+        request.source(new MergeSource(base, null, rest));
+        for (Path model : inputs.models.values()) {
+          request.source(new MergeSource(model, null, arithmetic.scaling()));
+        }
+        notIn(base, inputs.models.values().iterator().next()).forEach(request::exclude);
+      }
+      case Method.FisherMerging fisher -> fishers(fisher, inputs, request);
+    }
+    err.println("merging " + models.models().size() + " models");
+    err.flush();
+    MergePlan plan = MergePlan.of(request.build());
+    long start = System.nanoTime();
+    MergeResult result;
+    try (Kernels kernels = CommandKernels.open();
+        Progress progress = new Progress(err, "Merging", "GB", plan.bytesRead(), 1e9)) {
+      result = Merger.run(plan, kernels, (done, total) -> progress.update(done));
+    }
+    result.warnings().forEach(warning -> err.println("warning: " + warning));
+    describe(result, (System.nanoTime() - start) / 1e9);
+    return output;
+  }
+
+  private static Path single(Inputs inputs) {
+    return inputs.pretrained.orElseGet(() -> inputs.models.values().iterator().next());
+  }
+
+  /** What is in one model only: it takes no part in a difference of models. */
+  private static List<String> notIn(Path base, Path model) {
+    try (Checkpoint whole = Checkpoint.open(base);
+        Checkpoint part = Checkpoint.open(model)) {
+      return whole.tensors().keySet().stream()
+          .filter(name -> !part.has(name))
+          .map(name -> Pattern.quote(name) + "$")
+          .toList();
+    }
+  }
+
+  private void fishers(Method.FisherMerging fisher, Inputs inputs, MergeRequest.Builder request) {
+    Tasks opener = inputs.fisherTasks;
+    if (opener == null) {
+      throw new IllegalStateException("found before");
+    }
+    Path folder =
+        fisher.keep()
+            ? fisher.cache().map(Path::of).orElseGet(() -> settings.cache().resolve("fisher"))
+            : settings.log().resolve("fisher");
+    FisherCache cache = new FisherCache(folder, opener, hashes, fisher.estimate());
+    ArrayNode described = report.own().putArray("fishers");
+    int index = 0;
+    for (Map.Entry<String, Path> model : inputs.models.entrySet()) {
+      String task = model.getKey();
+      DatasetId data = trainData(task);
+      FisherCache.Entry entry =
+          cache.get(
+              task, model.getValue(), data, inputs.trainFiles.getOrDefault(task, List.of()), err);
+      double coefficient = fisher.coefficients().isEmpty() ? 1 : fisher.coefficients().get(index);
+      index++;
+      request.source(new MergeSource(model.getValue(), entry.file(), coefficient));
+      described
+          .addObject()
+          .put("task", task)
+          .put("data", data.description())
+          .put("examples", entry.examples())
+          .put("labels", entry.labels())
+          .put("coefficient", coefficient)
+          .put("reused", entry.reused())
+          .put("seconds", entry.seconds())
+          .put("file", entry.file().toString());
+    }
+    fisher.exclude().forEach(request::exclude);
+    request
+        .normalization(fisher.normalize() ? Normalization.MODEL : Normalization.NONE)
+        .minimalFisher(fisher.minimal());
+  }
+
+  private void describe(MergeResult result, double seconds) {
+    ObjectNode merge =
+        report
+            .own()
+            .putObject("merge")
+            .put("parameters", result.mergedElements())
+            .put("bytes_read", result.bytesRead())
+            .put("bytes_written", result.bytesWritten())
+            .put("seconds", seconds);
+    ArrayNode weights = merge.putArray("models");
+    result
+        .models()
+        .forEach(model -> {
+          ObjectNode node = weights.addObject().put("model", model.model().toString());
+          node.put("weight", model.weight());
+          if (!Double.isNaN(model.norm())) {
+            node.put("fisher_norm", model.norm()).put("below_minimal", model.belowMinimal());
+          }
+        });
+  }
+
+  // ---- measuring ----
+
+  private void evaluate(Path merged, Inputs inputs) {
+    TaskPool pool = tasks.orElse(null);
+    if (models.family() == Family.CLIP) {
+      report.modelInfo(merged);
+    }
+    Tasks opener = inputs.testTasks;
+    if (pool == null || opener == null) {
+      return;
+    }
+    long start = System.nanoTime();
+    long[] examples = {0};
+    for (Map.Entry<String, DatasetId> test : pool.testData().entrySet()) {
+      String task = test.getKey();
+      opener.open(
+          task,
+          merged,
+          test.getValue(),
+          inputs.testFiles.getOrDefault(task, List.of()),
+          opened -> {
+            long[] rows =
+                new Selection.First(settings.fastDevRun() ? pool.batchSize() : Long.MAX_VALUE)
+                    .rows(opened.examples());
+            Accuracy accuracy;
+            try (Progress progress =
+                new Progress(err, "Evaluating " + task, "examples", rows.length, 1)) {
+              accuracy =
+                  Evaluation.run(
+                      opened, rows, pool.batchSize(), (logits, labels) -> {}, progress::update);
+            }
+            examples[0] += accuracy.examples();
+            report.task(task, accuracy);
+            err.printf(
+                Locale.ROOT,
+                "%s: accuracy %.4f (%d of %d), loss %.6f%n",
+                task,
+                accuracy.accuracy(),
+                accuracy.correct(),
+                accuracy.examples(),
+                accuracy.loss());
+            err.flush();
+          });
+    }
+    report.average();
+    report
+        .own()
+        .putObject("evaluation")
+        .put("examples", examples[0])
+        .put("seconds", (System.nanoTime() - start) / 1e9);
+  }
+
+  // ---- reporting ----
+
+  private void facts(Inputs inputs, double seconds) {
+    ObjectNode own = report.own();
+    own.put("method", method.target());
+    own.put("seed", settings.seed());
+    switch (method) {
+      case Method.TaskArithmetic arithmetic -> own.put("scaling_factor", arithmetic.scaling());
+      case Method.FisherMerging fisher ->
+          own.put("labels", fisher.estimate().rule().text())
+              .put("selection", fisher.estimate().chosenOrder().text())
+              .put("num_fisher_examples", fisher.estimate().examples())
+              .put("normalize_fisher_weight", fisher.normalize())
+              .put("minimal_fisher_weight", fisher.minimal());
+      default -> {}
+    }
+    ObjectNode read = own.putObject("models");
+    inputs.pretrained.ifPresent(path -> model(read, "_pretrained_", path));
+    inputs.models.forEach((name, path) -> model(read, name, path));
+    own.put("seconds", seconds);
+    own.put("tool", Tool.nameAndVersion());
+    own.put("java", Runtime.version().toString());
+  }
+
+  private void model(ObjectNode read, String name, Path path) {
+    read.putObject(name).put("path", path.toString()).put("sha256", hashes.of(path));
+  }
+
+  /** FusionBench leaves a CLIP report in the log folder, and one where it is asked to. */
+  private void publish(@Nullable AtomicOutput reported) {
+    String text = report.text();
+    if (models.family() == Family.CLIP) {
+      Path file = settings.log().resolve("report.json");
+      for (int i = 1; Files.exists(file); i++) {
+        file = settings.log().resolve("report_" + i + ".json");
+      }
+      try (AtomicOutput logged = AtomicOutput.file(file, false)) {
+        Report.write(logged.temp(), text);
+        logged.commit();
+      }
+    }
+    if (reported != null) {
+      Report.write(reported.temp(), text);
+      reported.commit();
+    }
+  }
+
+  private static void deleteTree(Path folder) {
+    try (Stream<Path> files = Files.walk(folder)) {
+      for (Path file : files.sorted((a, b) -> b.compareTo(a)).toList()) {
+        Files.deleteIfExists(file);
+      }
+    } catch (IOException e) {
+      throw new InputException(folder + ": cannot be removed: " + e.getMessage(), e);
+    }
+  }
+}

@@ -1,0 +1,139 @@
+package org.fishermerge.cli.program;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Locale;
+import java.util.Map;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.CheckpointTensor;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.torch.Accuracy;
+
+/**
+ * The report of a run: FusionBench's keys and numbers, and then under one key of our own how they
+ * came about. FusionBench's numbers are those of 32-bit floating point, so ours are rounded to it.
+ */
+final class Report {
+  /** Our own key. */
+  static final String OWN = "fisher_merge";
+
+  private static final JsonMapper MAPPER = new JsonMapper();
+
+  private final ObjectNode json = MAPPER.createObjectNode();
+  private final ObjectNode own = MAPPER.createObjectNode();
+  private final Map<String, Accuracy> tasks = new LinkedHashMap<>();
+
+  /** Counts the parameters of a CLIP image tower, all of them trainable. */
+  void modelInfo(Path model) {
+    long parameters = 0;
+    try (Checkpoint checkpoint = Checkpoint.open(model)) {
+      for (CheckpointTensor tensor : checkpoint.tensors().values()) {
+        String name = tensor.canonicalName();
+        boolean elsewhere =
+            name.startsWith("text_model.")
+                || name.startsWith("text_projection.")
+                || name.startsWith("visual_projection.")
+                || name.equals("logit_scale");
+        if (!elsewhere && !tensor.info().dtype().isInteger()) {
+          parameters += tensor.info().elementCount();
+        }
+      }
+    }
+    json.putObject("model_info")
+        .put("trainable_params", parameters)
+        .put("all_params", parameters)
+        .put("trainable_percentage", 1.0);
+  }
+
+  void task(String name, Accuracy accuracy) {
+    tasks.put(name, accuracy);
+    json.putObject(name)
+        .put("accuracy", single(accuracy.accuracy()))
+        .put("loss", single(accuracy.loss()));
+  }
+
+  /** The mean over the tasks. */
+  void average() {
+    json.putObject("average")
+        .put("accuracy", mean(tasks.values().stream().mapToDouble(Accuracy::accuracy).toArray()))
+        .put("loss", mean(tasks.values().stream().mapToDouble(Accuracy::loss).toArray()));
+  }
+
+  private static double mean(double[] values) {
+    double sum = 0;
+    for (double value : values) {
+      sum += single(value);
+    }
+    return sum / values.length;
+  }
+
+  private static double single(double value) {
+    return (float) value;
+  }
+
+  /** How the numbers came about. */
+  ObjectNode own() {
+    return own;
+  }
+
+  /** The report as JSON text. */
+  String text() {
+    ObjectNode all = json.deepCopy();
+    all.set(OWN, own);
+    try {
+      return MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(all) + "\n";
+    } catch (JsonProcessingException e) {
+      throw new IllegalStateException("a tree of numbers and texts", e);
+    }
+  }
+
+  /** Accuracies and losses for the reader. */
+  void print(PrintWriter out) {
+    if (tasks.isEmpty()) {
+      return;
+    }
+    int width = Math.max(7, tasks.keySet().stream().mapToInt(String::length).max().orElse(0));
+    out.printf(
+        Locale.ROOT,
+        "%-" + width + "s  %11s  %9s  %9s%n",
+        "task",
+        "accuracy, %",
+        "loss",
+        "examples");
+    String row = "%-" + width + "s  %11.2f  %9.4f  ";
+    long examples = 0;
+    for (Map.Entry<String, Accuracy> task : tasks.entrySet()) {
+      Accuracy of = task.getValue();
+      out.printf(
+          Locale.ROOT,
+          row + "%,9d%n",
+          task.getKey(),
+          100 * of.accuracy(),
+          of.loss(),
+          of.examples());
+      examples += of.examples();
+    }
+    out.printf(
+        Locale.ROOT,
+        row + "%,9d%n",
+        "average",
+        100 * json.path("average").path("accuracy").doubleValue(),
+        json.path("average").path("loss").doubleValue(),
+        examples);
+  }
+
+  /** Writes text to where nothing is yet. */
+  static void write(Path file, String text) {
+    try {
+      Files.writeString(file, text);
+    } catch (IOException e) {
+      throw new InputException(file + ": cannot be written: " + e.getMessage(), e);
+    }
+  }
+}

@@ -1,0 +1,84 @@
+package org.fishermerge.cli.program;
+
+import java.nio.file.Path;
+import java.util.Optional;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.cli.config.Section;
+
+/**
+ * What a configuration says besides its method and pools.
+ *
+ * @param seed 0 where none is given
+ * @param fastDevRun whether one batch of each task is enough
+ * @param save the folder of the merged model; empty to keep none
+ * @param report empty to write none besides the one in the log folder
+ * @param log the folder of this run
+ * @param cache what later runs use again
+ * @param classNames a JSON file with prompts of further tasks
+ */
+record RunSettings(
+    long seed,
+    boolean fastDevRun,
+    boolean dryRun,
+    boolean printConfig,
+    Optional<Path> save,
+    Optional<Path> report,
+    Path log,
+    Path cache,
+    Optional<Path> classNames) {
+  private static final String LOG = "{log_dir}";
+
+  /** Reads all keys but the sections method, modelpool and taskpool. */
+  static RunSettings of(Section root) {
+    root.accept(
+        "_target_", "_recursive_", "print_function_call", "method", "modelpool", "taskpool");
+    root.require("merged_model_save_kwargs", "a model is saved in one way only", "null", "{}");
+    fabric(root);
+    Section path = root.requiredSection("path");
+    path.accept("root_dir", "output_dir", "data_dir", "work_dir");
+    Path log = Path.of(path.requiredText("log_dir"));
+    Path cache = Path.of(path.requiredText("cache_dir"));
+    path.done();
+    RunSettings settings =
+        new RunSettings(
+            root.integer("seed", Long.MIN_VALUE).orElse(0L),
+            root.flag("fast_dev_run"),
+            root.flag("dry_run"),
+            root.flag("print_config"),
+            root.textOrFalse("merged_model_save_path").map(text -> path(text, log)),
+            root.textOrFalse("report_save_path").map(text -> path(text, log)),
+            log,
+            cache,
+            root.text("class_names").map(Path::of));
+    root.done();
+    return settings;
+  }
+
+  private static Path path(String text, Path log) {
+    return Path.of(text.replace(LOG, log.toString()));
+  }
+
+  /** Only what one process on the CPU can do. */
+  private static void fabric(Section root) {
+    Section fabric = root.section("fabric").orElse(null);
+    if (fabric == null) {
+      return;
+    }
+    fabric.accept("_target_", "_recursive_", "loggers");
+    String cpu = "this version runs on the CPU, in one process";
+    fabric.require("accelerator", cpu, "auto", "cpu");
+    fabric.require("devices", cpu, "1", "auto");
+    fabric.require("num_nodes", cpu, "1");
+    fabric.require("strategy", cpu, "auto");
+    fabric.require("precision", "estimates are made in 32 bits", "null", "32", "32-true");
+    fabric.done();
+  }
+
+  /** Refuses a folder that cannot be a folder. */
+  RunSettings {
+    if (save.isPresent() && report.isPresent() && save.get().equals(report.get())) {
+      throw new InputException(
+          "merged_model_save_path and report_save_path are both " + save.get());
+    }
+  }
+}

@@ -1,0 +1,27 @@
+package org.fishermerge.cli.program;
+
+import java.nio.file.Path;
+import java.util.List;
+import java.util.function.Consumer;
+import org.fishermerge.cli.task.ClassifierTask;
+
+/** Opens models of one family as classifiers of tasks, with data. */
+interface Tasks {
+  /**
+   * Opens a model under a task's head on data, works with them, and closes them.
+   *
+   * @param files of the data
+   */
+  void open(
+      String task, Path model, DatasetId data, List<Path> files, Consumer<ClassifierTask> work);
+
+  /** A hash of what logits depend on besides the model and the data. */
+  String identity(String task);
+
+  /**
+   * Refuses a task that cannot be opened, and a model that does not fit, without reading weights.
+   *
+   * @param model to be classified with
+   */
+  void check(String task, Path model);
+}

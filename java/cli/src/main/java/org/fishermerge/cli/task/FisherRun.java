@@ -1,0 +1,249 @@
+package org.fishermerge.cli.task;
+
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.function.Supplier;
+import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.data.ClassCoverage;
+import org.fishermerge.data.Examples;
+import org.fishermerge.data.Selection;
+import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.BatchSizeCheck;
+import org.fishermerge.torch.FisherEstimator;
+import org.fishermerge.torch.LabelExpectation;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * How the Fisher information of a model is estimated.
+ *
+ * @param rule how labels are averaged over
+ * @param order which examples; null is that of the rule
+ * @param examples how many, at most
+ * @param seed of the selection and of drawn labels
+ * @param batchSize examples per forward pass, or {@link BatchSize#AUTO}
+ * @param atMost what auto does not go beyond
+ * @param check whether two batch sizes are compared first
+ * @param spelling how messages name a setting
+ */
+public record FisherRun(
+    LabelExpectation rule,
+    @Nullable Order order,
+    long examples,
+    long seed,
+    String batchSize,
+    int atMost,
+    boolean check,
+    Spelling spelling) {
+  /** The rule unless another is asked for. */
+  public static final String DEFAULT_LABELS = "adaptive:4";
+
+  /** Which examples. */
+  public enum Order {
+    FIRST,
+    SHUFFLED,
+    STRATIFIED;
+
+    Selection selection(long count, long seed) {
+      return switch (this) {
+        case FIRST -> new Selection.First(count);
+        case SHUFFLED -> new Selection.Shuffled(count, seed);
+        case STRATIFIED -> new Selection.Stratified(count, seed);
+      };
+    }
+
+    /** As on the command line and in Fisher files. */
+    public String text() {
+      return name().toLowerCase(Locale.ROOT);
+    }
+  }
+
+  /** How a user writes that a setting has a value. */
+  public interface Spelling {
+    String of(String setting, String value);
+  }
+
+  /** What a run did. */
+  public record Result(
+      long examples, LabelExpectation rule, double probesPerExample, int batch, double seconds) {}
+
+  /** What is wrong with the settings themselves is found here. */
+  public FisherRun {
+    if (examples < 1) {
+      throw new InputException(spelling.of("examples", examples + ": must be at least 1"));
+    }
+    BatchSize.check(batchSize);
+    if (check && rule.squaresBatches()) {
+      throw new InputException(
+          "--check: the estimate of "
+              + spelling.of("labels", rule.text())
+              + " depends on the batch size by definition; leave the check out");
+    }
+  }
+
+  /** Which examples, with the default of the rule: FusionBench takes the first rows. */
+  public Order chosenOrder() {
+    return order != null ? order : rule.squaresBatches() ? Order.FIRST : Order.SHUFFLED;
+  }
+
+  /**
+   * Estimates and writes a Fisher file.
+   *
+   * @param file where nothing is yet
+   * @param out told of the check
+   * @param err told of memory, progress and warnings
+   */
+  public Result run(FisherTask task, Path file, PrintWriter out, PrintWriter err) {
+    Order chosenOrder = chosenOrder();
+    if (rule.needsLabels()) {
+      task.requireLabels(spelling.of("labels", rule.text()));
+    }
+    if (chosenOrder == Order.STRATIFIED) {
+      task.requireLabels(spelling.of("selection", chosenOrder.text()));
+    }
+    long[] chosen = chosenOrder.selection(examples, seed).rows(task.examples());
+    if (chosenOrder == Order.FIRST) {
+      warnOfClassOrder(task.examples(), chosen, err);
+    }
+    long[] rows = task.inRunOrder(chosen, rule);
+    try (Kernels kernels = CommandKernels.open();
+        ProcessMemory memory = new ProcessMemory()) {
+      long start = System.nanoTime();
+      task.prepare(rows, kernels, err);
+      Optional<MemoryPlan> plan =
+          task.memoryPlan(
+              rows,
+              () -> new FisherEstimator(task.classifier(), rule, seed, kernels),
+              check ? 2 : 1,
+              BatchSize.isOne(batchSize) && !check ? 1 : 2);
+      int batch = BatchSize.choose(batchSize, plan, Math.min(rows.length, atMost), rule);
+      int largest = Math.min(check ? Math.max(batch, 2) : batch, rows.length);
+      Optional<MemoryPlan> shown = plan.filter(p -> p.matters(largest));
+      shown.ifPresent(p -> announce(p, largest, err));
+      LabelExpectation expectation = calibrated(task, chosen, batch);
+      Supplier<FisherEstimator> estimators =
+          () -> {
+            FisherEstimator estimator =
+                new FisherEstimator(task.classifier(), expectation, seed, kernels);
+            estimator.nameExamples(position -> rows[Math.toIntExact(position)]);
+            return estimator;
+          };
+      if (check) {
+        long before = System.nanoTime();
+        check(task, estimators, Arrays.copyOf(rows, largest), out);
+        start += System.nanoTime() - before;
+      }
+      try (FisherEstimator estimator = estimators.get();
+          Progress progress = new Progress(err, "Fisher information", "examples", rows.length, 1)) {
+        task.accumulate(rows, batch, expectation, estimator, progress::update);
+        task.remark(estimator, err);
+        task.write(
+            estimator,
+            file,
+            new FisherMetadata(
+                estimator.examples(),
+                expectation.squaresBatches()
+                    ? expectation.text() + ":" + batch
+                    : expectation.text(),
+                task.examples().description(),
+                chosenOrder.text(),
+                Long.toString(seed),
+                task.modelSha256(),
+                task.modelFingerprint(),
+                Tool.nameAndVersion()));
+        shown.ifPresent(p -> compare(p.peak(largest), memory.peak(), err));
+        return new Result(
+            estimator.examples(),
+            expectation,
+            (double) estimator.probes() / estimator.examples(),
+            batch,
+            (System.nanoTime() - start) / 1e9);
+      }
+    }
+  }
+
+  /** Fits a rule that asks for it to the model's predictions of the first examples chosen. */
+  private LabelExpectation calibrated(FisherTask task, long[] chosen, int batch) {
+    int wanted = Math.min(rule.calibrationExamples(), chosen.length);
+    List<double[]> predictions = new ArrayList<>();
+    task.forEachBatch(
+        task.inRunOrder(Arrays.copyOf(chosen, wanted), rule),
+        batch,
+        rule,
+        (pass, labels) -> predictions.addAll(pass.predictions()));
+    return rule.calibrated(predictions);
+  }
+
+  private static void announce(MemoryPlan plan, int batch, PrintWriter err) {
+    err.println("memory: " + plan.text(batch));
+    if (plan.peak(batch) > plan.free()) {
+      err.println(
+          batch == 1
+              ? "warning: one example needs more memory than is free; end other programs"
+              : "warning: batches of "
+                  + batch
+                  + " need more memory than is free; take a smaller batch size");
+    }
+  }
+
+  private static void compare(long planned, OptionalLong peak, PrintWriter err) {
+    peak.ifPresent(bytes ->
+        err.printf(
+            "memory: peak %s, planned %s%n",
+            MemoryPlan.gigabytes(bytes), MemoryPlan.gigabytes(planned)));
+  }
+
+  private static void check(
+      FisherTask task, Supplier<FisherEstimator> estimators, long[] rows, PrintWriter out) {
+    if (rows.length < 2) {
+      throw new InputException("--check: compares batch sizes, which takes at least two examples");
+    }
+    BatchSizeCheck.Deviation deviation =
+        BatchSizeCheck.run(
+            estimators,
+            (first, count) -> task.forward(Arrays.copyOfRange(rows, first, first + count)),
+            rows.length,
+            task.labels(rows));
+    out.printf(
+        Locale.ROOT,
+        "check: %d examples in one batch or in batches of %d differ by %.2g at most, relative to"
+            + " the largest value of %s%n",
+        rows.length,
+        BatchSizeCheck.smaller(rows.length),
+        deviation.relative(),
+        deviation.tensor());
+  }
+
+  /** Data is often stored class by class, and then its first rows stand for few classes. */
+  private void warnOfClassOrder(Examples dataset, long[] first, PrintWriter err) {
+    if (!dataset.labelled()) {
+      return;
+    }
+    ClassCoverage coverage;
+    try {
+      coverage = ClassCoverage.of(dataset.labels(), first);
+    } catch (InputException e) {
+      // A label that cannot be read may be one that the run does not need.
+      return;
+    }
+    if (coverage.poor()) {
+      err.printf(
+          Locale.ROOT,
+          "warning: %s: the first %d examples hold %d of its %d classes, where a random choice holds"
+              + " %.1f on average; the data seems to be in order of class: %s takes a random"
+              + " choice%n",
+          dataset.description(),
+          first.length,
+          coverage.held(),
+          coverage.classes(),
+          coverage.classes() - coverage.missedAtRandom(),
+          spelling.of("selection", Order.SHUFFLED.text()));
+    }
+  }
+}

@@ -1,0 +1,712 @@
+package org.fishermerge.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import java.awt.image.BufferedImage;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.PreparedStatement;
+import java.sql.SQLException;
+import java.sql.Statement;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.TreeMap;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import javax.imageio.ImageIO;
+import org.fishermerge.cli.TestTensors.Tensor;
+import org.fishermerge.testkit.Golden;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** FusionBench's program on the tiny reference models, from configurations to reports. */
+final class ProgramTest {
+  private static final List<String> CLIP = List.of("alpha", "beta", "gamma");
+  private static final List<String> GPT2 = List.of("cola", "mnli");
+  private static final Path PRETRAINED = Golden.path("clip-tiny/pretrained");
+  private static final TestTensors EXPECTED =
+      TestTensors.read(Golden.path("clip-tiny/expected.safetensors"));
+
+  @TempDir Path folder;
+
+  /** A configuration folder of the user's, with pools of the tiny models. */
+  @BeforeEach
+  void writeConfigurations() throws IOException {
+    StringBuilder models = new StringBuilder("  _pretrained_: " + PRETRAINED + "\n");
+    StringBuilder data = new StringBuilder();
+    for (String task : CLIP) {
+      models.append("  %s: %s\n".formatted(task, Golden.path("clip-tiny/" + task)));
+      Map<String, Tensor> tensors = new TreeMap<>();
+      for (String name : List.of("pixel_values", "labels")) {
+        tensors.put(name, EXPECTED.get(task + "." + name));
+      }
+      Path file = TestTensors.write(folder.resolve(task + ".safetensors"), tensors);
+      data.append(
+          "  %s:\n    _target_: datasets.load_dataset\n    path: %s\n".formatted(task, file));
+    }
+    write(
+        "config/modelpool/tiny.yaml",
+        "_target_: fusion_bench.modelpool.CLIPVisionModelPool\nmodels:\n%strain_datasets:\n%s"
+            .formatted(models, data));
+    write(
+        "config/taskpool/tiny.yaml",
+        """
+        defaults:
+          - CLIPVisionModelTaskPool@: _template
+        base_model: %s
+        test_datasets:
+        %s\
+        """
+            .formatted(PRETRAINED, data));
+
+    TestTensors expected = TestTensors.read(Golden.path("gpt2-tiny/expected.safetensors"));
+    models = new StringBuilder("  _pretrained_: " + Golden.path("gpt2-tiny/pretrained") + "\n");
+    data = new StringBuilder();
+    for (String task : GPT2) {
+      models.append("  %s: %s\n".formatted(task, Golden.path("gpt2-tiny/" + task)));
+      Map<String, Tensor> tensors = new TreeMap<>();
+      for (String name : List.of("input_ids", "attention_mask", "labels")) {
+        tensors.put(name, expected.get(task + "." + name));
+      }
+      data.append(
+          "  %s: %s\n"
+              .formatted(task, TestTensors.write(folder.resolve(task + ".safetensors"), tensors)));
+    }
+    write(
+        "config/modelpool/tiny_gpt2.yaml",
+        "_target_: fusion_bench.modelpool.HuggingFaceGPT2ClassificationPool\nmodels:\n%strain_datasets:\n%s"
+            .formatted(models, data));
+    write(
+        "config/taskpool/tiny_gpt2.yaml",
+        """
+        _target_: fusion_bench.taskpool.GPT2TextClassificationTaskPool
+        dataloader_kwargs:
+          batch_size: 4
+        test_datasets:
+        %s\
+        """
+            .formatted(data));
+  }
+
+  // ---- merged parameters ----
+
+  @ParameterizedTest(name = "{0}")
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "batch_square.normalize_true  | method.labels=batch-square method.batch_size=4",
+        "batch_square.normalize_false | method.labels=batch-square method.batch_size=4"
+            + " method.normalize_fisher_weight=false method.selection=first",
+        "exact.normalize_true         | method.labels=exact",
+        "exact.coefficients_5_3_2     | method.labels=exact method.coefficients=[0.5,0.3,0.2]",
+        "exact.coefficients_5_3_2     | method.labels=exact method.coefficients=[5,3,2] seed=9",
+      })
+  void mergesToFusionBenchsFormula(String variant, String overrides) {
+    List<String> line = new ArrayList<>(tiny("method=clip_fisher_merging"));
+    line.addAll(List.of(overrides.split(" ")));
+    line.add("taskpool=dummy");
+    line.add("merged_model_save_path=" + folder.resolve("merged"));
+    succeeds(line);
+    assertClose(folder.resolve("merged"), goldenMerged("clip-tiny", variant), 1e-5);
+  }
+
+  @ParameterizedTest(name = "{0}")
+  @CsvSource({"batch_square.normalize_true, batch-square", "exact.normalize_true, exact"})
+  void mergesGpt2ToFusionBenchsFormula(String variant, String labels) throws IOException {
+    succeeds(
+        List.of(
+            "--config-dir",
+            folder.resolve("config").toString(),
+            "method=gpt2_fisher_merging",
+            "method.num_fisher_examples=5",
+            "method.batch_size=4",
+            "method.labels=" + labels,
+            "method.selection=first",
+            labels.equals("exact") ? "method.num_fisher_examples=6" : "seed=0",
+            "modelpool=tiny_gpt2",
+            "taskpool=tiny_gpt2",
+            "print_config=false",
+            "path.root_dir=" + folder,
+            "merged_model_save_path=" + folder.resolve("merged"),
+            "report_save_path=" + folder.resolve("report.json")));
+    assertClose(folder.resolve("merged"), goldenMerged("gpt2-tiny", variant), 1e-5);
+    // FusionBench's report of texts has no model_info.
+    assertThat(json(folder.resolve("report.json")).fieldNames())
+        .toIterable()
+        .containsExactly("cola", "mnli", "average", "fisher_merge");
+  }
+
+  @Test
+  void averagesAndExtrapolates() {
+    succeeds(with(tiny("method=simple_average"), save("average")));
+    assertClose(folder.resolve("average"), goldenMerged("clip-tiny", "simple_average"), 1e-6);
+
+    succeeds(with(tiny("method=task_arithmetic", "method.scaling_factor=0.7"), save("far")));
+    TestTensors far = TestTensors.read(folder.resolve("far"));
+    TestTensors base = TestTensors.read(PRETRAINED);
+    TestTensors average = TestTensors.read(folder.resolve("average"));
+    base.tensors()
+        .forEach((name, tensor) -> {
+          float[] theta = tensor.floats();
+          float[] mean = average.get(name).floats();
+          for (int j = 0; j < theta.length; j++) {
+            // sum_i (theta_i - theta) = 3 (mean - theta)
+            double wanted = theta[j] + 0.7 * 3 * (mean[j] - (double) theta[j]);
+            assertThat((double) far.get(name).floats()[j])
+                .as("%s[%d]", name, j)
+                .isCloseTo(wanted, org.assertj.core.data.Offset.offset(2e-6));
+          }
+        });
+  }
+
+  @Test
+  void excludedParametersKeepThePretrainedValues() {
+    succeeds(
+        with(
+            tiny("method=fisher_merging/clip_fisher_merging", "method.labels=argmax"),
+            List.of(
+                "taskpool=dummy",
+                "method.exclude_param_names_regex=[\"vision_model.embeddings.*\",\".*bias\"]"),
+            save("merged")));
+    TestTensors merged = TestTensors.read(folder.resolve("merged"));
+    TestTensors base = TestTensors.read(PRETRAINED);
+    for (String kept :
+        List.of("vision_model.embeddings.class_embedding", "vision_model.post_layernorm.bias")) {
+      assertThat(merged.get(kept).bytes()).isEqualTo(base.get(kept).bytes());
+    }
+    String changed = "vision_model.post_layernorm.weight";
+    assertThat(merged.get(changed).bytes()).isNotEqualTo(base.get(changed).bytes());
+  }
+
+  // ---- reports ----
+
+  @Test
+  void theReportHasFusionBenchsKeysAndTheNumbersOfEvaluate() throws IOException {
+    CommandResult result =
+        succeeds(
+            with(
+                tiny("method=clip_fisher_merging", "taskpool.dataloader_kwargs.batch_size=4"),
+                save("merged"),
+                List.of("path.log_dir=" + folder.resolve("log"))));
+    JsonNode report = json(folder.resolve("log/program_report.json"));
+    assertThat(report.fieldNames())
+        .toIterable()
+        .containsExactly("model_info", "alpha", "beta", "gamma", "average", "fisher_merge");
+    assertThat(report.path("model_info").fieldNames())
+        .toIterable()
+        .containsExactly("trainable_params", "all_params", "trainable_percentage");
+    long parameters =
+        TestTensors.read(PRETRAINED).under("vision_model.").values().stream()
+            .mapToLong(tensor -> tensor.shape().stream().reduce(1L, (a, b) -> a * b))
+            .sum();
+    assertThat(report.path("model_info").path("all_params").longValue()).isEqualTo(parameters);
+    assertThat(report.path("model_info").path("trainable_params").longValue())
+        .isEqualTo(parameters);
+    assertThat(report.path("model_info").path("trainable_percentage").doubleValue()).isEqualTo(1);
+
+    double accuracies = 0;
+    double losses = 0;
+    for (String task : CLIP) {
+      Path alone = folder.resolve("alone-" + task + ".json");
+      CommandResult.run(
+              "evaluate",
+              "--model",
+              folder.resolve("merged").toString(),
+              "--clip",
+              PRETRAINED.toString(),
+              "--classes",
+              Golden.path("clip-tiny/tasks.json") + ":" + task,
+              "--data",
+              folder.resolve(task + ".safetensors").toString(),
+              "--batch-size",
+              "4",
+              "--report",
+              alone.toString())
+          .succeeds();
+      assertThat(report.path(task).fieldNames()).toIterable().containsExactly("accuracy", "loss");
+      double accuracy = report.path(task).path("accuracy").doubleValue();
+      assertThat(accuracy).isEqualTo((float) json(alone).path("accuracy").doubleValue());
+      assertThat(report.path(task).path("loss").doubleValue())
+          .isEqualTo((float) json(alone).path("loss").doubleValue());
+      accuracies += accuracy;
+      losses += report.path(task).path("loss").doubleValue();
+    }
+    assertThat(report.path("average").path("accuracy").doubleValue()).isEqualTo(accuracies / 3);
+    assertThat(report.path("average").path("loss").doubleValue()).isEqualTo(losses / 3);
+
+    JsonNode own = report.path("fisher_merge");
+    assertThat(own.path("labels").textValue()).isEqualTo("adaptive:4");
+    assertThat(own.path("selection").textValue()).isEqualTo("shuffled");
+    assertThat(own.path("models").path("beta").path("sha256").textValue())
+        .isEqualTo(hash(Golden.path("clip-tiny/beta")));
+    assertThat(own.path("fishers")).hasSize(3);
+    assertThat(own.path("fishers").path(1).path("examples").longValue()).isEqualTo(6);
+
+    // The same in the log folder, with the configuration; the table on the terminal.
+    assertThat(folder.resolve("log/report.json"))
+        .hasSameTextualContentAs(folder.resolve("log/program_report.json"));
+    assertThat(Files.readString(folder.resolve("log/config.yaml")))
+        .contains("_target_: fusion_bench.method.FisherMergingForCLIPVisionModel");
+    assertThat(result.out())
+        .containsPattern("(?m)^task +accuracy, % +loss +examples$")
+        .containsPattern("(?m)^gamma +[\\d.]+ +[\\d.]+ +6$")
+        .containsPattern("(?m)^average +[\\d.]+ +[\\d.]+ +18$")
+        .contains(folder.resolve("merged").toString());
+  }
+
+  @Test
+  void aSecondReportIsNumberedAndTheModelIsNotKeptUnasked() throws IOException {
+    for (int i = 0; i < 2; i++) {
+      succeeds(
+          with(
+              tiny("method=simple_average"),
+              List.of("path.log_dir=" + folder.resolve("log"), "report_save_path=false")));
+    }
+    try (Stream<Path> files = Files.list(folder.resolve("log"))) {
+      assertThat(files.map(file -> String.valueOf(file.getFileName())))
+          .containsExactlyInAnyOrder("config.yaml", "report.json", "report_1.json");
+    }
+  }
+
+  @Test
+  void onlyOneBatchInAFastDevRun() throws IOException {
+    CommandResult result =
+        succeeds(
+            with(
+                tiny("method=dummy", "fast_dev_run=true", "taskpool.batch_size=4"),
+                List.of("save_report=" + folder.resolve("own.json"))));
+    assertThat(result.out()).containsPattern("(?m)^average +[\\d.]+ +[\\d.]+ +12$");
+    assertThat(result.err()).contains("note: taskpool.batch_size is now called");
+    assertThat(json(folder.resolve("own.json")).path("alpha").path("accuracy").doubleValue())
+        .isBetween(0.0, 1.0);
+  }
+
+  @Test
+  void theDummyTaskPoolReportsTheModelAlone() throws IOException {
+    succeeds(
+        with(
+            tiny("method=dummy"),
+            List.of("taskpool=dummy", "report_save_path=" + folder.resolve("r.json"))));
+    assertThat(json(folder.resolve("r.json")).fieldNames())
+        .toIterable()
+        .containsExactly("model_info", "fisher_merge");
+  }
+
+  // ---- what is kept ----
+
+  @Test
+  void aFisherIsEstimatedOnceForAllThatOnlyMergingDependsOn() throws IOException {
+    List<String> line = tiny("method=clip_fisher_merging", "taskpool=dummy", "method.labels=exact");
+    succeeds(with(line, save("one")));
+    Map<Path, FileTime> kept = times(folder.resolve("outputs/cache/fisher"));
+    assertThat(kept).hasSize(3);
+
+    for (List<String> change :
+        List.of(
+            List.of("method.minimal_fisher_weight=1e-3"),
+            List.of("method.coefficients=[1,2,3]"),
+            List.of("method.normalize_fisher_weight=false"),
+            List.of("method.dataloader_kwargs.batch_size=2"))) {
+      String err = succeeds(with(line, change, save("two"))).err();
+      for (String task : CLIP) {
+        assertThat(err).contains(task + ": Fisher information from ");
+      }
+    }
+    assertThat(times(folder.resolve("outputs/cache/fisher"))).isEqualTo(kept);
+
+    for (List<String> change :
+        List.of(
+            List.of("method.labels=argmax"),
+            List.of("method.num_fisher_examples=5"),
+            List.of("seed=1"),
+            List.of("method.selection=first"),
+            List.of("method.labels=batch-square"),
+            List.of("method.labels=batch-square", "method.batch_size=4"))) {
+      assertThat(succeeds(with(line, change, save("two"))).err())
+          .doesNotContain("Fisher information from ");
+    }
+    // Other data under the same name is other data.
+    Files.copy(
+        folder.resolve("beta.safetensors"),
+        folder.resolve("alpha.safetensors"),
+        java.nio.file.StandardCopyOption.REPLACE_EXISTING);
+    assertThat(succeeds(with(line, save("two"))).err())
+        .doesNotContain("alpha: Fisher information from ")
+        .contains("beta: Fisher information from ");
+
+    Path own = folder.resolve("own");
+    succeeds(with(line, List.of("method.fisher_cache=" + own), save("two")));
+    assertThat(times(own)).hasSize(3);
+    succeeds(with(line, List.of("method.fisher_cache=false"), save("two")));
+  }
+
+  @Test
+  void headsAreKept() throws IOException {
+    succeeds(tiny("method=dummy"));
+    Map<Path, FileTime> heads = times(folder.resolve("outputs/cache/heads"));
+    assertThat(heads).hasSize(3);
+    succeeds(tiny("method=clip_fisher_merging", "method.labels=argmax"));
+    assertThat(times(folder.resolve("outputs/cache/heads"))).isEqualTo(heads);
+  }
+
+  // ---- pictures in Parquet files ----
+
+  @Test
+  void picturesComeFromParquetFilesAsTheHubStoresThem() throws IOException, SQLException {
+    Path hub = folder.resolve("hub");
+    try (Connection duckdb = DriverManager.getConnection("jdbc:duckdb:");
+        Statement sql = duckdb.createStatement()) {
+      sql.execute("CREATE TABLE pictures (i BIGINT, bytes BLOB)");
+      try (PreparedStatement insert =
+          duckdb.prepareStatement("INSERT INTO pictures VALUES (?, ?)")) {
+        for (int i = 0; i < 14; i++) {
+          insert.setLong(1, i);
+          insert.setBytes(2, picture(i));
+          insert.addBatch();
+        }
+        insert.executeBatch();
+      }
+      for (String task : CLIP) {
+        Path data = hub.resolve("me/" + task + "/cropped/data");
+        Files.createDirectories(data);
+        for (String split : List.of("train", "test")) {
+          sql.execute(
+              ("COPY (SELECT {'bytes': bytes, 'path': NULL} AS image, i %% 2 AS label FROM pictures"
+                      + " ORDER BY i) TO '%s' (FORMAT parquet)")
+                  .formatted(data.resolve(split + "-00000-of-00001.parquet")));
+        }
+      }
+    }
+    Files.createDirectories(hub.resolve("openai"));
+    Files.createSymbolicLink(hub.resolve("openai/tiny"), PRETRAINED);
+    List<String> line = new ArrayList<>(tiny("method=clip_fisher_merging", "seed=3"));
+    line.addAll(List.of("--hub-dir", hub.toString(), "modelpool.models._pretrained_=openai/tiny"));
+    for (String task : CLIP) {
+      for (String which : List.of("modelpool.train_datasets.", "taskpool.test_datasets.")) {
+        line.add(
+            "%s%s={_target_: datasets.load_dataset, _args_: [me/%s, cropped], split: %s}"
+                .formatted("++" + which, task, task, which.startsWith("model") ? "train" : "test"));
+        line.add("~" + which + task + ".path");
+      }
+    }
+    line.addAll(save("merged"));
+    line.add("report_save_path=" + folder.resolve("report.json"));
+    succeeds(line);
+    JsonNode report = json(folder.resolve("report.json"));
+    assertThat(report.path("fisher_merge").path("fishers").path(0).path("data").textValue())
+        .isEqualTo("me/alpha/cropped#train");
+    assertThat(report.path("fisher_merge").path("fishers").path(0).path("examples").longValue())
+        .isEqualTo(14);
+    Path alone = folder.resolve("alone.json");
+    CommandResult.run(
+            "evaluate",
+            "--model",
+            folder.resolve("merged").toString(),
+            "--clip",
+            PRETRAINED.toString(),
+            "--classes",
+            Golden.path("clip-tiny/tasks.json") + ":alpha",
+            "--data",
+            hub.resolve("me/alpha/cropped") + "#test",
+            "--report",
+            alone.toString())
+        .succeeds();
+    assertThat(report.path("alpha").path("loss").doubleValue())
+        .isEqualTo((float) json(alone).path("loss").doubleValue());
+  }
+
+  private static byte[] picture(int row) throws IOException {
+    BufferedImage image = new BufferedImage(40, 35, BufferedImage.TYPE_INT_RGB);
+    for (int y = 0; y < 35; y++) {
+      for (int x = 0; x < 40; x++) {
+        image.setRGB(x, y, (x * 6 % 256) << 16 | (y * 7 % 256) << 8 | row * 17 % 256);
+      }
+    }
+    ByteArrayOutputStream png = new ByteArrayOutputStream();
+    ImageIO.write(image, "png", png);
+    return png.toByteArray();
+  }
+
+  // ---- what is refused, before any work ----
+
+  @ParameterizedTest(name = "{0}")
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '`',
+      value = {
+        "modelpool=clip-vit-large-patch14_TA8 taskpool=clip-vit-classification_TA8 method=dummy"
+            + " | taskpool.clip_model is openai/clip-vit-base-patch32 ; is a clip-vit-large-patch14"
+            + " ; give taskpool.base_model=openai/clip-vit-large-patch14",
+        "method=clip_fisher_merging modelpool=clip-vit-base-patch32_TA8_model_only taskpool=dummy"
+            + " | modelpool.train_datasets has no data for sun397 ; model_only",
+        "method=clip_fisher_merging modelpool=gpt-2_glue taskpool=gpt-2_glue"
+            + " | FisherMergingForCLIPVisionModel does not go with",
+        "method=dummy modelpool=gpt-2_glue taskpool=clip-vit-classification_TA8"
+            + " | the taskpool measures models of CLIP",
+        "method=clip_fisher_merging method.labels=nothing | labels \"nothing\" is not",
+        "method=clip_fisher_merging method.selection=last | method.selection is last ; first",
+        "method=clip_fisher_merging method.num_fisher_examples=0"
+            + " | method.num_fisher_examples is 0 ; at least 1",
+        "method=clip_fisher_merging method.num_fisher_examples=many | a whole number",
+        "method=clip_fisher_merging method.minimal_fisher_weight=-1 | must not be negative",
+        "method=clip_fisher_merging method.normalize_fisher_weight=3 | expected true or false",
+        "method=clip_fisher_merging method.coefficients=[1,2]"
+            + " | method.coefficients has 2 values for 3 models",
+        "method=clip_fisher_merging method.exclude_param_names_regex=['(']"
+            + " | \"(\" is no regular expression",
+        "method=clip_fisher_merging +method.extra=1"
+            + " | method.extra: ; no such key ; the nearest names are",
+        "method=clip_fisher_merging method.batch_size=0 | method.dataloader_kwargs.batch_size is 0",
+        "fabric.accelerator=cuda    | fabric.accelerator is cuda ; only auto, cpu are accepted",
+        "fabric.devices=2           | fabric.devices is 2 ; only 1, auto are accepted",
+        "fabric.precision=bf16-true | fabric.precision is bf16-true ; 32-true",
+        "taskpool.dataloader_kwargs.drop_last=true | only false is accepted",
+        "+modelpool.models.delta=x  | delta ; x: there is no such model here",
+        "modelpool.models.alpha=x method=simple_average | x: there is no such model here ; --hub-dir",
+        "taskpool.test_datasets.alpha.path=x   | x: there is no such data set here",
+        "+taskpool.test_datasets.delta=x | the task delta has no class names ; \"dtd\"",
+        "+taskpool.test_datasets.alpha.split='test[:9]' | parts of splits are not supported",
+        "++taskpool.test_datasets.alpha._target_=my.data | data is not supported ; load_dataset",
+        "class_names=/no/such.json  | /no/such.json: no such file",
+        "method._target_=x.RegMean  | RegMean is not supported ; the nearest names are",
+        "merged_model_save_kwargs={a: 1} | merged_model_save_kwargs is",
+        "seed=x                     | seed is x ; a whole number",
+        "-m seed=1                  | sweeps are not supported",
+        "--cfg hydra                | --cfg hydra: expected job",
+        "--config-name nothing      | nothing: no such configuration",
+      })
+  void aMistakeIsFoundBeforeTheWork(String overrides, String fragments) throws IOException {
+    List<String> line = new ArrayList<>(tiny("path.log_dir=" + folder.resolve("log")));
+    // A value may have spaces after a colon.
+    Pattern.compile(" (?![^{]*\\})").splitAsStream(overrides.strip()).forEach(line::add);
+    CommandResult result = CommandResult.run(line);
+    assertThat(result.code()).as(result.err()).isEqualTo(1);
+    assertThat(errors(result)).hasSize(1);
+    for (String fragment : fragments.strip().split(" ; ")) {
+      assertThat(result.err()).contains(fragment.strip());
+    }
+    assertThat(folder.resolve("log")).doesNotExist();
+    assertThat(folder.resolve("outputs")).doesNotExist();
+  }
+
+  @Test
+  void towersOfOtherShapesAreFoundBeforeTheWork() throws IOException {
+    Path other = Files.createDirectory(folder.resolve("other"));
+    try (Stream<Path> files = Files.list(PRETRAINED)) {
+      for (Path file : files.toList()) {
+        Files.copy(file, other.resolve(Objects.requireNonNull(file.getFileName()).toString()));
+      }
+    }
+    Path config = other.resolve("config.json");
+    String text = Files.readString(config);
+    String changed = text.replaceAll("\"patch_size\": \\d+", "\"patch_size\": 16");
+    assertThat(changed).isNotEqualTo(text);
+    Files.writeString(config, changed);
+    CommandResult result =
+        CommandResult.run(tiny("method=clip_fisher_merging", "taskpool.clip_model=" + other));
+    assertThat(result.code()).isEqualTo(1);
+    assertThat(result.err()).contains("image towers of different shapes").contains("patchSize=16");
+    assertThat(folder.resolve("outputs")).doesNotExist();
+  }
+
+  @ParameterizedTest
+  @CsvSource({"report_save_path, file", "merged_model_save_path, file", "path.log_dir, file"})
+  void aPlaceThatCannotBeWrittenIsFoundBeforeTheWork(String key, String name) throws IOException {
+    Files.writeString(folder.resolve(name), "in the way");
+    CommandResult result =
+        CommandResult.run(
+            tiny("method=clip_fisher_merging", key + "=" + folder.resolve(name).resolve("below")));
+    assertThat(result.code()).isEqualTo(1);
+    assertThat(result.err()).contains("is a file, not a folder");
+    assertThat(folder.resolve("outputs")).doesNotExist();
+  }
+
+  @Test
+  void anInputIsNotOverwritten() {
+    CommandResult result =
+        CommandResult.run(tiny("method=simple_average", "merged_model_save_path=" + PRETRAINED));
+    assertThat(result.code()).isEqualTo(1);
+    assertThat(result.err()).contains("must lie apart from the input");
+  }
+
+  // ---- configurations alone ----
+
+  @Test
+  void aDryRunPrintsTheConfigurationAndDoesNothing() {
+    CommandResult result =
+        CommandResult.run(
+                "dry_run=true",
+                "method=gpt2_fisher_merging",
+                "method.num_fisher_examples=512",
+                "method.batch_size=8",
+                "modelpool=gpt-2_glue",
+                "taskpool=gpt-2_glue",
+                "path.root_dir=" + folder)
+            .succeeds();
+    assertThat(result.out())
+        .contains("pretrained_model_name_or_path: tanganke/gpt2_cola", "num_fisher_examples: 512");
+    assertThat(folder.resolve("outputs")).doesNotExist();
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "method=fisher_merging/clip_fisher_merging"
+            + " modelpool=CLIPVisionModelPool/clip-vit-base-patch32_TA8"
+            + " taskpool=CLIPVisionModelTaskPool/clip-vit-classification_TA8",
+        "method=fisher_merging/clip_fisher_merging method.batch_size=8 method.num_workers=4"
+            + " modelpool=CLIPVisionModelPool/clip-vit-large-patch14_TA8"
+            + " taskpool=CLIPVisionModelTaskPool/clip-vit-classification_TA8"
+            + " taskpool.clip_model=openai/clip-vit-large-patch14",
+        "method=gpt2_fisher_merging method.num_fisher_examples=512 method.batch_size=8"
+            + " modelpool=gpt-2_glue taskpool=gpt-2_glue",
+        "method=clip_fisher_merging modelpool=clip-vit-base-patch32_TA8"
+            + " taskpool=clip-vit-classification_TA8",
+        "method=clip_fisher_merging method.dataloader_kwargs.batch_size=8"
+            + " modelpool=CLIPVisionModelPool/clip-vit-large-patch14_TA8"
+            + " taskpool=CLIPVisionModelTaskPool/clip-vit-classification_TA8_L14",
+        "method=simple_average modelpool=CLIPVisionModelPool/clip-vit-base-patch16_TA8_model_only"
+            + " taskpool=CLIPVisionModelTaskPool/clip-vit-classification_TA8_B16",
+        "method=task_arithmetic method.scaling_factor=0.5 taskpool=clip-vit-classification_TA8",
+        "method=dummy modelpool=CLIPVisionModelPool/clip-vit-large-patch14_individual"
+            + " modelpool.models._pretrained_=tanganke/clip-vit-large-patch14_dtd"
+            + " taskpool=clip-vit-classification_TA8_L14",
+      })
+  void fusionBenchsCommandsAreUnderstood(String line) {
+    List<String> args = new ArrayList<>(List.of(line.strip().split(" ")));
+    args.add("dry_run=true");
+    CommandResult result = CommandResult.run(args);
+    assertThat(result.code()).as(result.err()).isZero();
+    assertThat(errors(result)).isEmpty();
+    // With no hub they end at the first model, not in the configuration.
+    args.removeLast();
+    args.addAll(List.of("print_config=false", "path.root_dir=" + folder));
+    CommandResult run = CommandResult.run(args);
+    assertThat(run.code()).isEqualTo(1);
+    assertThat(errors(run)).singleElement().asString().contains("there is no such model here");
+    assertThat(folder.resolve("outputs")).doesNotExist();
+  }
+
+  @Test
+  void cfgPrintsWhatARunWouldDo() {
+    assertThat(CommandResult.run("--cfg", "job", "--package", "method").succeeds().out())
+        .isEqualTo("# @package method\n_target_: fusion_bench.method.DummyAlgorithm\n");
+    assertThat(
+            CommandResult.run(
+                    "run", "method=task_arithmetic", "-c", "job", "-p", "path", "--resolve")
+                .succeeds()
+                .out())
+        .contains("output_dir: ./outputs\n")
+        .containsPattern("log_dir: ./outputs/fabric_model_fusion/\\d{4}-\\d\\d-\\d\\d_\\d\\d-");
+    assertThat(CommandResult.run("run", "--help").succeeds().out())
+        .contains("--cfg", "--config-dir", "OVERRIDE");
+    CommandResult.run("--cfg", "job", "-p", "nothing").fails(1, "--package nothing");
+  }
+
+  // ---- what the tests share ----
+
+  private List<String> tiny(String... overrides) {
+    List<String> line =
+        new ArrayList<>(
+            List.of(
+                "--config-dir",
+                folder.resolve("config").toString(),
+                "modelpool=tiny",
+                "taskpool=tiny",
+                "print_config=false",
+                "class_names=" + Golden.path("clip-tiny/tasks.json"),
+                "path.root_dir=" + folder,
+                "taskpool.dataloader_kwargs.num_workers=0"));
+    List<String> given = List.of(overrides);
+    if (given.contains("taskpool=dummy")) {
+      line.remove("taskpool.dataloader_kwargs.num_workers=0");
+    }
+    line.addAll(given);
+    return line;
+  }
+
+  private List<String> save(String name) {
+    return List.of("merged_model_save_path=" + folder.resolve(name));
+  }
+
+  private static CommandResult succeeds(List<String> line) {
+    List<String> args = new ArrayList<>(line);
+    if (args.contains("taskpool=dummy")) {
+      args.remove("taskpool.dataloader_kwargs.num_workers=0");
+    }
+    CommandResult result = CommandResult.run(args);
+    assertThat(result.code()).as(result.err()).isZero();
+    assertThat(errors(result)).isEmpty();
+    return result;
+  }
+
+  private static List<String> errors(CommandResult result) {
+    return result.err().lines().filter(line -> line.startsWith("fisher-merge: ")).toList();
+  }
+
+  private static Map<String, Tensor> goldenMerged(String models, String variant) {
+    return TestTensors.read(Golden.path(models + "/expected_merged.safetensors"))
+        .under(variant + ".");
+  }
+
+  private static void assertClose(Path merged, Map<String, Tensor> expected, double tolerance) {
+    TestTensors written = TestTensors.read(merged);
+    assertThat(expected).hasSizeGreaterThan(20);
+    expected.forEach((name, wanted) ->
+        TestTensors.assertClose(
+            name, written.get(name), 1, wanted, tolerance * TestTensors.largest(wanted.floats())));
+  }
+
+  private static String hash(Path model) {
+    return CommandResult.run("inspect", "--hash", model.toString())
+        .succeeds()
+        .out()
+        .lines()
+        .filter(line -> line.contains("sha256 "))
+        .map(line -> line.substring(line.indexOf("sha256 ") + 7).strip())
+        .collect(Collectors.joining());
+  }
+
+  private static Map<Path, FileTime> times(Path files) throws IOException {
+    try (Stream<Path> all = Files.list(files)) {
+      Map<Path, FileTime> times = new TreeMap<>();
+      for (Path file : all.toList()) {
+        times.put(file, Files.getLastModifiedTime(file));
+      }
+      return times;
+    }
+  }
+
+  private static JsonNode json(Path file) throws IOException {
+    return new JsonMapper().readTree(file.toFile());
+  }
+
+  @SafeVarargs
+  private static List<String> with(List<String>... parts) {
+    List<String> all = new ArrayList<>();
+    for (List<String> part : parts) {
+      all.addAll(part);
+    }
+    return all;
+  }
+
+  private void write(String path, String text) throws IOException {
+    Path file = folder.resolve(path);
+    Files.createDirectories(Objects.requireNonNull(file.getParent()));
+    Files.writeString(file, text);
+  }
+}
