@@ -104,7 +104,8 @@ final class RunCommand implements Callable<Integer> {
         return true;
       }
       if (!WITHOUT_VALUE.contains(option)) {
-        return Composition.isOverride(args[i]);
+        // Said without the parser of overrides: most command lines are for another command.
+        return !args[i].startsWith("-") && (args[i].contains("=") || args[i].startsWith("~"));
       }
     }
     return false;

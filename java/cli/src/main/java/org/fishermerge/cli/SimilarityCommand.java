@@ -11,6 +11,8 @@ import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.cli.task.Progress;
+import org.fishermerge.cli.task.CommandKernels;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.Similarity;
 import org.fishermerge.merge.SimilarityMetric;

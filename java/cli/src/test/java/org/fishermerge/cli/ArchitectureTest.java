@@ -41,6 +41,7 @@ final class ArchitectureTest {
           Map.of(
               "org.bytedeco", Set.of("torch"),
               "picocli", Set.of("cli"),
+              "org.snakeyaml", Set.of("cli"),
               "ai.djl", Set.of("data"),
               "dev.hardwood", Set.of("data"),
               "com.fasterxml.jackson.databind", Set.of("torch", "data", "cli"),
@@ -115,6 +116,24 @@ final class ArchitectureTest {
   @MethodSource("usesThatExist")
   void aRuleAgainstAnExistingUseFails(String module, String usedPackage) {
     assertThat(forbid(module, usedPackage).evaluate(CLASSES).hasViolation()).isTrue();
+  }
+
+  /** A merge starts without what only a configuration needs. */
+  @Test
+  void theCommandsKnowTheProgramInOnePlace() {
+    assertThat(
+            CLASSES.stream()
+                .filter(type -> type.getPackageName().equals(ROOT + "cli"))
+                .filter(type ->
+                    type.getDirectDependenciesFromSelf().stream()
+                        .map(d -> d.getTargetClass().getPackageName())
+                        .anyMatch(Set.of(ROOT + "cli.program", ROOT + "cli.config")::contains))
+                .map(type -> type.getSimpleName()))
+        .containsExactly("RunCommand");
+    forbid("cli.task", ROOT + "cli.program").check(CLASSES);
+    forbid("cli.task", ROOT + "cli.config").check(CLASSES);
+    forbid("cli.config", ROOT + "cli.task").check(CLASSES);
+    forbid("cli.config", ROOT + "cli.program").check(CLASSES);
   }
 
   @Test

@@ -155,21 +155,21 @@ final class ProgramTest {
     assertClose(folder.resolve("average"), goldenMerged("clip-tiny", "simple_average"), 1e-6);
 
     succeeds(with(tiny("method=task_arithmetic", "method.scaling_factor=0.7"), save("far")));
-    TestTensors far = TestTensors.read(folder.resolve("far"));
     TestTensors base = TestTensors.read(PRETRAINED);
     TestTensors average = TestTensors.read(folder.resolve("average"));
+    Map<String, Tensor> wanted = new TreeMap<>();
     base.tensors()
         .forEach((name, tensor) -> {
           float[] theta = tensor.floats();
           float[] mean = average.get(name).floats();
+          float[] moved = new float[theta.length];
           for (int j = 0; j < theta.length; j++) {
             // sum_i (theta_i - theta) = 3 (mean - theta)
-            double wanted = theta[j] + 0.7 * 3 * (mean[j] - (double) theta[j]);
-            assertThat((double) far.get(name).floats()[j])
-                .as("%s[%d]", name, j)
-                .isCloseTo(wanted, org.assertj.core.data.Offset.offset(2e-6));
+            moved[j] = (float) (theta[j] + 0.7 * 3 * (mean[j] - (double) theta[j]));
           }
+          wanted.put(name, Tensor.of(tensor.shape(), moved));
         });
+    assertClose(folder.resolve("far"), wanted, 2e-6);
   }
 
   @Test
@@ -187,7 +187,7 @@ final class ProgramTest {
         List.of("vision_model.embeddings.class_embedding", "vision_model.post_layernorm.bias")) {
       assertThat(merged.get(kept).bytes()).isEqualTo(base.get(kept).bytes());
     }
-    String changed = "vision_model.post_layernorm.weight";
+    String changed = "vision_model.encoder.layers.0.mlp.fc1.weight";
     assertThat(merged.get(changed).bytes()).isNotEqualTo(base.get(changed).bytes());
   }
 
@@ -390,8 +390,13 @@ final class ProgramTest {
         }
       }
     }
-    Files.createDirectories(hub.resolve("openai"));
-    Files.createSymbolicLink(hub.resolve("openai/tiny"), PRETRAINED);
+    Files.createDirectories(hub.resolve("openai/tiny"));
+    try (Stream<Path> files = Files.list(PRETRAINED)) {
+      for (Path file : files.toList()) {
+        String name = Objects.requireNonNull(file.getFileName()).toString();
+        Files.copy(file, hub.resolve("openai/tiny").resolve(name));
+      }
+    }
     List<String> line = new ArrayList<>(tiny("method=clip_fisher_merging", "seed=3"));
     line.addAll(List.of("--hub-dir", hub.toString(), "modelpool.models._pretrained_=openai/tiny"));
     for (String task : CLIP) {
@@ -474,7 +479,7 @@ final class ProgramTest {
         "fabric.devices=2           | fabric.devices is 2 ; only 1, auto are accepted",
         "fabric.precision=bf16-true | fabric.precision is bf16-true ; 32-true",
         "taskpool.dataloader_kwargs.drop_last=true | only false is accepted",
-        "+modelpool.models.delta=x  | delta ; x: there is no such model here",
+        "+modelpool.models.delta=x method=simple_average | x: there is no such model here",
         "modelpool.models.alpha=x method=simple_average | x: there is no such model here ; --hub-dir",
         "taskpool.test_datasets.alpha.path=x   | x: there is no such data set here",
         "+taskpool.test_datasets.delta=x | the task delta has no class names ; \"dtd\"",
@@ -495,7 +500,7 @@ final class ProgramTest {
     CommandResult result = CommandResult.run(line);
     assertThat(result.code()).as(result.err()).isEqualTo(1);
     assertThat(errors(result)).hasSize(1);
-    for (String fragment : fragments.strip().split(" ; ")) {
+    for (String fragment : fragments.strip().split(" ; ", -1)) {
       assertThat(result.err()).contains(fragment.strip());
     }
     assertThat(folder.resolve("log")).doesNotExist();
@@ -629,12 +634,8 @@ final class ProgramTest {
                 "taskpool=tiny",
                 "print_config=false",
                 "class_names=" + Golden.path("clip-tiny/tasks.json"),
-                "path.root_dir=" + folder,
-                "taskpool.dataloader_kwargs.num_workers=0"));
+                "path.root_dir=" + folder));
     List<String> given = List.of(overrides);
-    if (given.contains("taskpool=dummy")) {
-      line.remove("taskpool.dataloader_kwargs.num_workers=0");
-    }
     line.addAll(given);
     return line;
   }
@@ -644,11 +645,7 @@ final class ProgramTest {
   }
 
   private static CommandResult succeeds(List<String> line) {
-    List<String> args = new ArrayList<>(line);
-    if (args.contains("taskpool=dummy")) {
-      args.remove("taskpool.dataloader_kwargs.num_workers=0");
-    }
-    CommandResult result = CommandResult.run(args);
+    CommandResult result = CommandResult.run(line);
     assertThat(result.code()).as(result.err()).isZero();
     assertThat(errors(result)).isEmpty();
     return result;

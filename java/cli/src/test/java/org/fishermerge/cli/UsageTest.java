@@ -15,6 +15,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 final class UsageTest {
   private static final List<String> COMMANDS =
       List.of(
+          "run",
           "fisher",
           "merge",
           "average",
@@ -46,6 +47,8 @@ final class UsageTest {
         + " --batch-size --report --outputs"
         + " --overwrite --workers",
     "inspect, PATH --tensors --hash",
+    "run, OVERRIDE --cfg --resolve --package --config-dir --config-name --hub-dir group=option"
+        + " fabric_model_fusion",
     "doctor, --help --version",
     "demo, --out --verbose --train",
   })
@@ -76,6 +79,9 @@ final class UsageTest {
         "``                                    | Missing required subcommand",
         "mrge                                  | 'mrge' ; did you mean ; merge",
         "--unknown                             | '--unknown'",
+        "run --unknown method=dummy            | '--unknown' ; fisher-merge run --help",
+        "method=dummy --unknown                | '--unknown' ; fisher-merge run --help",
+        "mrge a=b                              | 'mrge'",
         "doctor --unknown                      | '--unknown' ; fisher-merge doctor --help",
         "doctor extra                          | 'extra'",
         "inspect                               | PATH",

@@ -67,11 +67,6 @@ public final class Composition {
     return composition;
   }
 
-  /** Whether an argument of the command line is meant as an override. */
-  public static boolean isOverride(String argument) {
-    return OverrideParser.isOverride(argument);
-  }
-
   private static List<String> path(String key) {
     return List.of(key.split("\\.", -1));
   }

@@ -41,7 +41,7 @@ final class OverrideParser {
   }
 
   /** Whether an argument is meant as an override. */
-  static boolean isOverride(String argument) {
+  private static boolean isOverride(String argument) {
     Matcher matcher = OVERRIDE.matcher(argument);
     return matcher.matches()
         && !argument.startsWith("-")

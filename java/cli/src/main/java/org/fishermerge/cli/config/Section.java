@@ -1,10 +1,8 @@
 package org.fishermerge.cli.config;
 
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import org.fishermerge.checkpoint.InputException;
@@ -234,16 +232,7 @@ public final class Section {
     }
   }
 
-  /** Plain values, for reports. */
-  public Map<String, Object> plain() {
-    Map<String, Object> plain = new LinkedHashMap<>();
-    if (mapping.plain() instanceof Map<?, ?> map) {
-      map.forEach((key, value) -> plain.put(String.valueOf(key), String.valueOf(value)));
-    }
-    return plain;
-  }
-
-  /** Names of the keys below that begin and end otherwise than with an underscore, in order. */
+  /** Names that do not begin and end with an underscore, in order. */
   public List<String> regularKeys() {
     List<String> regular = new ArrayList<>(keys());
     regular.removeIf(key -> key.startsWith("_") && key.endsWith("_"));
