@@ -1,5 +1,6 @@
 package org.fishermerge.cli;
 
+import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.time.LocalDateTime;
 import java.time.ZoneId;
@@ -116,32 +117,33 @@ final class RunCommand implements Callable<Integer> {
     if (multirun) {
       throw new InputException("--multirun: sweeps are not supported; run once for each value");
     }
-    ConfigTree tree = ConfigTree.embedded();
-    if (configDir != null) {
-      tree.with(configDir);
+    if (cfg != null && !cfg.equals("job")) {
+      throw new InputException("--cfg " + cfg + ": expected job; Hydra itself does not run here");
     }
-    Composition composition = Composition.of(tree, configName, overrides);
-    composition.notes().forEach(note -> spec.commandLine().getErr().println("note: " + note));
-    LocalDateTime now = LocalDateTime.now(ZoneId.systemDefault());
-    if (cfg != null) {
-      if (!cfg.equals("job")) {
-        throw new InputException("--cfg " + cfg + ": expected job; Hydra itself does not run here");
+    return Work.run(this);
+  }
+
+  /** Apart, so that the other commands start without the classes of configurations. */
+  private static final class Work {
+    static int run(RunCommand command) {
+      PrintWriter out = command.spec.commandLine().getOut();
+      PrintWriter err = command.spec.commandLine().getErr();
+      ConfigTree tree = ConfigTree.embedded();
+      if (command.configDir != null) {
+        tree.with(command.configDir);
       }
-      spec.commandLine()
-          .getOut()
-          .print(
-              resolve
-                  ? composition.resolvedYaml(part, now, System::getenv)
-                  : composition.yaml(part));
+      Composition composition = Composition.of(tree, command.configName, command.overrides);
+      composition.notes().forEach(note -> err.println("note: " + note));
+      LocalDateTime now = LocalDateTime.now(ZoneId.systemDefault());
+      if (command.cfg == null) {
+        new Program(composition, now, System::getenv, out, err)
+            .run(new LocalRepositories(command.hubDir));
+      } else if (command.resolve) {
+        out.print(composition.resolvedYaml(command.part, now, System::getenv));
+      } else {
+        out.print(composition.yaml(command.part));
+      }
       return 0;
     }
-    new Program(
-            composition,
-            now,
-            System::getenv,
-            spec.commandLine().getOut(),
-            spec.commandLine().getErr())
-        .run(new LocalRepositories(hubDir));
-    return 0;
   }
 }

@@ -243,7 +243,7 @@ final class BadInputCommandsTest {
         "merge    | --coefficients 1              | 1 | --coefficients ; 2 models",
         "merge    | --coefficients 1,-0.5         | 1 | {G}/gamma ; -0.5 ; not negative",
         "merge    | --coefficients 1,NaN          | 1 | {G}/gamma ; NaN",
-        "merge    | --coefficients 0,0            | 1 | coefficients are 0",
+        "merge    | --coefficients 0,0            | 1 | coefficients sum to 0 ; at least one must be positive",
         "merge    | --coefficients 1,x            | 2 | --coefficients ; 'x'",
         "merge    | --minimal-fisher -1           | 1 | minimal-fisher ; -1",
         "merge    | --exclude (a                  | 1 | '(a' ; regular expression",
@@ -251,6 +251,8 @@ final class BadInputCommandsTest {
         "merge    | --dtype int8                  | 1 | --dtype int8 ; f32, f16 or bf16",
         "merge    | --normalize all               | 2 | --normalize ; 'all'",
         "merge    | --out {O}                     | 1 | {O}",
+        "average  | --coefficients 1,-1           | 1 | coefficients sum to 0",
+        "average  | --coefficients 1,-Infinity    | 1 | {G}/gamma ; -Infinity",
         "average  | --coefficients 1,2,3          | 1 | --coefficients ; 3 values ; 2 models",
         "average  | --exclude [                   | 1 | '[' ; regular expression",
       })
