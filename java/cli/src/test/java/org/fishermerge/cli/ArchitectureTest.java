@@ -41,7 +41,7 @@ final class ArchitectureTest {
           Map.of(
               "org.bytedeco", Set.of("torch"),
               "picocli", Set.of("cli"),
-              "org.snakeyaml", Set.of("cli"),
+              "org.snakeyaml", Set.of("data", "cli"),
               "ai.djl", Set.of("data"),
               "dev.hardwood", Set.of("data"),
               "com.fasterxml.jackson.databind", Set.of("torch", "data", "cli"),
