@@ -4,12 +4,14 @@ import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
+import java.util.Map;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.InputException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.IFactory;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.UnmatchedArgumentException;
@@ -58,16 +60,30 @@ public final class Main {
 
   /** Runs one command and returns its exit code: what {@link #main} does, for tests. */
   static int run(PrintStream out, PrintStream err, String... args) {
+    return run(System.getenv(), out, err, args);
+  }
+
+  /** The same with another environment for what asks for models, data and configurations. */
+  static int run(
+      Map<String, String> environment, PrintStream out, PrintStream err, String... args) {
     PrintWriter outWriter = new PrintWriter(out, true, StandardCharsets.UTF_8);
     PrintWriter errWriter = new PrintWriter(err, true, StandardCharsets.UTF_8);
-    return run(outWriter, errWriter, args);
+    return run(environment, outWriter, errWriter, args);
   }
 
   /** The same with writers. */
   static int run(PrintWriter outWriter, PrintWriter errWriter, String... args) {
+    return run(System.getenv(), outWriter, errWriter, args);
+  }
+
+  private static int run(
+      Map<String, String> environment,
+      PrintWriter outWriter,
+      PrintWriter errWriter,
+      String... args) {
     int code;
     try {
-      code = execute(outWriter, errWriter, args);
+      code = execute(environment, outWriter, errWriter, args);
     } catch (LinkageError | OutOfMemoryError e) {
       code = failed(e, errWriter);
     }
@@ -76,14 +92,28 @@ public final class Main {
     return code;
   }
 
-  private static int execute(PrintWriter outWriter, PrintWriter errWriter, String... args) {
-    return new CommandLine(new Main())
+  private static int execute(
+      Map<String, String> environment,
+      PrintWriter outWriter,
+      PrintWriter errWriter,
+      String... args) {
+    return new CommandLine(new Main(), new Commands(environment))
         .setOut(outWriter)
         .setErr(errWriter)
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setParameterExceptionHandler((e, arguments) -> misused(e, errWriter))
         .setExecutionExceptionHandler((e, command, parsed) -> failed(e, errWriter))
         .execute(withCommand(args));
+  }
+
+  /** Makes the commands; one of them asks the environment. */
+  private record Commands(Map<String, String> environment) implements IFactory {
+    @Override
+    public <K> K create(Class<K> type) throws Exception {
+      return type == RunCommand.class
+          ? type.cast(new RunCommand(environment))
+          : CommandLine.defaultFactory().create(type);
+    }
   }
 
   /** FusionBench's command line has no command's name. */

@@ -5,13 +5,14 @@ import java.nio.file.Path;
 import java.time.LocalDateTime;
 import java.time.ZoneId;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.config.Composition;
 import org.fishermerge.cli.config.ConfigTree;
-import org.fishermerge.cli.program.LocalRepositories;
 import org.fishermerge.cli.program.Program;
+import org.fishermerge.cli.program.Repositories;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -33,7 +34,10 @@ import picocli.CommandLine.Spec;
     footer = {
       "",
       "Overrides: group=option, key.path=value, +key=value, ++key=value, ~key.",
-      "Groups: method, modelpool, taskpool; fisher-merge --cfg job prints what a run would do."
+      "Groups: method, modelpool, taskpool; fisher-merge --cfg job prints what a run would do.",
+      "",
+      "Models and data that are no folders come from the Hugging Face hub: HF_HOME, HF_HUB_CACHE,",
+      "HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE mean what they mean for its Python client."
     })
 final class RunCommand implements Callable<Integer> {
   private static final Set<String> WITH_VALUE =
@@ -50,6 +54,8 @@ final class RunCommand implements Callable<Integer> {
           "-cn",
           "--hub-dir");
   private static final Set<String> WITHOUT_VALUE = Set.of("--resolve", "--multirun", "-m");
+
+  private final Map<String, String> environment;
 
   @Spec private CommandSpec spec = CommandSpec.create();
 
@@ -89,13 +95,26 @@ final class RunCommand implements Callable<Integer> {
   @Option(
       names = "--hub-dir",
       paramLabel = "DIR",
-      description = "A folder with models and data sets as OWNER/NAME below it.")
+      description =
+          "A folder with models and data sets as OWNER/NAME below it, looked into before the hub.")
   private @Nullable Path hubDir;
 
   @Option(
       names = {"--multirun", "-m"},
       hidden = true)
   private boolean multirun;
+
+  /** With the process's environment. */
+  RunCommand() {
+    this(System.getenv());
+  }
+
+  /**
+   * @param environment what configurations and the hub's client ask for
+   */
+  RunCommand(Map<String, String> environment) {
+    this.environment = environment;
+  }
 
   /** Whether a command line without a command's name is one for this command. */
   static boolean isMeantBy(String... args) {
@@ -128,6 +147,7 @@ final class RunCommand implements Callable<Integer> {
     static int run(RunCommand command) {
       PrintWriter out = command.spec.commandLine().getOut();
       PrintWriter err = command.spec.commandLine().getErr();
+      Map<String, String> environment = command.environment;
       ConfigTree tree = ConfigTree.embedded();
       if (command.configDir != null) {
         tree.with(command.configDir);
@@ -136,10 +156,12 @@ final class RunCommand implements Callable<Integer> {
       composition.notes().forEach(note -> err.println("note: " + note));
       LocalDateTime now = LocalDateTime.now(ZoneId.systemDefault());
       if (command.cfg == null) {
-        new Program(composition, now, System::getenv, out, err)
-            .run(new LocalRepositories(command.hubDir));
+        Program program = new Program(composition, now, environment::get, out, err);
+        try (Repositories repositories = new Repositories(command.hubDir, environment, err)) {
+          program.run(repositories);
+        }
       } else if (command.resolve) {
-        out.print(composition.resolvedYaml(command.part, now, System::getenv));
+        out.print(composition.resolvedYaml(command.part, now, environment::get));
       } else {
         out.print(composition.yaml(command.part));
       }

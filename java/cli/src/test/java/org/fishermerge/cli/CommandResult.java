@@ -6,23 +6,33 @@ import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
+import java.util.Map;
 
 /** What one run of the command left: exit code, standard output, standard error. */
 record CommandResult(int code, String out, String err) {
+  /** No test asks the network, nor looks into the cache of whoever runs it. */
+  private static final Map<String, String> OFFLINE =
+      Map.of("HF_HUB_OFFLINE", "1", "HF_HOME", "/nonexistent/huggingface");
+
   static CommandResult run(String... args) {
+    return run(OFFLINE, List.of(args));
+  }
+
+  static CommandResult run(Map<String, String> environment, List<String> args) {
     ByteArrayOutputStream out = new ByteArrayOutputStream();
     ByteArrayOutputStream err = new ByteArrayOutputStream();
     int code =
         Main.run(
+            environment,
             new PrintStream(out, true, StandardCharsets.UTF_8),
             new PrintStream(err, true, StandardCharsets.UTF_8),
-            args);
+            args.toArray(String[]::new));
     return new CommandResult(
         code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
   }
 
   static CommandResult run(List<String> args) {
-    return run(args.toArray(String[]::new));
+    return run(OFFLINE, args);
   }
 
   /** Exit code 0 and nothing on standard error, which is for progress and errors. */

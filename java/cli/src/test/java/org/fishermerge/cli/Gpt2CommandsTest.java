@@ -13,7 +13,6 @@ import java.sql.PreparedStatement;
 import java.sql.Statement;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -390,7 +389,8 @@ final class Gpt2CommandsTest {
             "input_ids", matrix(ids, POSITIONS, "I64"),
             "attention_mask", matrix(mask, POSITIONS, "I64"),
             "labels", Tensor.of(labels)));
-    Path model = largerVocabulary(500);
+    Path model = folder.resolve("larger");
+    TestRepositories.largerVocabulary(Path.of(model("cola")), model);
     List<TestTensors> written = new ArrayList<>();
     for (String data : List.of(glue + "#train", tensors.toString())) {
       Path out = folder.resolve("fisher-" + written.size() + ".safetensors");
@@ -417,24 +417,6 @@ final class Gpt2CommandsTest {
             assertThat(tensor.bytes()).as(name).isEqualTo(written.getLast().get(name).bytes()));
     CommandResult.run("evaluate", "--model", model.toString(), "--data", glue + "#train")
         .fails(1, model.toString(), "tokenizer.json", "--tokenizer");
-  }
-
-  /** The cola model, its token embeddings repeated. */
-  private Path largerVocabulary(int size) throws IOException {
-    Path larger = Files.createDirectory(folder.resolve("larger"));
-    Path original = Path.of(model("cola"));
-    Map<String, Tensor> tensors = new TreeMap<>(TestTensors.read(original).tensors());
-    Tensor rows = TestTensors.read(original).get("transformer.wte.weight");
-    tensors.put(
-        "transformer.wte.weight",
-        Tensor.concat(Collections.nCopies(Math.ceilDiv(size, 97), rows)).rows(0, size));
-    TestTensors.write(larger.resolve("model.safetensors"), tensors);
-    Files.writeString(
-        larger.resolve("config.json"),
-        Files.readString(original.resolve("config.json"))
-            .replace("\"vocab_size\": 97", "\"vocab_size\": " + size)
-            .replace("\"pad_token_id\": 96", "\"pad_token_id\": " + (size - 1)));
-    return larger;
   }
 
   // ---- merge ----

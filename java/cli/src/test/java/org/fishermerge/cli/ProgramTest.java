@@ -479,9 +479,9 @@ final class ProgramTest {
         "fabric.devices=2           | fabric.devices is 2 ; only 1, auto are accepted",
         "fabric.precision=bf16-true | fabric.precision is bf16-true ; 32-true",
         "taskpool.dataloader_kwargs.drop_last=true | only false is accepted",
-        "+modelpool.models.delta=x method=simple_average | x: there is no such model here",
-        "modelpool.models.alpha=x method=simple_average | x: there is no such model here ; --hub-dir",
-        "taskpool.test_datasets.alpha.path=x   | x: there is no such data set here",
+        "+modelpool.models.delta=x method=simple_average | model x ; is not in the cache",
+        "modelpool.models.alpha=x method=simple_average | model x ; HF_HUB_OFFLINE is set",
+        "taskpool.test_datasets.alpha.path=x   | data set x ; is not in the cache",
         "+taskpool.test_datasets.delta=x | the task delta has no class names ; \"dtd\"",
         "+taskpool.test_datasets.alpha.split='test[:9]' | parts of splits are not supported",
         "++taskpool.test_datasets.alpha._target_=my.data | data is not supported ; load_dataset",
@@ -523,7 +523,7 @@ final class ProgramTest {
     CommandResult result =
         CommandResult.run(tiny("method=clip_fisher_merging", "taskpool.clip_model=" + other));
     assertThat(result.code()).isEqualTo(1);
-    assertThat(result.err()).contains("image towers of different shapes").contains("patchSize=16");
+    assertThat(result.err()).contains("models of different shapes").contains("patchSize=16");
     assertThat(folder.resolve("outputs")).doesNotExist();
   }
 
@@ -602,7 +602,7 @@ final class ProgramTest {
     args.addAll(List.of("print_config=false", "path.root_dir=" + folder));
     CommandResult run = CommandResult.run(args);
     assertThat(run.code()).isEqualTo(1);
-    assertThat(errors(run)).singleElement().asString().contains("there is no such model here");
+    assertThat(errors(run)).singleElement().asString().contains("is not in the cache");
     assertThat(folder.resolve("outputs")).doesNotExist();
   }
 

@@ -43,6 +43,11 @@ public record ClipConfig(Vision vision, Optional<Text> text) {
                     checkpoint.path()
                         + ": no config.json beside the weights; expected a Hugging Face model"
                         + " folder"));
+    return of(file);
+  }
+
+  /** Reads a config.json that may lie apart from its weights. */
+  public static ClipConfig of(Path file) {
     JsonConfig root = JsonConfig.read(file);
     String type = root.text("model_type", "");
     return switch (type) {

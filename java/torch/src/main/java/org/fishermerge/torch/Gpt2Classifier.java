@@ -2,6 +2,7 @@ package org.fishermerge.torch;
 
 import static org.bytedeco.pytorch.global.torch.mm;
 
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.OptionalLong;
@@ -50,6 +51,16 @@ public final class Gpt2Classifier implements Classifier, AutoCloseable {
   /** Whether a model folder holds a GPT-2. */
   public static boolean describes(Checkpoint checkpoint) {
     return Gpt2Config.describes(checkpoint);
+  }
+
+  /**
+   * What the config.json of a GPT-2 says of its shape, in words; equal for models that can be
+   * merged.
+   *
+   * @throws InputException if it is of another model, or says what is not supported
+   */
+  public static String shape(Path config) {
+    return Gpt2Config.of(config).shape();
   }
 
   /**

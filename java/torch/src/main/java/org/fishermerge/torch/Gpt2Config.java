@@ -48,6 +48,11 @@ record Gpt2Config(
                     checkpoint.path()
                         + ": no config.json beside the weights; expected a Hugging Face model"
                         + " folder"));
+    return of(file);
+  }
+
+  /** Reads a config.json that may lie apart from its weights. */
+  static Gpt2Config of(Path file) {
     JsonConfig json = JsonConfig.read(file);
     String type = json.text("model_type", "");
     if (!type.equals(TYPE)) {
@@ -86,6 +91,12 @@ record Gpt2Config(
   private static InputException unsupported(JsonConfig json, String what, String expected) {
     return new InputException(
         json.file() + ": " + what + ", which is not supported; expected " + expected);
+  }
+
+  /** What models that are merged have in common, in words. */
+  String shape() {
+    return "%d layers of width %d with %d heads and MLPs of %d, for %d tokens at %d positions"
+        .formatted(layers, width, heads, mlpWidth, vocabulary, positions);
   }
 
   /** What queries of a layer are multiplied by. */

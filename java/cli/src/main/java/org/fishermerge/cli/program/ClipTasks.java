@@ -82,6 +82,11 @@ final class ClipTasks implements Tasks {
                     + "; give them with class_names=FILE.json"));
   }
 
+  /** The shape of the image tower that a config.json describes, in words. */
+  static String shape(Path config) {
+    return ClipConfig.of(config).vision().toString();
+  }
+
   @Override
   public void check(String task, Path model) {
     prompts(task, classNames);

@@ -13,6 +13,8 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
+import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -24,6 +26,7 @@ import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.cli.config.Composition;
 import org.fishermerge.cli.config.Section;
 import org.fishermerge.cli.program.ModelPool.Family;
+import org.fishermerge.cli.program.Repositories.Model;
 import org.fishermerge.cli.task.CommandKernels;
 import org.fishermerge.cli.task.Evaluation;
 import org.fishermerge.cli.task.Progress;
@@ -37,6 +40,7 @@ import org.fishermerge.merge.MergeSource;
 import org.fishermerge.merge.Merger;
 import org.fishermerge.merge.Normalization;
 import org.fishermerge.torch.Accuracy;
+import org.fishermerge.torch.Gpt2Classifier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -231,41 +235,100 @@ public final class Program {
     out.println("report        " + settings.report().orElse(settings.log().resolve("report.json")));
   }
 
+  /** Finds all of it before anything large is downloaded. */
   private Inputs find(Repositories repositories) {
-    Optional<Path> pretrained = models.pretrained().map(repositories::model);
-    Map<String, Path> folders = new LinkedHashMap<>();
+    Optional<Model> pretrained = models.pretrained().map(repositories::model);
+    Map<String, Model> regular = new LinkedHashMap<>();
     if (!(method instanceof Method.Dummy)
         || pretrained.isEmpty()
         || models.family() == Family.GPT2) {
-      models.models().forEach((name, id) -> folders.put(name, repositories.model(id)));
+      models.models().forEach((name, id) -> regular.put(name, repositories.model(id)));
     }
-    Optional<Path> base = tasks.flatMap(TaskPool::base).map(repositories::model);
+    Optional<Model> base = tasks.flatMap(TaskPool::base).map(repositories::model);
+    Map<String, Model> all = new LinkedHashMap<>();
+    models.pretrained().ifPresent(id -> all.put(id, pretrained.orElseThrow()));
+    regular.forEach((name, model) -> all.put(models.models().getOrDefault(name, name), model));
+    tasks.flatMap(TaskPool::base).ifPresent(id -> all.put(id, base.orElseThrow()));
+    checkShapes(all);
+    Map<String, Supplier<List<Path>>> trainData = new LinkedHashMap<>();
+    if (method instanceof Method.FisherMerging) {
+      regular.keySet().forEach(task -> trainData.put(task, repositories.dataset(trainData(task))));
+    }
+    Map<String, Supplier<List<Path>>> testData = new LinkedHashMap<>();
+    Optional<TaskPool> measured = tasks.filter(pool -> pool.family().isPresent());
+    measured.ifPresent(pool ->
+        pool.testData().forEach((task, id) -> testData.put(task, repositories.dataset(id))));
+    return fetch(
+        pretrained.map(model -> model.folder().get()),
+        fetched(regular, Model::folder),
+        base.map(model -> model.folder().get()),
+        measured,
+        trainData,
+        testData);
+  }
+
+  private static <F, T> Map<String, T> fetched(
+      Map<String, F> found, Function<F, Supplier<T>> fetch) {
+    Map<String, T> all = new LinkedHashMap<>();
+    found.forEach((name, one) -> all.put(name, fetch.apply(one).get()));
+    return all;
+  }
+
+  /** Models of several shapes cannot be merged, as their configurations tell. */
+  private void checkShapes(Map<String, Model> found) {
+    String firstId = null;
+    String first = null;
+    for (Map.Entry<String, Model> entry : found.entrySet()) {
+      Path config = entry.getValue().config().orElse(null);
+      if (config == null) {
+        continue;
+      }
+      String shape =
+          models.family() == Family.CLIP ? ClipTasks.shape(config) : Gpt2Classifier.shape(config);
+      if (first == null) {
+        first = shape;
+        firstId = entry.getKey();
+      } else if (!first.equals(shape)) {
+        throw new InputException(
+            "%s and %s are models of different shapes: %s, %s; models of one architecture are merged"
+                .formatted(firstId, entry.getKey(), first, shape));
+      }
+    }
+  }
+
+  /** Downloads what is not here yet, and checks what the weights' headers show. */
+  private Inputs fetch(
+      Optional<Path> pretrained,
+      Map<String, Path> folders,
+      Optional<Path> base,
+      Optional<TaskPool> measured,
+      Map<String, Supplier<List<Path>>> trainData,
+      Map<String, Supplier<List<Path>>> testData) {
     List<Path> all = new ArrayList<>(folders.values());
     pretrained.ifPresent(all::add);
     base.ifPresent(all::add);
     settings.save().ifPresent(folder -> AtomicOutput.requireApart(folder, all));
 
     Tasks fisherTasks = null;
-    Map<String, List<Path>> trainFiles = new LinkedHashMap<>();
     if (method instanceof Method.FisherMerging fisher) {
       fisherTasks = tasksOf(pretrained.orElseThrow(), folders, pretrained, fisher.workers());
-      for (Map.Entry<String, Path> model : folders.entrySet()) {
-        fisherTasks.check(model.getKey(), model.getValue());
-        trainFiles.put(model.getKey(), repositories.dataset(trainData(model.getKey())));
-      }
+      folders.forEach(fisherTasks::check);
     }
     Tasks testTasks = null;
-    Map<String, List<Path>> testFiles = new LinkedHashMap<>();
-    TaskPool pool = tasks.orElse(null);
-    if (pool != null && pool.family().isPresent()) {
+    if (measured.isPresent()) {
       Path model = pretrained.orElseGet(() -> folders.values().iterator().next());
-      testTasks = tasksOf(base.orElse(model), folders, pretrained, pool.workers());
-      for (Map.Entry<String, DatasetId> test : pool.testData().entrySet()) {
-        testTasks.check(test.getKey(), model);
-        testFiles.put(test.getKey(), repositories.dataset(test.getValue()));
+      testTasks = tasksOf(base.orElse(model), folders, pretrained, measured.get().workers());
+      for (String task : testData.keySet()) {
+        testTasks.check(task, model);
       }
     }
-    return new Inputs(pretrained, folders, trainFiles, testFiles, fisherTasks, testTasks);
+    return new Inputs(
+        pretrained,
+        folders,
+        fetched(trainData, Function.identity()),
+        fetched(testData, Function.identity()),
+        fisherTasks,
+        testTasks);
   }
 
   private Tasks tasksOf(
@@ -468,15 +531,17 @@ public final class Program {
       default -> {}
     }
     ObjectNode read = own.putObject("models");
-    inputs.pretrained.ifPresent(path -> model(read, "_pretrained_", path));
-    inputs.models.forEach((name, path) -> model(read, name, path));
+    inputs.pretrained.ifPresent(
+        path -> model(read, "_pretrained_", models.pretrained().orElseThrow(), path));
+    inputs.models.forEach(
+        (name, path) -> model(read, name, models.models().getOrDefault(name, name), path));
     own.put("seconds", seconds);
     own.put("tool", Tool.nameAndVersion());
     own.put("java", Runtime.version().toString());
   }
 
-  private void model(ObjectNode read, String name, Path path) {
-    read.putObject(name).put("path", path.toString()).put("sha256", hashes.of(path));
+  private void model(ObjectNode read, String name, String id, Path path) {
+    read.putObject(name).put("id", id).put("path", path.toString()).put("sha256", hashes.of(path));
   }
 
   /** FusionBench leaves a CLIP report in the log folder, and one where it is asked to. */

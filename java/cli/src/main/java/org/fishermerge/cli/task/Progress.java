@@ -15,8 +15,8 @@ public final class Progress implements AutoCloseable {
   private final boolean shown;
   private final String what;
   private final String unit;
-  private final long total;
   private final double divisor;
+  private long total;
   private final long start = System.nanoTime();
   private long lastDrawn;
   private int width;
@@ -36,6 +36,12 @@ public final class Progress implements AutoCloseable {
   private static boolean isTerminal() {
     Console console = System.console();
     return console != null && console.isTerminal();
+  }
+
+  /** The same where more work turns up on the way. */
+  public void update(long done, long newTotal) {
+    total = newTotal;
+    update(done);
   }
 
   /** Draws the state if it is time to. */

@@ -4,9 +4,12 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.NavigableSet;
+import java.util.Optional;
 import java.util.TreeSet;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.InputException;
 import org.jspecify.annotations.Nullable;
@@ -35,23 +38,43 @@ public record DatasetSplit(String source, @Nullable String configuration, String
    *     those there are
    */
   public List<Path> files(Hub hub) {
+    return find(hub).get();
+  }
+
+  /**
+   * The same in two steps: what is wrong is thrown here, and the files are downloaded when they are
+   * asked for.
+   */
+  public Supplier<List<Path>> find(Hub hub) {
     Path folder = folder();
-    ParquetFiles parquet = new ParquetFiles(this);
     if (folder != null) {
-      LocalFiles local = new LocalFiles(folder);
-      List<String> names = parquet.choose(local);
-      if (names.isEmpty()) {
-        throw local.lacks("Parquet files of split " + split, "check the folder");
-      }
-      return names.stream().map(local::fetch).toList();
+      List<Path> files = inFolder(folder);
+      return () -> files;
     }
+    Repository repository = withParquet(hub);
+    return () -> hub.fetch(repository, new ParquetFiles(this)).files();
+  }
+
+  /** The split's Parquet files in a folder that stands for a repository. */
+  public List<Path> inFolder(Path folder) {
+    LocalFiles local = new LocalFiles(folder);
+    List<String> names = new ParquetFiles(this).choose(local);
+    if (names.isEmpty()) {
+      throw local.lacks("Parquet files of split " + split, "check the folder");
+    }
+    return names.stream().map(local::fetch).toList();
+  }
+
+  /** The data set, or the hub's Parquet version of it, at its present commit. */
+  private Repository withParquet(Hub hub) {
     Repository repository = Repository.dataset(source);
-    List<Path> files = hub.fetch(repository, parquet).files();
-    if (!files.isEmpty()) {
-      return files;
+    Optional<Repository> itself = ifParquet(hub, repository);
+    if (itself.isPresent()) {
+      return itself.get();
     }
+    Optional<Repository> converted;
     try {
-      files = hub.fetch(repository.at(CONVERTED), parquet).files();
+      converted = ifParquet(hub, repository.at(CONVERTED));
     } catch (HubUnreachableException e) {
       throw e;
     } catch (InputException e) {
@@ -60,12 +83,22 @@ public record DatasetSplit(String source, @Nullable String configuration, String
               .formatted(repository, split, e.getMessage()),
           e);
     }
-    if (files.isEmpty()) {
-      throw new InputException(
-          "%s holds no Parquet files of split %s, nor has the hub made any"
-              .formatted(repository, split));
-    }
-    return files;
+    return converted.orElseThrow(() ->
+        new InputException(
+            "%s holds no Parquet files of split %s, nor has the hub made any"
+                .formatted(repository, split)));
+  }
+
+  private Optional<Repository> ifParquet(Hub hub, Repository repository) {
+    List<String> chosen = new ArrayList<>();
+    Snapshot snapshot =
+        hub.fetch(
+            repository,
+            files -> {
+              chosen.addAll(new ParquetFiles(this).choose(files));
+              return List.of();
+            });
+    return chosen.isEmpty() ? Optional.empty() : Optional.of(repository.at(snapshot.commit()));
   }
 
   private @Nullable Path folder() {
@@ -87,12 +120,22 @@ public record DatasetSplit(String source, @Nullable String configuration, String
   private record LocalFiles(Path folder) implements RepositoryFiles {
     @Override
     public NavigableSet<String> names() {
-      try (Stream<Path> paths = Files.walk(folder, MAX_FOLDER_DEPTH)) {
+      Path root = realPath();
+      try (Stream<Path> paths = Files.walk(root, MAX_FOLDER_DEPTH)) {
         TreeSet<String> names = new TreeSet<>();
         paths
             .filter(Files::isRegularFile)
-            .forEach(file -> names.add(folder.relativize(file).toString().replace('\\', '/')));
+            .forEach(file -> names.add(root.relativize(file).toString().replace('\\', '/')));
         return names;
+      } catch (IOException e) {
+        throw HubCache.cannotRead(folder, e);
+      }
+    }
+
+    /** The folder itself may be a link. */
+    private Path realPath() {
+      try {
+        return folder.toRealPath();
       } catch (IOException e) {
         throw HubCache.cannotRead(folder, e);
       }

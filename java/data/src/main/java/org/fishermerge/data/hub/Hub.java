@@ -44,6 +44,9 @@ public final class Hub implements AutoCloseable {
   private final Retries.Pause pause;
   private final ToLongFunction<Path> freeSpace;
 
+  /** Once it could not be reached, what the cache holds is taken without another long wait. */
+  private volatile @Nullable HubUnreachableException unreachable;
+
   /** A hub with these settings; {@link HubSettings#from} takes them from the environment. */
   public Hub(HubSettings settings, HubProgress progress) {
     this(settings, progress, Thread::sleep, Hub::freeSpace);
@@ -119,12 +122,20 @@ public final class Hub implements AutoCloseable {
     }
     CommitFiles files;
     try {
+      HubUnreachableException known = unreachable;
+      if (known != null) {
+        throw known;
+      }
       files = describe(http, repository, retries(0));
     } catch (HubUnreachableException e) {
+      unreachable = e;
       try {
         String why = String.valueOf(e.getMessage());
         Snapshot snapshot = fetch(openCached(repository, cached, why), wanted);
-        progress.note("%s: using commit %s from the cache: %s".formatted(repository, cached, why));
+        if (!repository.isCommit()) {
+          progress.note(
+              "%s: using commit %s from the cache: %s".formatted(repository, cached, why));
+        }
         return snapshot;
       } catch (InputException incomplete) {
         LOGGER.log(Level.DEBUG, "the cache does not do", incomplete);

@@ -18,7 +18,7 @@ import org.fishermerge.checkpoint.InputException;
  * frameworks.
  */
 final class ModelFiles implements WantedFiles {
-  private static final String CONFIG = "config.json";
+  static final String CONFIG = "config.json";
   private static final String WEIGHTS = "model.safetensors";
   private static final String INDEX = "model.safetensors.index.json";
 

@@ -144,6 +144,8 @@ final class ParquetFiles implements WantedFiles {
         String split = split(path);
         if (!path.isEmpty() && path.getFirst().equals("data")) {
           path.removeFirst();
+        } else if (!path.isEmpty() && path.getLast().equals("data")) {
+          path.removeLast();
         }
         found
             .computeIfAbsent(

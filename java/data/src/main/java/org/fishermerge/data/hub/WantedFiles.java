@@ -20,6 +20,18 @@ public interface WantedFiles {
     return new ModelFiles();
   }
 
+  /**
+   * A model's {@code config.json} alone, of a model that {@link #model} finds complete: for a look
+   * before its weights are downloaded.
+   */
+  static WantedFiles modelConfiguration() {
+    WantedFiles model = model();
+    return files -> {
+      model.choose(files);
+      return List.of(ModelFiles.CONFIG);
+    };
+  }
+
   /** Exactly these. */
   static WantedFiles only(String... names) {
     List<String> wanted = List.of(names);
