@@ -492,7 +492,8 @@ final class GoldenCommandsTest {
         .singleElement()
         .asString()
         .contains(out.toString(), "39 tensors merged from 3 models", "39 tensors from the base");
-    assertIsMerged(out, variant, 1e-5);
+    // As in ProgramTest.
+    assertIsMerged(out, variant, variant.startsWith("batch_square") ? 2e-6 : 1e-6);
   }
 
   @Test

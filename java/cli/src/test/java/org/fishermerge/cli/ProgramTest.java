@@ -120,7 +120,9 @@ final class ProgramTest {
     line.add("taskpool=dummy");
     line.add("merged_model_save_path=" + folder.resolve("merged"));
     succeeds(line);
-    assertClose(folder.resolve("merged"), goldenMerged("clip-tiny", variant), 1e-5);
+    // The gradient of a batch's sum may nearly cancel, and has few digits left then in fp32.
+    double tolerance = variant.startsWith("batch_square") ? 2e-6 : 1e-6;
+    assertClose(folder.resolve("merged"), goldenMerged("clip-tiny", variant), tolerance);
   }
 
   @ParameterizedTest(name = "{0}")
@@ -142,7 +144,7 @@ final class ProgramTest {
             "path.root_dir=" + folder,
             "merged_model_save_path=" + folder.resolve("merged"),
             "report_save_path=" + folder.resolve("report.json")));
-    assertClose(folder.resolve("merged"), goldenMerged("gpt2-tiny", variant), 1e-5);
+    assertClose(folder.resolve("merged"), goldenMerged("gpt2-tiny", variant), 1e-6);
     // FusionBench's report of texts has no model_info.
     assertThat(json(folder.resolve("report.json")).fieldNames())
         .toIterable()

@@ -37,12 +37,15 @@ final class HubHttp implements AutoCloseable {
   HubHttp(HubSettings settings) {
     this.settings = settings;
     // HTTP/2 would put all downloads on one connection, and its flow control slows that one down.
-    this.client =
+    HttpClient.Builder builder =
         HttpClient.newBuilder()
             .version(HttpClient.Version.HTTP_1_1)
             .followRedirects(HttpClient.Redirect.NEVER)
-            .connectTimeout(settings.timeout())
-            .build();
+            .connectTimeout(settings.timeout());
+    if (settings.proxies() != null) {
+      builder.proxy(settings.proxies());
+    }
+    this.client = builder.build();
   }
 
   /** Without waiting for requests that are under way. */

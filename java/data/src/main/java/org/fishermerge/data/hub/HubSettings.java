@@ -1,6 +1,7 @@
 package org.fishermerge.data.hub;
 
 import java.io.IOException;
+import java.net.ProxySelector;
 import java.net.URI;
 import java.net.URISyntaxException;
 import java.nio.file.Files;
@@ -22,6 +23,7 @@ import org.jspecify.annotations.Nullable;
  * @param cache the folder that holds {@code models--...} and {@code datasets--...}
  * @param endpoint the hub, {@code http} or {@code https}, without a slash at the end
  * @param token sent to the endpoint and to nobody else; null for none
+ * @param proxies between here and there; null for those of Java's own settings
  * @param offline whether to open no connection at all
  * @param timeout how long a connection may stay silent
  * @param retries how often in a row a request may fail before it is given up
@@ -32,6 +34,7 @@ public record HubSettings(
     Path cache,
     URI endpoint,
     @Nullable String token,
+    @Nullable ProxySelector proxies,
     boolean offline,
     Duration timeout,
     int retries,
@@ -46,8 +49,9 @@ public record HubSettings(
    * The settings that Python's {@code huggingface_hub} takes from the same environment: {@code
    * HF_HUB_CACHE}, {@code HF_HOME} (default {@code $XDG_CACHE_HOME/huggingface} or {@code
    * ~/.cache/huggingface}), {@code HF_ENDPOINT}, {@code HF_TOKEN} or the file {@code HF_TOKEN_PATH}
-   * (default {@code $HF_HOME/token}), {@code HF_HUB_OFFLINE} and {@code HF_HUB_DOWNLOAD_TIMEOUT} in
-   * seconds.
+   * (default {@code $HF_HOME/token}), {@code HF_HUB_OFFLINE}, {@code HF_HUB_DOWNLOAD_TIMEOUT} in
+   * seconds, and the proxies in {@code HTTPS_PROXY}, {@code HTTP_PROXY}, {@code ALL_PROXY} and
+   * {@code NO_PROXY}.
    *
    * @throws InputException if one of them makes no sense
    */
@@ -67,6 +71,7 @@ public record HubSettings(
         cache,
         endpoint(value(environment, "HF_ENDPOINT")),
         token(environment, path(environment, "HF_TOKEN_PATH", home.resolve("token"))),
+        Proxies.from(environment).orElse(null),
         isTrue(offline != null ? offline : value(environment, "TRANSFORMERS_OFFLINE")),
         timeout(value(environment, "HF_HUB_DOWNLOAD_TIMEOUT")),
         5,
@@ -77,7 +82,7 @@ public record HubSettings(
   /** The same with other limits of patience, for tests and for scripts that rather fail soon. */
   public HubSettings withPatience(Duration newTimeout, int newRetries, Duration newBackoff) {
     return new HubSettings(
-        cache, endpoint, token, offline, newTimeout, newRetries, newBackoff, parallel);
+        cache, endpoint, token, proxies, offline, newTimeout, newRetries, newBackoff, parallel);
   }
 
   private static @Nullable String value(Map<String, String> environment, String name) {

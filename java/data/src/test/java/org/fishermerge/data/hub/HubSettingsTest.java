@@ -4,11 +4,15 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.net.ProxySelector;
+import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Objects;
 import org.fishermerge.checkpoint.InputException;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -130,5 +134,44 @@ final class HubSettingsTest {
   void theTimeout() {
     assertThat(HubSettings.from(environment("HF_HUB_DOWNLOAD_TIMEOUT=7")).timeout())
         .isEqualTo(Duration.ofSeconds(7));
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "HTTPS_PROXY=http://p:3128, https://hub.example/x, p:3128",
+    "https_proxy=q HTTPS_PROXY=http://p:3128, https://hub.example/x, q:80",
+    "HTTPS_PROXY=http://p:3128, http://hub.example/x, direct",
+    "ALL_PROXY=http://p:3128, http://hub.example/x, p:3128",
+    "ALL_PROXY=http://p:3128 HTTPS_PROXY=r:1, https://hub.example/x, r:1",
+    "ALL_PROXY=p:3128 NO_PROXY=example, https://hub.example/x, direct",
+    "ALL_PROXY=p:3128 no_proxy=.EXAMPLE, https://hub.example/x, direct",
+    "ALL_PROXY=p:3128 NO_PROXY=ample, https://hub.example/x, p:3128",
+    "ALL_PROXY=p:3128 NO_PROXY=a;hub.example:8443, https://hub.example:8443/x, direct",
+    "ALL_PROXY=p:3128 NO_PROXY=*, https://hub.example/x, direct",
+  })
+  void theProxies(String environment, URI url, String expected) {
+    ProxySelector proxies = HubSettings.from(environment(environment.replace(';', ','))).proxies();
+    assertThat(Objects.requireNonNull(proxies).select(url))
+        .singleElement()
+        .satisfies(proxy ->
+            assertThat(
+                    proxy.address() instanceof InetSocketAddress address
+                        ? address.getHostString() + ":" + address.getPort()
+                        : "direct")
+                .isEqualTo(expected));
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "HTTPS_PROXY=socks5://p:1, expected the address of an HTTP proxy",
+    "https_proxy=http://, https_proxy is 'http://'",
+    "HTTPS_PROXY=http://me:secret@p:1, holds a user's name",
+  })
+  void badProxies(String environment, String message) {
+    assertThatThrownBy(() -> HubSettings.from(environment(environment)))
+        .isInstanceOf(InputException.class)
+        .hasMessageContaining(message)
+        .hasMessageNotContaining("secret");
+    assertThat(HubSettings.from(Map.of()).proxies()).isNull();
   }
 }

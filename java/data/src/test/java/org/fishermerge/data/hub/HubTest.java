@@ -606,4 +606,41 @@ final class HubTest {
     assertComplete(hub.download());
     assertThat(hub.blob(WEIGHTS)).isRegularFile();
   }
+
+  // Networks.
+
+  @Test
+  void aProxyIsAskedForAllThatItIsMeantFor() throws IOException {
+    hub.environment.put("HF_ENDPOINT", "http://hub.invalid");
+    hub.environment.put("http_proxy", hub.server.endpoint());
+    hub.environment.put("NO_PROXY", "example.org, localhost");
+    assertComplete(hub.download());
+    // The hub through the proxy, its storage at localhost not.
+    assertThat(hub.server.requests().stream().filter(request -> !request.storage()))
+        .isNotEmpty()
+        .allMatch(request -> request.path().startsWith("http://hub.invalid/"));
+    assertThat(hub.server.requests().stream().filter(Request::storage))
+        .isNotEmpty()
+        .allMatch(request -> request.path().startsWith("/"));
+  }
+
+  @Test
+  void aHubThatCannotBeReachedIsAskedOnce() throws IOException {
+    Path other = folder.resolve("other");
+    HubFixture.write(other.resolve("config.json"), "{}");
+    hub.server.repository(TestHub.Kind.MODEL, "org/other", other);
+    WantedFiles config = WantedFiles.only("config.json");
+    hub.download();
+    try (Hub client = hub.client()) {
+      client.fetch(Repository.model("org/other"), config);
+    }
+    hub.server.forget();
+    hub.server.fail(Fault.UNAVAILABLE, "/revision/main", 1);
+    try (Hub client = hub.client()) {
+      client.fetch(HubFixture.repository(), config);
+      client.fetch(Repository.model("org/other"), config);
+    }
+    assertThat(hub.server.requests()).hasSize(1);
+    assertThat(hub.notes).filteredOn(note -> note.contains("from the cache")).hasSize(2);
+  }
 }
