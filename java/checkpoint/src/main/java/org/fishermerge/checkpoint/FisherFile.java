@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -28,10 +29,14 @@ public final class FisherFile implements AutoCloseable {
 
   private final Checkpoint checkpoint;
   private final Optional<FisherMetadata> metadata;
+  private final Map<String, Double> sumsOfSquares;
 
   private FisherFile(Checkpoint checkpoint, Optional<FisherMetadata> metadata) {
     this.checkpoint = checkpoint;
     this.metadata = metadata;
+    Map<String, Double> sums = new HashMap<>();
+    checkpoint.files().forEach(header -> sums.putAll(SumsOfSquares.from(header)));
+    this.sumsOfSquares = sums;
   }
 
   /**
@@ -97,6 +102,13 @@ public final class FisherFile implements AutoCloseable {
     return metadata.map(FisherMetadata::examples).orElse(1L);
   }
 
+  /** The sum of squares of a tensor's values as the metadata states it; unchecked. */
+  public OptionalDouble sumOfSquares(String canonicalName) {
+    CheckpointTensor tensor = checkpoint.tensor(canonicalName);
+    Double sum = sumsOfSquares.get(tensor.info().name());
+    return sum == null ? OptionalDouble.empty() : OptionalDouble.of(sum);
+  }
+
   /** By canonical name, in stored order. */
   public Map<String, CheckpointTensor> tensors() {
     return checkpoint.tensors();
@@ -116,7 +128,7 @@ public final class FisherFile implements AutoCloseable {
    * Adds Fisher files of one model: each element is summed in double in the order of the inputs and
    * rounded once to F32; examples add up; data set, selection and seed are joined with {@code +}
    * where they differ. Tensors are stored under the names of the first file. The memory held does
-   * not depend on the size of the files.
+   * not depend on the size of the files. The result states no {@link SumsOfSquares}.
    *
    * @param inputs two or more
    * @param tool recorded as {@code fisher_tool}

@@ -50,7 +50,8 @@ public record FisherMetadata(
           SEED,
           MODEL_SHA256,
           MODEL_FINGERPRINT,
-          TOOL);
+          TOOL,
+          SumsOfSquares.KEY);
 
   private static final Pattern COUNT = Pattern.compile("[0-9]{1,18}");
   private static final Pattern SEEDS = Pattern.compile("-?\\d+(\\+-?\\d+)*");

@@ -30,6 +30,7 @@ public final class MergePlan {
   private final long bytesRead;
   private final long bytesWritten;
   private final long tensorsHeld;
+  private final boolean sumsStated;
 
   /** A file as it was when the plan was made. */
   record InputFile(Path path, long size, FileTime modified) {
@@ -61,7 +62,9 @@ public final class MergePlan {
       long hashedBytes,
       long fisherBytes,
       long mergedBytes,
-      long tensorsHeld) {
+      long tensorsHeld,
+      boolean sumsStated) {
+    this.sumsStated = sumsStated;
     this.request = request;
     this.merged = List.copyOf(merged);
     this.carriedOver = List.copyOf(carriedOver);
@@ -222,8 +225,13 @@ public final class MergePlan {
     return request.sources().getFirst().fisher() == null;
   }
 
-  boolean normPass() {
+  boolean isNormalized() {
     return !isAverage() && request.normalization() != Normalization.NONE;
+  }
+
+  /** Whether norms are needed that not all Fisher files state. */
+  boolean normPass() {
+    return isNormalized() && !sumsStated;
   }
 
   /** Dtype that a tensor of the base is written in. */

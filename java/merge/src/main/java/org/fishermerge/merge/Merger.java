@@ -40,7 +40,10 @@ import org.fishermerge.merge.MergeResult.ModelStatistics;
  */
 public final class Merger {
   /** Elements at most of a piece; sums of squares are added piece by piece. */
-  private static final long PIECE_ELEMENTS = 1L << 20;
+  private static final long PIECE_ELEMENTS = ValueStatistics.PIECE_ELEMENTS;
+
+  /** How far a stated sum of squares may be from ours: another order of adding, no other values. */
+  private static final double SUM_TOLERANCE = 1e-9;
 
   /** Input bytes of a chunk: long enough for threads to meet rarely, short beside any memory. */
   private static final long CHUNK_BYTES = 128L << 20;
@@ -53,6 +56,11 @@ public final class Merger {
   private final double[] norms;
   private final ValueStatistics[] scans;
   private final Map<String, double[]> tensorNorms = new HashMap<>();
+  private final List<CheckpointTensor> disproved = new ArrayList<>();
+
+  /** Whether the Fishers are looked at before the merge, and not while it reads them. */
+  private boolean scanFirst;
+
   private long bytesDone;
 
   private Merger(MergePlan plan, MergeInputs inputs, Kernels kernels, ProgressListener listener) {
@@ -63,6 +71,7 @@ public final class Merger {
     this.listener = listener;
     this.norms = new double[inputs.fishers().size()];
     this.scans = new ValueStatistics[inputs.fishers().size()];
+    this.scanFirst = plan.normPass();
     Arrays.fill(norms, Double.NaN);
     Arrays.fill(scans, ValueStatistics.EMPTY);
   }
@@ -177,12 +186,13 @@ public final class Merger {
   // ---- pass: norms of the Fishers ----
 
   private void computeNorms() {
-    if (!plan.normPass()) {
+    if (!plan.isNormalized()) {
       return;
     }
     for (int i = 0; i < inputs.fishers().size(); i++) {
       FisherFile fisher = inputs.fishers().get(i);
-      SortedMap<String, Double> squares = sumsOfSquares(i);
+      SortedMap<String, Double> squares =
+          scanFirst ? sumsOfSquares(i) : statedSumsOfSquares(fisher);
       double total = 0;
       for (Map.Entry<String, Double> entry : squares.entrySet()) {
         double ofTensor = entry.getValue();
@@ -195,6 +205,15 @@ public final class Merger {
         throw FisherValues.overflows(fisher);
       }
     }
+  }
+
+  private SortedMap<String, Double> statedSumsOfSquares(FisherFile fisher) {
+    SortedMap<String, Double> squares = new TreeMap<>();
+    for (CheckpointTensor tensor : plan.mergedTensors()) {
+      String name = tensor.canonicalName();
+      squares.put(name, fisher.sumOfSquares(name).orElseThrow());
+    }
+    return squares;
   }
 
   /**
@@ -239,6 +258,13 @@ public final class Merger {
           inputs.fishers().get(model), fisherOperand(model, tensor).tensor());
     }
     scans[model] = scans[model].plus(found);
+    if (plan.isNormalized() && !scanFirst) {
+      double stated =
+          inputs.fishers().get(model).sumOfSquares(tensor.canonicalName()).orElseThrow();
+      if (!(Math.abs(stated - found.sumOfSquares()) <= SUM_TOLERANCE * stated)) {
+        disproved.add(fisherOperand(model, tensor).tensor());
+      }
+    }
   }
 
   // ---- pass: the merge ----
@@ -253,6 +279,13 @@ public final class Merger {
     try (SafetensorsWriter writer =
         SafetensorsWriter.create(file, declared, Map.of("format", "pt"))) {
       merge(writer);
+      if (!disproved.isEmpty()) {
+        // The norms were not those of the data, so neither is the result.
+        scanFirst = true;
+        Arrays.fill(scans, ValueStatistics.EMPTY);
+        computeNorms();
+        merge(writer);
+      }
       for (CheckpointTensor tensor : plan.keptTensors()) {
         keep(tensor, writer.segment(tensor.info().name()));
       }
@@ -264,7 +297,7 @@ public final class Merger {
     List<List<Piece>> chunks = chunks(plan.mergedTensors(), this::bytesPerElement);
     // With a pass for the norms, the Fishers have been looked at there.
     List<Double> thresholds = new ArrayList<>();
-    if (!plan.isAverage() && !plan.normPass()) {
+    if (!plan.isAverage() && !scanFirst) {
       for (int i = 0; i < inputs.fishers().size(); i++) {
         thresholds.add(threshold(i));
       }
@@ -470,7 +503,15 @@ public final class Merger {
     List<ModelStatistics> statistics = new ArrayList<>();
     double[] coefficients =
         request.sources().stream().mapToDouble(MergeSource::coefficient).toArray();
-    boolean byModel = plan.normPass() && request.normalization() == Normalization.MODEL;
+    for (CheckpointTensor tensor : disproved) {
+      warnings.add(
+          tensor.file()
+              + ": the sum of squares that its metadata states for '"
+              + tensor.info().name()
+              + "' is not that of its data, so norms were computed from the data; the file was"
+              + " changed after it was written");
+    }
+    boolean byModel = plan.isNormalized() && request.normalization() == Normalization.MODEL;
     double[] weights =
         Weights.relative(coefficients, byModel ? norms : null, request.minimalFisher());
     for (int i = 0; i < weights.length; i++) {
@@ -510,7 +551,7 @@ public final class Merger {
 
   private void advance(long bytes) {
     bytesDone += bytes;
-    listener.progress(bytesDone, plan.bytesRead());
+    listener.progress(bytesDone, Math.max(bytesDone, plan.bytesRead()));
   }
 
   /** A tensor of an input with its data. */

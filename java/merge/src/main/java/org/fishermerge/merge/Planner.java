@@ -94,7 +94,11 @@ final class Planner {
         hashedBytes,
         fisherBytes,
         mergedBytes,
-        held);
+        held,
+        merged.stream()
+            .allMatch(tensor ->
+                inputs.fishers().stream()
+                    .allMatch(file -> file.sumOfSquares(tensor.canonicalName()).isPresent())));
   }
 
   // ---- the request itself ----

@@ -4,6 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -12,11 +15,18 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.SumsOfSquares;
+import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.kernels.TypedValues;
+import org.fishermerge.kernels.ValueStatistics;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
 final class MergerTest {
@@ -203,6 +213,142 @@ final class MergerTest {
         .anySatisfy(w -> assertThat(w).contains("m1", "75 %", "1.0E-6"))
         .anySatisfy(w -> assertThat(w).contains("f2", "zero everywhere"));
     assertThat(result.models().getFirst().belowMinimal()).isEqualTo(3);
+  }
+
+  // ---- norms that Fisher files state ----
+
+  /** One pass instead of two, and the same bits. */
+  @ParameterizedTest
+  @EnumSource(Normalization.class)
+  void statedSumsOfSquaresSaveAPass(Normalization normalization) throws IOException {
+    StatedPool pool = new StatedPool(normalization);
+    Outcome bare = pool.merge(List.of(false, false), List.of());
+    Outcome stated = pool.merge(List.of(true, true), List.of());
+    assertThat(stated.plan.passes()).isEqualTo(1);
+    assertThat(stated.plan.bytesRead()).isEqualTo(4L * StatedPool.COUNT * Float.BYTES);
+    assertThat(stated.bytes).isEqualTo(bare.bytes);
+    assertThat(stated.warnings).isEmpty();
+    // With one file that states none they are computed for all.
+    Outcome mixed = pool.merge(List.of(true, false), List.of());
+    assertThat(mixed.bytes).isEqualTo(bare.bytes);
+    assertThat(mixed.plan.passes()).isEqualTo(normalization == Normalization.NONE ? 1 : 2);
+  }
+
+  @ParameterizedTest
+  @EnumSource(Normalization.class)
+  void statedSumsThatAreWrongAreFoundAndNotUsed(Normalization normalization) throws IOException {
+    StatedPool pool = new StatedPool(normalization);
+    Outcome right = pool.merge(List.of(false, false), List.of());
+    Outcome wrong = pool.merge(List.of(true, true), List.of(1.0, 1 + 1e-6));
+    assertThat(wrong.bytes).isEqualTo(right.bytes);
+    if (normalization == Normalization.NONE) {
+      assertThat(wrong.warnings).isEmpty();
+    } else {
+      assertThat(wrong.warnings)
+          .singleElement()
+          .asString()
+          .contains("stated1", "'w'", "not that of its data");
+    }
+    Outcome zero = pool.merge(List.of(true, true), List.of(0.0, 1.0));
+    assertThat(zero.bytes).isEqualTo(right.bytes);
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "[] | is no JSON object",
+        "{\"w\": -1} | is not a finite number of 0 or more for \"w\"",
+        "{\"w\": \"1\"} | is not a finite number",
+        "{\"w\": 1e999} | is not a finite number",
+        "{\"w\": 1 | is not valid JSON",
+      })
+  void malformedSumsAreRefused(String text, String message) {
+    Path base = write("base", DType.F32, new double[] {1});
+    Path fisher =
+        TestTensors.write(
+            folder.resolve("f.safetensors"),
+            Map.of("w", TestTensors.f32(1)),
+            Map.of(
+                "fisher_format",
+                "1",
+                "fisher_examples",
+                "1",
+                "fisher_labels",
+                "exact",
+                SumsOfSquares.KEY,
+                text));
+    assertThatThrownBy(() ->
+            MergePlan.of(
+                MergeRequest.builder(base, folder.resolve("out"))
+                    .model(write("m", DType.F32, new double[] {1}), fisher)
+                    .build()))
+        .isInstanceOf(InputException.class)
+        .hasMessageContaining(fisher.toString())
+        .hasMessageContaining(message);
+  }
+
+  @SuppressWarnings("ArrayRecordComponent")
+  private record Outcome(MergePlan plan, List<String> warnings, byte[] bytes) {}
+
+  /** Two models with Fishers over more than one piece, which state sums of squares or do not. */
+  private final class StatedPool {
+    private static final int COUNT = (int) (2 * ValueStatistics.PIECE_ELEMENTS + 77);
+
+    private final Normalization normalization;
+    private final double[][] fishers = new double[2][];
+    private final List<Path> models = new ArrayList<>();
+
+    StatedPool(Normalization normalization) {
+      this.normalization = normalization;
+      Random random = new Random(11);
+      for (int i = 0; i < 2; i++) {
+        models.add(write("pool" + i, DType.F32, random.doubles(COUNT, -1, 1).toArray()));
+        fishers[i] = random.doubles(COUNT, 0, 1e-4).map(v -> (float) v).toArray();
+      }
+    }
+
+    Outcome merge(List<Boolean> stated, List<Double> factors) throws IOException {
+      try (Kernels kernels = Kernels.open()) {
+        Path output = folder.resolve("merged.safetensors");
+        MergeRequest.Builder request =
+            MergeRequest.builder(models.getFirst(), output)
+                .overwrite(true)
+                .normalization(normalization)
+                .minimalFisher(1e-9);
+        for (int i = 0; i < 2; i++) {
+          Map<String, String> metadata =
+              new LinkedHashMap<>(
+                  new FisherMetadata(3, "exact", null, null, null, null, null, null).toMap());
+          if (stated.get(i)) {
+            double factor = factors.isEmpty() ? 1 : factors.get(i);
+            metadata.put(
+                SumsOfSquares.KEY,
+                SumsOfSquares.text(Map.of("w", factor * sumOfSquares(kernels, fishers[i]))));
+          }
+          Path file = folder.resolve("stated" + i + ".safetensors");
+          Files.deleteIfExists(file);
+          TestTensors.write(file, Map.of("w", TestTensors.f32(fishers[i])), metadata);
+          request.model(models.get(i), file);
+        }
+        MergePlan plan = MergePlan.of(request.build());
+        MergeResult result = Merger.run(plan, kernels, ProgressListener.NONE);
+        List<String> warnings =
+            result.warnings().stream().filter(w -> w.contains("sum of squares")).toList();
+        return new Outcome(plan, warnings, Files.readAllBytes(output));
+      }
+    }
+
+    private static double sumOfSquares(Kernels kernels, double[] values) {
+      try (Arena arena = Arena.ofShared()) {
+        MemorySegment segment = arena.allocate(4L * values.length, 64);
+        for (int j = 0; j < values.length; j++) {
+          segment.setAtIndex(ValueLayout.JAVA_FLOAT, j, (float) values[j]);
+        }
+        return ValueStatistics.ofTensor(kernels, new TypedValues(segment, ElementType.F32), 0)
+            .sumOfSquares();
+      }
+    }
   }
 
   private static MergeResult run(MergeRequest request, int threads) {

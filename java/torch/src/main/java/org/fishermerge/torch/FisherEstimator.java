@@ -6,6 +6,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -21,7 +22,11 @@ import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.checkpoint.SumsOfSquares;
+import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.kernels.TypedValues;
+import org.fishermerge.kernels.ValueStatistics;
 import org.fishermerge.torch.FisherAccumulator.Squares;
 import org.jspecify.annotations.Nullable;
 
@@ -47,6 +52,7 @@ public final class FisherEstimator implements AutoCloseable {
   private final Classifier classifier;
   private final LabelExpectation labels;
   private final long seed;
+  private final Kernels kernels;
   private final FisherAccumulator sums;
   private LongUnaryOperator rowOf = LongUnaryOperator.identity();
   private long examples;
@@ -62,6 +68,7 @@ public final class FisherEstimator implements AutoCloseable {
     this.classifier = classifier;
     this.labels = labels;
     this.seed = seed;
+    this.kernels = kernels;
     this.sums =
         new FisherAccumulator(
             kernels,
@@ -348,12 +355,19 @@ public final class FisherEstimator implements AutoCloseable {
     write(file, tensors, values, metadata);
   }
 
-  private static void write(
+  private void write(
       Path file,
       List<SafetensorsWriter.Declared> tensors,
       List<MemorySegment> values,
       FisherMetadata metadata) {
-    try (SafetensorsWriter writer = SafetensorsWriter.create(file, tensors, metadata.toMap())) {
+    Map<String, Double> squares = new LinkedHashMap<>();
+    for (int i = 0; i < values.size(); i++) {
+      TypedValues sums = new TypedValues(values.get(i), ElementType.F32);
+      squares.put(tensors.get(i).name(), ValueStatistics.ofTensor(kernels, sums, 0).sumOfSquares());
+    }
+    Map<String, String> entries = new LinkedHashMap<>(metadata.toMap());
+    entries.put(SumsOfSquares.KEY, SumsOfSquares.text(squares));
+    try (SafetensorsWriter writer = SafetensorsWriter.create(file, tensors, entries)) {
       for (int i = 0; i < values.size(); i++) {
         writer.segment(tensors.get(i).name()).copyFrom(values.get(i));
       }
