@@ -170,6 +170,7 @@ final class GoldenCommandsTest {
             "fisher_seed",
             "fisher_model_sha256",
             "fisher_model_fingerprint",
+            "fisher_sums_of_squares",
             "fisher_tool")
         .containsEntry("fisher_format", "1")
         .containsEntry("fisher_examples", "6")
