@@ -4,8 +4,6 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -46,27 +44,13 @@ public final class FisherReport {
    * Prints the report; {@code --quick} leaves out ViT-L/14, {@code --peers PYTHON} adds PyTorch.
    */
   public static void main(String[] args) throws IOException {
-    boolean quick = false;
-    String python = null;
-    for (int i = 0; i < args.length; i++) {
-      if (args[i].equals("--quick")) {
-        quick = true;
-      } else if (args[i].equals("--peers") && i + 1 < args.length) {
-        python = args[++i];
-      } else {
-        fail(args[i] + ": expected --quick or --peers PYTHON");
-      }
-    }
     try {
-      report(quick, python);
+      ReportOptions options = ReportOptions.of(args);
+      report(options.quick(), options.peers());
     } catch (InputException e) {
-      fail(String.valueOf(e.getMessage()));
+      System.err.println("benchmarks/run fisher: " + e.getMessage());
+      System.exit(1);
     }
-  }
-
-  private static void fail(String message) {
-    System.err.println("benchmarks/run fisher: " + message);
-    System.exit(1);
   }
 
   private static void report(boolean quick, @Nullable String python) throws IOException {
@@ -111,8 +95,8 @@ public final class FisherReport {
   }
 
   private static PythonPeers peers(String python, Kernels kernels) {
-    Path folder = Path.of(System.getProperty("fishermerge.peers", "benchmarks/peers"));
-    return new PythonPeers(python, folder, B32_BATCH, kernels.info().threads());
+    return new PythonPeers(
+        python, PythonPeers.script("fisher_peers.py"), B32_BATCH, kernels.info().threads());
   }
 
   private static String vmap(int chunk) {
@@ -160,9 +144,9 @@ public final class FisherReport {
       int rounds,
       @Nullable PythonPeers peers)
       throws IOException {
-    Path folder = Files.createTempDirectory("fisher-merge-benchmark");
-    try (Arena arena = Arena.ofConfined();
-        Checkpoint checkpoint = Checkpoint.open(shape.write(folder, 1));
+    try (ScratchFolder folder = new ScratchFolder();
+        Arena arena = Arena.ofConfined();
+        Checkpoint checkpoint = Checkpoint.open(shape.write(folder.path(), 1));
         ClipVisionTower tower = ClipVisionTower.load(checkpoint);
         ZeroShotHead head = ZeroShotHead.of(checkpoint, headRows(shape), CLASSES, "random head");
         VisionTraining training = new VisionTraining(checkpoint);
@@ -210,13 +194,6 @@ public final class FisherReport {
         report.line("%s", peers.versions());
       }
       return seconds;
-    } finally {
-      try (var files = Files.list(folder)) {
-        for (Path file : files.toList()) {
-          Files.delete(file);
-        }
-      }
-      Files.delete(folder);
     }
   }
 

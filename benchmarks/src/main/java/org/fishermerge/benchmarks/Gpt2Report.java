@@ -3,7 +3,6 @@ package org.fishermerge.benchmarks;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -11,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
@@ -39,21 +39,11 @@ public final class Gpt2Report {
 
   /** Prints the report; {@code --quick} takes one batch. */
   public static void main(String[] args) throws IOException {
-    boolean quick = args.length == 1 && args[0].equals("--quick");
-    if (args.length > 0 && !quick) {
-      System.err.println("benchmarks/run gpt2: " + args[0] + ": expected --quick");
+    try (ScratchFolder folder = new ScratchFolder()) {
+      report(folder.path(), ReportOptions.of(args).quick());
+    } catch (InputException e) {
+      System.err.println("benchmarks/run gpt2: " + e.getMessage());
       System.exit(1);
-    }
-    Path folder = Files.createTempDirectory("fisher-merge-benchmark");
-    try {
-      report(folder, quick);
-    } finally {
-      try (var files = Files.list(folder)) {
-        for (Path file : files.toList()) {
-          Files.delete(file);
-        }
-      }
-      Files.delete(folder);
     }
   }
 

@@ -1,10 +1,8 @@
 package org.fishermerge.benchmarks;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -13,7 +11,6 @@ import java.util.Map;
 import java.util.Random;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import java.util.stream.Stream;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
@@ -26,21 +23,15 @@ import org.fishermerge.checkpoint.SafetensorsWriter;
 public final class MemoryReport {
   private static final int BATCH = 8;
   private static final int CLASSES = 10;
-  private static final long INTERVAL_MILLIS = 10;
   private static final Pattern PLAN = Pattern.compile("= ([0-9.]+) GB of [0-9.]+ GB free");
   private static final Pattern OWN_PEAK = Pattern.compile("memory: peak ([0-9.]+) GB");
-  private static final Pattern ANONYMOUS = Pattern.compile("RssAnon:\\s+(\\d+) kB");
 
   private MemoryReport() {}
 
   /** Prints the report; {@code --quick} runs ViT-B/32 in place of ViT-L/14. */
   public static void main(String[] args) throws IOException, InterruptedException {
-    boolean quick = args.length == 1 && args[0].equals("--quick");
     try {
-      if (args.length > 0 && !quick) {
-        throw new InputException(args[0] + ": expected --quick or nothing");
-      }
-      report(quick ? ClipShape.B32 : ClipShape.L14);
+      report(ReportOptions.of(args).quick() ? ClipShape.B32 : ClipShape.L14);
     } catch (InputException e) {
       System.err.println("benchmarks/run memory: " + e.getMessage());
       System.exit(1);
@@ -52,8 +43,7 @@ public final class MemoryReport {
 
   private static void report(ClipShape shape) throws IOException, InterruptedException {
     Report report = new Report();
-    Path folder = Files.createTempDirectory("fisher-merge-memory");
-    try {
+    try (ScratchFolder folder = new ScratchFolder()) {
       Path model = shape.write(folder.resolve("model"), 1);
       Path data = writePictures(folder.resolve("data.safetensors"), shape);
       Path head = writeHead(folder.resolve("head.safetensors"), shape);
@@ -66,7 +56,7 @@ public final class MemoryReport {
           "fisher at %s, %d examples, batches of %d%n%-40s %10s %10s %10s %10s",
           shape.name(), BATCH, BATCH, "options", "plan, GB", "own peak", "peak", "peak/plan");
       for (Map.Entry<String, List<String>> each : runs.entrySet()) {
-        List<String> command = new ArrayList<>(List.of(launcher(), "fisher"));
+        List<String> command = new ArrayList<>(List.of(TimedCommand.launcher(), "fisher"));
         command.addAll(List.of("--model", model.toString(), "--clip", model.toString()));
         command.addAll(List.of("--heads", head.toString(), "--data", data.toString()));
         command.addAll(List.of("--examples", Integer.toString(BATCH)));
@@ -88,39 +78,14 @@ public final class MemoryReport {
         report.ratio(
             "fisher_memory_over_plan_" + shape.name() + each.getKey(), run.peak / run.planned);
       }
-    } finally {
-      delete(folder);
     }
     report.finish();
   }
 
-  private static String launcher() {
-    return System.getProperty("fishermerge.launcher", "./fisher-merge");
-  }
-
   private static Run run(List<String> command) throws IOException, InterruptedException {
-    Path said = Files.createTempFile("fisher-merge-memory", ".txt");
-    try {
-      Process process =
-          new ProcessBuilder(command)
-              .redirectError(said.toFile())
-              .redirectOutput(ProcessBuilder.Redirect.DISCARD)
-              .start();
-      // The launcher becomes the JVM: one process.
-      Path status = Path.of("/proc", Long.toString(process.pid()), "status");
-      double peak = 0;
-      while (process.isAlive()) {
-        peak = Math.max(peak, anonymous(status));
-        Thread.sleep(INTERVAL_MILLIS);
-      }
-      String text = Files.readString(said);
-      if (process.waitFor() != 0) {
-        throw new InputException("the command failed: " + text.strip());
-      }
-      return new Run(find(PLAN, text), find(OWN_PEAK, text), peak / 1e9);
-    } finally {
-      Files.delete(said);
-    }
+    TimedCommand.Outcome outcome = TimedCommand.run(command);
+    return new Run(
+        find(PLAN, outcome.said()), find(OWN_PEAK, outcome.said()), outcome.anonymousBytes() / 1e9);
   }
 
   private static double find(Pattern pattern, String text) {
@@ -129,16 +94,6 @@ public final class MemoryReport {
       throw new InputException("the command printed no line with " + pattern + ": " + text);
     }
     return Double.parseDouble(matcher.group(1));
-  }
-
-  /** Bytes; 0 when the process has just ended. */
-  private static double anonymous(Path status) {
-    try {
-      Matcher line = ANONYMOUS.matcher(Files.readString(status));
-      return line.find() ? Double.parseDouble(line.group(1)) * 1024 : 0;
-    } catch (IOException e) {
-      return 0;
-    }
   }
 
   private static Path writePictures(Path file, ClipShape shape) {
@@ -162,15 +117,5 @@ public final class MemoryReport {
       writer.finish();
     }
     return file;
-  }
-
-  private static void delete(Path folder) {
-    try (Stream<Path> all = Files.walk(folder)) {
-      for (Path path : all.sorted((a, b) -> b.compareTo(a)).toList()) {
-        Files.delete(path);
-      }
-    } catch (IOException e) {
-      throw new UncheckedIOException("cannot delete " + folder, e);
-    }
   }
 }

@@ -5,9 +5,11 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.SplittableRandom;
 import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.kernels.TypedValues;
 import org.fishermerge.kernels.WeightedAverage;
 import org.fishermerge.kernels.WeightedInput;
 
@@ -50,6 +52,16 @@ public final class MergeWork implements AutoCloseable {
   /** Runs the kernel once. */
   public void run(Kernels kernels) {
     kernels.weightedAverage(new WeightedAverage(inputs, output, type, count));
+  }
+
+  /** Computes the norms of the Fishers, as a merge of files that do not state them does; merges. */
+  public void runWithNorms(Kernels kernels) {
+    kernels.statistics(
+        inputs.stream()
+            .map(input -> new TypedValues(Objects.requireNonNull(input.fisher()), ElementType.F32))
+            .toList(),
+        0);
+    run(kernels);
   }
 
   /** Memory moved by one run: every input read once, the output written once. */

@@ -6,16 +6,17 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.LongStream;
 import org.fishermerge.checkpoint.InputException;
 
 /**
- * The steps of {@code benchmarks/peers/fisher_peers.py}, in a Python process that waits for orders:
- * so ours and theirs take turns in one run, under one clock. Not thread-safe.
+ * The steps of a script in {@code benchmarks/peers}, in a Python process that waits for orders: so
+ * ours and theirs take turns in one run, under one clock. Not thread-safe.
  */
 final class PythonPeers implements AutoCloseable {
-  static final String SCRIPT = "fisher_peers.py";
   private static final String MISSING = "missing ";
   private static final String READY = "ready ";
 
@@ -29,21 +30,16 @@ final class PythonPeers implements AutoCloseable {
    * Starts the process and waits until its model is built.
    *
    * @param python an interpreter in whose environment the requirements are installed
-   * @param folder holds the script and its requirements.txt
-   * @param batch examples of every step
-   * @param threads that PyTorch may use
+   * @param script requirements.txt lies beside it
+   * @param arguments what it takes
    * @throws InputException if the interpreter does not run or lacks a requirement
    */
-  PythonPeers(String python, Path folder, int batch, int threads) {
+  PythonPeers(String python, Path script, long... arguments) {
     this.python = python;
+    List<String> command = new ArrayList<>(List.of(python, script.toString()));
+    LongStream.of(arguments).mapToObj(Long::toString).forEach(command::add);
     ProcessBuilder builder =
-        new ProcessBuilder(
-                List.of(
-                    python,
-                    folder.resolve(SCRIPT).toString(),
-                    Integer.toString(batch),
-                    Integer.toString(threads)))
-            .redirectError(ProcessBuilder.Redirect.INHERIT);
+        new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT);
     // benchmarks/run sets these for our libtorch; the peers run as their users run them.
     builder.environment().keySet().removeAll(List.of("OMP_WAIT_POLICY", "OPENBLAS_THREAD_TIMEOUT"));
     try {
@@ -63,13 +59,18 @@ final class PythonPeers implements AutoCloseable {
                     python,
                     answer.substring(MISSING.length()),
                     python,
-                    folder.resolve("requirements.txt")));
+                    script.resolveSibling("requirements.txt")));
       }
       versions = answer.substring(READY.length());
     } catch (RuntimeException | Error e) {
       close();
       throw e;
     }
+  }
+
+  /** One of the scripts that come with the benchmarks. */
+  static Path script(String name) {
+    return Path.of(System.getProperty("fishermerge.peers", "benchmarks/peers")).resolve(name);
   }
 
   /** The names and versions of the peers' libraries. */

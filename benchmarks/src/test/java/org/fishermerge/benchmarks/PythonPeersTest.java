@@ -12,6 +12,8 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** The talk with the Python process, held here with a shell script: no test needs Python. */
 final class PythonPeersTest {
+  private static final String SCRIPT = "peer.py";
+
   @TempDir Path folder;
 
   @Test
@@ -21,7 +23,7 @@ final class PythonPeersTest {
         echo "ready batch $1, threads $2"
         while read -r step; do echo "$step" >>"${0%/*}/ran"; echo "done"; done
         """);
-    try (PythonPeers peers = new PythonPeers("sh", folder, 16, 2)) {
+    try (PythonPeers peers = new PythonPeers("sh", folder.resolve(SCRIPT), 16, 2)) {
       assertThat(peers.versions()).isEqualTo("batch 16, threads 2");
       peers.run("vmap 8");
       assertThat(folder.resolve("ran")).hasContent("vmap 8");
@@ -33,7 +35,7 @@ final class PythonPeersTest {
   @Test
   void namesTheCommandThatInstallsWhatIsMissing() throws IOException {
     script("echo \"missing No module named 'torch'\"; exit 1\n");
-    assertThatThrownBy(() -> new PythonPeers("sh", folder, 16, 2))
+    assertThatThrownBy(() -> new PythonPeers("sh", folder.resolve(SCRIPT), 16, 2))
         .isInstanceOf(InputException.class)
         .hasMessage(
             "--peers sh: No module named 'torch'; install what the peers need with\n"
@@ -45,7 +47,7 @@ final class PythonPeersTest {
   void refusesAnInterpreterThatDoesNotRun() throws IOException {
     script("");
     String python = folder.resolve("no-python").toString();
-    assertThatThrownBy(() -> new PythonPeers(python, folder, 16, 2))
+    assertThatThrownBy(() -> new PythonPeers(python, folder.resolve(SCRIPT), 16, 2))
         .isInstanceOf(InputException.class)
         .hasMessage("--peers " + python + ": cannot be run; expected a Python interpreter");
   }
@@ -53,7 +55,7 @@ final class PythonPeersTest {
   @Test
   void saysThatTheProcessEndedInsteadOfAStep() throws IOException {
     script("echo ready now; read -r step; exit 1\n");
-    try (PythonPeers peers = new PythonPeers("sh", folder, 16, 2)) {
+    try (PythonPeers peers = new PythonPeers("sh", folder.resolve(SCRIPT), 16, 2)) {
       assertThatThrownBy(() -> peers.run("plain"))
           .isInstanceOf(InputException.class)
           .hasMessageContaining("--peers sh: the Python process ended early");
@@ -61,6 +63,6 @@ final class PythonPeersTest {
   }
 
   private void script(String text) throws IOException {
-    Files.writeString(folder.resolve(PythonPeers.SCRIPT), text);
+    Files.writeString(folder.resolve(SCRIPT), text);
   }
 }
