@@ -27,15 +27,17 @@ MINIMAL_FISHER = 1e-6
 
 def norms(fishers):
     """The L2 norm of each model's Fisher: of its tensors first, then of those norms."""
-    return torch.stack(
-        [torch.stack([tensor.norm() for tensor in fisher.values()]).norm() for fisher in fishers]
-    )
+    by_tensor = []
+    for name in fishers[0]:
+        stacked = torch.stack([fisher[name] for fisher in fishers])
+        by_tensor.append(torch.linalg.vector_norm(stacked, dim=list(range(1, stacked.dim()))))
+    return torch.norm(torch.stack(by_tensor, dim=1), dim=1)
 
 
 def merge(models, fishers):
-    """As FusionBench's merging_with_fisher_weights does it, normalised, tensor by tensor."""
+    """As FusionBench's merging_with_fisher_weights computes it, normalised, tensor by tensor."""
     inverse = 1 / (norms(fishers) + MINIMAL_FISHER)
-    weights = inverse / inverse.sum() / len(models)
+    weights = torch.full((len(models),), 1 / len(models)) * (inverse / inverse.sum())
     merged = {}
     for name in models[0]:
         values = torch.stack([model[name] for model in models])

@@ -11,10 +11,12 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
+import org.fishermerge.checkpoint.InputException;
 
 /** The {@code merge} command in a process of its own, on files that lie in the page cache. */
 final class DiskMerge {
   private static final int ROUNDS = 3;
+  private static final Pattern PLANNED = Pattern.compile("memory +([0-9,]+) bytes");
   private static final Pattern AVAILABLE = Pattern.compile("MemAvailable:\\s+(\\d+) kB");
 
   private DiskMerge() {}
@@ -22,8 +24,8 @@ final class DiskMerge {
   /** A large pool against reading and copying its files, and how long a tiny one takes. */
   static void largeAndSmall(Report report, boolean quick, int models)
       throws IOException, InterruptedException {
-    large(report, quick ? ClipShape.B32 : roomFor(report, models), models);
-    small(report);
+    long jvm = small(report);
+    large(report, quick ? ClipShape.B32 : roomFor(report, models), models, jvm);
   }
 
   /** The page cache must hold all inputs and two outputs, and the disk as much. */
@@ -44,11 +46,11 @@ final class DiskMerge {
     }
   }
 
-  private static void large(Report report, ClipShape shape, int models)
+  private static void large(Report report, ClipShape shape, int models, long jvm)
       throws IOException, InterruptedException {
     try (ScratchFolder folder = new ScratchFolder()) {
       List<String> merge = new ArrayList<>(List.of(TimedCommand.launcher(), "merge"));
-      List<String> read = new ArrayList<>(List.of("cat"));
+      List<String> read = new ArrayList<>(List.of("sh", "-c", "cat \"$@\" >/dev/null", "cat"));
       Path firstModel = shape.write(folder.resolve("model0"), 1);
       merge.addAll(List.of("--base", firstModel.toString()));
       Path firstFisher = shape.writeFisher(folder.resolve("fisher0.safetensors"), 1);
@@ -69,6 +71,8 @@ final class DiskMerge {
       Path merged = out.resolve("model.safetensors");
       Path copy = folder.resolve("copy");
       TimedCommand.run(List.of("sync", "--file-system", folder.path().toString()));
+
+      long planned = planned(merge);
 
       double merging = Double.POSITIVE_INFINITY;
       double reading = Double.POSITIVE_INFINITY;
@@ -98,15 +102,22 @@ final class DiskMerge {
       report.line("%-42s %10.2f %8.2f GB/s", "cat of its files", reading, bytes / reading / 1e9);
       report.line("%-42s %10.2f", "cp of its output", copying);
       report.line("%-42s %10.2f", "sync of that copy, as merge does", syncing);
-      report.line("%-42s %10.0f MB", "merge's anonymous memory, peak", anonymous / 1e6);
+      report.line(
+          "%-42s %10.1f MB, planned %.1f MB beyond the JVM's own %.1f MB",
+          "merge's anonymous memory, peak", anonymous / 1e6, planned / 1e6, jvm / 1e6);
       report.ratio("merge_disk_over_copy", (reading + copying) / merging);
       report.ratio("merge_disk_over_synced_copy", (reading + copying + syncing) / merging);
       report.ratio("merge_anonymous_mb", anonymous / 1e6);
+      report.ratio("merge_anonymous_over_plan", anonymous / (double) (jvm + planned));
     }
   }
 
-  /** The tiny models of the tests, with random Fishers. */
-  private static void small(Report report) throws IOException, InterruptedException {
+  /**
+   * The tiny models of the tests, with random Fishers.
+   *
+   * @return the anonymous memory it took, in bytes: the JVM's own
+   */
+  private static long small(Report report) throws IOException, InterruptedException {
     Path golden = Path.of(System.getProperty("fishermerge.golden", "golden")).resolve("clip-tiny");
     try (ScratchFolder folder = new ScratchFolder()) {
       List<String> merge = new ArrayList<>(List.of(TimedCommand.launcher(), "merge"));
@@ -120,14 +131,28 @@ final class DiskMerge {
       Path out = folder.resolve("merged");
       merge.addAll(List.of("--out", out.toString()));
       double best = Double.POSITIVE_INFINITY;
+      long anonymous = 0;
       for (int round = 0; round <= 2 * ROUNDS; round++) {
-        double seconds = TimedCommand.run(merge).seconds();
+        TimedCommand.Outcome outcome = TimedCommand.run(merge);
         ScratchFolder.delete(out);
-        best = Math.min(best, seconds);
+        best = Math.min(best, outcome.seconds());
+        anonymous = Math.max(anonymous, outcome.anonymousBytes());
       }
       report.line("%n%-42s %10.2f s", "the merge command on two tiny models", best);
       report.ratio("merge_start_seconds", best);
+      return anonymous;
     }
+  }
+
+  private static long planned(List<String> merge) throws IOException, InterruptedException {
+    List<String> dryRun = new ArrayList<>(merge);
+    dryRun.add("--dry-run");
+    String plan = TimedCommand.run(dryRun).said();
+    Matcher line = PLANNED.matcher(plan);
+    if (!line.find()) {
+      throw new InputException("the plan has no line with " + PLANNED + ": " + plan);
+    }
+    return Long.parseLong(line.group(1).replace(",", ""));
   }
 
   private static Map<String, List<Long>> shapes(Path model) {

@@ -21,7 +21,7 @@ final class TimedCommand {
    *
    * @param seconds from its start to its end
    * @param anonymousBytes the most anonymous memory that Linux counted for it, sampled; 0 elsewhere
-   * @param said on standard error
+   * @param said on standard output and standard error
    */
   record Outcome(double seconds, long anonymousBytes, String said) {}
 
@@ -31,7 +31,7 @@ final class TimedCommand {
   }
 
   /**
-   * Runs a command to its end; what it prints goes nowhere.
+   * Runs a command to its end.
    *
    * @throws InputException if it fails
    */
@@ -41,8 +41,8 @@ final class TimedCommand {
       long start = System.nanoTime();
       Process process =
           new ProcessBuilder(command)
-              .redirectError(said.toFile())
-              .redirectOutput(ProcessBuilder.Redirect.DISCARD)
+              .redirectErrorStream(true)
+              .redirectOutput(said.toFile())
               .start();
       AtomicLong peak = new AtomicLong();
       // The launcher becomes the JVM: one process.

@@ -141,7 +141,7 @@ public final class MergePlan {
    * number of tensors, not with their size: data is mapped in and out.
    */
   public long memoryBytes() {
-    return (1L << 20) + tensorsHeld * 2048;
+    return (7L << 20) + tensorsHeld * 2048;
   }
 
   /** The plan as text of several lines, for a dry run. */
@@ -191,7 +191,9 @@ public final class MergePlan {
     text.append(String.format(Locale.ROOT, "  writes      %,d bytes%n", bytesWritten));
     text.append(
         String.format(
-            Locale.ROOT, "  memory      %,d bytes; data is mapped, not held%n", memoryBytes()));
+            Locale.ROOT,
+            "  memory      %,d bytes beyond the JVM's own; data is mapped%n",
+            memoryBytes()));
     for (String warning : warnings) {
       text.append("  warning: ").append(warning).append(System.lineSeparator());
     }
