@@ -29,11 +29,13 @@ final class AverageCommand implements Callable<Integer> {
       description = "A fine-tuned model. Repeatable.")
   private List<Path> models = List.of();
 
+  @Mixin private CoefficientOptions coefficients = new CoefficientOptions();
+
   @Override
   public Integer call() {
     MergeRequest.Builder request = options.request();
     for (int i = 0; i < models.size(); i++) {
-      request.source(new MergeSource(models.get(i), null, options.coefficient(i, models.size())));
+      request.source(new MergeSource(models.get(i), null, coefficients.of(i, models.size())));
     }
     return options.run(request.build(), spec.commandLine());
   }

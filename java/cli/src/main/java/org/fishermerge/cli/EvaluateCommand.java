@@ -37,8 +37,6 @@ import picocli.CommandLine.Spec;
     sortOptions = false,
     description = "Measures a model's accuracy and loss on labelled pictures or texts.")
 final class EvaluateCommand implements Callable<Integer> {
-  private static final String WEIGHTS = "zeroshot_weights";
-
   @Spec private CommandSpec spec = CommandSpec.create();
 
   @Option(
@@ -168,7 +166,9 @@ final class EvaluateCommand implements Callable<Integer> {
           long classes = zeroShot.classCount();
           tensors.add(
               new SafetensorsWriter.Declared(
-                  WEIGHTS, DType.F32, List.of(classes, zeroShot.weights().length / classes)));
+                  HeadOptions.WEIGHTS,
+                  DType.F32,
+                  List.of(classes, zeroShot.weights().length / classes)));
         });
     try (SafetensorsWriter writer =
         SafetensorsWriter.create(output.temp(), tensors, Map.of("model", model.toString()))) {
@@ -180,7 +180,9 @@ final class EvaluateCommand implements Callable<Integer> {
       }
       task.zeroShotHead()
           .ifPresent(zeroShot ->
-              writer.segment(WEIGHTS).copyFrom(MemorySegment.ofArray(zeroShot.weights())));
+              writer
+                  .segment(HeadOptions.WEIGHTS)
+                  .copyFrom(MemorySegment.ofArray(zeroShot.weights())));
       writer.finish();
     }
     output.commit();

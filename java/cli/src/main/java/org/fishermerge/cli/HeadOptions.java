@@ -14,6 +14,9 @@ import picocli.CommandLine.Option;
 
 /** Options that say which zero-shot head classifies. */
 final class HeadOptions {
+  /** The tensor of a head's file. */
+  static final String WEIGHTS = "zeroshot_weights";
+
   @Option(
       names = "--clip",
       required = true,
@@ -54,7 +57,7 @@ final class HeadOptions {
 
   private static ZeroShotHead ready(Checkpoint clipModel, String text) {
     TensorSelector selector = TensorSelector.parse(text);
-    String name = selector.prefix() + "zeroshot_weights";
+    String name = selector.prefix() + WEIGHTS;
     try (Checkpoint tensors = Checkpoint.open(selector.file())) {
       CheckpointTensor weights = tensors.tensors().get(name);
       if (weights == null || weights.info().shape().size() != 2) {

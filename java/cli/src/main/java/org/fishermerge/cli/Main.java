@@ -28,6 +28,8 @@ import picocli.CommandLine.UnmatchedArgumentException;
       FisherCommand.class,
       MergeCommand.class,
       AverageCommand.class,
+      TaskArithmeticCommand.class,
+      SearchCommand.class,
       AddCommand.class,
       SimilarityCommand.class,
       EvaluateCommand.class,

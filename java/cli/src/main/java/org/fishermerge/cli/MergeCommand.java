@@ -6,7 +6,6 @@ import java.util.List;
 import java.util.concurrent.Callable;
 import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeSource;
-import org.fishermerge.merge.Normalization;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -45,39 +44,15 @@ final class MergeCommand implements Callable<Integer> {
     Path fisher = Path.of("");
   }
 
-  @Option(
-      names = "--normalize",
-      paramLabel = "none|model|tensor",
-      description =
-          "Divide each model's Fisher by its norm, whole or per tensor (default: model, as"
-              + " FusionBench does).")
-  private Normalization normalization = Normalization.MODEL;
-
-  @Option(
-      names = "--minimal-fisher",
-      paramLabel = "EPS",
-      description = "Added to every Fisher value (default: ${DEFAULT-VALUE}).")
-  private double minimalFisher = MergeRequest.DEFAULT_MINIMAL_FISHER;
-
-  @Option(
-      names = "--verify",
-      description =
-          "Hash each model whole and compare with its Fisher file; otherwise a fingerprint of"
-              + " every tensor's first page is compared.")
-  private boolean verify;
+  @Mixin private WeightingOptions weighting = new WeightingOptions();
+  @Mixin private CoefficientOptions coefficients = new CoefficientOptions();
 
   @Override
   public Integer call() {
-    MergeRequest.Builder request =
-        options
-            .request()
-            .normalization(normalization)
-            .minimalFisher(minimalFisher)
-            .verifyHashes(verify);
+    MergeRequest.Builder request = weighting.apply(options.request());
     for (int i = 0; i < pairs.size(); i++) {
       Pair pair = pairs.get(i);
-      request.source(
-          new MergeSource(pair.model, pair.fisher, options.coefficient(i, pairs.size())));
+      request.source(new MergeSource(pair.model, pair.fisher, coefficients.of(i, pairs.size())));
     }
     return options.run(request.build(), spec.commandLine());
   }

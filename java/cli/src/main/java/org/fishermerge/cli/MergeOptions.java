@@ -4,6 +4,7 @@ import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.task.CommandKernels;
@@ -35,13 +36,6 @@ final class MergeOptions {
   private Path out = Path.of("");
 
   @Option(
-      names = "--coefficients",
-      split = ",",
-      paramLabel = "C",
-      description = "One factor per model, in their order (default: all 1).")
-  private List<Double> coefficients = List.of();
-
-  @Option(
       names = "--exclude",
       paramLabel = "REGEX",
       description =
@@ -55,27 +49,33 @@ final class MergeOptions {
       description = "Dtype of the merged model (default: the base's).")
   private @Nullable String dtype;
 
+  @Option(
+      names = "--shard-size",
+      paramLabel = "SIZE",
+      converter = ByteSize.class,
+      description =
+          "Cut the output into files of at most this size, such as 5GB, with an index (default: one"
+              + " file).")
+  private long shardBytes = CheckpointWriter.UNBOUNDED;
+
   @Option(names = "--dry-run", description = "Validate, print the plan, write nothing.")
   private boolean dryRun;
 
   @Option(names = "--overwrite", description = "Replace an existing output.")
   private boolean overwrite;
 
-  /** The coefficient of the {@code index}-th of {@code models} models. */
-  double coefficient(int index, int models) {
-    if (coefficients.isEmpty()) {
-      return 1;
-    }
-    if (coefficients.size() != models) {
-      throw new InputException(
-          "--coefficients has " + coefficients.size() + " values for " + models + " models");
-    }
-    return coefficients.get(index);
+  /** What the options ask for, without models. */
+  MergeRequest.Builder request() {
+    return request(out);
   }
 
-  MergeRequest.Builder request() {
+  /** The same, written somewhere else. */
+  MergeRequest.Builder request(Path output) {
     MergeRequest.Builder request =
-        MergeRequest.builder(base, out).overwrite(overwrite).outputDtype(parse(dtype));
+        MergeRequest.builder(base, output)
+            .overwrite(overwrite)
+            .outputDtype(parse(dtype))
+            .shardBytes(shardBytes);
     exclude.forEach(request::exclude);
     return request;
   }
@@ -92,38 +92,48 @@ final class MergeOptions {
     };
   }
 
+  boolean isDryRun() {
+    return dryRun;
+  }
+
   /** Plans and, unless this is a dry run, merges. */
   int run(MergeRequest request, CommandLine command) {
-    PrintWriter results = command.getOut();
-    PrintWriter err = command.getErr();
     MergePlan plan = MergePlan.of(request);
     if (dryRun) {
-      results.println(plan);
+      command.getOut().println(plan);
       return 0;
     }
-    plan.warnings().forEach(warning -> err.println("warning: " + warning));
-    long start = System.nanoTime();
+    plan.warnings().forEach(warning -> command.getErr().println("warning: " + warning));
     try (Kernels kernels = CommandKernels.open()) {
-      MergeResult result;
-      try (Progress progress = new Progress(err, "Merging", "GB", plan.bytesRead(), 1e9)) {
-        result = Merger.run(plan, kernels, (done, total) -> progress.update(done));
-      }
-      result.warnings().stream()
-          .filter(warning -> !plan.warnings().contains(warning))
-          .forEach(warning -> err.println("warning: " + warning));
+      merge(plan, command, kernels);
     }
-    double seconds = (System.nanoTime() - start) / 1e9;
-    results.printf(
-        Locale.ROOT,
-        "%s: %,d parameters in %d tensors merged from %d models, %d tensors from the base;"
-            + " %.2f s, %.2f GB/s%n",
-        request.output(),
-        plan.mergedElements(),
-        plan.merged().size(),
-        request.sources().size(),
-        plan.carriedOver().size() + plan.excluded().size(),
-        seconds,
-        (plan.bytesRead() + plan.bytesWritten()) / seconds / 1e9);
     return 0;
+  }
+
+  /** Merges and says so. Of the warnings, it prints those that the plan does not have. */
+  static void merge(MergePlan plan, CommandLine command, Kernels kernels) {
+    PrintWriter err = command.getErr();
+    long start = System.nanoTime();
+    MergeResult result;
+    try (Progress progress = new Progress(err, "Merging", "GB", plan.bytesRead(), 1e9)) {
+      result = Merger.run(plan, kernels, (done, total) -> progress.update(done));
+    }
+    result.warnings().stream()
+        .filter(warning -> !plan.warnings().contains(warning))
+        .forEach(warning -> err.println("warning: " + warning));
+    double seconds = (System.nanoTime() - start) / 1e9;
+    command
+        .getOut()
+        .printf(
+            Locale.ROOT,
+            "%s: %,d parameters in %d tensors merged from %d models, %d tensors from the base;"
+                + " %.2f s, %.2f GB/s%n",
+            result.output(),
+            plan.mergedElements(),
+            plan.merged().size(),
+            plan.request().sources().size(),
+            plan.carriedOver().size() + plan.excluded().size(),
+            seconds,
+            (plan.bytesRead() + plan.bytesWritten()) / seconds / 1e9);
   }
 }

@@ -4,12 +4,15 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
+import java.util.Collection;
 import java.util.List;
 import java.util.Locale;
 import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.CheckpointTensor;
+import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.SafetensorsWriter;
 
 /**
  * A merge that has been checked against the headers of all its files and can be run. It holds no
@@ -25,6 +28,7 @@ public final class MergePlan {
   private final List<InputFile> files;
   private final List<Path> sidecars;
   private final List<Integer> verifiedModels;
+  private final List<SafetensorsWriter.Declared> written;
   private final long mergedElements;
   private final long hashedBytes;
   private final long bytesRead;
@@ -55,6 +59,7 @@ public final class MergePlan {
       List<CheckpointTensor> merged,
       List<CheckpointTensor> carriedOver,
       List<CheckpointTensor> excluded,
+      Collection<CheckpointTensor> all,
       List<String> warnings,
       List<InputFile> files,
       List<Path> sidecars,
@@ -73,6 +78,12 @@ public final class MergePlan {
     this.files = List.copyOf(files);
     this.sidecars = List.copyOf(sidecars);
     this.verifiedModels = List.copyOf(verifiedModels);
+    this.written =
+        all.stream()
+            .map(tensor ->
+                new SafetensorsWriter.Declared(
+                    tensor.info().name(), outputDtype(tensor), tensor.info().shape()))
+            .toList();
     this.mergedElements = merged.stream().mapToLong(t -> t.info().elementCount()).sum();
     this.hashedBytes = hashedBytes;
     long kept = bytes(carriedOver) + bytes(excluded);
@@ -188,7 +199,9 @@ public final class MergePlan {
             bytesRead,
             passes(),
             passes() == 1 ? "pass" : "passes"));
-    text.append(String.format(Locale.ROOT, "  writes      %,d bytes%n", bytesWritten));
+    text.append(String.format(Locale.ROOT, "  writes      %,d bytes", bytesWritten));
+    int shards = CheckpointWriter.shards(written, request.shardBytes()).size();
+    text.append(shards == 1 ? "" : " in " + shards + " shards").append(System.lineSeparator());
     text.append(
         String.format(
             Locale.ROOT,
@@ -234,6 +247,11 @@ public final class MergePlan {
   /** Whether norms are needed that not all Fisher files state. */
   boolean normPass() {
     return isNormalized() && !sumsStated;
+  }
+
+  /** What the output holds, in the order of the base. */
+  List<SafetensorsWriter.Declared> written() {
+    return written;
   }
 
   /** Dtype that a tensor of the base is written in. */

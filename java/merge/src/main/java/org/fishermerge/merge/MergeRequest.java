@@ -3,6 +3,7 @@ package org.fishermerge.merge;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
 import org.jspecify.annotations.Nullable;
 
@@ -31,6 +32,8 @@ import org.jspecify.annotations.Nullable;
  *     (like Python's {@code re.match}) keeps the base's value and counts in no norm. Tried on the
  *     canonical name, the base's name and the first model's name of it.
  * @param outputDtype dtype of all floating-point tensors written; null keeps each of the base's
+ * @param shardBytes most bytes of tensors in a file of the output, which is cut into shards with an
+ *     index if it holds more; {@link CheckpointWriter#UNBOUNDED} for one file
  * @param overwrite whether an existing output is replaced
  * @param verifyHashes whether each model is read whole to compare it with the SHA-256 in its Fisher
  *     file; otherwise the cheap fingerprint there is compared, and the SHA-256 only where it is the
@@ -44,6 +47,7 @@ public record MergeRequest(
     double minimalFisher,
     List<String> exclude,
     @Nullable DType outputDtype,
+    long shardBytes,
     boolean overwrite,
     boolean verifyHashes) {
   /** FusionBench's {@code minimal_fisher_weight}. */
@@ -68,6 +72,7 @@ public record MergeRequest(
     private double minimalFisher = DEFAULT_MINIMAL_FISHER;
     private final List<String> exclude = new ArrayList<>();
     private @Nullable DType outputDtype;
+    private long shardBytes = CheckpointWriter.UNBOUNDED;
     private boolean overwrite;
     private boolean verifyHashes;
 
@@ -116,6 +121,12 @@ public record MergeRequest(
       return this;
     }
 
+    /** Default {@link CheckpointWriter#UNBOUNDED}: one file. */
+    public Builder shardBytes(long value) {
+      shardBytes = value;
+      return this;
+    }
+
     /** Default false. */
     public Builder overwrite(boolean value) {
       overwrite = value;
@@ -137,6 +148,7 @@ public record MergeRequest(
           minimalFisher,
           exclude,
           outputDtype,
+          shardBytes,
           overwrite,
           verifyHashes);
     }

@@ -16,12 +16,12 @@ import java.util.function.ToLongFunction;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
+import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.FisherFile;
 import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.MappedData;
-import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.TypedValues;
@@ -97,7 +97,7 @@ public final class Merger {
       Merger merger = new Merger(plan, inputs, kernels, listener);
       merger.verifyModels();
       merger.computeNorms();
-      merger.write(single ? output.temp() : output.temp().resolve(OutputTarget.WEIGHTS));
+      merger.write(output.temp());
       OutputTarget.copySidecars(plan.sidecars(), output.temp(), request);
       plan.files().forEach(file -> file.requireUnchanged("while it was read"));
       output.commit();
@@ -269,15 +269,8 @@ public final class Merger {
 
   // ---- pass: the merge ----
 
-  private void write(Path file) {
-    List<SafetensorsWriter.Declared> declared = new ArrayList<>();
-    for (CheckpointTensor tensor : inputs.base().tensors().values()) {
-      declared.add(
-          new SafetensorsWriter.Declared(
-              tensor.info().name(), plan.outputDtype(tensor), tensor.info().shape()));
-    }
-    try (SafetensorsWriter writer =
-        SafetensorsWriter.create(file, declared, Map.of("format", "pt"))) {
+  private void write(Path target) {
+    try (CheckpointWriter writer = create(target)) {
       merge(writer);
       if (!disproved.isEmpty()) {
         // The norms were not those of the data, so neither is the result.
@@ -293,7 +286,14 @@ public final class Merger {
     }
   }
 
-  private void merge(SafetensorsWriter writer) {
+  private CheckpointWriter create(Path target) {
+    Map<String, String> metadata = Map.of("format", "pt");
+    return OutputTarget.isSingleFile(request)
+        ? CheckpointWriter.file(target, plan.written(), metadata)
+        : CheckpointWriter.folder(target, plan.written(), metadata, request.shardBytes());
+  }
+
+  private void merge(CheckpointWriter writer) {
     List<List<Piece>> chunks = chunks(plan.mergedTensors(), this::bytesPerElement);
     // With a pass for the norms, the Fishers have been looked at there.
     List<Double> thresholds = new ArrayList<>();
@@ -333,7 +333,7 @@ public final class Merger {
           advance(operand.byteSize());
           MappedData.release(operand);
         }
-        writer.writeBehind(average.out());
+        writer.writeBehind(tensor.info().name(), average.out());
       }
     }
   }
@@ -347,7 +347,7 @@ public final class Merger {
     return bytes;
   }
 
-  private List<WeightedAverage> averages(List<Piece> chunk, SafetensorsWriter writer) {
+  private List<WeightedAverage> averages(List<Piece> chunk, CheckpointWriter writer) {
     List<WeightedAverage> averages = new ArrayList<>(chunk.size());
     for (Piece piece : chunk) {
       CheckpointTensor tensor = piece.tensor();

@@ -16,9 +16,6 @@ import org.fishermerge.checkpoint.InputException;
 
 /** Where a merge writes, and what it writes beside the weights. */
 final class OutputTarget {
-  /** Name that transformers looks for in a folder. */
-  static final String WEIGHTS = "model.safetensors";
-
   /** A sidecar is a configuration or a vocabulary; the largest in use are some 40 MB. */
   private static final long SIDECAR_MAX_BYTES = 256L << 20;
 

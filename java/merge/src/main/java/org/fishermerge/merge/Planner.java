@@ -16,6 +16,7 @@ import java.util.regex.PatternSyntaxException;
 import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
+import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.FisherFile;
 import org.fishermerge.checkpoint.FisherMetadata;
@@ -87,6 +88,7 @@ final class Planner {
         merged,
         carriedOver,
         excluded,
+        inputs.base().tensors().values(),
         warnings,
         inputs.files(),
         OutputTarget.sidecars(request),
@@ -139,6 +141,14 @@ final class Planner {
     double eps = request.minimalFisher();
     if (!(eps >= 0) || Double.isInfinite(eps)) {
       throw new InputException("minimal-fisher is " + eps + "; it is finite and not negative");
+    }
+    if (request.shardBytes() < 1) {
+      throw new InputException(
+          "the shard size is " + request.shardBytes() + " bytes; it must be at least 1");
+    }
+    if (request.shardBytes() != CheckpointWriter.UNBOUNDED && OutputTarget.isSingleFile(request)) {
+      throw new InputException(
+          "the output " + request.output() + " is one file; shards need a folder as output");
     }
     DType dtype = request.outputDtype();
     if (dtype != null && !dtype.isMergeable()) {

@@ -1,0 +1,415 @@
+package org.fishermerge.cli;
+
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.UncheckedIOException;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
+import org.fishermerge.checkpoint.AtomicOutput;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.cli.task.CommandKernels;
+import org.fishermerge.cli.task.Evaluation;
+import org.fishermerge.data.Examples;
+import org.fishermerge.data.Selection;
+import org.fishermerge.kernels.Kernels;
+import org.fishermerge.merge.CoefficientSearch;
+import org.fishermerge.merge.MergePlan;
+import org.fishermerge.merge.MergeRequest;
+import org.fishermerge.merge.MergeSource;
+import org.fishermerge.merge.Merger;
+import org.fishermerge.torch.Accuracy;
+import org.fishermerge.torch.ZeroShotHead;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.ArgGroup;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/** {@code search}: the coefficients with which a merge does best on its tasks. */
+@Command(
+    name = "search",
+    mixinStandardHelpOptions = true,
+    sortOptions = false,
+    description =
+        "Searches the coefficients with which the merged model does best on its tasks, and merges"
+            + " with them.",
+    footer = {
+      "",
+      "Each try is merged anew and measured on N examples of every task. Equal coefficients come",
+      "first. Two models: a grid. More: random shares, then ever smaller steps from the best.",
+      "What was found is compared with equal coefficients on examples that the search has not seen."
+    })
+final class SearchCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec = CommandSpec.create();
+
+  @Mixin private MergeOptions options = new MergeOptions();
+
+  @ArgGroup(exclusive = false, multiplicity = "2..*")
+  private final List<Member> members = new ArrayList<>(); // picocli adds to it
+
+  /** A model with the task it was fine-tuned for. */
+  private static final class Member {
+    @Option(
+        names = "--model",
+        required = true,
+        paramLabel = "DIR",
+        description =
+            "A fine-tuned model, followed by its Fisher file and its task. Repeat the group.")
+    Path model = Path.of("");
+
+    @Option(
+        names = "--fisher",
+        paramLabel = "FILE",
+        description = "The Fisher file of the model before it; without any, models are averaged.")
+    @Nullable Path fisher;
+
+    @Option(
+        names = "--data",
+        required = true,
+        paramLabel = "SRC",
+        description = "Labelled examples of its task, as evaluate takes them.")
+    String data = "";
+
+    @Option(
+        names = "--heads",
+        paramLabel = "FILE.safetensors[#prefix.]",
+        description = "For pictures: a ready head, as evaluate takes it.")
+    @Nullable String heads;
+
+    @Option(
+        names = "--classes",
+        paramLabel = "FILE.json[:task]",
+        description = "For pictures: class names and templates, as evaluate takes them.")
+    @Nullable String classes;
+
+    @Option(
+        names = "--classifier",
+        paramLabel = "DIR",
+        description = "For texts: the folder whose head classifies (default: the model).")
+    @Nullable Path classifier;
+  }
+
+  @Option(
+      names = "--clip",
+      paramLabel = "DIR",
+      description = "For pictures: the CLIP model that was fine-tuned.")
+  private @Nullable Path clip;
+
+  @Option(
+      names = "--tokenizer",
+      paramLabel = "DIR",
+      description = "For texts: the folder of the tokenizer (default: the classifier).")
+  private @Nullable Path tokenizer;
+
+  @Option(
+      names = "--tries",
+      paramLabel = "N",
+      description = "Merges to try (default: ${DEFAULT-VALUE}).")
+  private int tries = 21;
+
+  @Option(
+      names = "--examples",
+      paramLabel = "N",
+      description = "Examples of each task to measure a try on (default: ${DEFAULT-VALUE}).")
+  private long examples = 256;
+
+  @Option(
+      names = "--seed",
+      paramLabel = "N",
+      description = "Of the examples and the random coefficients (default: ${DEFAULT-VALUE}).")
+  private long seed = 0;
+
+  @Option(
+      names = "--batch-size",
+      paramLabel = "N",
+      description = "Examples per forward pass (default: ${DEFAULT-VALUE}).")
+  private int batchSize = 128;
+
+  @Option(
+      names = "--workers",
+      paramLabel = "N",
+      description = "Threads that decode pictures ahead of the model (default: one per core).")
+  private int workers = Runtime.getRuntime().availableProcessors();
+
+  @Mixin private WeightingOptions weighting = new WeightingOptions();
+
+  @Option(
+      names = "--report",
+      paramLabel = "FILE.json",
+      description = "Write all that was tried, and the comparison, as JSON.")
+  private @Nullable Path report;
+
+  @Override
+  public Integer call() {
+    requireAtLeastOne("--tries", tries);
+    requireAtLeastOne("--examples", examples);
+    requireAtLeastOne("--batch-size", batchSize);
+    MergeRequest equal = request(options.request(), equalCoefficients());
+    if (options.isDryRun()) {
+      return options.run(equal, spec.commandLine());
+    }
+    MergePlan.of(equal).warnings().forEach(warning -> err().println("warning: " + warning));
+    // Its folder is where tries are merged; it is never committed. The last merge writes the
+    // output.
+    try (AtomicOutput scratch = AtomicOutput.folder(equal.output(), equal.overwrite());
+        AtomicOutput reportFile =
+            report == null ? null : AtomicOutput.file(report, equal.overwrite());
+        Kernels kernels = CommandKernels.open()) {
+      List<ClassifierTasks> tasks = tasks(scratch.temp());
+      Path tried = scratch.temp().resolve("try");
+      List<CoefficientSearch.Try> done = new ArrayList<>();
+      CoefficientSearch.Try best =
+          CoefficientSearch.run(
+              members.size(),
+              tries,
+              seed,
+              coefficients -> score(merge(coefficients, tried, kernels), tasks),
+              each -> {
+                done.add(each);
+                printTry(done.size(), each);
+              });
+      List<Accuracy> equalUnseen = measure(merge(equalCoefficients(), tried, kernels), tasks, true);
+      MergePlan plan = MergePlan.of(request(options.request(), best.coefficients()));
+      MergeOptions.merge(plan, spec.commandLine(), kernels);
+      List<Accuracy> bestUnseen = measure(equal.output(), tasks, true);
+      printComparison(best, equalUnseen, bestUnseen);
+      if (reportFile != null) {
+        writeReport(reportFile, done, best, equalUnseen, bestUnseen);
+      }
+    }
+    return 0;
+  }
+
+  private static void requireAtLeastOne(String option, long value) {
+    if (value < 1) {
+      throw new InputException(option + " " + value + ": must be at least 1");
+    }
+  }
+
+  private PrintWriter out() {
+    return spec.commandLine().getOut();
+  }
+
+  private PrintWriter err() {
+    return spec.commandLine().getErr();
+  }
+
+  // ---- merging ----
+
+  private List<Double> equalCoefficients() {
+    Double[] equal = new Double[members.size()];
+    Arrays.fill(equal, 1.0 / members.size());
+    return List.of(equal);
+  }
+
+  private MergeRequest request(MergeRequest.Builder request, List<Double> coefficients) {
+    weighting.apply(request);
+    for (int i = 0; i < members.size(); i++) {
+      Member member = members.get(i);
+      request.source(new MergeSource(member.model, member.fisher, coefficients.get(i)));
+    }
+    return request.build();
+  }
+
+  private Path merge(List<Double> coefficients, Path folder, Kernels kernels) {
+    MergeRequest.Builder request = options.request(folder).overwrite(true);
+    Merger.run(MergePlan.of(request(request, coefficients)), kernels, (done, total) -> {});
+    return folder;
+  }
+
+  // ---- measuring ----
+
+  /** Heads of class names are built once, and kept in the scratch folder. */
+  private List<ClassifierTasks> tasks(Path scratch) {
+    List<ClassifierTasks> tasks = new ArrayList<>();
+    for (Member member : members) {
+      DataOptions data = new DataOptions();
+      data.source = member.data;
+      data.workers = workers;
+      TextOptions text = new TextOptions();
+      text.classifier = member.classifier;
+      text.tokenizer = tokenizer;
+      tasks.add(new ClassifierTasks(head(member, scratch, tasks.size()), text, data));
+    }
+    return tasks;
+  }
+
+  private @Nullable HeadOptions head(Member member, Path scratch, int index) {
+    if (member.heads == null && member.classes == null) {
+      return null;
+    }
+    if (clip == null || (member.heads != null && member.classes != null)) {
+      throw new ParameterException(
+          spec.commandLine(),
+          clip == null
+              ? "Missing required option: '--clip=DIR', which --heads and --classes need"
+              : "--heads and --classes of one model are mutually exclusive");
+    }
+    HeadOptions head = new HeadOptions();
+    head.clip = clip;
+    head.source.heads = member.heads;
+    head.source.classes = member.classes;
+    if (member.classes != null) {
+      Path file = scratch.resolve("head" + index + ".safetensors");
+      try (Checkpoint checkpoint = Checkpoint.open(clip);
+          ZeroShotHead built = head.load(checkpoint)) {
+        write(file, built);
+      }
+      head.source.classes = null;
+      head.source.heads = file.toString();
+    }
+    return head;
+  }
+
+  private static void write(Path file, ZeroShotHead head) {
+    long classes = head.classCount();
+    long width = head.weights().length / classes;
+    SafetensorsWriter.Declared weights =
+        new SafetensorsWriter.Declared(HeadOptions.WEIGHTS, DType.F32, List.of(classes, width));
+    try (SafetensorsWriter writer = SafetensorsWriter.create(file, List.of(weights), Map.of())) {
+      writer.segment(HeadOptions.WEIGHTS).copyFrom(MemorySegment.ofArray(head.weights()));
+      writer.finish();
+    }
+  }
+
+  private CoefficientSearch.Score score(Path model, List<ClassifierTasks> tasks) {
+    List<Accuracy> measured = measure(model, tasks, false);
+    return new CoefficientSearch.Score(
+        mean(measured), measured.stream().mapToDouble(Accuracy::loss).average().orElseThrow());
+  }
+
+  private static double mean(List<Accuracy> measured) {
+    return measured.stream().mapToDouble(Accuracy::accuracy).average().orElseThrow();
+  }
+
+  /** Of each task; one without examples if all of its data were seen. */
+  private List<Accuracy> measure(Path model, List<ClassifierTasks> tasks, boolean unseen) {
+    List<Accuracy> measured = new ArrayList<>();
+    for (ClassifierTasks each : tasks) {
+      each.with(
+          model,
+          spec.commandLine(),
+          task -> {
+            long[] rows = unseen ? unseen(task.examples()) : seen(task.examples());
+            measured.add(
+                rows.length == 0
+                    ? new Accuracy()
+                    : Evaluation.run(task, rows, batchSize, (logits, labels) -> {}, done -> {}));
+          });
+    }
+    return measured;
+  }
+
+  private long[] seen(Examples dataset) {
+    return new Selection.Shuffled(examples, seed).rows(dataset);
+  }
+
+  /** As many others, or what is left. */
+  private long[] unseen(Examples dataset) {
+    long[] seen = seen(dataset);
+    Arrays.sort(seen);
+    return Arrays.stream(new Selection.Shuffled(2 * examples, seed).rows(dataset))
+        .filter(row -> Arrays.binarySearch(seen, row) < 0)
+        .limit(examples)
+        .toArray();
+  }
+
+  // ---- telling ----
+
+  private static String text(List<Double> coefficients) {
+    return coefficients.stream()
+        .map(c -> String.format(Locale.ROOT, "%.4f", c))
+        .collect(Collectors.joining(","));
+  }
+
+  private void printTry(int number, CoefficientSearch.Try tried) {
+    if (number == 1) {
+      out().printf("%5s  %8s  %9s  %s%n", "try", "accuracy", "loss", "coefficients");
+    }
+    out()
+        .printf(
+            Locale.ROOT,
+            "%5d  %8.4f  %9.5f  %s%n",
+            number,
+            tried.score().accuracy(),
+            tried.score().loss(),
+            text(tried.coefficients()));
+    out().flush();
+  }
+
+  private void printComparison(
+      CoefficientSearch.Try best, List<Accuracy> equal, List<Accuracy> found) {
+    out().printf("best coefficients: %s%n", text(best.coefficients()));
+    if (equal.stream().anyMatch(accuracy -> accuracy.examples() == 0)) {
+      out()
+          .println(
+              "The search saw all examples of a task, so none are left to tell whether it found"
+                  + " more than chance; give fewer with --examples.");
+      return;
+    }
+    out().printf("%n%-40s  %8s  %8s  %8s%n", "accuracy on unseen examples", "equal", "found", "of");
+    for (int i = 0; i < members.size(); i++) {
+      out()
+          .printf(
+              Locale.ROOT,
+              "%-40s  %8.4f  %8.4f  %8d%n",
+              members.get(i).model.getFileName(),
+              equal.get(i).accuracy(),
+              found.get(i).accuracy(),
+              found.get(i).examples());
+    }
+    out().printf(Locale.ROOT, "%-40s  %8.4f  %8.4f%n", "mean", mean(equal), mean(found));
+  }
+
+  private void writeReport(
+      AtomicOutput file,
+      List<CoefficientSearch.Try> done,
+      CoefficientSearch.Try best,
+      List<Accuracy> equal,
+      List<Accuracy> found) {
+    JsonMapper mapper = new JsonMapper();
+    ObjectNode json = mapper.createObjectNode();
+    json.put("seed", seed).put("examples_per_task", examples);
+    json.set("coefficients", mapper.valueToTree(best.coefficients()));
+    ArrayNode all = json.putArray("tries");
+    for (CoefficientSearch.Try each : done) {
+      ObjectNode one = all.addObject();
+      one.set("coefficients", mapper.valueToTree(each.coefficients()));
+      one.put("accuracy", each.score().accuracy()).put("loss", each.score().loss());
+    }
+    ArrayNode tasks = json.putArray("unseen");
+    for (int i = 0; i < members.size(); i++) {
+      ObjectNode task = tasks.addObject();
+      task.put("model", members.get(i).model.toString()).put("data", members.get(i).data);
+      task.put("examples", found.get(i).examples());
+      if (found.get(i).examples() > 0) {
+        task.put("accuracy_equal", equal.get(i).accuracy());
+        task.put("accuracy_found", found.get(i).accuracy());
+      }
+    }
+    try {
+      Files.writeString(
+          file.temp(), mapper.writerWithDefaultPrettyPrinter().writeValueAsString(json) + "\n");
+    } catch (IOException e) {
+      throw new UncheckedIOException("cannot write " + report, e);
+    }
+    file.commit();
+  }
+}

@@ -1,0 +1,33 @@
+package org.fishermerge.cli;
+
+import org.fishermerge.merge.MergeRequest;
+import org.fishermerge.merge.Normalization;
+import picocli.CommandLine.Option;
+
+/** Options that say how Fishers become weights. */
+final class WeightingOptions {
+  @Option(
+      names = "--normalize",
+      paramLabel = "none|model|tensor",
+      description =
+          "Divide each model's Fisher by its norm, whole or per tensor (default: model, as"
+              + " FusionBench does).")
+  private Normalization normalization = Normalization.MODEL;
+
+  @Option(
+      names = "--minimal-fisher",
+      paramLabel = "EPS",
+      description = "Added to every Fisher value (default: ${DEFAULT-VALUE}).")
+  private double minimalFisher = MergeRequest.DEFAULT_MINIMAL_FISHER;
+
+  @Option(
+      names = "--verify",
+      description =
+          "Hash each model whole and compare with its Fisher file; otherwise a fingerprint of"
+              + " every tensor's first page is compared.")
+  private boolean verify;
+
+  MergeRequest.Builder apply(MergeRequest.Builder request) {
+    return request.normalization(normalization).minimalFisher(minimalFisher).verifyHashes(verify);
+  }
+}
