@@ -37,19 +37,19 @@ public class PairSumsBenchmark {
   public long count;
 
   private @Nullable Kernels kernels;
-  private @Nullable PairSumsWork work;
+  private @Nullable FishersWork work;
 
   /** Allocates and fills the Fishers. */
   @Setup
   public void setUp() {
     kernels = Kernels.open();
-    work = new PairSumsWork(fishers, count, 1);
+    work = new FishersWork(fishers, count, 1);
   }
 
   /** One comparison of all pairs. */
   @Benchmark
   public PairSums compare() {
-    return Objects.requireNonNull(work).run(Objects.requireNonNull(kernels));
+    return Objects.requireNonNull(work).pairSums(Objects.requireNonNull(kernels));
   }
 
   /** Frees everything. */

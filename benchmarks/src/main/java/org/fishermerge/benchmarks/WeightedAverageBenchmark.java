@@ -18,7 +18,7 @@ import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 
-/** The merge kernel on eight models in memory; its twin test is WeightedAverageBenchmarkTest. */
+/** The merge kernel on eight models in memory; its twin test is in BenchmarkTwinTest. */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.AverageTime)
 @OutputTimeUnit(TimeUnit.MILLISECONDS)

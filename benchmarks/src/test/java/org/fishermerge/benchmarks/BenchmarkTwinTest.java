@@ -5,11 +5,13 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.List;
 import java.util.Optional;
 import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.PairSums;
+import org.fishermerge.kernels.ValueStatistics;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -52,15 +54,27 @@ final class BenchmarkTwinTest {
   void pairSums(int fishers) {
     try (Kernels fast = Kernels.open();
         Kernels scalar = scalar();
-        PairSumsWork work = new PairSumsWork(fishers, 70_007, SEED)) {
-      PairSums actual = work.run(fast);
-      PairSums expected = work.run(scalar);
+        FishersWork work = new FishersWork(fishers, 70_007, SEED)) {
+      PairSums actual = work.pairSums(fast);
+      PairSums expected = work.pairSums(scalar);
       for (int p = 0; p < fishers; p++) {
         for (int q = 0; q <= p; q++) {
           assertThat(actual.product(p, q)).isEqualTo(expected.product(p, q)).isPositive();
           assertThat(actual.root(p, q)).isEqualTo(expected.root(p, q)).isPositive();
         }
       }
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 8})
+  void statistics(int fishers) {
+    try (Kernels fast = Kernels.open();
+        Kernels scalar = scalar();
+        FishersWork work = new FishersWork(fishers, 70_007, SEED)) {
+      List<ValueStatistics> expected = work.statistics(scalar);
+      assertThat(work.statistics(fast)).hasSize(fishers).isEqualTo(expected);
+      assertThat(expected).allMatch(each -> each.sumOfSquares() > 0 && each.below() > 0);
     }
   }
 

@@ -9,6 +9,10 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.stream.Stream;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.cli.demo.Demo;
 import org.junit.jupiter.api.Test;
@@ -37,6 +41,67 @@ final class DemoCommandTest {
     try (Checkpoint merged = Checkpoint.open(target.resolve("merged").resolve("exact"));
         Checkpoint base = Checkpoint.open(target.resolve("models").resolve("base"))) {
       assertThat(merged.tensors().keySet()).isEqualTo(base.tensors().keySet());
+    }
+    searchesCoefficients(target);
+  }
+
+  /** On two of its tasks; accuracies as evaluate measures them. */
+  private void searchesCoefficients(Path demo) throws IOException {
+    Path output = folder.resolve("searched");
+    Path json = folder.resolve("search.json");
+    Path base = demo.resolve("models/base");
+    List<String> line = new ArrayList<>(List.of("search", "--base", base.toString()));
+    line.addAll(List.of("--clip", base.toString(), "--out", output.toString()));
+    line.addAll(List.of("--tries", "4", "--examples", "200", "--report", json.toString()));
+    for (String task : List.of("hues", "checks")) {
+      line.addAll(List.of("--model", demo.resolve("models").resolve(task).toString()));
+      line.addAll(
+          List.of("--fisher", demo.resolve("fisher/" + task + "-exact.safetensors").toString()));
+      line.addAll(
+          List.of("--data", demo.resolve("data/" + task + "-held-back.safetensors").toString()));
+      line.addAll(List.of("--heads", demo.resolve("models.safetensors") + "#" + task + "."));
+    }
+    String out = CommandResult.run(line.toArray(String[]::new)).succeeds().out();
+    JsonNode report = new JsonMapper().readTree(json.toFile());
+    assertThat(report.path("tries")).hasSize(4);
+    double best = 0;
+    for (JsonNode each : report.path("tries")) {
+      best = Math.max(best, each.path("accuracy").doubleValue());
+      assertThat(out)
+          .contains(String.format(Locale.ROOT, "%.4f", each.path("accuracy").doubleValue()));
+    }
+    double share = report.path("coefficients").get(0).doubleValue();
+    assertThat(share).isBetween(0.0, 1.0);
+    assertThat(best).isGreaterThan(0.5);
+    assertThat(report.path("unseen")).hasSize(2);
+    assertThat(report.path("unseen").get(0).path("examples").longValue()).isEqualTo(200);
+
+    // What was written is the merge with the coefficients that it names.
+    Path again = folder.resolve("again");
+    CommandResult.run(
+            "merge",
+            "--base",
+            base.toString(),
+            "--out",
+            again.toString(),
+            "--model",
+            demo.resolve("models/hues").toString(),
+            "--fisher",
+            demo.resolve("fisher/hues-exact.safetensors").toString(),
+            "--model",
+            demo.resolve("models/checks").toString(),
+            "--fisher",
+            demo.resolve("fisher/checks-exact.safetensors").toString(),
+            "--coefficients",
+            share + "," + (1 - share))
+        .succeeds();
+    assertThat(
+            Files.mismatch(again.resolve("model.safetensors"), output.resolve("model.safetensors")))
+        .isEqualTo(-1);
+    try (Stream<Path> files = Files.list(folder)) {
+      assertThat(files)
+          .as("no scratch is left")
+          .containsExactlyInAnyOrder(demo, output, again, json);
     }
   }
 

@@ -24,7 +24,8 @@ import org.jspecify.annotations.Nullable;
  * it a larger coefficient). The same model with different Fisher files is merged, with a warning.
  *
  * @param base gives names, layout, dtypes and every parameter that is not merged, but no share of
- *     the merged ones; a Hugging Face folder or a .safetensors file
+ *     the merged ones unless it is among the sources too; a Hugging Face folder or a .safetensors
+ *     file
  * @param output a folder that transformers opens, or a single file if it ends in .safetensors
  * @param sources all with Fisher files, or all without
  * @param minimalFisher eps, finite and not negative, added to the mean Fisher of every model

@@ -193,7 +193,12 @@ final class Planner {
   private void sortTensors(boolean average) {
     Set<String> covered = new LinkedHashSet<>();
     if (average) {
-      inputs.models().forEach(model -> covered.addAll(model.tensors().keySet()));
+      // Where the base has a share itself, as in task arithmetic, the others say what is merged.
+      Path base = real(request.base());
+      List<Checkpoint> others =
+          inputs.models().stream().filter(model -> !real(model.path()).equals(base)).toList();
+      (others.isEmpty() ? inputs.models() : others)
+          .forEach(model -> covered.addAll(model.tensors().keySet()));
     } else {
       inputs.fishers().forEach(fisher -> covered.addAll(fisher.tensors().keySet()));
     }

@@ -13,7 +13,9 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Random;
+import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
@@ -111,6 +113,70 @@ final class MergerTest {
       first = first == null ? bytes : first;
       assertThat(bytes).as("%d threads", threads).isEqualTo(first);
     }
+  }
+
+  @Test
+  void shardsHoldTheBitsOfOneFile() {
+    Random random = new Random(3);
+    Map<String, TestTensors.Data> base = new LinkedHashMap<>();
+    Map<String, TestTensors.Data> model = new LinkedHashMap<>();
+    for (int k = 0; k < 9; k++) {
+      int count = 1 + random.nextInt(500);
+      DType dtype = k % 2 == 0 ? DType.F32 : DType.BF16;
+      base.put("t" + k, TestTensors.of(dtype, random.doubles(count).toArray()));
+      // The last one keeps the base's values.
+      if (k < 8) {
+        model.put("t" + k, TestTensors.of(DType.F32, random.doubles(count).toArray()));
+      }
+    }
+    Path baseFile = TestTensors.write(folder.resolve("base.safetensors"), base);
+    Path modelFile = TestTensors.write(folder.resolve("model.safetensors"), model);
+    Map<String, TestTensors.Data> whole = null;
+    for (long bytes : new long[] {CheckpointWriter.UNBOUNDED, 1, 1000, 4000}) {
+      Path output = folder.resolve("out" + bytes);
+      run(MergeRequest.builder(baseFile, output).model(modelFile).shardBytes(bytes).build(), 2);
+      assertThat(Files.exists(output.resolve("model.safetensors.index.json")))
+          .isEqualTo(bytes != CheckpointWriter.UNBOUNDED);
+      Map<String, TestTensors.Data> read = TestTensors.read(output);
+      whole = whole == null ? read : whole;
+      assertThat(read.keySet()).hasSize(9).containsExactlyInAnyOrderElementsOf(whole.keySet());
+      for (String name : whole.keySet()) {
+        assertThat(values(read, name)).isEqualTo(values(whole, name));
+      }
+    }
+    assertThatThrownBy(() ->
+            MergePlan.of(
+                MergeRequest.builder(baseFile, folder.resolve("x.safetensors"))
+                    .model(modelFile)
+                    .shardBytes(1000)
+                    .build()))
+        .isInstanceOf(InputException.class)
+        .hasMessageContaining("x.safetensors is one file; shards need a folder");
+  }
+
+  /** Task arithmetic as an average: what only the base has keeps its values. */
+  @Test
+  void theBaseMayHaveAShare() {
+    Path base =
+        TestTensors.write(
+            folder.resolve("base.safetensors"),
+            Map.of("a", TestTensors.f32(1, 2), "only", TestTensors.f32(7)));
+    Path model =
+        TestTensors.write(folder.resolve("m.safetensors"), Map.of("a", TestTensors.f32(3, -2)));
+    Path output = folder.resolve("out.safetensors");
+    run(
+        MergeRequest.builder(base, output)
+            .source(new MergeSource(model, null, 1.5))
+            .source(new MergeSource(base, null, -0.5))
+            .build(),
+        1);
+    Map<String, TestTensors.Data> read = TestTensors.read(output);
+    assertThat(values(read, "a")).containsExactly(4, -4);
+    assertThat(values(read, "only")).containsExactly(7);
+  }
+
+  private static double[] values(Map<String, TestTensors.Data> read, String name) {
+    return Objects.requireNonNull(read.get(name)).values();
   }
 
   @Test

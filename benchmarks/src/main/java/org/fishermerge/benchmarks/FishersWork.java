@@ -10,15 +10,18 @@ import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.PairSums;
 import org.fishermerge.kernels.TypedValues;
+import org.fishermerge.kernels.ValueStatistics;
 
-/** The comparison of several F32 Fishers in memory. */
-public final class PairSumsWork implements AutoCloseable {
+/** What the kernels that only read do to several F32 Fishers in memory. */
+public final class FishersWork implements AutoCloseable {
+  private static final double THRESHOLD = 1e-6;
+
   private final Arena arena = Arena.ofShared();
   private final List<TypedValues> rows = new ArrayList<>();
   private final long count;
 
   /** {@code fishers} Fishers of {@code count} values. */
-  public PairSumsWork(int fishers, long count, long seed) {
+  public FishersWork(int fishers, long count, long seed) {
     this.count = count;
     SplittableRandom random = new SplittableRandom(seed);
     for (int i = 0; i < fishers; i++) {
@@ -31,9 +34,14 @@ public final class PairSumsWork implements AutoCloseable {
     }
   }
 
-  /** Runs the kernel once. */
-  public PairSums run(Kernels kernels) {
+  /** The comparison of each with each, once. */
+  public PairSums pairSums(Kernels kernels) {
     return kernels.pairSums(rows, count);
+  }
+
+  /** What a merge asks of each before it, once. */
+  public List<ValueStatistics> statistics(Kernels kernels) {
+    return kernels.statistics(rows, THRESHOLD);
   }
 
   @Override

@@ -1,0 +1,98 @@
+package org.fishermerge.merge;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.Map;
+import java.util.TreeMap;
+import org.fishermerge.checkpoint.SafetensorsFile;
+import org.fishermerge.kernels.Kernels;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Tensors of more bytes than an int counts, in sparse files: offsets are long everywhere. */
+final class LargeTensorTest {
+  private static final long COUNT = (1L << 30) + 12_345;
+  private static final long BYTES = 2 * COUNT;
+  private static final short ONE = 0x3F80; // bfloat16
+  private static final short THREE = 0x4040;
+
+  /** The first and last element, and those about 2^31 bytes. */
+  private static final long[] PLACES = {0, (1L << 30) - 1, 1L << 30, (1L << 30) + 1, COUNT - 1};
+
+  @TempDir Path folder;
+
+  @Test
+  void mergesAcrossTwoGibibytes() throws IOException {
+    long room = Files.getFileStore(folder).getUsableSpace();
+    assumeTrue(room > 2 * BYTES, "needs " + 2 * BYTES + " bytes of disk, free are " + room);
+    Path base = sparse("base", Map.of());
+    Map<Long, Short> ones = new TreeMap<>();
+    Map<Long, Short> threes = new TreeMap<>();
+    for (long place : PLACES) {
+      ones.put(place, ONE);
+      threes.put(place, THREE);
+    }
+    Path output = folder.resolve("merged.safetensors");
+    // (3 * 1 + 1 * 3) / (3 + 1) where there are values, 0 elsewhere.
+    MergeRequest request =
+        MergeRequest.builder(base, output)
+            .normalization(Normalization.NONE)
+            .minimalFisher(0)
+            .model(sparse("m1", ones), sparse("f1", threes))
+            .model(sparse("m2", threes), sparse("f2", ones))
+            .build();
+    try (Kernels kernels = Kernels.open()) {
+      Merger.run(MergePlan.of(request), kernels, (done, total) -> {});
+    }
+    try (SafetensorsFile merged = SafetensorsFile.open(output)) {
+      MemorySegment values = merged.segment("w");
+      assertThat(values.byteSize()).isEqualTo(BYTES);
+      for (long place : PLACES) {
+        assertThat(values.get(ValueLayout.JAVA_SHORT_UNALIGNED, 2 * place))
+            .as("element %d", place)
+            .isEqualTo((short) 0x3FC0); // 1.5
+      }
+      long others = 0;
+      for (long j = 0; j < COUNT / 4; j++) {
+        others += values.get(ValueLayout.JAVA_LONG_UNALIGNED, 8 * j) == 0 ? 0 : 1;
+      }
+      // 0; 2^30 - 1; 2^30 and the one after it; the last is in the tail beyond whole longs.
+      assertThat(others).isEqualTo(3);
+    } finally {
+      Files.delete(output);
+    }
+  }
+
+  private Path sparse(String name, Map<Long, Short> values) throws IOException {
+    String tensor = "{\"w\":{\"dtype\":\"BF16\",\"shape\":[%d],\"data_offsets\":[0,%d]}}";
+    byte[] header = tensor.formatted(COUNT, BYTES).getBytes(StandardCharsets.UTF_8);
+    Path file = folder.resolve(name + ".safetensors");
+    try (FileChannel channel =
+        FileChannel.open(
+            file,
+            StandardOpenOption.CREATE_NEW,
+            StandardOpenOption.WRITE,
+            StandardOpenOption.SPARSE)) {
+      ByteBuffer start = ByteBuffer.allocate(8 + header.length).order(ByteOrder.LITTLE_ENDIAN);
+      channel.write(start.putLong(header.length).put(header).flip(), 0);
+      channel.write(ByteBuffer.allocate(2), 8 + header.length + BYTES - 2);
+      for (Map.Entry<Long, Short> value : values.entrySet()) {
+        ByteBuffer bits = ByteBuffer.allocate(2).order(ByteOrder.LITTLE_ENDIAN);
+        channel.write(
+            bits.putShort(value.getValue()).flip(), 8 + header.length + 2 * value.getKey());
+      }
+    }
+    return file;
+  }
+}
