@@ -81,7 +81,7 @@ public record ClipShape(
     return folder;
   }
 
-  /** Writes a bare Fisher file of this shape: non-negative values over several magnitudes. */
+  /** Writes a Fisher file of this shape: non-negative values over several magnitudes. */
   public Path writeFisher(Path file, long seed) {
     RandomTensors.writeFisher(file, parameters(), seed);
     return file;
