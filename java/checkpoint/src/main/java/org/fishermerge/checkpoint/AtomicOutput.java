@@ -20,11 +20,11 @@ import org.jspecify.annotations.Nullable;
 /**
  * Output that appears whole or not at all: work in {@link #temp}, then {@link #commit}.
  *
- * <p>The work happens in a private, uniquely named folder {@code .fisher-merge-*} beside the
- * target, thus on the same file system. Committing forces everything to disk and renames it into
- * place, then forces the parent folder. {@link #close} without a commit removes every trace; a
- * process that is killed leaves the private folder behind, which may be deleted, and the target as
- * it was.
+ * <p>The work happens in a private {@link WorkFolder} beside the target, thus on the same file
+ * system. Committing forces everything to disk and renames it into place, then forces the parent
+ * folder. {@link #close} without a commit removes every trace, and so does the end of the process
+ * by SIGINT or SIGTERM; a process that is killed leaves the target as it was and the private folder
+ * behind, which the next output in the same place removes.
  *
  * <p>An existing file is replaced in one step, and so is an existing folder where the system can
  * exchange two names (Linux). Elsewhere the old folder is moved aside into the private one first; a
@@ -39,7 +39,7 @@ public final class AtomicOutput implements AutoCloseable {
   private final boolean folder;
   private final boolean overwrite;
   private final List<Path> createdParents;
-  private final Path work;
+  private final WorkFolder work;
   private final Path temp;
   private boolean committed;
 
@@ -60,15 +60,13 @@ public final class AtomicOutput implements AutoCloseable {
     this.createdParents = new ArrayList<>();
     try {
       createParents(parent);
-      // Created with permissions for the owner only; what is made inside has the usual ones.
-      this.work =
-          Files.createTempDirectory(parent, ".fisher-merge-" + ProcessHandle.current().pid() + "-");
+      this.work = WorkFolder.in(parent);
     } catch (IOException e) {
       removeCreatedParents();
       throw new InputException(
           target + ": cannot be written: its folder " + parent + ": " + Messages.reason(e), e);
     }
-    this.temp = work.resolve(name.toString());
+    this.temp = work.path().resolve(name.toString());
     if (folder) {
       try {
         Files.createDirectory(temp);
@@ -211,10 +209,12 @@ public final class AtomicOutput implements AutoCloseable {
     }
     try {
       forceTree(temp);
-      // Another process may have written the target since the first check.
-      checkTarget();
-      publish();
-      committed = true;
+      WorkFolder.whileNotEnding(() -> {
+        // Another process may have written the target since the first check.
+        checkTarget();
+        publish();
+        committed = true;
+      });
       forceFolder(target.toAbsolutePath().getParent());
       for (Path created : createdParents) {
         forceFolder(created.getParent());
@@ -222,14 +222,14 @@ public final class AtomicOutput implements AutoCloseable {
     } catch (IOException e) {
       throw Messages.cannotWrite(target, e);
     }
-    removeWork();
+    work.close();
   }
 
   private void publish() throws IOException {
     if (!folder || !Files.exists(target)) {
       Files.move(temp, target, StandardCopyOption.ATOMIC_MOVE);
     } else if (!Posix.exchange(temp, target)) {
-      replace(target, temp, work.resolve("old"));
+      replace(target, temp, work.path().resolve("old"));
     }
   }
 
@@ -285,18 +285,8 @@ public final class AtomicOutput implements AutoCloseable {
   @Override
   public void close() {
     if (!committed) {
-      removeWork();
+      work.close();
       removeCreatedParents();
-    }
-  }
-
-  private void removeWork() {
-    try {
-      if (Files.exists(work, LinkOption.NOFOLLOW_LINKS)) {
-        deleteTree(work);
-      }
-    } catch (IOException e) {
-      LOGGER.log(Level.WARNING, "cannot remove " + work + ", which may be deleted by hand", e);
     }
   }
 
@@ -310,25 +300,5 @@ public final class AtomicOutput implements AutoCloseable {
       }
     }
     createdParents.clear();
-  }
-
-  private static void deleteTree(Path root) throws IOException {
-    Files.walkFileTree(
-        root,
-        new SimpleFileVisitor<>() {
-          @Override
-          public FileVisitResult visitFile(Path file, BasicFileAttributes attributes)
-              throws IOException {
-            Files.delete(file);
-            return FileVisitResult.CONTINUE;
-          }
-
-          @Override
-          public FileVisitResult postVisitDirectory(Path visited, @Nullable IOException e)
-              throws IOException {
-            Files.delete(visited);
-            return super.postVisitDirectory(visited, e);
-          }
-        });
   }
 }

@@ -158,8 +158,10 @@ final class FisherCommand implements Callable<Integer> {
 
   private void estimate(Path of, FisherTask task, FisherRun run, AtomicOutput output) {
     PrintWriter results = spec.commandLine().getOut();
-    FisherRun.Result result = run.run(task, output.temp(), results, spec.commandLine().getErr());
+    FisherRun.Result result =
+        run.run(task, output.temp(), out, results, spec.commandLine().getErr());
     output.commit();
+    FisherRun.finished(out);
     results.printf(
         Locale.ROOT,
         "%s: Fisher information of %s over %d examples (%s: %.3g backward passes per example,"

@@ -54,10 +54,28 @@ public final class Main {
 
   private Main() {}
 
-  /** Runs one command and ends the JVM with its exit code. */
+  private static volatile boolean running;
+  private static volatile boolean stopped;
+
+  /**
+   * Runs one command and ends the JVM with its exit code; a signal ends it with that of the signal.
+   */
   @SuppressWarnings("SystemExitOutsideMain") // picocli's idiom: this is main
   public static void main(String[] args) {
-    System.exit(run(System.out, System.err, args));
+    running = true;
+    Runtime.getRuntime().addShutdownHook(Thread.ofPlatform().unstarted(Main::stop));
+    int code = run(System.out, System.err, args);
+    running = false;
+    System.exit(code);
+  }
+
+  private static void stop() {
+    if (running) {
+      stopped = true;
+      System.err.println(
+          "\nfisher-merge: stopped; nothing half-written is left. The same command goes on from"
+              + " what is finished.");
+    }
   }
 
   /** Runs one command and returns its exit code: what {@link #main} does, for tests. */
@@ -147,6 +165,9 @@ public final class Main {
   }
 
   private static int failed(Throwable e, PrintWriter err) {
+    if (stopped) {
+      return FAILED; // what fails now fails because its files are being removed
+    }
     boolean explained = e instanceof InputException;
     err.println(
         "fisher-merge: "

@@ -327,20 +327,7 @@ final class HubCommandsTest {
     Path out = folder.resolve("out.txt");
     Path err = folder.resolve("err.txt");
     List<String> command =
-        new ArrayList<>(
-            List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "-Djdk.net.hosts.file=" + hosts,
-                "-Dai.djl.offline=true",
-                "-Dorg.bytedeco.javacpp.maxphysicalbytes=0",
-                "--enable-native-access=ALL-UNNAMED",
-                "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1",
-                "-Xshare:auto",
-                "-cp",
-                System.getProperty(
-                    "surefire.test.class.path", System.getProperty("java.class.path")),
-                Main.class.getName()));
+        CommandProcess.java("-Djdk.net.hosts.file=" + hosts, "-Dai.djl.offline=true");
     command.addAll(List.of(words.split(" ")));
     ProcessBuilder builder =
         new ProcessBuilder(command)

@@ -297,6 +297,38 @@ public final class FisherEstimator implements AutoCloseable {
   }
 
   /**
+   * Saves what was summed up so far.
+   *
+   * @param run names all that the estimate depends on
+   * @param batch the batch size
+   */
+  public void save(Path file, String run, int batch) {
+    if (finished) {
+      throw new IllegalStateException("finished already");
+    }
+    new FisherProgress(run, batch, examples, probes).write(file, sums.byName());
+  }
+
+  /**
+   * Goes on from what was saved: the next batch is the one after.
+   *
+   * @param progress as read from the file
+   * @return false, with nothing changed, if the file is damaged or that of another model
+   * @throws IllegalStateException if examples were added already
+   */
+  public boolean resume(Path file, FisherProgress progress) {
+    if (examples > 0 || finished) {
+      throw new IllegalStateException("begun already");
+    }
+    if (!progress.load(file, sums.byName())) {
+      return false;
+    }
+    examples = progress.examples();
+    probes = progress.probes();
+    return true;
+  }
+
+  /**
    * Ends the run: applies the expectation's weight and returns the sums over examples by canonical
    * parameter name, fp32, valid until this estimator is closed.
    *

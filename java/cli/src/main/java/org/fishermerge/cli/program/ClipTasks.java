@@ -17,6 +17,7 @@ import org.fishermerge.checkpoint.NearestNames;
 import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.cli.task.ClassPrompts;
 import org.fishermerge.cli.task.ClassifierTask;
+import org.fishermerge.cli.task.ContentKey;
 import org.fishermerge.cli.task.ImageTask;
 import org.fishermerge.cli.task.ZeroShotHeads;
 import org.fishermerge.data.ImageDatasets;

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Locale;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.FisherFile;
+import org.fishermerge.cli.task.ContentKey;
 import org.fishermerge.cli.task.FisherRun;
 import org.fishermerge.cli.task.Progress;
 
@@ -41,7 +42,7 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
             data,
             files,
             opened -> {
-              FisherRun.Result result = estimate.run(opened, output.temp(), err, err);
+              FisherRun.Result result = estimate.run(opened, output.temp(), file, err, err);
               seconds[0] = result.seconds();
               err.printf(
                   Locale.ROOT,
@@ -53,6 +54,7 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
                   result.examples() / result.seconds());
             });
         output.commit();
+        FisherRun.finished(file);
       }
     }
     err.flush();

@@ -8,6 +8,7 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.NearestNames;
 import org.fishermerge.cli.task.ClassifierTask;
+import org.fishermerge.cli.task.ContentKey;
 import org.fishermerge.cli.task.TextTask;
 import org.fishermerge.data.TokenDatasets;
 import org.fishermerge.torch.Gpt2Classifier;

@@ -7,6 +7,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.function.Supplier;
 import org.fishermerge.checkpoint.FisherMetadata;
@@ -17,6 +18,8 @@ import org.fishermerge.data.Selection;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.BatchSizeCheck;
 import org.fishermerge.torch.FisherEstimator;
+import org.fishermerge.torch.FisherProgress;
+import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.LabelExpectation;
 import org.jspecify.annotations.Nullable;
 
@@ -93,13 +96,15 @@ public record FisherRun(
   }
 
   /**
-   * Estimates and writes a Fisher file.
+   * Estimates and writes a Fisher file. What is summed up is saved at intervals beside the output,
+   * and taken up from there by the same run; the caller ends that with {@link #finished}.
    *
    * @param file where nothing is yet
+   * @param output where the caller puts the file in the end
    * @param out told of the check
    * @param err told of memory, progress and warnings
    */
-  public Result run(FisherTask task, Path file, PrintWriter out, PrintWriter err) {
+  public Result run(FisherTask task, Path file, Path output, PrintWriter out, PrintWriter err) {
     Order chosenOrder = chosenOrder();
     if (rule.needsLabels()) {
       task.requireLabels(spelling.of("labels", rule.text()));
@@ -122,7 +127,13 @@ public record FisherRun(
               () -> new FisherEstimator(task.classifier(), rule, seed, kernels),
               check ? 2 : 1,
               BatchSize.isOne(batchSize) && !check ? 1 : 2);
-      int batch = BatchSize.choose(batchSize, plan, Math.min(rows.length, atMost), rule);
+      String modelSha256 = task.modelSha256();
+      String settings = settings(task, modelSha256, rows);
+      SavedProgress saved = new SavedProgress(SavedProgress.of(output), err);
+      int batch =
+          savedBatch(saved, settings)
+              .orElseGet(
+                  () -> BatchSize.choose(batchSize, plan, Math.min(rows.length, atMost), rule));
       int largest = Math.min(check ? Math.max(batch, 2) : batch, rows.length);
       Optional<MemoryPlan> shown = plan.filter(p -> p.matters(largest));
       shown.ifPresent(p -> announce(p, largest, err));
@@ -141,7 +152,19 @@ public record FisherRun(
       }
       try (FisherEstimator estimator = estimators.get();
           Progress progress = new Progress(err, "Fisher information", "examples", rows.length, 1)) {
-        task.accumulate(rows, batch, expectation, estimator, progress::update);
+        String run = settings + predictions(task, rows, expectation);
+        saved.resume(estimator, run, batch, rows.length);
+        if (estimator.examples() < rows.length) {
+          task.accumulate(
+              Arrays.copyOfRange(rows, Math.toIntExact(estimator.examples()), rows.length),
+              batch,
+              expectation,
+              estimator,
+              done -> {
+                progress.update(done);
+                saved.afterBatch(estimator, run, batch);
+              });
+        }
         task.remark(estimator, err);
         task.write(
             estimator,
@@ -154,7 +177,7 @@ public record FisherRun(
                 task.examples().description(),
                 chosenOrder.text(),
                 Long.toString(seed),
-                task.modelSha256(),
+                modelSha256,
                 task.modelFingerprint(),
                 Tool.nameAndVersion()));
         shown.ifPresent(p -> compare(p.peak(largest), memory.peak(), err));
@@ -166,6 +189,50 @@ public record FisherRun(
             (System.nanoTime() - start) / 1e9);
       }
     }
+  }
+
+  /** Removes what was saved on the way to an output that is now in its place. */
+  public static void finished(Path output) {
+    FisherProgress.delete(SavedProgress.of(output));
+  }
+
+  /** A choice by free memory is that of the run that is taken up. */
+  private OptionalInt savedBatch(SavedProgress saved, String settings) {
+    if (!batchSize.equals(BatchSize.AUTO)) {
+      return OptionalInt.empty();
+    }
+    return saved.read().stream()
+        .filter(progress -> progress.run().startsWith(settings))
+        .mapToInt(FisherProgress::batch)
+        .findFirst();
+  }
+
+  /** Names what is known of a run before the model runs. */
+  private String settings(FisherTask task, String modelSha256, long[] rows) {
+    ContentKey key =
+        new ContentKey("fisher-merge progress 1")
+            .add(modelSha256)
+            .add(rule.text())
+            .add(chosenOrder().text())
+            .add(seed)
+            .add(task.examples().description());
+    for (long row : rows) {
+      key.add(row);
+    }
+    return key.hex() + " ";
+  }
+
+  /** Names what else an estimate depends on, head and data, by what becomes of the ends of it. */
+  private static String predictions(FisherTask task, long[] rows, LabelExpectation expectation) {
+    ContentKey key = new ContentKey(expectation.toString());
+    try (ForwardPass pass = task.forward(new long[] {rows[0], rows[rows.length - 1]})) {
+      for (double[] p : pass.predictions()) {
+        for (double value : p) {
+          key.add(Double.doubleToLongBits(value));
+        }
+      }
+    }
+    return key.hex();
   }
 
   /** Fits a rule that asks for it to the model's predictions of the first examples chosen. */

@@ -1,4 +1,4 @@
-package org.fishermerge.cli.program;
+package org.fishermerge.cli.task;
 
 import java.io.IOException;
 import java.io.InputStream;
@@ -16,7 +16,7 @@ import java.util.regex.Pattern;
 import org.fishermerge.checkpoint.InputException;
 
 /** A SHA-256 over parts, each told apart from the next by its length. */
-final class ContentKey {
+public final class ContentKey {
   /** Larger files are told apart by their ends, size and time of change. */
   private static final long WHOLE = 64L << 20;
 
@@ -27,7 +27,7 @@ final class ContentKey {
 
   private final MessageDigest digest;
 
-  ContentKey(String scheme) {
+  public ContentKey(String scheme) {
     try {
       digest = MessageDigest.getInstance("SHA-256");
     } catch (NoSuchAlgorithmException e) {
@@ -36,7 +36,7 @@ final class ContentKey {
     add(scheme);
   }
 
-  ContentKey add(Object part) {
+  public ContentKey add(Object part) {
     byte[] utf8 = String.valueOf(part).getBytes(StandardCharsets.UTF_8);
     digest.update(ByteBuffer.allocate(Integer.BYTES).putInt(utf8.length).array());
     digest.update(utf8);
@@ -44,7 +44,7 @@ final class ContentKey {
   }
 
   /** What a file holds. */
-  ContentKey addFile(Path file) {
+  public ContentKey addFile(Path file) {
     try {
       String name = Objects.toString(file.toRealPath().getFileName(), "");
       long size = Files.size(file);
@@ -76,7 +76,7 @@ final class ContentKey {
   }
 
   /** Files of a folder, those of them that exist. */
-  ContentKey addFiles(Path folder, List<String> names) {
+  public ContentKey addFiles(Path folder, List<String> names) {
     for (String name : names) {
       Path file = folder.resolve(name);
       add(name);
@@ -88,7 +88,7 @@ final class ContentKey {
   }
 
   /** 64 hexadecimal digits; the key cannot be added to afterwards. */
-  String hex() {
+  public String hex() {
     return HexFormat.of().formatHex(digest.digest());
   }
 }

@@ -1,0 +1,96 @@
+package org.fishermerge.cli.task;
+
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.Optional;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.torch.FisherEstimator;
+import org.fishermerge.torch.FisherProgress;
+
+/**
+ * Saves an estimate at intervals, so that a run that is killed goes on from there when it is
+ * started again. Saving that fails does not stop the run.
+ */
+final class SavedProgress {
+  /** Beside the output. */
+  private static final String SUFFIX = ".progress";
+
+  /** In seconds; 0 saves after every batch. */
+  private static final String INTERVAL = "fishermerge.save-seconds";
+
+  private static final double DEFAULT_SECONDS = 60;
+
+  // So that saving takes a twentieth of the time at most.
+  private static final int TIMES_THE_COST = 20;
+
+  private final Path file;
+  private final PrintWriter err;
+  private final double interval;
+  private long last = System.nanoTime();
+  private double cost;
+  private boolean failed;
+
+  SavedProgress(Path file, PrintWriter err) {
+    this.file = file;
+    this.err = err;
+    this.interval = interval();
+  }
+
+  /** The file of the progress towards an output. */
+  static Path of(Path output) {
+    return output.resolveSibling(output.getFileName() + SUFFIX);
+  }
+
+  private static double interval() {
+    String text = System.getProperty(INTERVAL, "");
+    try {
+      double seconds = text.isEmpty() ? DEFAULT_SECONDS : Double.parseDouble(text);
+      if (seconds >= 0) {
+        return seconds;
+      }
+    } catch (NumberFormatException e) {
+      // The message below covers it.
+    }
+    throw new InputException("-D" + INTERVAL + "=" + text + ": expected a number of seconds");
+  }
+
+  /** What a run that was stopped had saved. */
+  Optional<FisherProgress> read() {
+    return FisherProgress.read(file);
+  }
+
+  /** Takes up a saved run if it is this one. */
+  void resume(FisherEstimator estimator, String run, int batch, long examples) {
+    Optional<FisherProgress> saved = read();
+    if (saved.isEmpty()) {
+      return;
+    }
+    FisherProgress progress = saved.get();
+    boolean same =
+        progress.run().equals(run) && progress.batch() == batch && progress.examples() <= examples;
+    if (same && estimator.resume(file, progress)) {
+      err.printf("going on from %d of %d examples: %s%n", progress.examples(), examples, file);
+    } else if (same) {
+      err.printf("warning: %s is damaged; starting from the first example%n", file);
+    } else {
+      err.printf(
+          "warning: %s is the progress of another run; starting from the first example%n", file);
+    }
+  }
+
+  /** Saves if it is time to. */
+  void afterBatch(FisherEstimator estimator, String run, int batch) {
+    long now = System.nanoTime();
+    if (failed || (now - last) / 1e9 < Math.max(interval, TIMES_THE_COST * cost)) {
+      return;
+    }
+    try {
+      estimator.save(file, run, batch);
+    } catch (InputException e) {
+      failed = true;
+      err.printf("warning: the progress cannot be saved, the run goes on: %s%n", e.getMessage());
+    }
+    last = System.nanoTime();
+    cost = interval == 0 ? 0 : (last - now) / 1e9;
+  }
+}

@@ -1,0 +1,258 @@
+package org.fishermerge.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.fishermerge.cli.TestTensors.Tensor;
+import org.fishermerge.testkit.Golden;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/**
+ * Commands that are killed at random moments, again and again, in processes of their own: nothing
+ * partial is ever under the output's name, the same command goes on from what was saved, and ends
+ * with the bits of a run that nobody disturbed. {@code -Dfishermerge.kills=N} sets how often.
+ */
+final class KilledCommandsTest {
+  private static final int KILLS = Integer.getInteger("fishermerge.kills", 3);
+  private static final long SEED = Long.getLong("fishermerge.seed", System.nanoTime() % 1_000_000);
+  private static final int EXAMPLES = 120;
+
+  /** Inputs, and an estimate that nobody disturbed. */
+  @TempDir static Path shared;
+
+  @TempDir Path folder;
+
+  private final Random random = new Random(SEED);
+  private Path out = Path.of("");
+  private Path errors = Path.of("");
+
+  @BeforeEach
+  void outputs() throws IOException {
+    System.out.println("KilledCommandsTest: seed " + SEED + ", kills " + KILLS);
+    out = Files.createDirectory(folder.resolve("outputs")).resolve("result.safetensors");
+    errors = folder.resolve("errors.txt");
+  }
+
+  // ---- commands ----
+
+  /** Of pictures: 30 batches, saved after each. */
+  private List<String> picturesFisher(Path output) {
+    Path data = shared.resolve("pictures.safetensors");
+    if (!Files.exists(data)) {
+      Tensor few =
+          TestTensors.read(Golden.path("clip-tiny/expected.safetensors")).get("alpha.pixel_values");
+      TestTensors.write(data, Map.of("pixel_values", repeated(few)));
+    }
+    return fisher(
+        output,
+        "--model",
+        Golden.path("clip-tiny/alpha").toString(),
+        "--clip",
+        Golden.path("clip-tiny/pretrained").toString(),
+        "--heads",
+        Golden.path("clip-tiny/expected.safetensors") + "#alpha.",
+        "--data",
+        data.toString(),
+        "--batch-size",
+        "4");
+  }
+
+  private Path undisturbedFisher() throws Exception {
+    Path file = shared.resolve("undisturbed.safetensors");
+    if (!Files.exists(file)) {
+      runToTheEnd(picturesFisher(file));
+    }
+    return file;
+  }
+
+  private static List<String> fisher(Path output, String... options) {
+    List<String> command = CommandProcess.java("-Dfishermerge.save-seconds=0");
+    command.addAll(List.of("fisher", "--out", output.toString(), "--labels", "sampled:2"));
+    command.addAll(List.of(options));
+    return command;
+  }
+
+  /** Each with noise of its own, so that every example adds something else. */
+  private static Tensor repeated(Tensor few) {
+    Random noise = new Random(1);
+    int size = few.floats().length / Math.toIntExact(few.shape().getFirst());
+    List<Long> shape = new ArrayList<>(few.shape());
+    shape.set(0, (long) EXAMPLES);
+    float[] values = new float[EXAMPLES * size];
+    for (int i = 0; i < values.length; i++) {
+      values[i] = few.floats()[i % few.floats().length] + (float) noise.nextGaussian();
+    }
+    return Tensor.of(shape, values);
+  }
+
+  /** Of models large enough to be met at work. */
+  private List<String> merge(Path output) {
+    List<String> command = CommandProcess.java();
+    command.addAll(List.of("merge", "--out", output.toString()));
+    for (String name : List.of("base", "m1", "f1", "m2", "f2")) {
+      Path file = folder.resolve(name + ".safetensors");
+      if (!Files.exists(file)) {
+        Random values = new Random(name.hashCode());
+        float[] weights = new float[4 << 20];
+        IntStream.range(0, weights.length).forEach(j -> weights[j] = values.nextFloat());
+        TestTensors.write(file, Map.of("w", Tensor.of(List.of((long) weights.length), weights)));
+      }
+      String option =
+          name.equals("base") ? "--base" : name.startsWith("m") ? "--model" : "--fisher";
+      command.addAll(List.of(option, file.toString()));
+    }
+    return command;
+  }
+
+  // ---- killing ----
+
+  private Process start(List<String> command) throws IOException {
+    return new ProcessBuilder(command)
+        .redirectOutput(ProcessBuilder.Redirect.DISCARD)
+        .redirectError(errors.toFile())
+        .start();
+  }
+
+  private String said() throws IOException {
+    return Files.readString(errors, StandardCharsets.UTF_8);
+  }
+
+  private void runToTheEnd(List<String> command) throws Exception {
+    int code = start(command).waitFor();
+    assertThat(code).as("seed %d: %s", SEED, said()).isZero();
+  }
+
+  private Path progress(Path output) {
+    return output.resolveSibling(output.getFileName() + ".progress");
+  }
+
+  private void requireNothingPartial(Path undisturbed) throws IOException {
+    if (Files.exists(out)) {
+      assertThat(Files.mismatch(out, undisturbed)).as("seed %d", SEED).isEqualTo(-1);
+    }
+  }
+
+  private void requireOnlyTheResult(Path undisturbed) throws IOException {
+    assertThat(Files.mismatch(out, undisturbed)).as("seed %d", SEED).isEqualTo(-1);
+    try (Stream<Path> files = Files.list(out.getParent())) {
+      assertThat(files).as("seed %d", SEED).containsExactly(out);
+    }
+  }
+
+  @Test
+  void anEstimateGoesOnToTheSameBits() throws Exception {
+    Path undisturbed = undisturbedFisher();
+    List<String> command = picturesFisher(out);
+    int resumed = 0;
+    for (int kill = 0; kill < KILLS; kill++) {
+      Process process = start(command);
+      // Something new is saved before it is killed, so that it gets on; when exactly is chance.
+      byte[] before = Files.exists(progress(out)) ? Files.readAllBytes(progress(out)) : new byte[0];
+      long patience = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+      while (process.isAlive() && System.nanoTime() < patience && !savedAnew(before)) {
+        Thread.sleep(1);
+      }
+      Thread.sleep(random.nextInt(60));
+      process.destroyForcibly().waitFor();
+      resumed += said().contains("going on from") ? 1 : 0;
+      requireNothingPartial(undisturbed);
+      if (Files.exists(out)) {
+        Files.delete(out);
+      }
+    }
+    runToTheEnd(command);
+    assertThat(resumed).as("seed %d: runs that went on", SEED).isPositive();
+    requireOnlyTheResult(undisturbed);
+  }
+
+  private boolean savedAnew(byte[] before) throws IOException {
+    return Files.exists(progress(out)) && !Arrays.equals(Files.readAllBytes(progress(out)), before);
+  }
+
+  @Test
+  void aMergeIsThereWholeOrNotAtAll() throws Exception {
+    Path undisturbed = folder.resolve("undisturbed.safetensors");
+    long start = System.nanoTime();
+    runToTheEnd(merge(undisturbed));
+    int whole = Math.toIntExact(TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start));
+    for (int kill = 0; kill < KILLS; kill++) {
+      Process process = start(merge(out));
+      process.waitFor(whole / 3 + random.nextInt(whole), TimeUnit.MILLISECONDS);
+      process.destroyForcibly().waitFor();
+      requireNothingPartial(undisturbed);
+      Files.deleteIfExists(out);
+    }
+    runToTheEnd(merge(out));
+    requireOnlyTheResult(undisturbed);
+  }
+
+  /** By SIGINT's and SIGTERM's common way; SIGTERM is what a process can send here. */
+  @Test
+  void aSignalLeavesOnlyWhatIsGoneOnFrom() throws Exception {
+    Path undisturbed = undisturbedFisher();
+    Process process = start(picturesFisher(out));
+    while (process.isAlive() && !Files.exists(progress(out))) {
+      Thread.sleep(1);
+    }
+    process.destroy();
+    assertThat(process.waitFor()).isEqualTo(143); // 128 + SIGTERM
+    assertThat(said().lines().filter(line -> line.startsWith("fisher-merge")))
+        .as(said())
+        .containsExactly(
+            "fisher-merge: stopped; nothing half-written is left. The same command goes on from"
+                + " what is finished.");
+    try (Stream<Path> files = Files.list(out.getParent())) {
+      assertThat(files).containsExactly(progress(out));
+    }
+    runToTheEnd(picturesFisher(out));
+    assertThat(said()).contains("going on from");
+    requireOnlyTheResult(undisturbed);
+  }
+
+  /** A damaged or foreign progress file costs time, no more. */
+  @ParameterizedTest
+  @ValueSource(strings = {"flipped", "truncated", "foreign"})
+  void progressThatIsNoneStartsAnew(String damage) throws Exception {
+    Path undisturbed = undisturbedFisher();
+    List<String> first = picturesFisher(out);
+    if (damage.equals("foreign")) {
+      first.addAll(List.of("--seed", "7"));
+    }
+    Process process = start(first);
+    while (process.isAlive() && !Files.exists(progress(out))) {
+      Thread.sleep(1);
+    }
+    process.destroyForcibly().waitFor();
+    byte[] saved = Files.readAllBytes(progress(out));
+    switch (damage) {
+      case "flipped" -> saved[saved.length - 100] ^= 1;
+      case "truncated" -> saved = Arrays.copyOf(saved, saved.length / 2);
+      default -> assertThat(damage).isEqualTo("foreign");
+    }
+    Files.write(progress(out), saved);
+    runToTheEnd(picturesFisher(out));
+    String expected =
+        switch (damage) {
+          case "flipped" -> "is damaged; starting from the first example";
+          case "foreign" -> "is the progress of another run; starting from the first example";
+          default -> "";
+        };
+    assertThat(said()).contains(expected).doesNotContain("going on from");
+    requireOnlyTheResult(undisturbed);
+  }
+}
