@@ -1,7 +1,7 @@
 /* fisher_kernels: accumulation of diagonal Fisher information and Fisher-weighted averaging, C ABI.
  *
  * Every function is single-threaded, reentrant work over a RANGE of its output; the embedder splits ranges over
- * threads. No function allocates, keeps global state, starts a thread or touches memory outside its operands.
+ * threads. No kernel allocates, keeps global state, starts a thread or touches memory outside its operands.
  * Results do not depend on how a range is split.
  *
  * Lengths, strides and ranges count elements; ranges are half-open, [begin, end). Float operands need no alignment.
@@ -21,7 +21,7 @@ extern "C" {
 
 #pragma GCC visibility push(default)
 
-#define FM_ABI_VERSION 2
+#define FM_ABI_VERSION 3
 
 enum fm_status { FM_OK = 0, FM_INVALID_ARGUMENT = 1, FM_UNKNOWN_ISA = 2 };
 
@@ -162,6 +162,18 @@ int32_t fm_layer_norm_squares(const fm_kernels *kernels, const fm_cotangents *g,
  * In double, t in order; rounded to float after each (b, v), b outermost. */
 int32_t fm_embedding_squares(const fm_kernels *kernels, const fm_cotangents *g, const int64_t *ids, int64_t rows,
                              float *fisher, int64_t begin, int64_t end);
+
+#define FM_MAX_GUARDS 4096
+
+/* Guards [begin, begin + size) of a mapped file that others may truncate: reading beyond the new end of the file raises
+ * SIGBUS, which would end the process. From the page that cannot be read on, zeros take the place of the rest of a
+ * guarded range, whoever reads it, and the range counts as damaged. Answers a number for fm_guard_release, or -1 where
+ * the range is empty, FM_MAX_GUARDS are in force or the system refuses. Any thread may call it. The first call installs
+ * a handler for SIGBUS, process-wide and for good, which hands other faults to the handler before it. */
+int32_t fm_guard(const void *begin, int64_t size);
+
+/* Ends a guard, before the range is unmapped. 1 if the range was damaged, else 0. -1 is ignored. */
+int32_t fm_guard_release(int32_t guard);
 
 #pragma GCC visibility pop
 

@@ -1,10 +1,12 @@
 // Every kernel at one tier against plain loops in double, on operands that end against an unreadable page.
 // Usage: fm_tests <tier> <family>; exit 77 where this machine cannot run the tier.
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -692,6 +694,54 @@ void interface() {
   EXPECT(kernel_count == 11, "%d kernels", kernel_count);
 }
 
+// A file of three pages that is cut to one: guarded, the rest reads as zeros; unguarded, reading it ends the process.
+void guard() {
+  const int64_t page = sysconf(_SC_PAGESIZE);
+  char name[] = "/tmp/fm_guard_XXXXXX";
+  const int file = mkstemp(name);
+  EXPECT(file >= 0, "mkstemp");
+  unlink(name);
+  const std::vector<char> ones(static_cast<size_t>(3 * page), 1);
+  EXPECT(::write(file, ones.data(), ones.size()) == 3 * page, "write");
+  const auto map = [&] {
+    void *mapped = mmap(nullptr, static_cast<size_t>(3 * page), PROT_READ, MAP_SHARED, file, 0);
+    EXPECT(mapped != MAP_FAILED, "mmap");
+    return static_cast<volatile const char *>(mapped);
+  };
+  const auto unmap = [&](volatile const char *mapped) {
+    munmap(const_cast<char *>(mapped), static_cast<size_t>(3 * page));
+  };
+  volatile const char *whole = map();
+  int32_t held = fm_guard(const_cast<const char *>(whole), 3 * page);
+  EXPECT(held >= 0 && whole[2 * page] == 1, "an undamaged file reads as it is");
+  EXPECT(fm_guard_release(held) == 0, "an undamaged range counts as damaged");
+
+  held = fm_guard(const_cast<const char *>(whole), 3 * page);
+  EXPECT(ftruncate(file, page) == 0, "ftruncate");
+  EXPECT(whole[page - 1] == 1, "what is there still reads as it is");
+  EXPECT(whole[2 * page + 7] == 0, "what is gone reads as zero");
+  EXPECT(whole[page] == 0 && whole[3 * page - 1] == 0, "so does all of it");
+  EXPECT(fm_guard_release(held) == 1, "the range is damaged");
+  EXPECT(fm_guard_release(held) == 0 && fm_guard_release(-1) == 0, "no guard is released twice");
+  unmap(whole);
+
+  const pid_t child = fork();
+  if (child == 0) {
+    volatile const char *again = map();
+    _exit(again[2 * page]);
+  }
+  int status = 0;
+  EXPECT(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS,
+         "an unguarded fault is left to the system: status %d", status);
+
+  EXPECT(fm_guard(nullptr, page) == -1 && fm_guard(name, 0) == -1, "no range");
+  std::vector<int32_t> all;
+  for (int i = 0; i < FM_MAX_GUARDS; ++i) all.push_back(fm_guard(name, 1));
+  EXPECT(all.back() >= 0 && fm_guard(name, 1) == -1, "as many as the header says");
+  for (const int32_t each : all) EXPECT(fm_guard_release(each) == 0, "released");
+  close(file);
+}
+
 }  // namespace
 
 int main(int argc, char **argv) {
@@ -712,7 +762,7 @@ int main(int argc, char **argv) {
     void (*run)();
   } families[] = {{"weighted_average", weighted_average}, {"rounding", rounding}, {"special_values", special_values},
                   {"squares", squares}, {"outer_square", outer_square}, {"relatives", relatives},
-                  {"arguments", arguments}, {"interface", interface}};
+                  {"arguments", arguments}, {"interface", interface}, {"guard", guard}};
   for (const auto &family : families) {
     if (strcmp(family.name, argv[2]) == 0) {
       family.run();

@@ -263,6 +263,20 @@ public final class Checkpoint implements AutoCloseable {
     return map(tensor.file()).segment(tensor.info().name());
   }
 
+  /**
+   * Whether all files are as long as when they were opened.
+   *
+   * @throws InputException if one is not: what was read of it may be anything
+   */
+  public void requireSizes() {
+    files.forEach(SafetensorsFile::requireSize);
+  }
+
+  /** All files, mapped whole, header included. */
+  public List<MemorySegment> mappings() {
+    return files.stream().map(header -> map(header.file()).mapping()).toList();
+  }
+
   private synchronized SafetensorsFile map(Path file) {
     if (closed) {
       throw new IllegalStateException("the checkpoint is closed");

@@ -114,6 +114,16 @@ public final class FisherFile implements AutoCloseable {
     return checkpoint.tensors();
   }
 
+  /** As {@link Checkpoint#requireSizes}. */
+  public void requireSizes() {
+    checkpoint.requireSizes();
+  }
+
+  /** All files, as {@link Checkpoint#mappings} gives them. */
+  public List<MemorySegment> mappings() {
+    return checkpoint.mappings();
+  }
+
   /** The data of a tensor, as {@link Checkpoint#segment} gives it. */
   public MemorySegment segment(String canonicalName) {
     return checkpoint.segment(canonicalName);

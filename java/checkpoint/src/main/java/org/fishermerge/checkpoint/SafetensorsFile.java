@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.channels.FileChannel;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 
@@ -42,16 +43,8 @@ public final class SafetensorsFile implements AutoCloseable {
     Arena arena = Arena.ofShared();
     try (FileChannel channel = FileChannel.open(header.file(), StandardOpenOption.READ)) {
       long size = channel.size();
-      if (size != header.fileSize()) {
-        // Reading a mapping past the end of its file would be a fault, not an exception.
-        throw new InputException(
-            header.file()
-                + ": changed while it was in use: expected "
-                + Messages.bytes(header.fileSize())
-                + ", found "
-                + Messages.bytes(size)
-                + "; run again when nothing writes to it");
-      }
+      // Reading a mapping past the end of its file would be a fault, not an exception.
+      requireSize(header, size);
       MemorySegment mapped = channel.map(FileChannel.MapMode.READ_ONLY, 0, size, arena);
       return new SafetensorsFile(header, arena, mapped);
     } catch (IOException e) {
@@ -60,6 +53,31 @@ public final class SafetensorsFile implements AutoCloseable {
     } catch (RuntimeException | Error e) {
       arena.close();
       throw e;
+    }
+  }
+
+  private static void requireSize(SafetensorsHeader header, long size) {
+    if (size != header.fileSize()) {
+      throw new InputException(
+          header.file()
+              + ": changed while it was in use: expected "
+              + Messages.bytes(header.fileSize())
+              + ", found "
+              + Messages.bytes(size)
+              + "; run again when nothing writes to it");
+    }
+  }
+
+  /**
+   * Whether a file is as long as when its header was read.
+   *
+   * @throws InputException if not
+   */
+  static void requireSize(SafetensorsHeader header) {
+    try {
+      requireSize(header, Files.size(header.file()));
+    } catch (IOException e) {
+      throw Messages.cannotRead(header.file(), e);
     }
   }
 
@@ -83,6 +101,11 @@ public final class SafetensorsFile implements AutoCloseable {
               + NearestNames.of(tensor, header.tensors().keySet()));
     }
     return mapped.asSlice(header.dataOffset() + info.begin(), info.byteCount());
+  }
+
+  /** All of the file. */
+  MemorySegment mapping() {
+    return mapped;
   }
 
   /** Unmaps the file: its segments become invalid. Closing twice is harmless. */

@@ -91,6 +91,16 @@ public final class Kernels implements AutoCloseable {
     return info;
   }
 
+  /**
+   * Guards mapped files that others may truncate, until it is closed: without, that ends the
+   * process.
+   *
+   * @param mapped whole mappings
+   */
+  public MappedGuard guard(List<MemorySegment> mapped) {
+    return info.library().isPresent() ? MappedGuard.of(mapped) : MappedGuard.none();
+  }
+
   /** One average, without statistics. All providers give the same bits. */
   public synchronized void weightedAverage(WeightedAverage average) {
     requireOpen();

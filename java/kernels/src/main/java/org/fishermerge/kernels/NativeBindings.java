@@ -25,7 +25,7 @@ import org.jspecify.annotations.Nullable;
  */
 @SuppressWarnings("restricted")
 final class NativeBindings {
-  static final int ABI_VERSION = 2;
+  static final int ABI_VERSION = 3;
 
   static final @Nullable Throwable FAILURE;
   static final String LIBRARY;
@@ -58,6 +58,11 @@ final class NativeBindings {
   private static final MethodHandle ISA_LIST =
       handle("fm_isa_list", FunctionDescriptor.of(ADDRESS));
   private static final MethodHandle OPEN = handle("fm_open", status(ADDRESS, ADDRESS));
+
+  private static final MethodHandle GUARD =
+      handle("fm_guard", FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG));
+  private static final MethodHandle GUARD_RELEASE =
+      handle("fm_guard_release", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
 
   static final MethodHandle WEIGHTED_AVERAGE =
       handle(
@@ -180,5 +185,23 @@ final class NativeBindings {
             .find(name)
             .orElseThrow(() -> new UnsatisfiedLinkError("the native library lacks " + name));
     return LINKER.downcallHandle(symbol, descriptor);
+  }
+
+  /** Guards a mapped segment; negative where that is not possible. */
+  static int guard(MemorySegment mapped) {
+    try {
+      return (int) GUARD.invokeExact(mapped.address(), mapped.byteSize());
+    } catch (Throwable e) {
+      throw new IllegalStateException("fm_guard", e);
+    }
+  }
+
+  /** Ends a guard; whether the segment was damaged. */
+  static boolean release(int guard) {
+    try {
+      return (int) GUARD_RELEASE.invokeExact(guard) != 0;
+    } catch (Throwable e) {
+      throw new IllegalStateException("fm_guard_release", e);
+    }
   }
 }

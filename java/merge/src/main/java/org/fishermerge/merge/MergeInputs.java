@@ -1,5 +1,6 @@
 package org.fishermerge.merge;
 
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -46,6 +47,16 @@ record MergeInputs(Checkpoint base, List<Checkpoint> models, List<FisherFile> fi
     return Stream.concat(checkpoints, fishers.stream().flatMap(fisher -> fisher.files().stream()))
         .distinct()
         .map(MergePlan.InputFile::of)
+        .toList();
+  }
+
+  /** All files, mapped whole. */
+  List<MemorySegment> mappings() {
+    Stream<MemorySegment> checkpoints =
+        Stream.concat(Stream.of(base), models.stream())
+            .flatMap(checkpoint -> checkpoint.mappings().stream());
+    return Stream.concat(
+            checkpoints, fishers.stream().flatMap(fisher -> fisher.mappings().stream()))
         .toList();
   }
 

@@ -24,6 +24,7 @@ import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.MappedData;
 import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.kernels.MappedGuard;
 import org.fishermerge.kernels.TypedValues;
 import org.fishermerge.kernels.ValueStatistics;
 import org.fishermerge.kernels.WeightedAverage;
@@ -93,11 +94,18 @@ public final class Merger {
             single
                 ? AtomicOutput.file(request.output(), request.overwrite())
                 : AtomicOutput.folder(request.output(), request.overwrite());
-        MergeInputs inputs = MergeInputs.open(request)) {
+        MergeInputs inputs = MergeInputs.open(request);
+        MappedGuard guard = kernels.guard(inputs.mappings())) {
       Merger merger = new Merger(plan, inputs, kernels, listener);
-      merger.verifyModels();
-      merger.computeNorms();
-      merger.write(output.temp());
+      try {
+        merger.verifyModels();
+        merger.computeNorms();
+        merger.write(output.temp());
+      } catch (InternalError | InputException e) {
+        // A file that is cut short reads as zeros, or fails with an InternalError in Java.
+        plan.files().forEach(file -> file.requireUnchanged("while it was read"));
+        throw e;
+      }
       OutputTarget.copySidecars(plan.sidecars(), output.temp(), request);
       plan.files().forEach(file -> file.requireUnchanged("while it was read"));
       output.commit();

@@ -20,6 +20,7 @@ import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.kernels.MappedGuard;
 import org.fishermerge.kernels.PairSums;
 import org.fishermerge.kernels.TypedValues;
 
@@ -158,6 +159,18 @@ public final class Similarity {
   // ---- the pass ----
 
   private void run(Kernels kernels, ProgressListener listener) {
+    List<MemorySegment> mapped = files.stream().flatMap(file -> file.mappings().stream()).toList();
+    try (MappedGuard _ = kernels.guard(mapped)) {
+      pass(kernels, listener);
+    } catch (InternalError | InputException e) {
+      // A file that is cut short reads as zeros, or fails with an InternalError in Java.
+      files.forEach(FisherFile::requireSizes);
+      throw e;
+    }
+    files.forEach(FisherFile::requireSizes);
+  }
+
+  private void pass(Kernels kernels, ProgressListener listener) {
     long done = 0;
     for (String name : common) {
       List<CheckpointTensor> tensors = files.stream().map(f -> Planner.tensorOf(f, name)).toList();

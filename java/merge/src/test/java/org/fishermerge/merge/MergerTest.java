@@ -4,16 +4,20 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.Random;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
@@ -173,6 +177,38 @@ final class MergerTest {
     Map<String, TestTensors.Data> read = TestTensors.read(output);
     assertThat(values(read, "a")).containsExactly(4, -4);
     assertThat(values(read, "only")).containsExactly(7);
+  }
+
+  /** While it is read by the kernels: without a guard that would end the JVM. */
+  @ParameterizedTest
+  @CsvSource({"auto, model", "auto, fisher", "scalar, model", "scalar, fisher"})
+  void anInputThatIsCutShortIsNamedAndNothingIsWritten(String provider, String which)
+      throws IOException {
+    int count = 500_000;
+    double[] some = new Random(5).doubles(count).toArray();
+    Path base = write("base", DType.F32, some);
+    Path model = write("m", DType.F32, some);
+    Path fisher = write("f", DType.F32, some);
+    Path cut = which.equals("model") ? model : fisher;
+    Path output = folder.resolve("out.safetensors");
+    MergePlan plan = MergePlan.of(MergeRequest.builder(base, output).model(model, fisher).build());
+    KernelOptions options =
+        KernelOptions.fromSystemProperties().withProvider(provider).withRequire(Optional.empty());
+    try (Kernels kernels = Kernels.open(options)) {
+      // The norms are computed first; by the first progress the merge itself has not begun.
+      ProgressListener cutting =
+          (done, total) -> {
+            try (FileChannel file = FileChannel.open(cut, StandardOpenOption.WRITE)) {
+              file.truncate(10_000);
+            } catch (IOException e) {
+              throw new UncheckedIOException(e);
+            }
+          };
+      assertThatThrownBy(() -> Merger.run(plan, kernels, cutting))
+          .isInstanceOf(InputException.class)
+          .hasMessageStartingWith(cut + " has changed while it was read; nothing was written");
+    }
+    assertThat(output).doesNotExist();
   }
 
   private static double[] values(Map<String, TestTensors.Data> read, String name) {
