@@ -102,7 +102,7 @@ public final class SafetensorsWriter implements AutoCloseable {
     Arena arena = Arena.ofShared();
     FileChannel channel = null;
     try {
-      checkSpace(file, size);
+      requireRoom(file, size);
       channel =
           FileChannel.open(
               file,
@@ -212,18 +212,33 @@ public final class SafetensorsWriter implements AutoCloseable {
     return header;
   }
 
-  private static void checkSpace(Path file, long size) throws IOException {
-    Path parent = file.toAbsolutePath().getParent();
-    FileStore store = Files.getFileStore(parent == null ? file : parent);
-    long usable = store.getUsableSpace();
-    // Some network file systems report nothing at all; there the allocation decides.
-    if (usable < size && store.getTotalSpace() > 0) {
+  /**
+   * Refuses, before any work, what its disk has no room for.
+   *
+   * @param file to be written
+   * @throws InputException if fewer than that many bytes are free
+   */
+  public static void requireRoom(Path file, long bytes) {
+    long free = room(file);
+    if (free < bytes) {
       throw new InputException(
           file
               + ": not enough room on the disk: needs "
-              + Messages.bytes(size)
+              + Messages.bytes(bytes)
               + ", free are "
-              + Messages.bytes(usable));
+              + Messages.bytes(free));
+    }
+  }
+
+  /** Bytes that are free where a file is to be written; the largest number if that is unknown. */
+  public static long room(Path file) {
+    Path parent = file.toAbsolutePath().getParent();
+    try {
+      FileStore store = Files.getFileStore(parent == null ? file : parent);
+      // Some network file systems report nothing at all; there the allocation decides.
+      return store.getTotalSpace() > 0 ? store.getUsableSpace() : Long.MAX_VALUE;
+    } catch (IOException e) {
+      throw Messages.cannotWrite(file, e);
     }
   }
 

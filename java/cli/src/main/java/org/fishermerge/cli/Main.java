@@ -168,6 +168,13 @@ public final class Main {
     if (stopped) {
       return FAILED; // what fails now fails because its files are being removed
     }
+    if (e instanceof InternalError fault && String.valueOf(fault.getMessage()).contains("unsafe")) {
+      // What the JVM makes of reading a mapped file beyond its end.
+      err.println(
+          "fisher-merge: an input file was cut short, or its disk failed, while it was read; run"
+              + " again when nothing writes to the inputs");
+      return FAILED;
+    }
     boolean explained = e instanceof InputException;
     err.println(
         "fisher-merge: "

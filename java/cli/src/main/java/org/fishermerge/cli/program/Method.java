@@ -138,7 +138,7 @@ sealed interface Method {
             rule.squaresBatches() ? Integer.toString(batchSize) : BatchSize.AUTO,
             batchSize,
             false,
-            (setting, value) -> "method." + setting + "=" + value);
+            (setting, value) -> "method." + setting.replace('-', '_') + "=" + value);
     int cores = Runtime.getRuntime().availableProcessors();
     return new FisherMerging(
         target,

@@ -12,6 +12,7 @@ import java.util.OptionalLong;
 import java.util.function.Supplier;
 import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.data.ClassCoverage;
 import org.fishermerge.data.Examples;
 import org.fishermerge.data.Selection;
@@ -152,6 +153,7 @@ public record FisherRun(
       }
       try (FisherEstimator estimator = estimators.get();
           Progress progress = new Progress(err, "Fisher information", "examples", rows.length, 1)) {
+        SafetensorsWriter.requireRoom(output, estimator.bytes());
         String run = settings + predictions(task, rows, expectation);
         saved.resume(estimator, run, batch, rows.length);
         if (estimator.examples() < rows.length) {
@@ -247,16 +249,9 @@ public record FisherRun(
     return rule.calibrated(predictions);
   }
 
-  private static void announce(MemoryPlan plan, int batch, PrintWriter err) {
+  private void announce(MemoryPlan plan, int batch, PrintWriter err) {
     err.println("memory: " + plan.text(batch));
-    if (plan.peak(batch) > plan.free()) {
-      err.println(
-          batch == 1
-              ? "warning: one example needs more memory than is free; end other programs"
-              : "warning: batches of "
-                  + batch
-                  + " need more memory than is free; take a smaller batch size");
-    }
+    plan.requireFits(batch, spelling);
   }
 
   private static void compare(long planned, OptionalLong peak, PrintWriter err) {

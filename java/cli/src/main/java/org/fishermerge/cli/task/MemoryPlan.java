@@ -1,6 +1,7 @@
 package org.fishermerge.cli.task;
 
 import java.util.Locale;
+import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.data.BatchIterator;
 import org.fishermerge.torch.BatchMemory;
 
@@ -56,6 +57,34 @@ public record MemoryPlan(
       size--;
     }
     return size;
+  }
+
+  /**
+   * Refuses a run that would end for want of memory.
+   *
+   * @throws InputException if its peak is more than is free; names the batch size that would fit
+   */
+  void requireFits(int batchSize, FisherRun.Spelling spelling) {
+    if (peak(batchSize) <= free) {
+      return;
+    }
+    int fitting = batchSize - 1;
+    while (fitting > 0 && peak(fitting) > free) {
+      fitting--;
+    }
+    throw new InputException(
+        "batches of "
+            + batchSize
+            + " need "
+            + gigabytes(peak(batchSize))
+            + " of memory, and "
+            + gigabytes(free)
+            + " are free; "
+            + (fitting > 0
+                ? spelling.of("batch-size", Integer.toString(fitting)) + " fits"
+                : "one example needs "
+                    + gigabytes(peak(1))
+                    + ": end other programs, or take a larger machine"));
   }
 
   /** One line. */

@@ -4,6 +4,7 @@ import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.Optional;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.FisherProgress;
 
@@ -22,6 +23,8 @@ final class SavedProgress {
 
   // So that saving takes a twentieth of the time at most.
   private static final int TIMES_THE_COST = 20;
+
+  private static final int COPIES = 3;
 
   private final Path file;
   private final PrintWriter err;
@@ -85,6 +88,8 @@ final class SavedProgress {
       return;
     }
     try {
+      // The one before and the new one exist at once, and must leave room for the result.
+      SafetensorsWriter.requireRoom(file, COPIES * estimator.bytes());
       estimator.save(file, run, batch);
     } catch (InputException e) {
       failed = true;

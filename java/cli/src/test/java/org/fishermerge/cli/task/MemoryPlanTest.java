@@ -53,6 +53,20 @@ final class MemoryPlanTest {
   }
 
   @Test
+  void whatDoesNotFitIsRefusedWithWhatWould() {
+    FisherRun.Spelling spelling = (setting, value) -> "--" + setting + " " + value;
+    plan(plan(0).peak(4)).requireFits(4, spelling);
+    assertThatThrownBy(() -> plan(plan(0).peak(4) - 1).requireFits(4, spelling))
+        .isInstanceOf(InputException.class)
+        .hasMessageContaining("batches of 4 need")
+        .hasMessageEndingWith("--batch-size 3 fits");
+    assertThatThrownBy(() -> plan(plan(0).peak(1) - 1).requireFits(4, spelling))
+        .isInstanceOf(InputException.class)
+        .hasMessageContaining("one example needs")
+        .hasMessageContaining("end other programs");
+  }
+
+  @Test
   void onlyAFixedSizeOfOneIsTriedWithOneExample() {
     assertThat(BatchSize.isOne("1")).isTrue();
     assertThat(BatchSize.isOne("2")).isFalse();

@@ -1,0 +1,147 @@
+package org.fishermerge.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.fishermerge.testkit.Golden;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Commands whose output lies on a small or a read-only disk: a file system of their own. */
+final class DiskFaultsTest {
+  /** Of the tiny CLIP tower's Fisher, some 200 KB. */
+  private static final long FISHER_BYTES;
+
+  static {
+    FISHER_BYTES =
+        TestTensors.read(Golden.path("clip-tiny/alpha/model.safetensors"))
+            .tensors()
+            .values()
+            .stream()
+            .mapToLong(tensor -> tensor.shape().stream().reduce(4L, (a, b) -> a * b))
+            .sum();
+  }
+
+  @TempDir Path folder;
+
+  private Path disk = Path.of("");
+
+  @BeforeEach
+  void makeDisk() throws Exception {
+    disk = Files.createDirectory(folder.resolve("disk"));
+    Process probe =
+        new ProcessBuilder("unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", disk.toString())
+            .redirectErrorStream(true)
+            .redirectOutput(folder.resolve("probe").toFile())
+            .start();
+    assumeTrue(
+        probe.waitFor() == 0, () -> "needs a mount namespace: " + text(folder.resolve("probe")));
+  }
+
+  private static String text(Path file) {
+    try {
+      return Files.readString(file, StandardCharsets.UTF_8).strip();
+    } catch (IOException e) {
+      return e.toString();
+    }
+  }
+
+  /**
+   * Runs a command where {@code disk} is what {@code mount} makes of it, then lists what is there.
+   */
+  private CommandResult on(String mount, List<String> command) throws Exception {
+    Path out = folder.resolve("out.txt");
+    Path err = folder.resolve("err.txt");
+    List<String> line =
+        new ArrayList<>(
+            List.of(
+                "unshare",
+                "-rm",
+                "sh",
+                "-c",
+                mount + " && shift && \"$@\"; code=$?; ls -A \"$DISK\" >\"$DISK.list\"; exit $code",
+                "sh",
+                disk.toString()));
+    line.addAll(command);
+    ProcessBuilder builder =
+        new ProcessBuilder(line).redirectOutput(out.toFile()).redirectError(err.toFile());
+    builder.environment().put("DISK", disk.toString());
+    int code = builder.start().waitFor();
+    return new CommandResult(code, text(out), text(err));
+  }
+
+  private static String small(long bytes) {
+    return "mount -t tmpfs -o size=" + bytes + " tmpfs \"$1\"";
+  }
+
+  private String listed() {
+    return text(folder.resolve("disk.list"));
+  }
+
+  private List<String> fisher() {
+    List<String> command = CommandProcess.java("-Dfishermerge.save-seconds=0");
+    Path golden = Golden.path("clip-tiny");
+    command.addAll(List.of("fisher", "--out", disk.resolve("f.safetensors").toString()));
+    command.addAll(List.of("--model", golden.resolve("alpha").toString()));
+    command.addAll(List.of("--clip", golden.resolve("pretrained").toString()));
+    command.addAll(List.of("--heads", golden.resolve("expected.safetensors") + "#alpha."));
+    command.addAll(List.of("--data", golden.resolve("expected.safetensors") + "#alpha."));
+    command.addAll(List.of("--batch-size", "2"));
+    return command;
+  }
+
+  private List<String> average() {
+    List<String> command = CommandProcess.java();
+    Path golden = Golden.path("clip-tiny");
+    command.addAll(List.of("average", "--out", disk.resolve("merged").toString()));
+    command.addAll(List.of("--base", golden.resolve("pretrained").toString()));
+    command.addAll(List.of("--model", golden.resolve("alpha").toString()));
+    return command;
+  }
+
+  @Test
+  void anEstimateIsRefusedBeforeTheWorkWhereThereIsNoRoom() throws Exception {
+    CommandResult result = on(small(FISHER_BYTES / 2), fisher());
+    assertThat(result.code()).as(result.err()).isEqualTo(1);
+    assertThat(result.err())
+        .contains("fisher-merge: " + disk.resolve("f.safetensors"), "not enough room on the disk");
+    assertThat(listed()).isEmpty();
+  }
+
+  /** The result needs the room that saved progress would take. */
+  @Test
+  void whereThereIsRoomForTheResultOnlyProgressIsNotSaved() throws Exception {
+    CommandResult result = on(small(FISHER_BYTES * 2), fisher());
+    assertThat(result.code()).as(result.err()).isZero();
+    assertThat(result.err().lines().filter(line -> line.startsWith("warning: the progress cannot")))
+        .hasSize(1);
+    assertThat(listed()).isEqualTo("f.safetensors");
+  }
+
+  @Test
+  void aMergeIsRefusedWhereThereIsNoRoom() throws Exception {
+    CommandResult result = on(small(64 << 10), average());
+    assertThat(result.code()).as(result.err()).isEqualTo(1);
+    assertThat(result.err()).contains("model.safetensors: not enough room on the disk: needs");
+    assertThat(listed()).isEmpty();
+  }
+
+  @Test
+  void aReadOnlyPlaceIsNamed() throws Exception {
+    String readOnly = "mount -t tmpfs tmpfs \"$1\" && mount -o remount,ro \"$1\"";
+    for (List<String> command : List.of(fisher(), average())) {
+      CommandResult result = on(readOnly, command);
+      assertThat(result.code()).as(result.err()).isEqualTo(1);
+      assertThat(result.err()).contains(disk.toString(), "cannot be written", "ead-only");
+      assertThat(result.err().lines()).hasSize(1);
+      assertThat(listed()).isEmpty();
+    }
+  }
+}
