@@ -121,11 +121,13 @@ final class EvaluateCommand implements Callable<Integer> {
         .getOut()
         .printf(
             Locale.ROOT,
-            "%s: accuracy %.4f (%d of %d), loss %.6f%n",
+            "%s: accuracy %.4f (%d of %d; 95 %% interval %.4f to %.4f), loss %.6f%n",
             model,
             accuracy.accuracy(),
             accuracy.correct(),
             accuracy.examples(),
+            accuracy.interval().low(),
+            accuracy.interval().high(),
             accuracy.loss());
     if (reportFile != null) {
       writeReport(reportFile, task.examples(), accuracy);
@@ -146,6 +148,7 @@ final class EvaluateCommand implements Callable<Integer> {
             .put("loss", accuracy.loss())
             .put("correct", accuracy.correct())
             .put("examples", accuracy.examples());
+    json.putArray("accuracy_95").add(accuracy.interval().low()).add(accuracy.interval().high());
     try {
       Files.writeString(
           output.temp(), mapper.writerWithDefaultPrettyPrinter().writeValueAsString(json) + "\n");

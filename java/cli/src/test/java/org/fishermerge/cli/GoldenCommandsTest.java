@@ -78,7 +78,7 @@ final class GoldenCommandsTest {
     assertThat(result.out().lines())
         .singleElement()
         .asString()
-        .contains(model(task), "(" + score.correct() + " of 6)");
+        .contains(model(task), "(" + score.correct() + " of 6; 95 % interval ");
     JsonNode json = new JsonMapper().readTree(report.toFile());
     assertThat(json.path("correct").longValue()).isEqualTo(score.correct());
     assertThat(json.path("examples").longValue()).isEqualTo(EXAMPLES);

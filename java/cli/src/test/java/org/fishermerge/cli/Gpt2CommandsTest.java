@@ -90,7 +90,7 @@ final class Gpt2CommandsTest {
       int ofBatch = Math.min(batch, EXAMPLES - i / batch * batch);
       loss += Math.log(sum) / ofBatch / batches;
     }
-    assertThat(result.out()).contains(model(task), "(" + correct + " of 6)");
+    assertThat(result.out()).contains(model(task), "(" + correct + " of 6; 95 % interval ");
     JsonNode json = new JsonMapper().readTree(report.toFile());
     assertThat(json.path("correct").longValue()).isEqualTo(correct);
     assertThat(json.path("accuracy").doubleValue()).isEqualTo(correct / 6.0);

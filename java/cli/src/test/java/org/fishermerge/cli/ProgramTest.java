@@ -257,14 +257,19 @@ final class ProgramTest {
     assertThat(own.path("fishers")).hasSize(3);
     assertThat(own.path("fishers").path(1).path("examples").longValue()).isEqualTo(6);
 
+    JsonNode gamma = own.path("accuracies").path("gamma");
+    assertThat(gamma.path("correct").longValue()).isEqualTo(4);
+    assertThat(gamma.path("examples").longValue()).isEqualTo(6);
+    assertThat(gamma.path("accuracy_95")).hasSize(2);
+
     // The same in the log folder, with the configuration; the table on the terminal.
     assertThat(folder.resolve("log/report.json"))
         .hasSameTextualContentAs(folder.resolve("log/program_report.json"));
     assertThat(Files.readString(folder.resolve("log/config.yaml")))
         .contains("_target_: fusion_bench.method.FisherMergingForCLIPVisionModel");
     assertThat(result.out())
-        .containsPattern("(?m)^task +accuracy, % +loss +examples$")
-        .containsPattern("(?m)^gamma +[\\d.]+ +[\\d.]+ +6$")
+        .containsPattern("(?m)^task +accuracy, % +95 % interval +loss +examples$")
+        .containsPattern("(?m)^gamma +66.67 +30.00 to 90.32 +[\\d.]+ +6$")
         .containsPattern("(?m)^average +[\\d.]+ +[\\d.]+ +18$")
         .contains(folder.resolve("merged").toString());
   }

@@ -7,6 +7,9 @@ import java.lang.foreign.MemorySegment;
  * batches of each batch's mean, so that a short last batch counts as much as a full one.
  */
 public final class Accuracy {
+  /** Between minus and plus this lies 95 % of the normal distribution. */
+  private static final double NORMAL_QUANTILE = 1.959963984540054;
+
   private long correct;
   private long examples;
   private long batches;
@@ -69,6 +72,22 @@ public final class Accuracy {
   /** Fraction in 0..1; NaN before the first batch. */
   public double accuracy() {
     return (double) correct / examples;
+  }
+
+  /** Bounds of a fraction in 0..1. */
+  public record Interval(double low, double high) {}
+
+  /**
+   * The 95 % confidence interval of the accuracy on examples like these (Wilson 1927): how far from
+   * it chance in their choice alone may have led. NaN before the first batch.
+   */
+  public Interval interval() {
+    double n = examples;
+    double p = accuracy();
+    double z2 = NORMAL_QUANTILE * NORMAL_QUANTILE;
+    double center = (p + z2 / (2 * n)) / (1 + z2 / n);
+    double reach = NORMAL_QUANTILE / (1 + z2 / n) * Math.sqrt(p * (1 - p) / n + z2 / (4 * n * n));
+    return new Interval(Math.max(0, center - reach), Math.min(1, center + reach));
   }
 
   /** Mean over batches of the mean cross-entropy in nats; NaN before the first batch. */

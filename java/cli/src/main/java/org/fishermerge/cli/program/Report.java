@@ -56,6 +56,13 @@ final class Report {
     json.putObject(name)
         .put("accuracy", single(accuracy.accuracy()))
         .put("loss", single(accuracy.loss()));
+    own.withObject("/accuracies")
+        .putObject(name)
+        .put("correct", accuracy.correct())
+        .put("examples", accuracy.examples())
+        .putArray("accuracy_95")
+        .add(accuracy.interval().low())
+        .add(accuracy.interval().high());
   }
 
   /** The mean over the tasks. */
@@ -101,12 +108,13 @@ final class Report {
     int width = Math.max(7, tasks.keySet().stream().mapToInt(String::length).max().orElse(0));
     out.printf(
         Locale.ROOT,
-        "%-" + width + "s  %11s  %9s  %9s%n",
+        "%-" + width + "s  %11s  %15s  %9s  %9s%n",
         "task",
         "accuracy, %",
+        "95 % interval",
         "loss",
         "examples");
-    String row = "%-" + width + "s  %11.2f  %9.4f  ";
+    String row = "%-" + width + "s  %11.2f  %15s  %9.4f  ";
     long examples = 0;
     for (Map.Entry<String, Accuracy> task : tasks.entrySet()) {
       Accuracy of = task.getValue();
@@ -115,6 +123,8 @@ final class Report {
           row + "%,9d%n",
           task.getKey(),
           100 * of.accuracy(),
+          String.format(
+              Locale.ROOT, "%.2f to %.2f", 100 * of.interval().low(), 100 * of.interval().high()),
           of.loss(),
           of.examples());
       examples += of.examples();
@@ -124,6 +134,7 @@ final class Report {
         row + "%,9d%n",
         "average",
         100 * json.path("average").path("accuracy").doubleValue(),
+        "",
         json.path("average").path("loss").doubleValue(),
         examples);
   }
