@@ -2,7 +2,6 @@ package org.fishermerge.checkpoint;
 
 import java.io.IOException;
 import java.lang.System.Logger.Level;
-import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
@@ -19,23 +18,31 @@ import java.time.Instant;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.UUID;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A private folder {@code .fisher-merge-PID-*} for output that is not ready. It is gone when
- * closed, and when the process is told to end (SIGINT, SIGTERM). A process that is killed leaves it
- * behind, for the next one that works in the same place to recognise and remove: its owner is noted
- * in a file that the owner keeps locked.
+ * A private folder for output that is not ready. It is gone when closed, and when the process is
+ * told to end (SIGINT, SIGTERM). A process that is killed leaves it behind, for the next one that
+ * works in the same place to recognise and remove. Its name, {@code
+ * .fisher-merge-PID-START-SYSTEM-*}, says which process of all that ever were made it, from its
+ * very first moment on; besides, the owner keeps a file in it locked.
  */
 final class WorkFolder implements AutoCloseable {
   private static final System.Logger LOGGER = System.getLogger(WorkFolder.class.getName());
-  private static final Pattern NAME = Pattern.compile("\\.fisher-merge-(\\d+)-\\d+");
-  private static final String OWNER = ".fisher-merge-owner";
+  private static final Pattern NAME =
+      Pattern.compile("\\.fisher-merge-(\\d+)-(\\d+)-([0-9a-f]+)-\\d+");
+  private static final String LOCK = ".fisher-merge-lock";
 
-  /** After that long a folder of an unknown machine, or without an owner, is taken for dead. */
+  /** Where a process's start stands in its stat file, counted from the end of its name. */
+  private static final int STAT_START = 19;
+
+  private static final String SYSTEM = system();
+
+  /** After that long a folder of another machine that nobody holds locked is taken for dead. */
   private static final Duration STALE = Duration.ofDays(1);
 
   private static final int DELETE_ATTEMPTS = 5;
@@ -71,15 +78,16 @@ final class WorkFolder implements AutoCloseable {
     synchronized (ENDING_LOCK) {
       requireNotEnding();
       // Created with permissions for the owner only; what is made inside has the usual ones.
+      long pid = ProcessHandle.current().pid();
       Path path =
-          Files.createTempDirectory(parent, ".fisher-merge-" + ProcessHandle.current().pid() + "-");
+          Files.createTempDirectory(
+              parent, ".fisher-merge-" + pid + "-" + start(pid) + "-" + SYSTEM + "-");
       FileChannel owner = null;
       try {
         owner =
             FileChannel.open(
-                path.resolve(OWNER), StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+                path.resolve(LOCK), StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
         lock(owner);
-        owner.write(ByteBuffer.wrap(describe().getBytes(StandardCharsets.UTF_8)));
       } catch (IOException e) {
         if (owner != null) {
           owner.close();
@@ -149,7 +157,7 @@ final class WorkFolder implements AutoCloseable {
         Matcher name = NAME.matcher(entry.getFileName().toString());
         if (name.matches()
             && Files.isDirectory(entry, LinkOption.NOFOLLOW_LINKS)
-            && isDead(entry, Long.parseLong(name.group(1)))) {
+            && isDead(entry, name)) {
           delete(entry);
         }
       }
@@ -159,69 +167,55 @@ final class WorkFolder implements AutoCloseable {
     }
   }
 
-  /**
-   * Whether the process that made a folder has ended. Both its lock and its number must say so:
-   * some network file systems grant every lock, and numbers are used again.
-   */
-  private static boolean isDead(Path folder, long pid) throws IOException {
-    Path owner = folder.resolve(OWNER);
-    if (pid == ProcessHandle.current().pid()) {
-      // Opening and closing our own owner file would give up its lock.
-      String known = Files.exists(owner) ? Files.readString(owner) : describe();
-      return !known.equals(describe()) && sameSystem(known);
+  /** Whether the process that made a folder has ended, as far as can be told. */
+  private static boolean isDead(Path folder, Matcher name) throws IOException {
+    if (name.group(3).equals(SYSTEM)) {
+      // The start is counted in ticks from that of the machine, so that clocks do not matter.
+      return start(Long.parseLong(name.group(1))) != Long.parseLong(name.group(2));
     }
-    if (!Files.exists(owner)) {
-      return isStale(folder);
-    }
-    String text;
-    try (FileChannel channel =
-            FileChannel.open(owner, StandardOpenOption.READ, StandardOpenOption.WRITE);
-        FileLock lock = channel.tryLock()) {
-      if (lock == null) {
-        return false;
-      }
-      text = Files.readString(owner);
-    } catch (OverlappingFileLockException e) {
+    Instant modified = Files.getLastModifiedTime(folder).toInstant();
+    return modified.isBefore(Instant.now().minus(STALE)) && !isLocked(folder.resolve(LOCK));
+  }
+
+  private static boolean isLocked(Path file) throws IOException {
+    if (!Files.exists(file)) {
       return false;
     }
-    if (!sameSystem(text)) {
-      return isStale(folder);
+    try (FileChannel channel =
+            FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE);
+        FileLock lock = channel.tryLock()) {
+      return lock == null;
+    } catch (OverlappingFileLockException e) {
+      return true;
     }
-    return !text.equals(describe(ProcessHandle.of(pid).orElse(null), pid));
   }
 
-  private static boolean isStale(Path folder) throws IOException {
-    Instant modified = Files.getLastModifiedTime(folder).toInstant();
-    return modified.isBefore(Instant.now().minus(STALE));
-  }
-
-  private static boolean sameSystem(String description) {
-    String system = system();
-    return !system.isEmpty() && description.startsWith(system + "\n");
-  }
-
-  private static String describe() {
-    return describe(ProcessHandle.current(), ProcessHandle.current().pid());
-  }
-
-  /** System, number and start: of all processes ever, one alone has them. */
-  private static String describe(@Nullable ProcessHandle process, long pid) {
-    String start =
-        process == null
-            ? "ended"
-            : process.info().startInstant().map(Instant::toString).orElse("unknown");
-    return system() + "\n" + pid + "\n" + start + "\n";
-  }
-
-  /** This start of this machine, and the container in it; empty where the system does not say. */
-  private static String system() {
+  /** When a process of this system was started, in ticks; -1 if there is none with this number. */
+  private static long start(long pid) {
     try {
-      return Files.readString(Path.of("/proc/sys/kernel/random/boot_id")).strip()
-          + " "
-          + Files.readSymbolicLink(Path.of("/proc/self/ns/pid"));
-    } catch (IOException | UnsupportedOperationException e) {
-      return "";
+      String stat = Files.readString(Path.of("/proc/" + pid + "/stat"));
+      List<String> fields = List.of(stat.substring(stat.lastIndexOf(')') + 2).split(" ", -1));
+      return Long.parseLong(fields.get(STAT_START));
+    } catch (IOException | RuntimeException e) {
+      return pid == ProcessHandle.current().pid() ? 0 : -1;
     }
+  }
+
+  /**
+   * This start of this machine, and the container in it, in hexadecimal digits; where the system
+   * does not say, digits of this process alone.
+   */
+  private static String system() {
+    String text;
+    try {
+      text =
+          Files.readString(Path.of("/proc/sys/kernel/random/boot_id")).strip()
+              + Files.readSymbolicLink(Path.of("/proc/self/ns/pid"));
+    } catch (IOException | UnsupportedOperationException e) {
+      text = UUID.randomUUID().toString();
+    }
+    return Long.toHexString(
+        UUID.nameUUIDFromBytes(text.getBytes(StandardCharsets.UTF_8)).getMostSignificantBits());
   }
 
   private static void lock(FileChannel channel) {

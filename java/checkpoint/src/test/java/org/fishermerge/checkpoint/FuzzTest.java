@@ -1,6 +1,7 @@
 package org.fishermerge.checkpoint;
 
 import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.time.Duration;
 import java.util.stream.Stream;
@@ -21,5 +22,12 @@ final class FuzzTest {
   @MethodSource("targets")
   void succeedsOrSaysWhy(FuzzTarget target) {
     assertTimeoutPreemptively(Duration.ofMinutes(2), () -> Fuzzing.run(target, SEED));
+  }
+
+  @ParameterizedTest
+  @MethodSource("targets")
+  void jazzerFindsNothing(FuzzTarget target) throws Exception {
+    assumeTrue(Fuzzing.jazzerExecutions() > 0, "runs with -Pfuzz");
+    Fuzzing.jazzer(target);
   }
 }

@@ -11,6 +11,8 @@ import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.SplittableRandom;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * The short form of fuzzing, which needs no tool: a target's seeds, and a number of seeded
@@ -24,6 +26,8 @@ public final class Fuzzing {
   private static final int MUTATIONS = Integer.getInteger("fishermerge.mutations", 1500);
 
   private static final int MOST_CHANGES = 4;
+  private static final int JAZZER_SECONDS = 120;
+  private static final Pattern DONE = Pattern.compile("Done (\\d+) runs in (\\d+) second");
   private static final long[] SIZES = {0, 1, 7, 8, 255, 65536, 100_000_001, 1L << 31, 1L << 62, -1};
   private static final List<String> WORDS =
       List.of(
@@ -49,13 +53,59 @@ public final class Fuzzing {
     }
   }
 
-  /** For Jazzer to start from: {@code target/fuzz-seeds/NAME}. */
-  private static void write(FuzzTarget target, List<byte[]> seeds) throws IOException {
+  /** For Jazzer to start from. */
+  private static Path write(FuzzTarget target, List<byte[]> seeds) throws IOException {
     Path folder =
-        Files.createDirectories(Path.of("target", "fuzz-seeds", target.getClass().getSimpleName()));
+        Files.createDirectories(
+            Path.of("target", "fuzz", target.getClass().getSimpleName()).toAbsolutePath());
     for (int i = 0; i < seeds.size(); i++) {
       Files.write(folder.resolve("seed" + i), seeds.get(i));
     }
+    return folder;
+  }
+
+  /** Executions that the long form is asked for; 0 without {@code -Pfuzz}. */
+  public static long jazzerExecutions() {
+    return Long.getLong("fishermerge.fuzz-executions", 0);
+  }
+
+  /**
+   * The long form: runs Jazzer in a process of its own, for as many executions as were asked for or
+   * until the time is over. What it says goes to {@code target/fuzz/NAME.log}.
+   */
+  public static void jazzer(FuzzTarget target) throws IOException, InterruptedException {
+    Path seeds = write(target, target.seeds());
+    String name = target.getClass().getSimpleName();
+    Path log = seeds.resolveSibling(name + ".log");
+    Path work = Files.createDirectories(seeds.resolveSibling(name + "-findings"));
+    Process process =
+        new ProcessBuilder(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-Xmx1g",
+                "--enable-native-access=ALL-UNNAMED",
+                "-XX:+EnableDynamicAgentLoading",
+                "-cp",
+                System.getProperty(
+                    "surefire.test.class.path", System.getProperty("java.class.path")),
+                "com.code_intelligence.jazzer.Jazzer",
+                "--target_class=" + target.getClass().getName(),
+                "--instrumentation_includes=org.fishermerge.**:dev.hardwood.**:org.snakeyaml.**",
+                "-runs=" + jazzerExecutions(),
+                "-max_total_time=" + JAZZER_SECONDS,
+                "-timeout=20",
+                "-rss_limit_mb=4096",
+                "-max_len=20000",
+                seeds.toString())
+            .directory(work.toFile())
+            .redirectErrorStream(true)
+            .redirectOutput(log.toFile())
+            .start();
+    int code = process.waitFor();
+    Matcher done = DONE.matcher(Files.readString(log));
+    if (code != 0 || !done.find()) {
+      throw new AssertionError(name + ": Jazzer ended with code " + code + ", see " + log);
+    }
+    System.out.println(name + ": " + done.group());
   }
 
   private static void attempt(FuzzTarget target, byte[] input, String which) {
