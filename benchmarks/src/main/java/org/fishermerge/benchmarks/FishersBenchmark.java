@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.TimeUnit;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.kernels.PairSums;
 import org.fishermerge.kernels.ValueStatistics;
 import org.jspecify.annotations.Nullable;
 import org.openjdk.jmh.annotations.Benchmark;
@@ -19,7 +20,10 @@ import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 
-/** The kernel that sums squares and checks Fisher values; its twin test is in BenchmarkTwinTest. */
+/**
+ * The kernels that only read Fishers: similarities between them, and sums of squares with checks of
+ * values. Their twin tests are in BenchmarkTwinTest.
+ */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.AverageTime)
 @OutputTimeUnit(TimeUnit.MILLISECONDS)
@@ -28,9 +32,9 @@ import org.openjdk.jmh.annotations.Warmup;
 @Fork(
     value = 1,
     jvmArgsAppend = {"--enable-native-access=ALL-UNNAMED"})
-public class StatisticsBenchmark {
+public class FishersBenchmark {
   /** How many Fishers are read. */
-  @Param({"1", "8"})
+  @Param({"2", "8", "64"})
   public int fishers = 8;
 
   /** Values of each. */
@@ -47,7 +51,13 @@ public class StatisticsBenchmark {
     work = new FishersWork(fishers, count, 1);
   }
 
-  /** One reading of all. */
+  /** One comparison of all pairs. */
+  @Benchmark
+  public PairSums compare() {
+    return Objects.requireNonNull(work).pairSums(Objects.requireNonNull(kernels));
+  }
+
+  /** One reading of each for its statistics. */
   @Benchmark
   public List<ValueStatistics> statistics() {
     return Objects.requireNonNull(work).statistics(Objects.requireNonNull(kernels));
