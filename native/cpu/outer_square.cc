@@ -87,12 +87,11 @@ void copy_edge(float *fisher, int64_t inputs, int64_t rows, int64_t columns, flo
   for (int64_t r = 0; r < kTileRows; ++r) {
     for (int64_t c = 0; c < kTileColumns; ++c) {
       const bool inside = r < rows && c < columns;
-      float *f = inside ? at(fisher, r * inputs + c) : nullptr;
       float *s = scratch + r * kTileColumns + c;
       if constexpr (In) {
-        *s = inside ? *f : 0.0f;
+        *s = inside ? float_at(fisher, r * inputs + c) : 0.0f;
       } else if (inside) {
-        *f = *s;
+        put_float_at(fisher, r * inputs + c, *s);
       }
     }
   }

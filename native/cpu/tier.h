@@ -40,6 +40,10 @@ FM_INLINE float float_at(const float *p, int64_t index) {
   return x;
 }
 
+FM_INLINE void put_float_at(float *p, int64_t index, float x) {
+  __builtin_memcpy(reinterpret_cast<char *>(p) + 4 * index, &x, 4);
+}
+
 // The address of an element that may be unaligned: arithmetic on char, as the language wants it.
 FM_INLINE const float *at(const float *p, int64_t index) {
   return reinterpret_cast<const float *>(reinterpret_cast<uintptr_t>(p) + 4 * static_cast<uintptr_t>(index));

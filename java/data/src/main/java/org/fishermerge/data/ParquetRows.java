@@ -113,7 +113,7 @@ final class ParquetRows {
         }
       } catch (InputException e) {
         throw e;
-      } catch (IOException | RuntimeException e) {
+      } catch (IOException | RuntimeException | OutOfMemoryError e) {
         throw new InputException("%s: not readable as Parquet: %s".formatted(file, reason(e)), e);
       }
     }
@@ -211,7 +211,7 @@ final class ParquetRows {
       }
     } catch (InputException e) {
       throw e;
-    } catch (IOException | RuntimeException e) {
+    } catch (IOException | RuntimeException | OutOfMemoryError e) {
       throw new InputException("%s: cannot read the labels: %s".formatted(file, reason(e)), e);
     }
     return next;
@@ -307,7 +307,7 @@ final class ParquetRows {
       }
     } catch (InputException | CancellationException e) {
       throw e;
-    } catch (IOException | RuntimeException e) {
+    } catch (IOException | RuntimeException | OutOfMemoryError e) {
       throw new InputException(
           "%s: cannot read rows %d to %d: %s"
               .formatted(
@@ -316,8 +316,15 @@ final class ParquetRows {
     }
   }
 
-  /** The messages of an exception and its causes, which say more than the outermost. */
+  /**
+   * The messages of an exception and its causes, which say more than the outermost. Lack of memory
+   * is the file's doing: hardwood allocates what a length in the file asks for before it compares
+   * it with the bytes there are.
+   */
   private static String reason(Throwable e) {
+    if (e instanceof OutOfMemoryError) {
+      return "a length in it asks for more memory than there is";
+    }
     StringBuilder text = new StringBuilder();
     for (Throwable t = e; t != null; t = t.getCause()) {
       String message = t.getMessage() == null ? t.getClass().getSimpleName() : t.getMessage();

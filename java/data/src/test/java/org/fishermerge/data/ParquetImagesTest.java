@@ -7,6 +7,9 @@ import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
 import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.sql.Connection;
@@ -295,6 +298,21 @@ final class ParquetImagesTest {
     assertRefused(folder.toString(), "a.parquet: not readable as Parquet");
     write(folder.resolve("a.parquet"), "SELECT i AS idx, i % 2 AS y FROM pictures", "CODEC zstd");
     assertRefused(folder.toString(), "no column image", "idx, y");
+  }
+
+  /** What Jazzer found: a footer with a string of 2^31 - 1 bytes, which no JVM can allocate. */
+  @Test
+  void survivesAFooterThatAsksForAllMemory() throws IOException {
+    byte[] footer = {(byte) 0x98, -1, -1, -1, -1, 7, 0};
+    ByteBuffer file =
+        ByteBuffer.allocate(4 + footer.length + 8)
+            .order(ByteOrder.LITTLE_ENDIAN)
+            .put("PAR1".getBytes(StandardCharsets.US_ASCII))
+            .put(footer)
+            .putInt(footer.length)
+            .put("PAR1".getBytes(StandardCharsets.US_ASCII));
+    Files.write(folder.resolve("a.parquet"), file.array());
+    assertRefused(folder.toString(), "a.parquet: not readable as Parquet", "memory");
   }
 
   @ParameterizedTest(name = "{0}")
