@@ -295,8 +295,8 @@ public final class Checkpoint implements AutoCloseable {
    * The values of an F32, F16, BF16 or F64 tensor as a new array in row-major order; F64 is rounded
    * to nearest.
    *
-   * @throws InputException if there is no such tensor, it has another dtype, or it has more
-   *     elements than an array
+   * @throws InputException if there is no such tensor, it has another dtype, it has more elements
+   *     than an array, or its file was cut short
    */
   public float[] floats(String canonicalName) {
     TensorInfo info = mergeable(canonicalName).info();
@@ -310,7 +310,7 @@ public final class Checkpoint implements AutoCloseable {
               + "; expected fewer than 2^31 elements");
     }
     float[] values = new float[(int) info.elementCount()];
-    Values.copy(segment(canonicalName), info.dtype(), MemorySegment.ofArray(values));
+    copyFloats(canonicalName, MemorySegment.ofArray(values));
     return values;
   }
 
@@ -318,16 +318,23 @@ public final class Checkpoint implements AutoCloseable {
    * Writes the same values to {@code target}, F32 in native byte order, of any number of elements
    * and without a copy between.
    *
-   * @throws InputException if there is no such tensor or it has another dtype
+   * @throws InputException if there is no such tensor, it has another dtype, or its file was cut
+   *     short
    * @throws IllegalArgumentException if {@code target} has not exactly room for them
    */
   public void copyFloats(String canonicalName, MemorySegment target) {
-    TensorInfo info = mergeable(canonicalName).info();
+    CheckpointTensor tensor = mergeable(canonicalName);
+    TensorInfo info = tensor.info();
     if (target.byteSize() != info.elementCount() * Float.BYTES) {
       throw new IllegalArgumentException(
           canonicalName + " " + info.shapeText() + " into " + target.byteSize() + " bytes");
     }
-    Values.copy(segment(canonicalName), info.dtype(), target);
+    SafetensorsFile file = map(tensor.file());
+    try {
+      Values.copy(file.segment(info.name()), info.dtype(), target);
+    } finally {
+      file.requireSize();
+    }
   }
 
   private CheckpointTensor mergeable(String canonicalName) {

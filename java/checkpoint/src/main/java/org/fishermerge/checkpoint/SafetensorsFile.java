@@ -81,6 +81,16 @@ public final class SafetensorsFile implements AutoCloseable {
     }
   }
 
+  /**
+   * Whether the file is as long as when it was opened. What lies beyond its end reads as zeros, or
+   * fails with an {@link InternalError}: this says why.
+   *
+   * @throws InputException if not
+   */
+  public void requireSize() {
+    requireSize(header);
+  }
+
   public SafetensorsHeader header() {
     return header;
   }

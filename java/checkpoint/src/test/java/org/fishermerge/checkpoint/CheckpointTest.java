@@ -11,9 +11,11 @@ import java.io.IOException;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.security.MessageDigest;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -178,6 +180,22 @@ class CheckpointTest {
         .isInstanceOf(IllegalStateException.class);
     assertThatThrownBy(() -> checkpoint.segment("embeddings.class_embedding"))
         .isInstanceOf(IllegalStateException.class);
+  }
+
+  @Test
+  void aFileThatIsCutShortIsNamed() throws IOException {
+    Path file = folder.resolve("model.safetensors");
+    Files.copy(Golden.path("clip-tiny/alpha/model.safetensors"), file);
+    try (Checkpoint checkpoint = Checkpoint.open(file);
+        FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
+      channel.truncate(4096);
+      for (String name : checkpoint.tensors().keySet()) {
+        assertThatThrownBy(() -> checkpoint.floats(name))
+            .as(name)
+            .isInstanceOf(InputException.class)
+            .hasMessageStartingWith(file + ": changed while it was in use");
+      }
+    }
   }
 
   @Test

@@ -185,7 +185,7 @@ final class HubCommandsTest {
   void foldersGiveTheSameBitsAsTheHub() throws IOException {
     Path both = Files.createDirectories(folder.resolve("both"));
     for (String kind : List.of("models", "datasets")) {
-      link(shared.resolve(kind), both);
+      TestRepositories.link(shared.resolve(kind), both);
     }
     List<byte[]> merged = new ArrayList<>();
     for (boolean local : List.of(true, false)) {
@@ -206,20 +206,6 @@ final class HubCommandsTest {
       merged.add(Files.readAllBytes(to.resolve("merged/model.safetensors")));
     }
     assertThat(merged.get(0)).isEqualTo(merged.get(1));
-  }
-
-  private static void link(Path from, Path to) throws IOException {
-    try (Stream<Path> owners = Files.list(from)) {
-      for (Path owner : owners.toList()) {
-        try (Stream<Path> names = Files.list(owner)) {
-          Path ownerThere = Files.createDirectories(to.resolve(from.relativize(owner).toString()));
-          for (Path name : names.toList()) {
-            Files.createSymbolicLink(
-                ownerThere.resolve(Objects.requireNonNull(name.getFileName()).toString()), name);
-          }
-        }
-      }
-    }
   }
 
   /** What Python's client leaves: blobs, snapshots that link to them, and a reference. */

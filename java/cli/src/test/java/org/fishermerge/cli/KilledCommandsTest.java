@@ -2,15 +2,19 @@ package org.fishermerge.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -199,6 +203,88 @@ final class KilledCommandsTest {
     }
     runToTheEnd(merge(out));
     requireOnlyTheResult(undisturbed);
+  }
+
+  /** Fishers of eight models, their merge, and its accuracies on eight tasks. */
+  @Test
+  void aConfiguredRunGoesOnFromItsFishers() throws Exception {
+    Path repositories = folder.resolve("repositories");
+    new TestRepositories(folder).write();
+    Files.createDirectories(repositories);
+    TestRepositories.link(folder.resolve("models"), repositories);
+    TestRepositories.link(folder.resolve("datasets"), repositories);
+    Path undisturbed = folder.resolve("undisturbed");
+    long start = System.nanoTime();
+    runToTheEnd(configured(repositories, undisturbed));
+    int whole = Math.toIntExact(TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start));
+
+    Path disturbed = folder.resolve("disturbed");
+    int shortest = whole / 3;
+    for (int kill = 0; kill < Math.ceilDiv(KILLS, 3); kill++) {
+      Process process = start(configured(repositories, disturbed));
+      process.waitFor(shortest + random.nextInt(whole), TimeUnit.MILLISECONDS);
+      process.destroyForcibly().waitFor();
+      for (String result : List.of("merged/model.safetensors", "report.json")) {
+        if (Files.exists(disturbed.resolve(result))) {
+          assertSame(result, undisturbed, disturbed);
+          deleteRecursively(disturbed.resolve(result.replaceAll("/.*", "")));
+        }
+      }
+    }
+    runToTheEnd(configured(repositories, disturbed));
+    for (String result : List.of("merged/model.safetensors", "report.json")) {
+      assertSame(result, undisturbed, disturbed);
+    }
+    try (Stream<Path> files = Files.walk(disturbed)) {
+      assertThat(files.map(file -> file.getFileName().toString()))
+          .as("seed %d", SEED)
+          .noneMatch(name -> name.startsWith(".fisher-merge") || name.endsWith(".progress"));
+    }
+  }
+
+  private static List<String> configured(Path repositories, Path to) {
+    List<String> command = CommandProcess.java("-Dfishermerge.save-seconds=0");
+    command.addAll(
+        List.of(
+            "method=fisher_merging/clip_fisher_merging",
+            "modelpool=CLIPVisionModelPool/clip-vit-base-patch32_TA8",
+            "taskpool=CLIPVisionModelTaskPool/clip-vit-classification_TA8",
+            "--hub-dir",
+            repositories.toString(),
+            "path.root_dir=" + to,
+            "merged_model_save_path=" + to.resolve("merged"),
+            "report_save_path=" + to.resolve("report.json")));
+    return command;
+  }
+
+  /** The bytes of a model; of a report what was measured, without paths and times. */
+  private static void assertSame(String result, Path undisturbed, Path disturbed)
+      throws IOException {
+    Path a = undisturbed.resolve(result);
+    Path b = disturbed.resolve(result);
+    if (!result.endsWith(".json")) {
+      assertThat(Files.mismatch(a, b)).as("seed %d", SEED).isEqualTo(-1);
+      return;
+    }
+    assertThat(measured(b)).as("seed %d", SEED).isEqualTo(measured(a)).hasSize(9);
+  }
+
+  private static Map<String, String> measured(Path report) throws IOException {
+    JsonNode all = new JsonMapper().readTree(report.toFile());
+    Map<String, String> accuracies = new TreeMap<>();
+    for (String task : TestRepositories.CLIP_TASKS) {
+      accuracies.put(task, all.path(task).toString());
+    }
+    accuracies.put("average", all.path("average").toString());
+    return accuracies;
+  }
+
+  private static void deleteRecursively(Path path) throws IOException {
+    try (Stream<Path> files = Files.walk(path)) {
+      for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
+        Files.delete(file);
+      }
+    }
   }
 
   /** By SIGINT's and SIGTERM's common way; SIGTERM is what a process can send here. */

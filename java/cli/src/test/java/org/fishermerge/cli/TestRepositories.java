@@ -98,6 +98,21 @@ final class TestRepositories {
     }
   }
 
+  /** Links each repository below {@code from} under its id in {@code to}. */
+  static void link(Path from, Path to) throws IOException {
+    try (Stream<Path> owners = Files.list(from)) {
+      for (Path owner : owners.toList()) {
+        try (Stream<Path> names = Files.list(owner)) {
+          Path ownerThere = Files.createDirectories(to.resolve(from.relativize(owner).toString()));
+          for (Path name : names.toList()) {
+            Files.createSymbolicLink(
+                ownerThere.resolve(Objects.requireNonNull(name.getFileName()).toString()), name);
+          }
+        }
+      }
+    }
+  }
+
   // ---- models ----
 
   private void clipBase32() throws IOException {

@@ -134,7 +134,11 @@ final class SafetensorsImages extends StoredImages {
           "%s: no tensor %slabels; this needs labelled examples"
               .formatted(selector.file(), selector.prefix()));
     }
-    return LongStream.range(0, size()).map(this::label).toArray();
+    try {
+      return LongStream.range(0, size()).map(this::label).toArray();
+    } finally {
+      file.requireSize();
+    }
   }
 
   @Override
@@ -158,7 +162,11 @@ final class SafetensorsImages extends StoredImages {
 
       @Override
       public void decode(int position, MemorySegment out) {
-        convert(indices[position], out);
+        try {
+          convert(indices[position], out);
+        } finally {
+          file.requireSize();
+        }
       }
     };
   }

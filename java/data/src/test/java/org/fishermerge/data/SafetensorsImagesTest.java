@@ -6,7 +6,10 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -65,6 +68,28 @@ final class SafetensorsImagesTest {
         }
       }
       assertThat(batches.hasNext()).isFalse();
+    }
+  }
+
+  /** Cut inside a page, where the rest reads as zeros, and before one, where it cannot be read. */
+  @ParameterizedTest
+  @ValueSource(longs = {100_000, 4096})
+  void aFileThatIsCutShortIsNamed(long size) throws IOException {
+    Path file = folder.resolve("pictures.safetensors");
+    Files.copy(Golden.path("clip-tiny/expected.safetensors"), file);
+    ImageProcessor processor =
+        ImageProcessor.fromPreprocessorConfig(Golden.path("clip-tiny/pretrained"));
+    try (ImageDataset images = ImageDatasets.open(file + "#beta.", processor);
+        FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
+      channel.truncate(size);
+      assertThatThrownBy(images::labels)
+          .isInstanceOf(InputException.class)
+          .hasMessageStartingWith(file + ": changed while it was in use");
+      try (BatchIterator batches = images.batches(new Selection.First(6), 4, 1)) {
+        assertThatThrownBy(batches::next)
+            .isInstanceOf(InputException.class)
+            .hasMessageStartingWith(file + ": changed while it was in use");
+      }
     }
   }
 
