@@ -1,0 +1,48 @@
+#include "outer_square.cuh"
+
+#include "device_block.cuh"
+
+namespace {
+
+int32_t check_operands(const fm_cotangents *g, const fm_activations *a, const char *name, int32_t precision) {
+  FMC_CHECK(fmc::check_cotangents(g));
+  FMC_CHECK(fmc::check_activations("a", a));
+  FMC_REQUIRE(precision >= FMC_FP32 && precision <= FMC_BF16, "%s: unknown precision %d", name, precision);
+  return FM_OK;
+}
+
+}  // namespace
+
+extern "C" int32_t fmc_outer_square_prepare(const fm_cotangents *g, const fm_activations *a, int32_t precision,
+                                            int32_t splits, fmc_outer_square_plan *plan) {
+  FMC_CHECK(check_operands(g, a, "precision", precision));
+  FMC_CHECK(fmc::check_not_null("plan", plan));
+  FMC_REQUIRE(splits >= 0, "splits is negative");
+  const fmc::outer_square_shape shape = fmc::shape_of(*g, *a, fmc::depth_of(precision));
+  if (splits == 0) {
+    int device = 0;
+    int multiprocessors = 0;
+    FMC_CHECK(fmc::check_device(cudaGetDevice(&device), "the current device is not known"));
+    FMC_CHECK(fmc::check_device(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device),
+                                "the device's multiprocessors could not be counted"));
+    splits = fmc::choose_splits(shape, multiprocessors);
+  }
+  if (splits > shape.units()) splits = shape.units() > 0 ? static_cast<int32_t>(shape.units()) : 1;
+  *plan = {fmc::outer_square_workspace(shape, splits), precision, splits};
+  return FM_OK;
+}
+
+extern "C" int32_t fmc_outer_square(const fm_cotangents *g, const fm_activations *a, const fmc_outer_square_plan *plan,
+                                    void *workspace, float *fisher, void *stream) {
+  FMC_CHECK(fmc::check_not_null("plan", plan));
+  FMC_CHECK(check_operands(g, a, "plan.precision", plan->precision));
+  const fmc::outer_square_shape shape = fmc::shape_of(*g, *a, fmc::depth_of(plan->precision));
+  FMC_REQUIRE(plan->splits >= 1 && (plan->splits == 1 || plan->splits <= shape.units()) &&
+                  plan->workspace_bytes >= fmc::outer_square_workspace(shape, plan->splits),
+              "plan: it was not made for these operands");
+  FMC_CHECK(fmc::check_workspace(workspace, plan->workspace_bytes));
+  FMC_CHECK(fmc::check_aligned("fisher", fisher, 4));
+  fmc::device_launch launch(stream);
+  fmc::outer_square(launch, *g, *a, plan->precision, plan->splits, workspace, fisher);
+  return launch.status;
+}
