@@ -1,7 +1,6 @@
 package org.fishermerge.data;
 
 import dev.hardwood.HardwoodContext;
-import dev.hardwood.InputFile;
 import dev.hardwood.metadata.ColumnChunk;
 import dev.hardwood.metadata.FileMetaData;
 import dev.hardwood.metadata.PhysicalType;
@@ -90,7 +89,7 @@ final class ParquetRows {
     List<Path> files = source.files();
     for (Path file : files) {
       try (HardwoodContext context = HardwoodContext.create(1);
-          ParquetFileReader reader = ParquetFileReader.open(InputFile.of(file), context)) {
+          ParquetFileReader reader = ParquetFileReader.open(new ParquetInput(file), context)) {
         List<SchemaNode> fields = reader.getFileSchema().getRootNode().children();
         columns =
             NameList.of(
@@ -201,7 +200,7 @@ final class ParquetRows {
   private int readLabels(Path file, long[] labels, int from) {
     int next = from;
     try (HardwoodContext context = HardwoodContext.create(1);
-        ParquetFileReader reader = ParquetFileReader.open(InputFile.of(file), context);
+        ParquetFileReader reader = ParquetFileReader.open(new ParquetInput(file), context);
         ColumnReaders readers =
             reader.buildColumnReaders(ColumnProjection.columns(LABEL)).build()) {
       while (readers.nextBatch()) {
@@ -279,7 +278,7 @@ final class ParquetRows {
       BooleanSupplier cancelled,
       Cells cells) {
     try (HardwoodContext context = HardwoodContext.create(1);
-        ParquetFileReader reader = ParquetFileReader.open(InputFile.of(group.file()), context);
+        ParquetFileReader reader = ParquetFileReader.open(new ParquetInput(group.file()), context);
         ColumnReaders readers =
             reader
                 .buildColumnReaders(projection)

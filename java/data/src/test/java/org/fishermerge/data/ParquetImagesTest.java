@@ -9,9 +9,11 @@ import java.io.UncheckedIOException;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.sql.Connection;
 import java.sql.DriverManager;
 import java.sql.PreparedStatement;
@@ -35,6 +37,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.xerial.snappy.Snappy;
 
 /** Parquet files are written by DuckDB here, and one by pyarrow: the reader is another program. */
 final class ParquetImagesTest {
@@ -298,6 +301,47 @@ final class ParquetImagesTest {
     assertRefused(folder.toString(), "a.parquet: not readable as Parquet");
     write(folder.resolve("a.parquet"), "SELECT i AS idx, i % 2 AS y FROM pictures", "CODEC zstd");
     assertRefused(folder.toString(), "no column image", "idx, y");
+  }
+
+  /** What Jazzer found: data that say they hold more than the page says overwrote the heap. */
+  @Test
+  void snappyDataStayInTheirRoom() throws IOException {
+    byte[] literal = {5, 4 << 2, 'a', 'b', 'c', 'd', 'e'};
+    ByteBuffer out = ByteBuffer.allocateDirect(6);
+    assertThat(Snappy.uncompress(ByteBuffer.wrap(literal), out.position(1))).isEqualTo(5);
+    byte[] text = new byte[5];
+    out.get(text);
+    assertThat(text).asString().isEqualTo("abcde");
+    byte[][] wrong = {
+      {(byte) 0xff, (byte) 0xff, (byte) 0xff, (byte) 0xff, 7, 4 << 2, 'a', 'b', 'c', 'd', 'e'},
+      {(byte) 0xff, (byte) 0xff, (byte) 0xff, (byte) 0xff, 15, 4 << 2, 'a', 'b', 'c', 'd', 'e'},
+      {7, 4 << 2, 'a', 'b', 'c', 'd', 'e'}, // more than the room
+      {6, 4 << 2, 'a', 'b', 'c', 'd', 'e'}, // more than there is
+      {5, 4 << 2, 'a'},
+      {5, 1, 9, 4 << 2}, // a copy from before the beginning
+      {},
+    };
+    for (byte[] data : wrong) {
+      assertThatThrownBy(
+              () -> Snappy.uncompress(ByteBuffer.wrap(data), ByteBuffer.allocateDirect(6)))
+          .as(Arrays.toString(data))
+          .isInstanceOf(IOException.class);
+    }
+  }
+
+  @Test
+  void aFileThatIsCutShortIsNamed() throws IOException, SQLException {
+    Path file = folder.resolve("a.parquet");
+    write(file, rows(0, 8), "CODEC snappy");
+    try (ImageDataset images = ImageDatasets.open(file.toString(), RAW);
+        FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
+      channel.truncate(100);
+      try (BatchIterator batches = images.batches(new Selection.First(4), 4, 1)) {
+        assertThatThrownBy(batches::next)
+            .isInstanceOf(InputException.class)
+            .hasMessageStartingWith(file + ": cannot read rows");
+      }
+    }
   }
 
   /** What Jazzer found: a footer with a string of 2^31 - 1 bytes, which no JVM can allocate. */

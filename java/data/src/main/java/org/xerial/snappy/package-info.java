@@ -1,0 +1,4 @@
+@NullMarked
+package org.xerial.snappy;
+
+import org.jspecify.annotations.NullMarked;
