@@ -31,7 +31,7 @@ FMC_DEVICE double bf16_to_double(uint16_t bits) { return float_from_bits(static_
 // even: going through float would round twice.
 template <int Fraction, int MinExponent>
 FMC_DEVICE uint16_t narrow(double x) {
-  constexpr uint64_t kInfinity = uint64_t{1 - 2 * MinExponent + 1} << Fraction;
+  constexpr uint64_t kInfinity = uint64_t{1 - 2 * MinExponent + 2} << Fraction;
   uint64_t bits;
   memcpy(&bits, &x, 8);
   const uint64_t sign = bits >> 63 << 15;

@@ -23,7 +23,7 @@ static_assert(kPieces == kTileThreads && kSums * kTileThreads == kTile * kTile);
 
 // Sizes that follow from the operands alone.
 struct outer_square_shape {
-  bool square;         // tokens > 1
+  bool square;         // not one token
   int64_t down;        // panels of g
   int64_t across;      // panels of a
   int64_t examples;    // examples and probes as the tile kernel sees them: 1 where not `square`
@@ -39,7 +39,7 @@ struct outer_square_shape {
 
 inline outer_square_shape shape_of(const fm_cotangents &g, const fm_activations &a, int64_t depth) {
   outer_square_shape s = {};
-  s.square = g.tokens > 1;
+  s.square = g.tokens != 1;
   s.down = divide_up(g.width, kTile);
   s.across = divide_up(a.width, kTile);
   s.examples = s.square ? g.examples : 1;

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include <algorithm>
-#include <string>
 #include <vector>
 
 #include "fisher_kernels_cuda.h"
@@ -80,9 +79,10 @@ std::vector<T> fetch(const T *from, size_t count) {
 
 inline bool both_nan_or_same_bits(float a, float b) { return (isnan(a) && isnan(b)) || memcmp(&a, &b, 4) == 0; }
 
-inline void expect_same(const std::vector<float> &found, const std::vector<float> &expected, const std::string &what) {
+inline void expect_same(const std::vector<float> &found, const std::vector<float> &expected, const char *shape,
+                        const char *what = "") {
   for (size_t k = 0; k < expected.size(); ++k) {
-    EXPECT(both_nan_or_same_bits(found[k], expected[k]), "%s: [%zu] %a, expected %a", what.c_str(), k,
+    EXPECT(both_nan_or_same_bits(found[k], expected[k]), "%s%s: [%zu] %a, expected %a", shape, what, k,
            static_cast<double>(found[k]), static_cast<double>(expected[k]));
   }
 }
@@ -93,7 +93,7 @@ inline size_t size_of(int32_t type) { return type == FM_F64 ? 8 : type == FM_F32
 
 // Random bits of a 16-bit type make every kind of number; of the others, numbers of moderate size and a few special ones.
 inline std::vector<char> any_values(random_source &random, int32_t type, int64_t count, bool special) {
-  std::vector<char> x(static_cast<size_t>(count) * size_of(type));
+  std::vector<char> x(static_cast<size_t>(count) * size_of(type) + 1);  // never null
   for (size_t k = 0; k < static_cast<size_t>(count); ++k) {
     double value = random.uniform(-3, 3);
     if (special && k % 7 == 3) {
@@ -151,7 +151,7 @@ inline void average_case(int64_t models, int64_t count, int32_t out_type, int64_
     placed.push_back(in);
   }
   const size_t bytes = static_cast<size_t>(count) * size_of(out_type);
-  std::vector<char> expected(bytes);
+  std::vector<char> expected(bytes + 1);  // never null
   EXPECT(fm_weighted_average(cpu, host.data(), models, expected.data(), out_type, 0, count) == FM_OK, "%s",
          fm_last_error());
   void *out = on->place(nullptr, bytes, static_cast<size_t>(shift) * size_of(out_type));
@@ -409,9 +409,9 @@ inline void outer_square_case(int64_t probes, int64_t examples, int64_t tokens, 
   if (poison != 0.0f) l.g_data[static_cast<size_t>(outputs - 1)] = poison;
   random_source random(7);
   const std::vector<float> before = values<float>(random, outputs * inputs, 0, 1);
-  const std::string shape = "V" + std::to_string(probes) + " B" + std::to_string(examples) + " T" +
-                            std::to_string(tokens) + " O" + std::to_string(outputs) + " I" + std::to_string(inputs) +
-                            " splits " + std::to_string(splits);
+  char shape[128];
+  snprintf(shape, sizeof shape, "V%d B%d T%d O%d I%d splits %d", static_cast<int>(probes), static_cast<int>(examples),
+           static_cast<int>(tokens), static_cast<int>(outputs), static_cast<int>(inputs), static_cast<int>(splits));
   std::vector<double> exact(before.begin(), before.end());
   std::vector<double> bound(before.size());
   outer_square_in_double(l, exact, bound);
@@ -425,10 +425,10 @@ inline void outer_square_case(int64_t probes, int64_t examples, int64_t tokens, 
       float *fisher = place(guarded, 4);
       on->outer_square(l.placed_g, l.placed_a, precision, splits, fisher);
       std::vector<float> found = fetch(fisher, guarded.size());
-      EXPECT(isnan(found.back()), "%s: wrote behind F", shape.c_str());
+      EXPECT(isnan(found.back()), "%s: wrote behind F", shape);
       found.pop_back();
       if (run == 1) {
-        expect_same(found, again, shape + ", second run");
+        expect_same(found, again, shape, ", second run");
         break;
       }
       again = found;
@@ -438,7 +438,7 @@ inline void outer_square_case(int64_t probes, int64_t examples, int64_t tokens, 
         const double error = fabs(static_cast<double>(found[k]) - exact[k]);
         const bool nan = isnan(exact[k]) || isinf(exact[k]);
         EXPECT(nan ? !isfinite(found[k]) : error <= 5 * unit * bound[k] + 1e-5 * exact[k],
-               "%s, precision %d: [%zu] %g, expected %g", shape.c_str(), precision, k, static_cast<double>(found[k]),
+               "%s, precision %d: [%zu] %g, expected %g", shape, precision, k, static_cast<double>(found[k]),
                exact[k]);
       }
       if (run == 0 && on == nullptr) break;
@@ -475,8 +475,9 @@ inline void outer_square_one_token() {
 
 inline void relatives_case(int64_t probes, int64_t examples, int64_t tokens, int64_t width, bool weighted) {
   layer l(probes, examples, tokens, width, width, weighted);
-  const std::string shape = "V" + std::to_string(probes) + " B" + std::to_string(examples) + " T" +
-                            std::to_string(tokens) + " D" + std::to_string(width);
+  char shape[128];
+  snprintf(shape, sizeof shape, "V%d B%d T%d D%d", static_cast<int>(probes), static_cast<int>(examples),
+           static_cast<int>(tokens), static_cast<int>(width));
   random_source random(11);
   const size_t columns = static_cast<size_t>(width);
   const std::vector<float> before = values<float>(random, width, 0, 1);
@@ -488,7 +489,7 @@ inline void relatives_case(int64_t probes, int64_t examples, int64_t tokens, int
   EXPECT(fm_token_sum_squares(cpu, &l.g, expected.data(), 0, width) == FM_OK, "%s", fm_last_error());
   float *fisher = place(before, 4);
   on->token_sum_squares(l.placed_g, fisher);
-  expect_same(fetch(fisher, columns), expected, shape + ", token sums");
+  expect_same(fetch(fisher, columns), expected, shape, ", token sums");
 
   std::vector<float> expected_scale = before;
   std::vector<float> expected_shift = before;
@@ -498,8 +499,8 @@ inline void relatives_case(int64_t probes, int64_t examples, int64_t tokens, int
   float *scale = place(before);
   float *shift = place(before, 4);
   on->layer_norm_squares(l.placed_g, l.placed_a, place(mean), place(rstd), scale, shift);
-  expect_same(fetch(scale, columns), expected_scale, shift == nullptr ? "" : shape + ", scale");
-  expect_same(fetch(shift, columns), expected_shift, shape + ", shift");
+  expect_same(fetch(scale, columns), expected_scale, shape, ", scale");
+  expect_same(fetch(shift, columns), expected_shift, shape, ", shift");
 
   const int64_t rows = 200;
   std::vector<int64_t> ids;
@@ -512,7 +513,7 @@ inline void relatives_case(int64_t probes, int64_t examples, int64_t tokens, int
          fm_last_error());
   float *placed_table = place(table, 4);
   on->embedding_squares(l.placed_g, place(ids), rows, placed_table);
-  expect_same(fetch(placed_table, table.size()), expected_table, shape + ", embedding");
+  expect_same(fetch(placed_table, table.size()), expected_table, shape, ", embedding");
   on->reset();
 }
 
