@@ -224,8 +224,9 @@ public final class BatchIterator implements Iterator<ImageBatch>, AutoCloseable 
     closed = true;
     if (pool != null) {
       // No interrupts: they would close the file channels under a reader.
-      pool.shutdown();
+      // The queue first: a worker that has seen a task in it would wait for one that is gone.
       pool.getQueue().clear();
+      pool.shutdown();
       boolean interrupted = false;
       while (true) {
         try {

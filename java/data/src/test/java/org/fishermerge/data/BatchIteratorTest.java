@@ -220,6 +220,20 @@ final class BatchIteratorTest {
     assertThat(batches.hasNext()).isFalse();
   }
 
+  /**
+   * What Jazzer found: a worker between two tasks could miss that the pool was being closed, and
+   * the caller waited for it for ever.
+   */
+  @Test
+  void closingBetweenTasksEnds() {
+    for (int round = 0; round < 2_000; round++) {
+      try (BatchIterator batches = images.batches(new Selection.First(40), 1, 2)) {
+        batches.next().close();
+      }
+      images.written.clear();
+    }
+  }
+
   @Test
   void closingWhileWorkersAreBusyWaitsForThem() throws InterruptedException {
     Thread caller = Thread.currentThread();
