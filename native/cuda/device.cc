@@ -16,6 +16,23 @@ cudaStream_t stream_of(void *stream) { return static_cast<cudaStream_t>(stream);
 
 }  // namespace
 
+int32_t fmc::check_device(cudaError_t error, const char *what) {
+  if (error == cudaSuccess) return FM_OK;
+  const int32_t status = error == cudaErrorMemoryAllocation                                           ? FMC_OUT_OF_MEMORY
+                         : error == cudaErrorNoKernelImageForDevice || error == cudaErrorNoDevice ||
+                                 error == cudaErrorInsufficientDriver || error == cudaErrorUnsupportedPtxVersion
+                             ? FMC_UNAVAILABLE
+                             : FMC_DEVICE_ERROR;
+  return fail(status, "%s: %s (%s)", what, cudaGetErrorString(error), cudaGetErrorName(error));
+}
+
+int32_t fmc::count_multiprocessors(int *count) {
+  int device = 0;
+  FMC_CHECK(check_device(cudaGetDevice(&device), "the current device is not known"));
+  return check_device(cudaDeviceGetAttribute(count, cudaDevAttrMultiProcessorCount, device),
+                      "the device's multiprocessors could not be counted");
+}
+
 extern "C" {
 
 int32_t fmc_device_count(int32_t *count) {
@@ -105,6 +122,12 @@ int32_t fmc_copy_async(void *to, const void *from, int64_t bytes, void *stream) 
   FMC_CHECK(check_count("bytes", bytes));
   return check_device(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault, stream_of(stream)),
                       "a copy could not be started");
+}
+
+int32_t fmc_clear_async(void *to, int64_t bytes, void *stream) {
+  FMC_CHECK(check_count("bytes", bytes));
+  return check_device(cudaMemsetAsync(to, 0, static_cast<size_t>(bytes), stream_of(stream)),
+                      "memory could not be cleared");
 }
 
 int32_t fmc_stream_create(void **stream) {

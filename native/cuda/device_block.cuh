@@ -1,5 +1,33 @@
-// The `block` of portable.cuh on a device, and the `launch` that puts kernels on a stream.
+// The `block` of portable.cuh on a device, and the `launch` that puts kernels on a stream. With FMC_EMULATED the launch
+// runs them on emulated blocks, so that the same entry points make a library for machines without a GPU.
 #pragma once
+
+#if defined(FMC_EMULATED)
+
+#include "emulated_block.h"
+#include "emulated_device.h"
+#include "status.h"
+
+namespace fmc {
+
+struct device_launch {
+  void *stream;
+  int32_t status = FM_OK;
+
+  explicit device_launch(void *s) : stream(s) {}
+
+  template <class Kernel>
+  void run(int64_t blocks, const typename Kernel::job &job) {
+    emulated_enqueue(stream, [blocks, job] {
+      static thread_local emulated_launch launch;
+      launch.run<Kernel>(blocks, job);
+    });
+  }
+};
+
+}  // namespace fmc
+
+#else
 
 #include <cuda_runtime.h>
 
@@ -75,3 +103,5 @@ struct device_launch {
 };
 
 }  // namespace fmc
+
+#endif

@@ -20,11 +20,8 @@ extern "C" int32_t fmc_outer_square_prepare(const fm_cotangents *g, const fm_act
   FMC_REQUIRE(splits >= 0, "splits is negative");
   const fmc::outer_square_shape shape = fmc::shape_of(*g, *a, fmc::depth_of(precision));
   if (splits == 0) {
-    int device = 0;
     int multiprocessors = 0;
-    FMC_CHECK(fmc::check_device(cudaGetDevice(&device), "the current device is not known"));
-    FMC_CHECK(fmc::check_device(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device),
-                                "the device's multiprocessors could not be counted"));
+    FMC_CHECK(fmc::count_multiprocessors(&multiprocessors));
     splits = fmc::choose_splits(shape, multiprocessors);
   }
   if (splits > shape.units()) splits = shape.units() > 0 ? static_cast<int32_t>(shape.units()) : 1;

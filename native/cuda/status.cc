@@ -17,16 +17,6 @@ int32_t fail(int32_t status, const char *format, ...) {
   return status;
 }
 
-int32_t check_device(cudaError_t error, const char *what) {
-  if (error == cudaSuccess) return FM_OK;
-  const int32_t status = error == cudaErrorMemoryAllocation                                           ? FMC_OUT_OF_MEMORY
-                         : error == cudaErrorNoKernelImageForDevice || error == cudaErrorNoDevice ||
-                                 error == cudaErrorInsufficientDriver || error == cudaErrorUnsupportedPtxVersion
-                             ? FMC_UNAVAILABLE
-                             : FMC_DEVICE_ERROR;
-  return fail(status, "%s: %s (%s)", what, cudaGetErrorString(error), cudaGetErrorName(error));
-}
-
 int32_t check_not_null(const char *name, const void *p) {
   FMC_REQUIRE(p != nullptr, "%s is null", name);
   return FM_OK;

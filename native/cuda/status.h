@@ -1,8 +1,11 @@
 // Status and text of failures, and checks of arguments.
 #pragma once
 
-#include <cuda_runtime_api.h>
 #include <stdint.h>
+
+#if !defined(FMC_EMULATED)
+#include <cuda_runtime_api.h>
+#endif
 
 #include "fisher_kernels_cuda.h"
 
@@ -11,8 +14,13 @@ namespace fmc {
 // Keeps the text for fmc_last_error and returns the status.
 __attribute__((format(printf, 2, 3))) int32_t fail(int32_t status, const char *format, ...);
 
+#if !defined(FMC_EMULATED)
 // FM_OK, or what a call of CUDA's answered.
 int32_t check_device(cudaError_t error, const char *what);
+#endif
+
+// Of the current device.
+int32_t count_multiprocessors(int *count);
 
 int32_t check_not_null(const char *name, const void *p);
 int32_t check_type(const char *name, int32_t type);

@@ -70,6 +70,8 @@ int32_t fmc_host_alloc(int64_t bytes, void **pointer);
 int32_t fmc_host_free(void *pointer);
 /* Copies between any two of host and device; asynchronous where the host side is page-locked. */
 int32_t fmc_copy_async(void *to, const void *from, int64_t bytes, void *stream);
+/* Zeros in device memory. */
+int32_t fmc_clear_async(void *to, int64_t bytes, void *stream);
 int32_t fmc_stream_create(void **stream);
 int32_t fmc_stream_destroy(void *stream);
 int32_t fmc_stream_synchronize(void *stream);

@@ -4,7 +4,7 @@ import java.io.PrintWriter;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.cli.task.CommandKernels;
+import org.fishermerge.cli.task.CommandDevice;
 import org.fishermerge.cli.task.Tool;
 import org.fishermerge.kernels.KernelInfo;
 import org.fishermerge.kernels.Kernels;
@@ -46,7 +46,7 @@ final class DoctorCommand implements Callable<Integer> {
             System.getProperty("os.arch"),
             Runtime.getRuntime().availableProcessors(),
             Runtime.getRuntime().maxMemory() >> 20));
-    try (Kernels kernels = CommandKernels.open()) {
+    try (Kernels kernels = CommandDevice.forMerging(null).open()) {
       KernelInfo info = kernels.info();
       line(
           out,
@@ -64,6 +64,7 @@ final class DoctorCommand implements Callable<Integer> {
     } catch (InputException e) {
       line(out, "kernels", "none: " + e.getMessage());
     }
+    line(out, "GPU", Kernels.describeGpu());
     try {
       line(out, "libtorch", LibTorch.describe());
     } catch (LinkageError e) {

@@ -17,6 +17,7 @@ import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.cli.task.ClassifierTask;
+import org.fishermerge.cli.task.CommandDevice;
 import org.fishermerge.cli.task.Evaluation;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.data.Examples;
@@ -51,6 +52,7 @@ final class EvaluateCommand implements Callable<Integer> {
 
   @Mixin private TextOptions text = new TextOptions();
   @Mixin private DataOptions data = new DataOptions();
+  @Mixin private DeviceOption device = new DeviceOption();
 
   @Option(
       names = "--examples",
@@ -89,6 +91,7 @@ final class EvaluateCommand implements Callable<Integer> {
     if (examples < 1) {
       throw new InputException("--examples " + examples + ": must be at least 1");
     }
+    CommandDevice.forModels(device.name, spec.commandLine().getErr());
     // Outputs that cannot be written are refused before the work, not after it.
     try (AtomicOutput reportFile = report == null ? null : AtomicOutput.file(report, overwrite);
         AtomicOutput outputsFile = outputs == null ? null : AtomicOutput.file(outputs, overwrite)) {

@@ -6,6 +6,7 @@ import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.cli.task.BatchSize;
+import org.fishermerge.cli.task.CommandDevice;
 import org.fishermerge.cli.task.FisherRun;
 import org.fishermerge.cli.task.FisherTask;
 import org.fishermerge.cli.task.Progress;
@@ -43,6 +44,7 @@ final class FisherCommand implements Callable<Integer> {
   @Mixin private TextOptions text = new TextOptions();
   @Mixin private ScriptOptions script = new ScriptOptions();
   @Mixin private DataOptions data = new DataOptions();
+  @Mixin private DeviceOption device = new DeviceOption();
 
   @Option(
       names = "--examples",
@@ -102,6 +104,13 @@ final class FisherCommand implements Callable<Integer> {
   @Option(names = "--overwrite", description = "Replace an existing file.")
   private boolean overwrite;
 
+  private CommandDevice device() {
+    if (script.file != null && "cuda".equals(device.name)) {
+      throw usage("--device cuda does not run --torchscript modules; leave it out");
+    }
+    return CommandDevice.forModels(device.name, spec.commandLine().getErr());
+  }
+
   @Override
   public Integer call() {
     String byDefault = script.file == null ? FisherRun.DEFAULT_LABELS : DEFAULT_SCRIPT_LABELS;
@@ -115,6 +124,7 @@ final class FisherCommand implements Callable<Integer> {
             batchSize,
             Integer.MAX_VALUE,
             check,
+            device(),
             (setting, value) -> "--" + setting + " " + value);
     // An output that cannot be written is refused before the work, not after it.
     if (script.file != null) {

@@ -7,7 +7,7 @@ import java.util.Locale;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.cli.task.CommandKernels;
+import org.fishermerge.cli.task.CommandDevice;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.MergePlan;
@@ -16,6 +16,7 @@ import org.fishermerge.merge.MergeResult;
 import org.fishermerge.merge.Merger;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** Options that every kind of merge takes, and the running of one. */
@@ -34,6 +35,8 @@ final class MergeOptions {
       paramLabel = "DIR",
       description = "Where the merged model goes: a folder, or a file ending in .safetensors.")
   private Path out = Path.of("");
+
+  @Mixin private DeviceOption device = new DeviceOption();
 
   @Option(
       names = "--exclude",
@@ -104,10 +107,14 @@ final class MergeOptions {
       return 0;
     }
     plan.warnings().forEach(warning -> command.getErr().println("warning: " + warning));
-    try (Kernels kernels = CommandKernels.open()) {
+    try (Kernels kernels = openKernels()) {
       merge(plan, command, kernels);
     }
     return 0;
+  }
+
+  Kernels openKernels() {
+    return CommandDevice.forMerging(device.name).open();
   }
 
   /** Merges and says so. Of the warnings, it prints those that the plan does not have. */

@@ -21,7 +21,6 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
-import org.fishermerge.cli.task.CommandKernels;
 import org.fishermerge.cli.task.Evaluation;
 import org.fishermerge.data.Examples;
 import org.fishermerge.data.Selection;
@@ -172,7 +171,7 @@ final class SearchCommand implements Callable<Integer> {
     try (AtomicOutput scratch = AtomicOutput.folder(equal.output(), equal.overwrite());
         AtomicOutput reportFile =
             report == null ? null : AtomicOutput.file(report, equal.overwrite());
-        Kernels kernels = CommandKernels.open()) {
+        Kernels kernels = options.openKernels()) {
       List<ClassifierTasks> tasks = tasks(scratch.temp());
       Path tried = scratch.temp().resolve("try");
       List<CoefficientSearch.Try> done = new ArrayList<>();

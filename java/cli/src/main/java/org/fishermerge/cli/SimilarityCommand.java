@@ -11,7 +11,7 @@ import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.cli.task.CommandKernels;
+import org.fishermerge.cli.task.CommandDevice;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.Similarity;
@@ -141,7 +141,7 @@ final class SimilarityCommand implements Callable<Integer> {
   }
 
   private Similarity compare() {
-    try (Kernels kernels = CommandKernels.open()) {
+    try (Kernels kernels = CommandDevice.forMerging(null).open()) {
       long bytes = inputs.stream().mapToLong(SimilarityCommand::size).sum();
       try (Progress progress =
           new Progress(spec.commandLine().getErr(), "Comparing", "GB", bytes, 1e9)) {

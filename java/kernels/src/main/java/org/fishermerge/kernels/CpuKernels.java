@@ -49,19 +49,7 @@ final class CpuKernels implements KernelProvider {
   @Override
   public RangeTask weightedAverage(WeightedAverage average, Arena arena) {
     List<WeightedInput> inputs = average.inputs();
-    MemorySegment array = arena.allocate(inputs.size() * WEIGHTED_INPUT_BYTES, 8);
-    long at = 0;
-    for (WeightedInput input : inputs) {
-      MemorySegment fisher = input.fisher();
-      array.set(JAVA_LONG, at, input.values().address());
-      array.set(JAVA_LONG, at + 8, fisher == null ? 0 : fisher.address());
-      array.set(JAVA_DOUBLE, at + 16, input.scale());
-      array.set(JAVA_DOUBLE, at + 24, input.offset());
-      array.set(JAVA_INT, at + 32, code(input.valueType()));
-      array.set(JAVA_INT, at + 36, code(input.fisherType()));
-      at += WEIGHTED_INPUT_BYTES;
-    }
-    long address = array.address();
+    long address = weightedInputs(inputs, arena);
     long count = inputs.size();
     long target = average.out().address();
     int type = code(average.outType());
@@ -327,8 +315,25 @@ final class CpuKernels implements KernelProvider {
     };
   }
 
+  /** An array of {@code fm_weighted_input}. */
+  static long weightedInputs(List<WeightedInput> inputs, Arena arena) {
+    MemorySegment array = arena.allocate(inputs.size() * WEIGHTED_INPUT_BYTES, 8);
+    long at = 0;
+    for (WeightedInput input : inputs) {
+      MemorySegment fisher = input.fisher();
+      array.set(JAVA_LONG, at, input.values().address());
+      array.set(JAVA_LONG, at + 8, fisher == null ? 0 : fisher.address());
+      array.set(JAVA_DOUBLE, at + 16, input.scale());
+      array.set(JAVA_DOUBLE, at + 24, input.offset());
+      array.set(JAVA_INT, at + 32, code(input.valueType()));
+      array.set(JAVA_INT, at + 36, code(input.fisherType()));
+      at += WEIGHTED_INPUT_BYTES;
+    }
+    return array.address();
+  }
+
   /** A {@code fm_cotangents}. */
-  private static long cotangents(Batch batch, Arena arena) {
+  static long cotangents(Batch batch, Arena arena) {
     Cotangents g = batch.g();
     MemorySegment weights = batch.weights();
     return struct(
@@ -346,7 +351,7 @@ final class CpuKernels implements KernelProvider {
   }
 
   /** A {@code fm_activations}. */
-  private static long activations(Activations a, long width, Arena arena) {
+  static long activations(Activations a, long width, Arena arena) {
     return struct(arena, a.data().address(), a.exampleStride(), a.tokenStride(), width);
   }
 
@@ -355,7 +360,7 @@ final class CpuKernels implements KernelProvider {
   }
 
   /** The {@code fm_type} of a format. */
-  private static int code(ElementType type) {
+  static int code(ElementType type) {
     return switch (type) {
       case F32 -> 0;
       case F16 -> 1;

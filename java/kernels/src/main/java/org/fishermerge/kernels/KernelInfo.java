@@ -6,8 +6,8 @@ import java.util.Optional;
 /**
  * What runs the kernels.
  *
- * @param provider {@code scalar} or {@code cpu}
- * @param isa instruction set in use
+ * @param provider {@code scalar}, {@code cpu} or {@code cuda}
+ * @param isa instruction set in use; of a GPU its architecture, precision and name
  * @param library path of the native library
  * @param abi ABI version of the native library
  * @param threads worker threads, the caller included

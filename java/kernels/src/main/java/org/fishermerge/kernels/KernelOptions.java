@@ -6,7 +6,8 @@ import java.util.Properties;
 /**
  * Which kernels to use.
  *
- * @param provider {@code auto}, {@code scalar}, {@code cpu} or {@code cuda}
+ * @param provider {@code scalar}, {@code cpu}, {@code cuda} or {@code auto}, the better of the
+ *     first two; where there is no GPU for {@code cuda}, auto takes its place, with a warning
  * @param maxIsa {@code auto}, or the highest instruction set the cpu provider may choose; it only
  *     lowers the choice
  * @param require {@code cpu} or {@code cuda} where any other provider must be a failure
@@ -30,6 +31,27 @@ public record KernelOptions(String provider, String maxIsa, Optional<String> req
    * process.
    */
   public static final String LIBRARY_PATH = "fishermerge.library.path";
+
+  /** System property: as {@link #LIBRARY_PATH}, of the CUDA library. */
+  public static final String CUDA_LIBRARY_PATH = "fishermerge.cuda.library.path";
+
+  /** System property: number of the GPU that the cuda provider uses; 0 unless set. */
+  public static final String CUDA_DEVICE = "fishermerge.cuda.device";
+
+  /**
+   * System property: what the cuda provider multiplies weight gradients in, {@code fp32} (as the
+   * cpu provider), {@code tf32} or {@code bf16} (on tensor cores); sums are F32 in all of them.
+   */
+  public static final String CUDA_PRECISION = "fishermerge.cuda.precision";
+
+  /**
+   * System property: page-locked memory, and as much of the GPU's, of each of the two slots that
+   * averages pass through; 64 MiB unless set.
+   */
+  public static final String CUDA_SLOT_BYTES = "fishermerge.cuda.slot-bytes";
+
+  /** System property: {@code true} waits for the GPU after every kernel, to find a fault. */
+  public static final String CUDA_SYNCHRONOUS = "fishermerge.cuda.synchronous";
 
   /** Rejects fewer than one thread. */
   public KernelOptions {

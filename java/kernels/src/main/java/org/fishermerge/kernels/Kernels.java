@@ -25,6 +25,11 @@ import org.jspecify.annotations.Nullable;
  * Fisher values are F32 and are added to, so that a caller clears them first; squares of gradients
  * under 1e-19 vanish below F32's range.
  *
+ * <p>With the cuda provider averages pass through the GPU in pieces, and Fisher accumulations work
+ * in its memory ({@link #memory}) and are finished when that is read; what has no kernel there runs
+ * on the CPU. Averages and accumulations in double have the bits of the other providers; sums of
+ * squares that come with averages, and weight gradients on tensor cores, have their own.
+ *
  * <p>Calls from several threads run one after the other.
  */
 public final class Kernels implements AutoCloseable {
@@ -47,24 +52,40 @@ public final class Kernels implements AutoCloseable {
   /** A batch whose packed operands exceed this is taken in parts. */
   private static final long WORKSPACE_BYTES = 256L << 20;
 
+  /** The same on a GPU, where small parts would not fill the chip. */
+  private static final long CUDA_WORKSPACE_BYTES = 2L << 30;
+
   private final KernelProvider provider;
+
+  /** Where there is one, it does what it can, and the provider the rest. */
+  private final @Nullable CudaKernels cuda;
+
   private final KernelInfo info;
   private final WorkerPool pool;
   private Arena workspaceArena = newWorkspaceArena();
   private MemorySegment workspace = MemorySegment.NULL;
   private boolean closed;
 
-  private Kernels(KernelProvider provider, int threads, List<String> notes) {
-    this.provider = provider;
+  private Kernels(ProviderChoice choice, int threads) {
+    this.provider = choice.provider();
+    this.cuda = choice.cuda();
     boolean loaded = provider instanceof CpuKernels;
     this.info =
-        new KernelInfo(
-            provider.name(),
-            provider.isa(),
-            loaded ? Optional.of(NativeBindings.LIBRARY) : Optional.empty(),
-            loaded ? Optional.of(NativeBindings.ABI_VERSION) : Optional.empty(),
-            threads,
-            notes);
+        cuda != null
+            ? new KernelInfo(
+                "cuda",
+                cuda.isa(),
+                Optional.of(cuda.library()),
+                Optional.of(CudaBindings.ABI_VERSION),
+                threads,
+                choice.notes())
+            : new KernelInfo(
+                provider.name(),
+                provider.isa(),
+                loaded ? Optional.of(NativeBindings.LIBRARY) : Optional.empty(),
+                loaded ? Optional.of(NativeBindings.ABI_VERSION) : Optional.empty(),
+                threads,
+                choice.notes());
     this.pool = new WorkerPool(threads);
   }
 
@@ -82,8 +103,19 @@ public final class Kernels implements AutoCloseable {
    *     message says why
    */
   public static Kernels open(KernelOptions options) {
-    ProviderChoice choice = ProviderChoice.of(options);
-    return new Kernels(choice.provider(), options.threads(), choice.notes());
+    return new Kernels(ProviderChoice.of(options), options.threads());
+  }
+
+  /**
+   * The GPU that the cuda provider would use, or in one sentence why there is none. Looks for it,
+   * which takes some time, and loads what that needs.
+   */
+  public static String describeGpu() {
+    try (CudaKernels cuda = CudaKernels.open()) {
+      return cuda.describe();
+    } catch (IllegalStateException e) {
+      return "none: " + e.getMessage();
+    }
   }
 
   /** What runs the kernels, and why nothing better does. */
@@ -98,7 +130,17 @@ public final class Kernels implements AutoCloseable {
    * @param mapped whole mappings
    */
   public MappedGuard guard(List<MemorySegment> mapped) {
-    return info.library().isPresent() ? MappedGuard.of(mapped) : MappedGuard.none();
+    return provider instanceof CpuKernels ? MappedGuard.of(mapped) : MappedGuard.none();
+  }
+
+  /**
+   * New memory for the operands of the Fisher accumulations ({@code add...}), which must lie there:
+   * with the cuda provider the GPU's, where libtorch's CUDA tensors are too, with the others the
+   * process's own, and then any other off-heap memory will do.
+   */
+  public synchronized KernelMemory memory() {
+    requireOpen();
+    return cuda != null ? cuda.memory() : new HostMemory();
   }
 
   /** One average, without statistics. All providers give the same bits. */
@@ -106,6 +148,10 @@ public final class Kernels implements AutoCloseable {
     requireOpen();
     WeightedAverage checked = check(average);
     try (Arena arena = Arena.ofConfined()) {
+      if (cuda != null) {
+        cuda.weightedAverages(List.of(checked), List.of(), pool);
+        return;
+      }
       pool.run(checked.count(), AVERAGE_GRAIN, provider.weightedAverage(checked, arena));
     } finally {
       Reference.reachabilityFence(average);
@@ -133,6 +179,13 @@ public final class Kernels implements AutoCloseable {
               "thresholds: %d for %d inputs with Fishers"
                   .formatted(thresholds.size(), average.inputs().size()));
         }
+      }
+    }
+    if (cuda != null) {
+      try {
+        return cuda.weightedAverages(checked, thresholds, pool);
+      } finally {
+        Reference.reachabilityFence(averages);
       }
     }
     int kinds = thresholds.size() + 1;
@@ -355,6 +408,10 @@ public final class Kernels implements AutoCloseable {
     MemorySegment source = Bounds.readable("gradient", gradient, count, 4);
     MemorySegment target = Bounds.writable("fisher", fisher, count, 4);
     try {
+      if (cuda != null) {
+        cuda.addSquares(source, scale, target, count);
+        return;
+      }
       pool.run(count, AVERAGE_GRAIN, provider.addSquares(source, scale, target));
     } finally {
       Reference.reachabilityFence(gradient);
@@ -393,8 +450,12 @@ public final class Kernels implements AutoCloseable {
     }
     try {
       int examples = shape.examples();
-      long bytes = provider.outerSquaresBytes(batch, inputs, pool.threads());
-      int part = Math.clamp((long) (examples * ((double) WORKSPACE_BYTES / bytes)), 1, examples);
+      long bytes =
+          cuda != null
+              ? cuda.outerSquaresBytes(batch, inputs)
+              : provider.outerSquaresBytes(batch, inputs, pool.threads());
+      long most = cuda != null ? CUDA_WORKSPACE_BYTES : WORKSPACE_BYTES;
+      int part = Math.clamp((long) (examples * ((double) most / bytes)), 1, examples);
       for (int from = 0; from < examples; from += part) {
         int n = Math.min(part, examples - from);
         addOuterSquares(examples(batch, from, n), examples(activations, from), inputs, target);
@@ -408,6 +469,10 @@ public final class Kernels implements AutoCloseable {
   }
 
   private void addOuterSquares(Batch batch, Activations a, long inputs, MemorySegment fisher) {
+    if (cuda != null) {
+      cuda.addOuterSquares(batch, a, inputs, fisher);
+      return;
+    }
     MemorySegment space = workspace(provider.outerSquaresBytes(batch, inputs, pool.threads()));
     try (Arena arena = Arena.ofConfined()) {
       pool.run(provider.outerSquares(batch, a, inputs, fisher, space, pool.threads(), arena));
@@ -457,6 +522,10 @@ public final class Kernels implements AutoCloseable {
       return;
     }
     try (Arena arena = Arena.ofConfined()) {
+      if (cuda != null) {
+        cuda.addTokenSumSquares(batch, target);
+        return;
+      }
       pool.run(outputs, grain(batch), provider.addTokenSumSquares(batch, target, arena));
     } finally {
       Reference.reachabilityFence(g);
@@ -501,6 +570,10 @@ public final class Kernels implements AutoCloseable {
       return;
     }
     try (Arena arena = Arena.ofConfined()) {
+      if (cuda != null) {
+        cuda.addLayerNormSquares(batch, activations, means, rstds, scale, shift);
+        return;
+      }
       pool.run(
           width,
           grain(batch),
@@ -541,8 +614,9 @@ public final class Kernels implements AutoCloseable {
     MemorySegment positions = Bounds.readable("ids", ids, count, 8);
     MemorySegment target =
         Bounds.writable("fisher", fisher, Bounds.product("fisher", rows, width), 4);
+    MemorySegment seen = cuda == null ? positions : cuda.fetch(positions);
     for (long k = 0; k < count; k++) {
-      long id = positions.get(JAVA_LONG_UNALIGNED, 8 * k);
+      long id = seen.get(JAVA_LONG_UNALIGNED, 8 * k);
       if (id < 0 || id >= rows) {
         throw new IllegalArgumentException(
             "ids[%d] = %d does not lie in [0, %d)".formatted(k, id, rows));
@@ -552,6 +626,10 @@ public final class Kernels implements AutoCloseable {
       return;
     }
     try (Arena arena = Arena.ofConfined()) {
+      if (cuda != null) {
+        cuda.addEmbeddingSquares(batch, positions, rows, target);
+        return;
+      }
       pool.run(
           width, grain(batch), provider.addEmbeddingSquares(batch, positions, rows, target, arena));
     } finally {
@@ -567,7 +645,7 @@ public final class Kernels implements AutoCloseable {
    * cotangents and inputs of a batch up to 256 MiB or what one example needs.
    */
   public synchronized long workspaceBytes() {
-    return workspace.byteSize();
+    return cuda != null ? cuda.workspaceBytes() : workspace.byteSize();
   }
 
   /** Ends the worker threads and frees the workspace. */
@@ -577,6 +655,9 @@ public final class Kernels implements AutoCloseable {
       closed = true;
       pool.close();
       workspaceArena.close();
+      if (cuda != null) {
+        cuda.close();
+      }
     }
   }
 

@@ -37,7 +37,9 @@ final class NativeBindings {
     Throwable failure = null;
     String library = "";
     try {
-      library = NativeLibrary.load();
+      library =
+          NativeLibrary.load(
+              "fisher_kernels", KernelOptions.LIBRARY_PATH, "build native/ on this platform");
       int abi = (int) link("fm_abi_version", FunctionDescriptor.of(JAVA_INT)).invokeExact();
       if (abi != ABI_VERSION) {
         throw new UnsatisfiedLinkError(
@@ -158,7 +160,7 @@ final class NativeBindings {
     return e instanceof RuntimeException exception ? exception : new IllegalStateException(e);
   }
 
-  private static String text(MemorySegment pointer) {
+  static String text(MemorySegment pointer) {
     return pointer.reinterpret(Long.MAX_VALUE).getString(0);
   }
 

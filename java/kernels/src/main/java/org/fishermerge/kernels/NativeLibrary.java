@@ -13,31 +13,33 @@ final class NativeLibrary {
   private NativeLibrary() {}
 
   /**
-   * Loads the library and answers where from; every failure is an {@link UnsatisfiedLinkError} that
+   * Loads a library and answers where from; every failure is an {@link UnsatisfiedLinkError} that
    * says what to do.
+   *
+   * @param property the system property that names a file to load in place of the packaged one
+   * @param remedy what to do where this build has none
    */
-  static String load() {
-    String override = System.getProperty(KernelOptions.LIBRARY_PATH, "");
+  static String load(String name, String property, String remedy) {
+    String override = System.getProperty(property, "");
     if (!override.isEmpty()) {
       Path path = Path.of(override).toAbsolutePath();
       if (!Files.isRegularFile(path)) {
-        throw new UnsatisfiedLinkError(
-            "-D%s=%s is not a file".formatted(KernelOptions.LIBRARY_PATH, override));
+        throw new UnsatisfiedLinkError("-D%s=%s is not a file".formatted(property, override));
       }
       System.load(path.toString());
       return path.toString();
     }
-    String resource = "native/" + platform() + "/" + System.mapLibraryName("fisher_kernels");
+    String resource = "native/" + platform() + "/" + System.mapLibraryName(name);
     try (InputStream in = NativeLibrary.class.getResourceAsStream(resource)) {
       if (in == null) {
         throw new UnsatisfiedLinkError(
-            "this build has no native library for %s (resource %s); build native/ on this platform, or set -D%s=FILE"
-                .formatted(platform(), resource, KernelOptions.LIBRARY_PATH));
+            "this build has no %s for %s; %s, or set -D%s=FILE"
+                .formatted(name, platform(), remedy, property));
       }
       // A folder only this user can enter, so that nobody can replace the file between writing and
       // loading it.
       Path folder = Files.createTempDirectory("fisher-kernels-");
-      Path file = folder.resolve(System.mapLibraryName("fisher_kernels"));
+      Path file = folder.resolve(System.mapLibraryName(name));
       try {
         Files.copy(in, file, StandardCopyOption.REPLACE_EXISTING);
         System.load(file.toString());
@@ -52,7 +54,7 @@ final class NativeLibrary {
       UnsatisfiedLinkError error =
           new UnsatisfiedLinkError(
               "cannot unpack the native library into %s (set -Djava.io.tmpdir or -D%s=FILE): %s"
-                  .formatted(System.getProperty("java.io.tmpdir"), KernelOptions.LIBRARY_PATH, e));
+                  .formatted(System.getProperty("java.io.tmpdir"), property, e));
       error.initCause(e);
       throw error;
     }

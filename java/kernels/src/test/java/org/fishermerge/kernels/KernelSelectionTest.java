@@ -37,7 +37,6 @@ class KernelSelectionTest {
       assertThat(info.provider()).isEqualTo("cpu");
       assertThat(info.abi()).contains(NativeBindings.ABI_VERSION);
       assertThat(info.library()).isPresent();
-      assertThat(info.notes()).contains("cuda: this build has no CUDA provider");
     }
   }
 
@@ -81,9 +80,9 @@ class KernelSelectionTest {
   @CsvSource(
       delimiter = '|',
       value = {
-        "cuda   | cpu  | fishermerge.provider=cuda: this build has no CUDA provider; use -Dfishermerge.provider=cpu",
         "scalar | cpu  | fishermerge.require=cpu, but the provider is scalar: ",
-        "auto   | cuda | fishermerge.require=cuda, but the provider is cpu: cuda: this build has no CUDA provider",
+        "scalar | cuda | fishermerge.require=cuda, but the provider is scalar: ",
+        "cpu    | cuda | fishermerge.require=cuda, but the provider is cpu: ",
       })
   void anAbsentProviderIsAFailure(String provider, String require, String message) {
     assertThatThrownBy(() -> Kernels.open(options("provider", provider, "require", require)))
@@ -110,17 +109,60 @@ class KernelSelectionTest {
     }
   }
 
+  /** What a machine without a GPU, or a build without its kernels, does. */
+  @Test
+  void withoutAGpuTheCpuDoesTheWorkAndSaysWhy(@TempDir Path folder) throws Exception {
+    Path junk = Files.writeString(folder.resolve("junk.so"), "not a library");
+    String property = "-D" + KernelOptions.CUDA_LIBRARY_PATH + "=";
+    for (String library : List.of("/nonexistent/lib.so", junk.toString())) {
+      Output output = run(property + library, "-Dfishermerge.provider=cuda");
+      assertThat(output.exit).as(output.text).isZero();
+      assertThat(output.text)
+          .contains("WARNING: no GPU is used, kernels run on the cpu provider: ")
+          .contains("provider=cpu", "cuda: ", library);
+      for (String provider : List.of("auto", "cuda")) {
+        Output required =
+            run(
+                property + library,
+                "-Dfishermerge.provider=" + provider,
+                "-Dfishermerge.require=cuda");
+        assertThat(required.exit).as(required.text).isNotZero();
+        assertThat(required.text)
+            .contains("IllegalStateException: fishermerge.require=cuda: ", library);
+      }
+    }
+  }
+
+  /** Of the library that a user of this build has: the GPU, or a reason that is one sentence. */
+  @Test
+  void thePackagedLibrarySaysWhatThereIs() throws Exception {
+    Output output = run("-Dfishermerge.test.gpu=true");
+    assertThat(output.exit).as(output.text).isZero();
+    assertThat(output.text)
+        .containsPattern(
+            "gpu=(.+ \\([\\d.]+ GiB, [\\d.]+ GiB free\\)"
+                + "|none: no NVIDIA driver is installed \\(libcuda.so.1 was not found\\)"
+                + "|none: the NVIDIA driver .+"
+                + "|none: .+ has compute capability .+"
+                + "|none: this build has no fisher_kernels_cuda for .+)");
+  }
+
   private record Output(int exit, String text) {}
 
   /** The library is loaded once per process, so another one needs another process. */
   private static Output runWithLibrary(String provider, String require, String library)
       throws IOException, InterruptedException {
+    return run(
+        "-Dfishermerge.provider=" + provider,
+        "-Dfishermerge.require=" + require,
+        "-Dfishermerge.library.path=" + library);
+  }
+
+  private static Output run(String... properties) throws IOException, InterruptedException {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.add("--enable-native-access=ALL-UNNAMED");
-    command.add("-Dfishermerge.provider=" + provider);
-    command.add("-Dfishermerge.require=" + require);
-    command.add("-Dfishermerge.library.path=" + library);
+    command.addAll(List.of(properties));
     command.addAll(
         List.of("-cp", System.getProperty("java.class.path"), PrintInfo.class.getName()));
     Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
@@ -133,6 +175,9 @@ class KernelSelectionTest {
     private PrintInfo() {}
 
     public static void main(String[] arguments) {
+      if (Boolean.getBoolean("fishermerge.test.gpu")) {
+        System.out.println("gpu=" + Kernels.describeGpu());
+      }
       try (Kernels kernels = Kernels.open()) {
         KernelInfo info = kernels.info();
         System.out.println("provider=" + info.provider() + " " + info.notes());

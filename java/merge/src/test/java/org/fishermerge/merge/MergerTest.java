@@ -117,6 +117,18 @@ final class MergerTest {
       first = first == null ? bytes : first;
       assertThat(bytes).as("%d threads", threads).isEqualTo(first);
     }
+    // The CUDA kernels' source on an emulated device; the norms are the CPU's there too.
+    Path output = folder.resolve(normalization + "-gpu.safetensors");
+    MergeRequest.Builder onGpu = MergeRequest.builder(base, output).normalization(normalization);
+    models.forEach(onGpu::source);
+    KernelOptions options = new KernelOptions("cuda", "auto", Optional.of("cuda"), 2);
+    System.setProperty(KernelOptions.CUDA_SLOT_BYTES, Long.toString(2 << 20));
+    try (Kernels kernels = Kernels.open(options)) {
+      Merger.run(MergePlan.of(onGpu.build()), kernels, ProgressListener.NONE);
+    } finally {
+      System.clearProperty(KernelOptions.CUDA_SLOT_BYTES);
+    }
+    assertThat(Files.readAllBytes(output)).isEqualTo(first);
   }
 
   @Test

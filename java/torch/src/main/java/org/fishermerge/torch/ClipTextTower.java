@@ -117,7 +117,7 @@ public final class ClipTextTower implements AutoCloseable {
     }
     x.add_(positionEmbedding.tensor().narrow(0, 0, tokens));
     Tensor hidden = Tensors.retain(x);
-    Tensor mask = TransformerBlock.causalMask(tokens);
+    Tensor mask = LibTorch.onDevice(TransformerBlock.causalMask(tokens));
     for (TransformerBlock block : blocks) {
       Tensor next = block.forward(hidden, mask, null);
       hidden.close();

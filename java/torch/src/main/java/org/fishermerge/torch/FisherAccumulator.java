@@ -10,6 +10,7 @@ import java.util.Map;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.kernels.Activations;
 import org.fishermerge.kernels.Cotangents;
+import org.fishermerge.kernels.KernelMemory;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.TokenShape;
 import org.jspecify.annotations.Nullable;
@@ -31,20 +32,30 @@ final class FisherAccumulator implements AutoCloseable {
 
   private static final long NOT_WATCHED = -1;
 
-  private final Arena arena = Arena.ofShared();
   private final Kernels kernels;
+
+  /** Where the kernels work: the process's memory, or a GPU's. */
+  private final KernelMemory memory;
+
+  /** Of what the process reads and writes of the sums, where they lie elsewhere. */
+  private final Arena arena = Arena.ofShared();
+
   private final Squares squares;
   private final Map<ParameterGroup, MemorySegment> sums = new HashMap<>(); // by identity
+  private final Map<ParameterGroup, MemorySegment> mirrors = new HashMap<>(); // by identity
   private final List<ParameterGroup> groups;
   private @Nullable MemorySegment weights;
+  private @Nullable MemorySegment hostWeights;
+  private MemorySegment weightSpace = MemorySegment.NULL;
   private long peak = NOT_WATCHED;
 
   FisherAccumulator(Kernels kernels, Squares squares, List<ParameterGroup> groups) {
     this.kernels = kernels;
     this.squares = squares;
     this.groups = groups;
+    this.memory = kernels.memory();
     for (ParameterGroup group : groups) {
-      sums.put(group, arena.allocate(group.elementCount() * Float.BYTES, 64));
+      sums.put(group, memory.allocate(group.elementCount() * Float.BYTES));
     }
   }
 
@@ -53,7 +64,20 @@ final class FisherAccumulator implements AutoCloseable {
    * with {@link Squares#PER_BATCH}.
    */
   void weights(@Nullable MemorySegment weights) {
-    this.weights = squares == Squares.PER_BATCH ? null : weights;
+    hostWeights = squares == Squares.PER_BATCH ? null : weights;
+    this.weights = hostWeights == null ? null : inKernelMemory(hostWeights);
+  }
+
+  private MemorySegment inKernelMemory(MemorySegment host) {
+    if (memory.isHost()) {
+      return host;
+    }
+    if (weightSpace.byteSize() < host.byteSize()) {
+      weightSpace = memory.allocate(2 * host.byteSize());
+    }
+    MemorySegment there = weightSpace.asSlice(0, host.byteSize());
+    memory.write(host, there);
+    return there;
   }
 
   /** Runs a backward pass and returns the most memory that malloc had handed out at any tap. */
@@ -135,7 +159,7 @@ final class FisherAccumulator implements AutoCloseable {
    * @param pair index v * B + b of the probe and example in the weights
    */
   void gradient(ParameterGroup parameter, Tensor gradient, long pair) {
-    double weight = weights == null ? 1 : weights.getAtIndex(ValueLayout.JAVA_FLOAT, pair);
+    double weight = hostWeights == null ? 1 : hostWeights.getAtIndex(ValueLayout.JAVA_FLOAT, pair);
     kernels.addSquares(Tensors.segment(gradient), weight, sum(parameter), parameter.elementCount());
   }
 
@@ -227,25 +251,47 @@ final class FisherAccumulator implements AutoCloseable {
 
   /** Sets the sums of one group to zero. */
   void clear(ParameterGroup group) {
-    sum(group).fill((byte) 0);
+    memory.clear(sum(group));
   }
 
   /** A copy of the sums of one group. */
   float[] values(ParameterGroup group) {
-    return sum(group).toArray(ValueLayout.JAVA_FLOAT);
+    return read(group).toArray(ValueLayout.JAVA_FLOAT);
   }
 
-  /** The sums by canonical parameter name, fp32, in the parameter's own layout. Live views. */
+  /** The sums of a group as they are, in the process's memory. */
+  private MemorySegment read(ParameterGroup group) {
+    MemorySegment sum = sum(group);
+    if (memory.isHost()) {
+      return sum;
+    }
+    MemorySegment mirror =
+        mirrors.computeIfAbsent(group, any -> arena.allocate(sum.byteSize(), Float.BYTES));
+    memory.read(sum, mirror);
+    return mirror;
+  }
+
+  /**
+   * The sums by canonical parameter name, fp32, in the parameter's own layout, in the process's
+   * memory: the sums themselves, or what {@link #store} takes them from.
+   */
   Map<String, MemorySegment> byName() {
     Map<String, MemorySegment> byName = new LinkedHashMap<>();
     for (ParameterGroup group : groups) {
+      MemorySegment ofGroup = read(group);
       long offset = 0;
       for (ParameterGroup.Parameter parameter : group.parameters()) {
-        byName.put(parameter.name(), slice(group, offset, parameter.elementCount()));
-        offset += parameter.elementCount();
+        long bytes = parameter.elementCount() * Float.BYTES;
+        byName.put(parameter.name(), ofGroup.asSlice(offset, bytes));
+        offset += bytes;
       }
     }
     return byName;
+  }
+
+  /** Makes what was written to the segments of the last {@link #byName} the sums. */
+  void store() {
+    mirrors.forEach((group, mirror) -> memory.write(mirror, sum(group)));
   }
 
   /** Of all sums. */
@@ -255,17 +301,19 @@ final class FisherAccumulator implements AutoCloseable {
 
   /** Multiplies every sum by {@code factor}. */
   void scale(double factor) {
-    for (MemorySegment sum : sums.values()) {
+    for (MemorySegment sum : byName().values()) {
       long count = sum.byteSize() / Float.BYTES;
       for (long j = 0; j < count; j++) {
         float value = sum.getAtIndex(ValueLayout.JAVA_FLOAT, j);
         sum.setAtIndex(ValueLayout.JAVA_FLOAT, j, (float) (value * factor));
       }
     }
+    store();
   }
 
   @Override
   public void close() {
+    memory.close();
     arena.close();
   }
 }

@@ -323,6 +323,7 @@ public final class FisherEstimator implements AutoCloseable {
     if (!progress.load(file, sums.byName())) {
       return false;
     }
+    sums.store();
     examples = progress.examples();
     probes = progress.probes();
     return true;

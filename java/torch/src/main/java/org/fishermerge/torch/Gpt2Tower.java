@@ -180,7 +180,7 @@ final class Gpt2Tower implements AutoCloseable {
     long width = batch.width();
     Tensor causal = TransformerBlock.causalMask(width);
     if (!batch.filled()) {
-      return causal;
+      return LibTorch.onDevice(causal);
     }
     Tensor mask = zeros(new long[] {batch.examples(), 1, width, width}).add_(causal);
     MemorySegment values = Tensors.segment(mask);
@@ -193,7 +193,7 @@ final class Gpt2Tower implements AutoCloseable {
         }
       }
     }
-    return mask;
+    return LibTorch.onDevice(mask);
   }
 
   @Override

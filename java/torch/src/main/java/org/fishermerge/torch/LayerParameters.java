@@ -40,15 +40,16 @@ final class LayerParameters implements AutoCloseable {
     if (names.length > 1) {
       stackedShape[0] *= names.length;
     }
-    Tensor tensor = torch.empty(stackedShape);
-    owned.add(Tensors.retain(tensor));
+    Tensor filled = torch.empty(stackedShape);
     ParameterGroup.Parameter[] parameters = new ParameterGroup.Parameter[names.length];
     long offset = 0;
     for (int i = 0; i < names.length; i++) {
       parameters[i] = new ParameterGroup.Parameter(names[i], boxed(shape));
-      copyInto(tensor, offset, parameters[i]);
+      copyInto(filled, offset, parameters[i]);
       offset += parameters[i].elementCount();
     }
+    Tensor tensor = LibTorch.onDevice(filled);
+    owned.add(Tensors.retain(tensor));
     ParameterGroup group = new ParameterGroup(parameters);
     groups.add(group);
     return new Stacked(tensor, group);

@@ -10,13 +10,18 @@ import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Where libtorch's memory meets ours. Tensors made inside a {@link PointerScope} die with it;
- * {@link #retain} keeps one beyond, to be closed by whoever kept it.
+ * Where libtorch's memory meets ours. What is made of values here lies where models are, see {@link
+ * LibTorch#useGpu}; what is read is first brought to the process's memory. Tensors made inside a
+ * {@link PointerScope} die with it; {@link #retain} keeps one beyond, to be closed by whoever kept
+ * it.
  */
 final class Tensors {
   private Tensors() {}
 
-  /** The memory of a CPU tensor from its first element on; valid while the tensor lives. */
+  /**
+   * The memory of a tensor from its first element on; valid while the tensor lives. That of a CUDA
+   * tensor only kernels can read.
+   */
   static MemorySegment segment(Tensor tensor) {
     // Strided views are addressed by the caller, so the segment ends with the last element reached.
     long elements = 1;
@@ -35,7 +40,7 @@ final class Tensors {
   static Tensor copyOf(MemorySegment values, long... shape) {
     Tensor tensor = torch.empty(shape);
     segment(tensor).copyFrom(values);
-    return tensor;
+    return LibTorch.onDevice(tensor);
   }
 
   static Tensor copyOf(float[] values, long... shape) {
@@ -51,13 +56,13 @@ final class Tensors {
   static Tensor copyOf(long[] values, long... shape) {
     Tensor tensor = torch.empty(shape).to(torch.ScalarType.Long);
     segment(tensor).copyFrom(MemorySegment.ofArray(values));
-    return tensor;
+    return LibTorch.onDevice(tensor);
   }
 
   /** The values of an fp32 tensor in row-major order. */
   static float[] floats(Tensor tensor) {
     try (PointerScope scope = new PointerScope()) {
-      return segment(tensor.contiguous()).toArray(java.lang.foreign.ValueLayout.JAVA_FLOAT);
+      return segment(tensor.contiguous().cpu()).toArray(java.lang.foreign.ValueLayout.JAVA_FLOAT);
     }
   }
 
@@ -69,7 +74,7 @@ final class Tensors {
   /** A copy of the bytes of a tensor of any dtype in row-major order. */
   static MemorySegment bytes(Tensor tensor) {
     try (PointerScope scope = new PointerScope()) {
-      MemorySegment source = segment(tensor.detach().contiguous());
+      MemorySegment source = segment(tensor.detach().contiguous().cpu());
       return Arena.ofAuto()
           .allocate(Math.max(1, source.byteSize()), 8)
           .asSlice(0, source.byteSize())

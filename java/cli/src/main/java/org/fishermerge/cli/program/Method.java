@@ -11,6 +11,7 @@ import org.fishermerge.checkpoint.NearestNames;
 import org.fishermerge.cli.config.Section;
 import org.fishermerge.cli.program.ModelPool.Family;
 import org.fishermerge.cli.task.BatchSize;
+import org.fishermerge.cli.task.CommandDevice;
 import org.fishermerge.cli.task.FisherRun;
 import org.fishermerge.torch.LabelExpectation;
 
@@ -57,8 +58,9 @@ sealed interface Method {
    * Reads the section.
    *
    * @param seed of selections and drawn labels
+   * @param device where Fishers are estimated
    */
-  static Method of(Section section, long seed) {
+  static Method of(Section section, long seed, CommandDevice device) {
     String target = section.target();
     Method method =
         switch (target) {
@@ -69,8 +71,10 @@ sealed interface Method {
           }
           case "TaskArithmeticAlgorithm" ->
               new TaskArithmetic(target, section.requiredNumber("scaling_factor"));
-          case "FisherMergingForCLIPVisionModel" -> fisher(section, target, Family.CLIP, seed);
-          case "FisherMergingAlgorithmForGPT2" -> fisher(section, target, Family.GPT2, seed);
+          case "FisherMergingForCLIPVisionModel" ->
+              fisher(section, target, Family.CLIP, seed, device);
+          case "FisherMergingAlgorithmForGPT2" ->
+              fisher(section, target, Family.GPT2, seed, device);
           default ->
               throw new InputException(
                   section.path("_target_")
@@ -90,7 +94,8 @@ sealed interface Method {
     return method;
   }
 
-  private static FisherMerging fisher(Section section, String target, Family family, long seed) {
+  private static FisherMerging fisher(
+      Section section, String target, Family family, long seed, CommandDevice device) {
     // GPT-2's method has the loader's keys among its own.
     Section loader = family == Family.CLIP ? section.requiredSection("dataloader_kwargs") : section;
     section.accept("cache_dir", "devices", "name");
@@ -138,6 +143,7 @@ sealed interface Method {
             rule.squaresBatches() ? Integer.toString(batchSize) : BatchSize.AUTO,
             batchSize,
             false,
+            device,
             (setting, value) -> "method." + setting.replace('-', '_') + "=" + value);
     int cores = Runtime.getRuntime().availableProcessors();
     return new FisherMerging(

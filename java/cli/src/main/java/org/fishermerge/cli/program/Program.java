@@ -27,7 +27,7 @@ import org.fishermerge.cli.config.Composition;
 import org.fishermerge.cli.config.Section;
 import org.fishermerge.cli.program.ModelPool.Family;
 import org.fishermerge.cli.program.Repositories.Model;
-import org.fishermerge.cli.task.CommandKernels;
+import org.fishermerge.cli.task.CommandDevice;
 import org.fishermerge.cli.task.Evaluation;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.Tool;
@@ -57,6 +57,7 @@ public final class Program {
   private final RunSettings settings;
   private final Method method;
   private final ModelPool models;
+  private final CommandDevice device;
   private final Optional<TaskPool> tasks;
   private final String resolvedYaml;
   private final PrintWriter out;
@@ -85,7 +86,8 @@ public final class Program {
     Section root = composition.resolved(now, environment);
     resolvedYaml = composition.resolvedYaml(null, now, environment);
     settings = RunSettings.of(root);
-    method = Method.of(root.requiredSection("method"), settings.seed());
+    device = CommandDevice.forModels(settings.device().orElse(null), err);
+    method = Method.of(root.requiredSection("method"), settings.seed(), device);
     models = ModelPool.of(root.requiredSection("modelpool"));
     tasks = root.section("taskpool").map(TaskPool::of);
     checkMethod();
@@ -379,7 +381,7 @@ public final class Program {
     MergePlan plan = MergePlan.of(request.build());
     long start = System.nanoTime();
     MergeResult result;
-    try (Kernels kernels = CommandKernels.open();
+    try (Kernels kernels = device.open();
         Progress progress = new Progress(err, "Merging", "GB", plan.bytesRead(), 1e9)) {
       result = Merger.run(plan, kernels, (done, total) -> progress.update(done));
     }

@@ -15,6 +15,7 @@ import org.fishermerge.cli.config.Section;
  * @param log the folder of this run
  * @param cache what later runs use again
  * @param classNames a JSON file with prompts of further tasks
+ * @param device {@code cpu} or {@code cuda}; empty where it is left open
  */
 record RunSettings(
     long seed,
@@ -25,7 +26,8 @@ record RunSettings(
     Optional<Path> report,
     Path log,
     Path cache,
-    Optional<Path> classNames) {
+    Optional<Path> classNames,
+    Optional<String> device) {
   private static final String LOG = "{log_dir}";
 
   /** Reads all keys but the sections method, modelpool and taskpool. */
@@ -33,7 +35,7 @@ record RunSettings(
     root.accept(
         "_target_", "_recursive_", "print_function_call", "method", "modelpool", "taskpool");
     root.require("merged_model_save_kwargs", "a model is saved in one way only", "null", "{}");
-    fabric(root);
+    Optional<String> device = fabric(root);
     Section path = root.requiredSection("path");
     path.accept("root_dir", "output_dir", "data_dir", "work_dir");
     Path log = Path.of(path.requiredText("log_dir"));
@@ -49,7 +51,8 @@ record RunSettings(
             root.textOrFalse("report_save_path").map(text -> path(text, log)),
             log,
             cache,
-            root.text("class_names").map(Path::of));
+            root.text("class_names").map(Path::of),
+            device);
     root.done();
     return settings;
   }
@@ -58,20 +61,26 @@ record RunSettings(
     return Path.of(text.replace(LOG, log.toString()));
   }
 
-  /** Only what one process on the CPU can do. */
-  private static void fabric(Section root) {
+  /** Only what one process can do; the device that it asks for. */
+  private static Optional<String> fabric(Section root) {
     Section fabric = root.section("fabric").orElse(null);
     if (fabric == null) {
-      return;
+      return Optional.empty();
     }
     fabric.accept("_target_", "_recursive_", "loggers");
-    String cpu = "this version runs on the CPU, in one process";
-    fabric.require("accelerator", cpu, "auto", "cpu");
-    fabric.require("devices", cpu, "1", "auto");
-    fabric.require("num_nodes", cpu, "1");
-    fabric.require("strategy", cpu, "auto");
+    String one = "this version runs in one process, on the CPU or on one GPU";
+    fabric.require("accelerator", one, "auto", "cpu", "cuda", "gpu");
+    fabric.require("devices", one, "1", "auto");
+    fabric.require("num_nodes", one, "1");
+    fabric.require("strategy", one, "auto");
     fabric.require("precision", "estimates are made in 32 bits", "null", "32", "32-true");
+    Optional<String> device =
+        fabric
+            .text("accelerator")
+            .filter(name -> !name.equals("auto"))
+            .map(name -> name.equals("gpu") ? "cuda" : name);
     fabric.done();
+    return device;
   }
 
   /** Refuses a folder that cannot be a folder. */

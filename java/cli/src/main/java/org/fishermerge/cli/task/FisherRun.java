@@ -34,6 +34,7 @@ import org.jspecify.annotations.Nullable;
  * @param batchSize examples per forward pass, or {@link BatchSize#AUTO}
  * @param atMost what auto does not go beyond
  * @param check whether two batch sizes are compared first
+ * @param device where models and kernels run
  * @param spelling how messages name a setting
  */
 public record FisherRun(
@@ -44,6 +45,7 @@ public record FisherRun(
     String batchSize,
     int atMost,
     boolean check,
+    CommandDevice device,
     Spelling spelling) {
   /** The rule unless another is asked for. */
   public static final String DEFAULT_LABELS = "adaptive:4";
@@ -118,16 +120,19 @@ public record FisherRun(
       warnOfClassOrder(task.examples(), chosen, err);
     }
     long[] rows = task.inRunOrder(chosen, rule);
-    try (Kernels kernels = CommandKernels.open();
+    try (Kernels kernels = device.open();
         ProcessMemory memory = new ProcessMemory()) {
       long start = System.nanoTime();
       task.prepare(rows, kernels, err);
+      // A GPU's memory is not planned: what does not fit is refused there.
       Optional<MemoryPlan> plan =
-          task.memoryPlan(
-              rows,
-              () -> new FisherEstimator(task.classifier(), rule, seed, kernels),
-              check ? 2 : 1,
-              BatchSize.isOne(batchSize) && !check ? 1 : 2);
+          kernels.info().provider().equals("cuda")
+              ? Optional.empty()
+              : task.memoryPlan(
+                  rows,
+                  () -> new FisherEstimator(task.classifier(), rule, seed, kernels),
+                  check ? 2 : 1,
+                  BatchSize.isOne(batchSize) && !check ? 1 : 2);
       String modelSha256 = task.modelSha256();
       String settings = settings(task, modelSha256, rows);
       SavedProgress saved = new SavedProgress(SavedProgress.of(output), err);

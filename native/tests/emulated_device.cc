@@ -1,0 +1,130 @@
+// A device of compute capability 9.0 in the process's own memory, for tests of what calls the kernels. It is as late as a
+// device may be: copies and kernels of a stream run when somebody waits for them, so that reading results, or writing
+// operands, too early shows. Memory starts as NaN and ends where it was asked to end.
+#include "emulated_device.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <mutex>
+#include <set>
+#include <vector>
+
+#include "status.h"
+
+namespace {
+
+struct stream {
+  std::vector<std::function<void()>> work;
+};
+
+std::recursive_mutex lock;
+stream default_stream;
+std::set<stream *> streams;
+
+stream &stream_of(void *s) { return s == nullptr ? default_stream : *static_cast<stream *>(s); }
+
+void finish(stream &s) {
+  std::vector<std::function<void()>> work;
+  work.swap(s.work);
+  for (const std::function<void()> &w : work) w();
+}
+
+void finish_all() {
+  finish(default_stream);
+  for (stream *s : streams) finish(*s);
+}
+
+int32_t allocate(int64_t bytes, void **pointer) {
+  FMC_CHECK(fmc::check_not_null("pointer", pointer));
+  FMC_CHECK(fmc::check_count("bytes", bytes));
+  if (bytes > int64_t{8} << 30) {
+    return fmc::fail(FMC_OUT_OF_MEMORY, "the device has no %lld bytes left", static_cast<long long>(bytes));
+  }
+  if (posix_memalign(pointer, 256, static_cast<size_t>(bytes) + 1) != 0) abort();
+  memset(*pointer, 0xFF, static_cast<size_t>(bytes));
+  return FM_OK;
+}
+
+int32_t release(void *pointer) {
+  const std::lock_guard<std::recursive_mutex> held(lock);
+  finish_all();
+  free(pointer);
+  return FM_OK;
+}
+
+}  // namespace
+
+void fmc::emulated_enqueue(void *s, std::function<void()> work) {
+  const std::lock_guard<std::recursive_mutex> held(lock);
+  stream_of(s).work.push_back(std::move(work));
+}
+
+int32_t fmc::count_multiprocessors(int *count) {
+  *count = 4;
+  return FM_OK;
+}
+
+extern "C" {
+
+int32_t fmc_device_count(int32_t *count) {
+  *count = 1;
+  return FM_OK;
+}
+
+int32_t fmc_device_info(int32_t device, fmc_device *info) {
+  FMC_REQUIRE(device == 0, "device %d does not lie in [0, 1)", device);
+  *info = {};
+  snprintf(info->name, sizeof info->name, "emulated device");
+  info->memory_bytes = info->free_bytes = int64_t{8} << 30;
+  info->multiprocessors = 4;
+  info->major = 9;
+  return FM_OK;
+}
+
+int32_t fmc_set_device(int32_t device) {
+  FMC_REQUIRE(device == 0, "device %d does not lie in [0, 1)", device);
+  return FM_OK;
+}
+
+int32_t fmc_malloc(int64_t bytes, void **pointer) { return allocate(bytes, pointer); }
+int32_t fmc_free(void *pointer) { return release(pointer); }
+int32_t fmc_host_alloc(int64_t bytes, void **pointer) { return allocate(bytes, pointer); }
+int32_t fmc_host_free(void *pointer) { return release(pointer); }
+
+int32_t fmc_copy_async(void *to, const void *from, int64_t bytes, void *s) {
+  FMC_CHECK(fmc::check_count("bytes", bytes));
+  fmc::emulated_enqueue(s, [=] { memmove(to, from, static_cast<size_t>(bytes)); });
+  return FM_OK;
+}
+
+int32_t fmc_clear_async(void *to, int64_t bytes, void *s) {
+  FMC_CHECK(fmc::check_count("bytes", bytes));
+  fmc::emulated_enqueue(s, [=] { memset(to, 0, static_cast<size_t>(bytes)); });
+  return FM_OK;
+}
+
+int32_t fmc_stream_create(void **created) {
+  const std::lock_guard<std::recursive_mutex> held(lock);
+  stream *s = new stream;
+  streams.insert(s);
+  *created = s;
+  return FM_OK;
+}
+
+int32_t fmc_stream_destroy(void *s) {
+  const std::lock_guard<std::recursive_mutex> held(lock);
+  finish(stream_of(s));
+  streams.erase(static_cast<stream *>(s));
+  delete static_cast<stream *>(s);
+  return FM_OK;
+}
+
+int32_t fmc_stream_synchronize(void *s) {
+  const std::lock_guard<std::recursive_mutex> held(lock);
+  finish(stream_of(s));
+  return FM_OK;
+}
+
+}  // extern "C"
