@@ -15,11 +15,15 @@ import org.snakeyaml.engine.v2.api.Load;
 import org.snakeyaml.engine.v2.api.LoadSettings;
 import org.snakeyaml.engine.v2.common.FlowStyle;
 import org.snakeyaml.engine.v2.exceptions.MarkedYamlEngineException;
-import org.snakeyaml.engine.v2.exceptions.YamlEngineException;
 import org.snakeyaml.engine.v2.schema.CoreSchema;
 
 /** YAML 1.2, in and out. */
 final class Yaml {
+  private static final int MOST_LEVELS = 100;
+
+  /** Of lists and mappings: aliases of aliases grow with their power. */
+  private static final int MOST_ALIASES = 20;
+
   private Yaml() {}
 
   /**
@@ -36,21 +40,23 @@ final class Yaml {
                       .setLabel(origin)
                       .setSchema(new CoreSchema())
                       .setAllowDuplicateKeys(false)
+                      .setMaxAliasesForCollections(MOST_ALIASES)
                       .build())
               .loadFromString(text);
-    } catch (YamlEngineException e) {
+    } catch (RuntimeException e) {
+      // Some mistakes escape the parser as other exceptions than its own.
       throw new InputException(origin + ": not valid YAML: " + reason(e), e);
     }
     if (loaded == null) {
       return Mapping.EMPTY;
     }
-    if (value(loaded) instanceof Mapping mapping) {
+    if (value(loaded, origin, 0) instanceof Mapping mapping) {
       return mapping;
     }
     throw new InputException(origin + ": expected keys with values, as in \"key: value\"");
   }
 
-  private static String reason(YamlEngineException e) {
+  private static String reason(RuntimeException e) {
     if (e instanceof MarkedYamlEngineException marked) {
       return marked.getProblem()
           + marked
@@ -62,15 +68,20 @@ final class Yaml {
     return String.valueOf(e.getMessage());
   }
 
-  private static ConfigValue value(@Nullable Object loaded) {
+  private static ConfigValue value(@Nullable Object loaded, String origin, int depth) {
+    if (depth > MOST_LEVELS) {
+      throw new InputException(
+          "%s: not valid YAML: nested deeper than %d levels, or inside itself"
+              .formatted(origin, MOST_LEVELS));
+    }
     if (loaded instanceof Map<?, ?> map) {
       Map<String, ConfigValue> entries = new LinkedHashMap<>();
-      map.forEach((key, item) -> entries.put(String.valueOf(key), value(item)));
+      map.forEach((key, item) -> entries.put(String.valueOf(key), value(item, origin, depth + 1)));
       return new Mapping(entries);
     }
     if (loaded instanceof Iterable<?> items) {
       List<ConfigValue> list = new ArrayList<>();
-      items.forEach(item -> list.add(value(item)));
+      items.forEach(item -> list.add(value(item, origin, depth + 1)));
       return new Sequence(list);
     }
     return new Scalar(loaded instanceof Integer number ? Long.valueOf(number) : loaded);

@@ -205,6 +205,8 @@ final class CompositionTest {
       value = {
         "a: 1\\na: 2\\n                | method/bad.yaml: not valid YAML: found duplicate key a",
         "a: [1\\n                      | method/bad.yaml: not valid YAML:",
+        "a: [!!%20\\n                  | method/bad.yaml: not valid YAML:",
+        "a: &x [*x]\\n                 | method/bad.yaml: not valid YAML: nested deeper than 100 levels",
         "- 1\\n                        | method/bad.yaml: expected keys with values",
         "defaults: x\\n                | method/bad.yaml: defaults must be a list",
         "defaults:\\n  - nothing\\n    | method/bad.yaml: there is no method/nothing; the nearest",

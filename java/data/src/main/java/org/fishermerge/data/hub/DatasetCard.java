@@ -12,7 +12,6 @@ import org.fishermerge.checkpoint.InputException;
 import org.jspecify.annotations.Nullable;
 import org.snakeyaml.engine.v2.api.Load;
 import org.snakeyaml.engine.v2.api.LoadSettings;
-import org.snakeyaml.engine.v2.exceptions.YamlEngineException;
 
 /**
  * The YAML between the {@code ---} lines at the top of a data set's {@code README.md}, of which
@@ -46,7 +45,8 @@ final class DatasetCard {
         return List.of();
       }
       root = new Load(LoadSettings.builder().build()).loadFromString(yaml.get());
-    } catch (YamlEngineException e) {
+    } catch (RuntimeException e) {
+      // Some mistakes escape the parser as other exceptions than its own.
       throw new InputException(
           "%s: the YAML at its top is not valid: %s".formatted(card, e.getMessage()), e);
     } catch (IOException e) {
