@@ -56,8 +56,8 @@ struct device_block {
     asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
   }
 
-  FMC_DEVICE void load_transposed(uint32_t (&fragment)[4], const char *from) const {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+  FMC_DEVICE void load_matrices(uint32_t (&fragment)[4], const char *from) const {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
                  : "r"(shared_address(from))
                  : "memory");

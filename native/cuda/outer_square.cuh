@@ -132,20 +132,19 @@ struct pack_kernel {
   template <class Block>
   FMC_DEVICE static void run(Block &block, const job &j) {
     constexpr int kEach = 16 / static_cast<int>(sizeof(typename Mode::element));
-    constexpr int kRowPieces = kTile / kEach;
     const uint32_t index = static_cast<uint32_t>(block.index());
     const uint32_t panel = index / j.panel_steps;
     const uint32_t step = index % j.panel_steps;
-    const int token = block.thread() / kRowPieces;
-    const int64_t t = int64_t{step % j.item_steps} * Mode::kDepth + token;
-    // The piece stored here; swizzle is its own inverse.
-    const int64_t column = int64_t{panel} * kTile + Mode::swizzle(token, block.thread() % kRowPieces) * kEach;
-    const int64_t present = t < j.source.tokens() ? j.source.width() - column : 0;
     const int64_t item = step / j.item_steps;
+    const int64_t token = int64_t{step % j.item_steps} * Mode::kDepth + Mode::first_token(block.thread());
+    const int64_t column = int64_t{panel} * kTile + Mode::first_row(block.thread());
     words w = {};
     FMC_UNROLL
     for (int e = 0; e < kEach; ++e) {
-      const uint32_t bits = Mode::round(e < present ? j.source.at(item, t, column + e) : 0.0f);
+      const int64_t t = token + (Mode::kAlongTokens ? e : 0);
+      const int64_t c = column + (Mode::kAlongTokens ? 0 : e);
+      const bool present = t < j.source.tokens() && c < j.source.width();
+      const uint32_t bits = Mode::round(present ? j.source.at(item, t, c) : 0.0f);
       if constexpr (kEach == 8) {
         w.word[e / 2] |= bits << (16 * (e % 2));
       } else {

@@ -1,8 +1,10 @@
 // How a block multiplies one step of a panel of g with one of a, at each precision: 128 x 128 sums over kDepth tokens.
 //
-// A step of a panel is kDepth rows of 128 elements, 4 KB, the same bytes in global as in shared memory, so that a copy is
-// one 16-byte piece per thread. Pieces of a row are stored in an order (`swizzle`) that spreads what a warp reads at
-// once over all banks.
+// A step of a panel is kDepth tokens of 128 rows of G (or columns), 4 KB, the same bytes in global as in shared memory,
+// so that a copy is one 16-byte piece per thread, and steps in a row are one block of memory. first_token(piece) and
+// first_row(piece) say where a piece's elements come from: fp32_mode's lie along the rows, for CUDA cores; those of
+// tensor cores along the tokens (K-major), 8 pieces in a row being the 8 x 16 bytes that both ldmatrix and wgmma read at
+// once from all banks.
 //
 // A thread holds 64 of a tile's sums; row_of(thread, k) and column_of(thread, k) say where the k-th of them lies.
 #pragma once
@@ -22,7 +24,9 @@ struct fp32_mode {
   using element = float;
   static constexpr int kDepth = 8;
 
-  FMC_BOTH static int swizzle(int, int piece) { return piece; }
+  FMC_BOTH static int first_token(int piece) { return piece / (kTile / 4); }
+  FMC_BOTH static int first_row(int piece) { return piece % (kTile / 4) * 4; }
+  static constexpr bool kAlongTokens = false;
   FMC_DEVICE static uint32_t round(float x) { return float_bits(x); }
   FMC_BOTH static int row_of(int thread, int k) { return k / 32 * 64 + thread / 16 * 4 + k / 8 % 4; }
   FMC_BOTH static int column_of(int thread, int k) { return k % 8 / 4 * 64 + thread % 16 * 4 + k % 4; }
@@ -45,68 +49,28 @@ struct fp32_mode {
   }
 };
 
-// Tensor cores: 8 warps, 2 down and 4 across, each with 64 x 32 sums in 4 x 4 fragments of 16 x 8.
-struct tensor_layout {
-  FMC_BOTH static int first_row(int thread) { return thread / 32 / 4 * 64; }
-  FMC_BOTH static int first_column(int thread) { return thread / 32 % 4 * 32; }
+// Tensor cores: 8 warps, 2 down and 4 across, each with 64 x 32 sums in 4 x 4 fragments of 16 x 8. A derived mode says
+// how elements are rounded and which instruction multiplies.
+template <class Mode>
+struct tensor_mode {
+  static constexpr bool kAlongTokens = true;
+  // A step has two halves of 128 pieces; a piece is half the tokens of one row.
+  FMC_BOTH static int first_token(int piece) { return piece / kTile * (Mode::kDepth / 2); }
+  FMC_BOTH static int first_row(int piece) { return piece % kTile; }
+
+  FMC_BOTH static int warp_row(int thread) { return thread / 32 / 4 * 64; }
+  FMC_BOTH static int warp_column(int thread) { return thread / 32 % 4 * 32; }
   // The fragment of sums of mma.m16n8: 4 per lane.
   FMC_BOTH static int row_of(int thread, int k) {
-    return first_row(thread) + k / 16 * 16 + k % 4 / 2 * 8 + thread % 32 / 4;
+    return warp_row(thread) + k / 16 * 16 + k % 4 / 2 * 8 + thread % 32 / 4;
   }
   FMC_BOTH static int column_of(int thread, int k) {
-    return first_column(thread) + k / 4 % 4 * 8 + thread % 4 * 2 + k % 2;
-  }
-};
-
-struct tf32_mode : tensor_layout {
-  using element = uint32_t;
-  static constexpr int kDepth = 8;
-
-  // The 4 tokens x 8 columns that a warp reads at once lie in 4 different quarters of the banks.
-  FMC_BOTH static int swizzle(int token, int piece) { return piece ^ (token % 4 * 2); }
-  FMC_DEVICE static uint32_t round(float x) { return tf32_bits(x); }
-  // In elements from the start of the step.
-  FMC_BOTH static int offset(int token, int column) {
-    return token * kTile + swizzle(token, column / 4) * 4 + column % 4;
+    return warp_column(thread) + k / 4 % 4 * 8 + thread % 4 * 2 + k % 2;
   }
 
-  template <class Block>
-  FMC_DEVICE static void multiply_step(Block &block, const char *g, const char *a, float (&sum)[kSums]) {
-    const element *gs = reinterpret_cast<const element *>(g);
-    const element *as = reinterpret_cast<const element *>(a);
-    const int token = block.thread() % 4;
-    const int group = block.thread() % 32 / 4;
-    uint32_t right[4][2];
-    FMC_UNROLL
-    for (int n = 0; n < 4; ++n) {
-      const int column = first_column(block.thread()) + n * 8 + group;
-      right[n][0] = as[offset(token, column)];
-      right[n][1] = as[offset(token + 4, column)];
-    }
-    FMC_UNROLL
-    for (int m = 0; m < 4; ++m) {
-      const int row = first_row(block.thread()) + m * 16 + group;
-      const uint32_t left[4] = {gs[offset(token, row)], gs[offset(token, row + 8)], gs[offset(token + 4, row)],
-                                gs[offset(token + 4, row + 8)]};
-      FMC_UNROLL
-      for (int n = 0; n < 4; ++n) block.multiply_tf32(&sum[(m * 4 + n) * 4], left, right[n]);
-    }
-  }
-};
-
-struct bf16_mode : tensor_layout {
-  using element = uint16_t;
-  static constexpr int kDepth = 16;
-
-  // The 8 rows that ldmatrix reads at once lie in 8 different eighths of the banks.
-  FMC_BOTH static int swizzle(int token, int piece) { return piece ^ (token % 8); }
-  FMC_DEVICE static uint32_t round(float x) { return bf16_pair(x, 0.0f); }
-  // Bytes from the start of the step to the row this lane names for the 16 tokens x 16 columns from `column` on: lanes
-  // 0-7 and 8-15 the first 8 tokens of the lower and the upper 8 columns, 16-31 the other tokens.
-  FMC_BOTH static int offset(int lane, int column) {
-    const int token = lane % 8 + lane / 16 * 8;
-    return (token * (kTile / 8) + swizzle(token, column / 8 + lane / 8 % 2)) * 16;
-  }
+  // Bytes from the start of the step to the piece this lane names for the 16 rows from `row` on: lanes 0-7 and 8-15 the
+  // first half of the lower and the upper 8 rows, 16-31 the second half.
+  FMC_BOTH static int offset(int lane, int row) { return (lane / 16 * kTile + row + lane % 16) * 16; }
 
   template <class Block>
   FMC_DEVICE static void multiply_step(Block &block, const char *g, const char *a, float (&sum)[kSums]) {
@@ -115,7 +79,7 @@ struct bf16_mode : tensor_layout {
     FMC_UNROLL
     for (int pair = 0; pair < 2; ++pair) {
       uint32_t both[4];
-      block.load_transposed(both, a + offset(lane, first_column(block.thread()) + pair * 16));
+      block.load_matrices(both, a + offset(lane, warp_column(block.thread()) + pair * 16));
       right[2 * pair][0] = both[0];
       right[2 * pair][1] = both[2];
       right[2 * pair + 1][0] = both[1];
@@ -124,10 +88,32 @@ struct bf16_mode : tensor_layout {
     FMC_UNROLL
     for (int m = 0; m < 4; ++m) {
       uint32_t left[4];
-      block.load_transposed(left, g + offset(lane, first_row(block.thread()) + m * 16));
+      block.load_matrices(left, g + offset(lane, warp_row(block.thread()) + m * 16));
       FMC_UNROLL
-      for (int n = 0; n < 4; ++n) block.multiply_bf16(&sum[(m * 4 + n) * 4], left, right[n]);
+      for (int n = 0; n < 4; ++n) Mode::multiply(block, &sum[(m * 4 + n) * 4], left, right[n]);
     }
+  }
+};
+
+struct tf32_mode : tensor_mode<tf32_mode> {
+  using element = uint32_t;
+  static constexpr int kDepth = 8;
+
+  FMC_DEVICE static uint32_t round(float x) { return tf32_bits(x); }
+  template <class Block>
+  FMC_DEVICE static void multiply(Block &block, float *sum, const uint32_t (&left)[4], const uint32_t (&right)[2]) {
+    block.multiply_tf32(sum, left, right);
+  }
+};
+
+struct bf16_mode : tensor_mode<bf16_mode> {
+  using element = uint16_t;
+  static constexpr int kDepth = 16;
+
+  FMC_DEVICE static uint32_t round(float x) { return bf16_pair(x, 0.0f); }
+  template <class Block>
+  FMC_DEVICE static void multiply(Block &block, float *sum, const uint32_t (&left)[4], const uint32_t (&right)[2]) {
+    block.multiply_bf16(sum, left, right);
   }
 };
 

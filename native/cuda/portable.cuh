@@ -10,7 +10,7 @@
 //   shared()                                kShared bytes, 128-byte aligned
 //   barrier()                               of all threads of the block
 //   copy_async(to, from), commit_copies(), wait_copies<N>()   16 bytes each, from global to shared memory, in groups
-//   load_transposed(fragment, row)          ldmatrix.x4.trans
+//   load_matrices(fragment, row)            ldmatrix.x4
 //   multiply_bf16(sum, a, b), multiply_tf32(sum, a, b)        mma.m16n8k16 and mma.m16n8k8
 // A sequence of kernels is a function of a `launch` with run<Kernel>(blocks, job): on a stream, or one block after the
 // other.

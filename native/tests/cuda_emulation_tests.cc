@@ -78,22 +78,21 @@ void layouts() {
       for (int k = 0; k < kSums; ++k) ++owned[static_cast<size_t>(layout::row_of(thread, k) * kTile + layout::column_of(thread, k))];
     }
     for (int count : owned) EXPECT(count == 1, "%s: a sum has %d owners", name, count);
-    // Packing relies on this.
-    for (int token = 0; token < layout::kDepth; ++token) {
-      for (int piece = 0; piece < 16; ++piece) {
-        EXPECT(layout::swizzle(token, layout::swizzle(token, piece)) == piece, "%s: swizzle", name);
+    // The pieces of a step hold each of its elements once.
+    std::vector<int> packed(layout::kDepth * kTile);
+    constexpr int each = 16 / static_cast<int>(sizeof(typename layout::element));
+    for (int piece = 0; piece < kPieces; ++piece) {
+      for (int e = 0; e < each; ++e) {
+        const int token = layout::first_token(piece) + (layout::kAlongTokens ? e : 0);
+        const int row = layout::first_row(piece) + (layout::kAlongTokens ? 0 : e);
+        ++packed[static_cast<size_t>(token * kTile + row)];
       }
     }
+    for (int count : packed) EXPECT(count == 1, "%s: an element is packed %d times", name, count);
   };
   owners(fp32_mode{}, "fp32");
   owners(tf32_mode{}, "tf32");
   owners(bf16_mode{}, "bf16");
-  for (int first : {0, 4}) {
-    uint32_t banks = 0;
-    for (int lane = 0; lane < 32; ++lane) banks |= 1u << (tf32_mode::offset(first + lane % 4, 24 + lane / 4) % 32);
-    EXPECT(banks == UINT32_MAX, "tf32: a fragment's loads meet in a bank");
-  }
-
   // Splits cover all units once, in order, and differ by one at most.
   for (int64_t units : {1, 7, 32, 1000003}) {
     for (int64_t splits = 1; splits <= std::min<int64_t>(32, units); ++splits) {

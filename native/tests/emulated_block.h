@@ -41,19 +41,17 @@ class emulated_block {
     }
   }
 
-  void load_transposed(uint32_t (&fragment)[4], const char *from) {
+  void load_matrices(uint32_t (&fragment)[4], const char *from) {
     if (!is_aligned(from)) stop("ldmatrix: a row is not aligned");
     exchange &e = next_exchange();
     const int lane = current_ % kLanes;
     e.rows[lane] = from;
     meet_warp();
     for (int matrix = 0; matrix < 4; ++matrix) {
-      uint16_t halves[2];
       uint32_t banks = 0;
       for (int k = 0; k < 8; ++k) banks |= 1u << (reinterpret_cast<uintptr_t>(e.rows[8 * matrix + k]) / 16 % 8);
       if (banks != 0xFF) ++bank_conflicts;
-      for (int h = 0; h < 2; ++h) memcpy(&halves[h], e.rows[8 * matrix + lane % 4 * 2 + h] + lane / 4 * 2, 2);
-      fragment[matrix] = static_cast<uint32_t>(halves[1]) << 16 | halves[0];
+      memcpy(&fragment[matrix], e.rows[8 * matrix + lane / 4] + lane % 4 * 4, 4);
     }
   }
 
