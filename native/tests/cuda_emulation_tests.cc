@@ -161,8 +161,8 @@ int main(int argc, char **argv) {
     fprintf(stderr, "unknown family %s\n", argv[1]);
     return 2;
   }
-  EXPECT(emulated->launch.block.bank_conflicts == 0, "%lld bank conflicts",
-         static_cast<long long>(emulated->launch.block.bank_conflicts));
+  EXPECT(emulated->launch.bank_conflicts() == 0, "%lld bank conflicts",
+         static_cast<long long>(emulated->launch.bank_conflicts()));
   printf("%s, emulated: %d failures\n", argv[1], cases::failures);
   return cases::failures == 0 ? 0 : 1;
 }

@@ -1,13 +1,17 @@
 // Runs the kernels of native/cuda in an ordinary program: the threads of a block are fibers that take turns at barriers
 // and at what a warp does together, and the instructions are computed from the PTX manual's definition of their
 // fragments. What a device would only punish now and then is an error here: shared memory starts as NaN, an asynchronous
-// copy arrives as late as the waits allow, threads take turns in either order, and ldmatrix reports bank conflicts.
+// copy arrives as late as the waits allow, threads take turns in either order, and ldmatrix reports bank conflicts. Of a
+// cluster, all blocks run at once; copies in bulk arrive at once in every other cluster, and elsewhere when no thread
+// can go on without them; what warpgroups multiply is read and written when it is waited for.
 #pragma once
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <ucontext.h>
 
+#include <map>
+#include <memory>
 #include <vector>
 
 #include "portable.cuh"
@@ -16,11 +20,85 @@ namespace fmc {
 
 constexpr int kLanes = 32;
 
+class emulated_block;
+
+// The blocks of a cluster, and the copies in bulk that are under way.
+struct emulated_cluster {
+  struct copy {
+    emulated_block *block;
+    int64_t to;       // from the start of shared memory
+    const char *from;
+    int64_t bytes;
+    int64_t barrier;  // likewise
+  };
+  std::vector<emulated_block *> blocks;
+  std::vector<copy> copies;
+  bool late = false;
+};
+
 class emulated_block {
  public:
   int64_t index() const { return index_; }
   int thread() const { return current_; }
   char *shared() { return shared_; }
+
+  // ---- clusters ----
+
+  int rank() const { return rank_; }
+  void cluster_barrier() {
+    emulated_block &first = *cluster_->blocks.front();
+    wait_for(&first.cluster_arrived_, &first.cluster_generation_,
+             threads_ * static_cast<int>(cluster_->blocks.size()));
+  }
+  void barrier_init(uint64_t *barrier, int arrivals) { barriers_[offset_of(barrier)] = {arrivals, arrivals, 0, 0}; }
+  void barrier_arrive(uint64_t *barrier, int rank) { member(rank).arrive(offset_of(barrier)); }
+  void barrier_expect(uint64_t *barrier, int bytes) {
+    barrier_at(offset_of(barrier)).bytes += bytes;
+    arrive(offset_of(barrier));
+  }
+  void barrier_wait(uint64_t *barrier, int parity) {
+    const barrier_state &b = barrier_at(offset_of(barrier));
+    while (b.phase % 2 == parity) wait_until_changed(&b.phase);
+  }
+  void copy_bulk(char *to, const char *from, int bytes, uint64_t *barrier, unsigned ranks) {
+    if (!is_aligned(to) || !is_aligned(from) || bytes % 16 != 0) stop("a copy in bulk is not aligned");
+    for (int r = 0; r < static_cast<int>(cluster_->blocks.size()); ++r) {
+      if ((ranks >> r & 1) == 0) continue;
+      cluster_->copies.push_back({&member(r), offset_of(to), from, bytes, offset_of(barrier)});
+      if (!cluster_->late) deliver(*cluster_, cluster_->copies.size() - 1);
+    }
+  }
+  static void deliver(emulated_cluster &cluster, size_t which) {
+    const emulated_cluster::copy c = cluster.copies[which];
+    cluster.copies.erase(cluster.copies.begin() + static_cast<std::ptrdiff_t>(which));
+    memcpy(c.block->shared_ + c.to, c.from, static_cast<size_t>(c.bytes));
+    barrier_state &b = c.block->barrier_at(c.barrier);
+    b.bytes -= c.bytes;
+    b.complete();
+  }
+
+  // ---- warpgroups ----
+
+  uint32_t address(const char *p) const { return static_cast<uint32_t>(p - shared_); }
+  void multiply_begin(float *) {}
+  void multiply_warpgroup_bf16(float *sum, uint64_t g, uint64_t a, bool add) {
+    state().products.push_back({sum, g, a, add, true});
+  }
+  void multiply_warpgroup_tf32(float *sum, uint64_t g, uint64_t a, bool add) {
+    state().products.push_back({sum, g, a, add, false});
+  }
+  void multiply_commit() {
+    state().product_groups.push_back(state().products);
+    state().products.clear();
+  }
+  template <int Pending>
+  void multiply_wait(float *) {
+    std::vector<std::vector<product>> &groups = state().product_groups;
+    while (groups.size() > Pending) {
+      for (const product &p : groups.front()) multiply(p);
+      groups.erase(groups.begin());
+    }
+  }
 
   void barrier() { wait_for(&arrived_, &generation_, threads_); }
 
@@ -67,22 +145,39 @@ class emulated_block {
     }, [](const uint32_t *right, int k) { return tf32_value(right[k / 4]); }, [](int k) { return k % 4; });
   }
 
-  // One block of the grid.
+  // Readies a block of the grid, one of `cluster`.
   template <class Kernel>
-  void run(int64_t block, const typename Kernel::job &job) {
-    begin(block, Kernel::kThreads, Kernel::kShared);
+  void begin(int64_t block, int rank, emulated_cluster *cluster, const typename Kernel::job &job) {
     body_ = [](emulated_block &self, const void *j) {
       Kernel::run(self, *static_cast<const typename Kernel::job *>(j));
     };
     job_ = &job;
-    finish();
+    rank_ = rank;
+    cluster_ = cluster;
+    begin(block, Kernel::kThreads, Kernel::kShared);
+  }
+
+  // Runs all blocks of a cluster to their ends.
+  static void finish(emulated_cluster &cluster) {
+    for (bool running = true; running;) {
+      running = false;
+      bool moved = false;
+      for (emulated_block *b : cluster.blocks) {
+        moved |= b->advance();
+        running |= b->left_ > 0;
+      }
+      if (moved || !running) continue;
+      if (cluster.copies.empty()) stop("not all threads came to a barrier");
+      deliver(cluster, 0);
+    }
+    if (!cluster.copies.empty()) stop("a block ended before its copies came");
   }
 
   int64_t bank_conflicts = 0;
 
  private:
-  static constexpr int kMaxThreads = 256;
-  static constexpr int kMaxShared = 48 << 10;
+  static constexpr int kMaxThreads = 288;
+  static constexpr int kMaxShared = 227 << 10;
   static constexpr size_t kStack = 128 << 10;
 
   struct copy {
@@ -94,11 +189,31 @@ class emulated_block {
     uint32_t a[kLanes][4];
     uint32_t b[kLanes][2];
   };
+  struct product {
+    float *sum;
+    uint64_t g;
+    uint64_t a;
+    bool add;
+    bool bf16;
+  };
+  struct barrier_state {
+    int arrivals;
+    int pending;
+    int64_t bytes;
+    int64_t phase;
+    void complete() {
+      if (pending > 0 || bytes != 0) return;
+      pending = arrivals;
+      ++phase;
+    }
+  };
   struct thread_state {
     ucontext_t context;
     std::vector<char> stack;
     std::vector<copy> open;
     std::vector<std::vector<copy>> groups;
+    std::vector<product> products;
+    std::vector<std::vector<product>> product_groups;
     const int64_t *awaited = nullptr;  // runs on when this is no longer `seen`
     int64_t seen = 0;
     int exchanges = 0;
@@ -154,9 +269,68 @@ class emulated_block {
       ++*generation;
       return;
     }
-    state().awaited = generation;
-    state().seen = *generation;
+    wait_until_changed(generation);
+  }
+  void wait_until_changed(const int64_t *what) {
+    state().awaited = what;
+    state().seen = *what;
     swapcontext(&state().context, &scheduler_);
+  }
+
+  emulated_block &member(int rank) { return *cluster_->blocks[static_cast<size_t>(rank)]; }
+  int64_t offset_of(const void *p) const { return static_cast<const char *>(p) - shared_; }
+  barrier_state &barrier_at(int64_t offset) {
+    const auto found = barriers_.find(offset);
+    if (found == barriers_.end()) stop("a barrier was not initialised");
+    return found->second;
+  }
+  void arrive(int64_t barrier) {
+    barrier_state &b = barrier_at(barrier);
+    if (--b.pending < 0) stop("more threads came to a barrier than it has");
+    b.complete();
+  }
+
+  // wgmma.m64n128 of this thread's sums, operands where their descriptors say: 8 x 16 bytes in a row, the second half of
+  // the tokens `leading`, the next 8 rows `stride` bytes on.
+  const char *operand(uint64_t descriptor, int row, int byte) const {
+    const int64_t start = static_cast<int64_t>(descriptor & 0x3FFF) * 16;
+    const int64_t leading = static_cast<int64_t>(descriptor >> 16 & 0x3FFF) * 16;
+    const int64_t stride = static_cast<int64_t>(descriptor >> 32 & 0x3FFF) * 16;
+    if (descriptor >> 46 != 0) stop("a descriptor of another layout");
+    return shared_ + start + byte / 16 * leading + row / 8 * stride + row % 8 * 16 + byte % 16;
+  }
+  double operand_value(uint64_t descriptor, int row, int k, bool bf16) const {
+    uint32_t bits = 0;
+    if (bf16) {
+      uint16_t half;
+      memcpy(&half, operand(descriptor, row, 2 * k), 2);
+      bits = static_cast<uint32_t>(half) << 16;
+    } else {
+      memcpy(&bits, operand(descriptor, row, 4 * k), 4);
+    }
+    return bf16 ? static_cast<double>(float_from_bits(bits)) : tf32_value(bits);
+  }
+  void multiply(const product &p) {
+    const int depth = p.bf16 ? 16 : 8;
+    const int thread = current_ % 128;
+    double left[2][16];
+    for (int r = 0; r < 2; ++r) {
+      for (int d = 0; d < depth; ++d) {
+        left[r][d] = operand_value(p.g, thread / kLanes * 16 + r * 8 + thread % kLanes / 4, d, p.bf16);
+      }
+    }
+    for (int c = 0; c < 32; ++c) {
+      double right[16];
+      for (int d = 0; d < depth; ++d) {
+        right[d] = operand_value(p.a, c / 2 * 8 + thread % 4 * 2 + c % 2, d, p.bf16);
+      }
+      for (int r = 0; r < 2; ++r) {
+        float &sum = p.sum[c / 2 * 4 + r * 2 + c % 2];
+        double total = p.add ? static_cast<double>(sum) : 0.0;
+        for (int d = 0; d < depth; ++d) total += left[r][d] * right[d];
+        sum = static_cast<float>(total);
+      }
+    }
   }
 
   void begin(int64_t block, int threads, int shared) {
@@ -167,12 +341,11 @@ class emulated_block {
       states_.resize(kMaxThreads);
       warps_.resize(kMaxThreads / kLanes);
     }
-    memset(shared_, 0xFF, sizeof shared_);
-    generation_ = 0;
-    arrived_ = 0;
-  }
-
-  void finish() {
+    memset(shared_, 0xFF, static_cast<size_t>(shared));
+    barriers_.clear();
+    generation_ = cluster_generation_ = 0;
+    arrived_ = cluster_arrived_ = 0;
+    left_ = threads;
     for (current_ = 0; current_ < threads_; ++current_) {
       thread_state &s = state();
       s.stack.resize(kStack);
@@ -181,6 +354,8 @@ class emulated_block {
       s.done = false;
       s.open.clear();
       s.groups.clear();
+      s.products.clear();
+      s.product_groups.clear();
       getcontext(&s.context);
       s.context.uc_stack.ss_sp = s.stack.data();
       s.context.uc_stack.ss_size = kStack;
@@ -190,20 +365,22 @@ class emulated_block {
       makecontext(&s.context, reinterpret_cast<void (*)()>(&enter), 2, static_cast<unsigned>(self >> 32),
                   static_cast<unsigned>(self));
     }
+  }
+
+  // Lets every thread that can go on run until it waits; whether any could.
+  bool advance() {
     const bool backwards = index_ % 2 == 1;
-    for (int left = threads_; left > 0;) {
-      bool moved = false;
-      for (int k = 0; k < threads_; ++k) {
-        current_ = backwards ? threads_ - 1 - k : k;
-        thread_state &s = state();
-        if (s.done || (s.awaited != nullptr && *s.awaited == s.seen)) continue;
-        s.awaited = nullptr;
-        moved = true;
-        swapcontext(&scheduler_, &s.context);
-        if (s.done) --left;
-      }
-      if (!moved) stop("not all threads came to a barrier");
+    bool moved = false;
+    for (int k = 0; k < threads_; ++k) {
+      current_ = backwards ? threads_ - 1 - k : k;
+      thread_state &s = state();
+      if (s.done || (s.awaited != nullptr && *s.awaited == s.seen)) continue;
+      s.awaited = nullptr;
+      moved = true;
+      swapcontext(&scheduler_, &s.context);
+      if (s.done) --left_;
     }
+    return moved;
   }
 
   static void enter(unsigned high, unsigned low) {
@@ -213,6 +390,12 @@ class emulated_block {
   }
 
   alignas(128) char shared_[kMaxShared];
+  std::map<int64_t, barrier_state> barriers_;
+  emulated_cluster *cluster_ = nullptr;
+  int rank_ = 0;
+  int left_ = 0;
+  int cluster_arrived_ = 0;
+  int64_t cluster_generation_ = 0;
   int64_t index_ = 0;
   int threads_ = 0;
   int current_ = 0;
@@ -225,12 +408,37 @@ class emulated_block {
   const void *job_ = nullptr;
 };
 
+// Blocks are large, and kept for the next launch.
 struct emulated_launch {
-  emulated_block block;
+  std::vector<std::unique_ptr<emulated_block>> blocks;
 
   template <class Kernel>
-  void run(int64_t blocks, const typename Kernel::job &job) {
-    for (int64_t b = 0; b < blocks; ++b) block.run<Kernel>(b, job);
+  void run(int64_t count, const typename Kernel::job &job) {
+    for (int64_t b = 0; b < count; ++b) run_together<Kernel>(b, 1, job);
+  }
+
+  template <class Kernel>
+  void run_clusters(int64_t count, const typename Kernel::job &job) {
+    for (int64_t b = 0; b < count; b += Kernel::kCluster) run_together<Kernel>(b, Kernel::kCluster, job);
+  }
+
+  int64_t bank_conflicts() const {
+    int64_t all = 0;
+    for (const auto &b : blocks) all += b->bank_conflicts;
+    return all;
+  }
+
+ private:
+  template <class Kernel>
+  void run_together(int64_t first, int count, const typename Kernel::job &job) {
+    emulated_cluster cluster;
+    cluster.late = first / count % 2 == 0;
+    for (int r = 0; r < count; ++r) {
+      if (static_cast<int>(blocks.size()) == r) blocks.push_back(std::make_unique<emulated_block>());
+      cluster.blocks.push_back(blocks[static_cast<size_t>(r)].get());
+    }
+    for (int r = 0; r < count; ++r) cluster.blocks[static_cast<size_t>(r)]->begin<Kernel>(first + r, r, &cluster, job);
+    emulated_block::finish(cluster);
   }
 };
 
