@@ -76,6 +76,96 @@ struct device_block {
   }
 };
 
+// The rest of a block's instructions, which compute capability 9.0 has and no other, before or after.
+#define FMC_8_SUMS(n) "+f"(sum[n]), "+f"(sum[n + 1]), "+f"(sum[n + 2]), "+f"(sum[n + 3]), "+f"(sum[n + 4]), \
+                      "+f"(sum[n + 5]), "+f"(sum[n + 6]), "+f"(sum[n + 7])
+#define FMC_64_SUMS FMC_8_SUMS(0), FMC_8_SUMS(8), FMC_8_SUMS(16), FMC_8_SUMS(24), FMC_8_SUMS(32), FMC_8_SUMS(40), \
+                    FMC_8_SUMS(48), FMC_8_SUMS(56)
+#define FMC_64_REGISTERS                                                                                              \
+  "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, "   \
+  "%24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, "    \
+  "%46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}"
+
+template <class Kernel>
+struct cluster_block : device_block<Kernel> {
+  // Clusters are laid out along the grid's only dimension.
+  FMC_DEVICE int rank() const { return static_cast<int>(blockIdx.x % Kernel::kCluster); }
+  FMC_DEVICE int uniform(int x) const { return __shfl_sync(0xFFFFFFFF, x, 0); }
+  // Also makes initialised barriers known to the other blocks.
+  FMC_DEVICE void cluster_barrier() const {
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
+  }
+  FMC_DEVICE void barrier_init(uint64_t *barrier, int arrivals) const {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(arrivals) : "memory");
+  }
+  // As in barrier_wait, the condition is in the assembly.
+  FMC_DEVICE void barrier_arrive(uint64_t *barrier, int rank, bool really) const {
+    asm volatile(
+        "{\n.reg .pred p;\n.reg .b32 there;\nsetp.ne.b32 p, %2, 0;\n@p mapa.shared::cluster.u32 there, %0, %1;\n"
+        "@p mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(shared_address(barrier)),
+        "r"(rank), "r"(static_cast<int>(really))
+        : "memory");
+  }
+  FMC_DEVICE void barrier_expect(uint64_t *barrier, int bytes) const {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes)
+                 : "memory");
+  }
+  FMC_DEVICE void barrier_wait(uint64_t *barrier, int parity) const {
+    // One piece of assembly, so that the compiler does not take what follows for a path that threads reach one by one.
+    asm volatile(
+        "{\n.reg .pred p;\nagain:\nmbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%0], %1;\n"
+        "@!p bra again;\n}" ::"r"(shared_address(barrier)),
+        "r"(parity)
+        : "memory");
+  }
+  FMC_DEVICE void copy_bulk(char *to, const char *from, int bytes, uint64_t *barrier, unsigned ranks) const {
+    asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], "
+        "%4;" ::"r"(shared_address(to)),
+        "l"(from), "r"(bytes), "r"(shared_address(barrier)), "h"(static_cast<uint16_t>(ranks))
+        : "memory");
+  }
+
+  FMC_DEVICE uint32_t address(const char *p) const { return shared_address(p); }
+  // The compiler must neither move what uses the sums across these, nor keep copies of them.
+  FMC_DEVICE void fence_sums(float (&sum)[64]) const { asm volatile("" : FMC_64_SUMS::"memory"); }
+  FMC_DEVICE void multiply_begin(float (&sum)[64]) const {
+    fence_sums(sum);
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+  }
+  FMC_DEVICE void multiply_commit() const { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+  template <int Pending>
+  FMC_DEVICE void multiply_wait(float (&sum)[64]) const {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Pending) : "memory");
+    fence_sums(sum);
+  }
+  FMC_DEVICE void multiply_warpgroup_bf16(float (&sum)[64], uint64_t g, uint64_t a, bool add) const {
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\nwgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
+                 FMC_64_REGISTERS ", %64, %65, p, 1, 1, 0, 0;\n}"
+                 : FMC_64_SUMS
+                 : "l"(g), "l"(a), "r"(static_cast<int>(add)));
+  }
+  FMC_DEVICE void multiply_warpgroup_tf32(float (&sum)[64], uint64_t g, uint64_t a, bool add) const {
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\nwgmma.mma_async.sync.aligned.m64n128k8.f32.tf32.tf32 "
+                 FMC_64_REGISTERS ", %64, %65, p, 1, 1;\n}"
+                 : FMC_64_SUMS
+                 : "l"(g), "l"(a), "r"(static_cast<int>(add)));
+  }
+};
+
+// Code for other chips is empty: they are not asked to run it.
+template <class Kernel>
+__global__ void __launch_bounds__(Kernel::kThreads, 1)
+    cluster_entry(const __grid_constant__ typename Kernel::job job) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  extern __shared__ __align__(128) char cluster_memory[];
+  cluster_block<Kernel> block;
+  block.memory = cluster_memory;
+  Kernel::run(block, job);
+#endif
+}
+
 template <class Kernel>
 __global__ void __launch_bounds__(Kernel::kThreads) entry(const __grid_constant__ typename Kernel::job job) {
   __shared__ alignas(128) char memory[Kernel::kShared > 0 ? Kernel::kShared : 1];
@@ -99,6 +189,30 @@ struct device_launch {
     }
     entry<Kernel><<<static_cast<unsigned>(blocks), Kernel::kThreads, 0, stream>>>(job);
     status = check_device(cudaGetLastError(), "a kernel could not be started");
+  }
+
+  template <class Kernel>
+  void run_clusters(int64_t blocks, const typename Kernel::job &job) {
+    if (status != FM_OK) return;
+    if (blocks > INT32_MAX) {
+      status = fail(FM_INVALID_ARGUMENT, "the operands are too large for one call: split them");
+      return;
+    }
+    cudaLaunchAttribute cluster;
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim = {Kernel::kCluster, 1, 1};
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(static_cast<unsigned>(blocks));
+    config.blockDim = dim3(Kernel::kThreads);
+    config.dynamicSmemBytes = Kernel::kShared;
+    config.stream = stream;
+    config.attrs = &cluster;
+    config.numAttrs = 1;
+    status = check_device(
+        cudaFuncSetAttribute(cluster_entry<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize, Kernel::kShared),
+        "a kernel could not have its shared memory");
+    if (status != FM_OK) return;
+    status = check_device(cudaLaunchKernelEx(&config, cluster_entry<Kernel>, job), "a kernel could not be started");
   }
 };
 

@@ -193,10 +193,12 @@ struct step_cursor {
     a_step = example * j.steps + step;
   }
   FMC_DEVICE bool ends_product(const tile_job &j) const { return step == j.steps - 1; }
-  FMC_DEVICE void advance(const tile_job &j) {
-    ++g_step;
-    ++a_step;
-    if (++step < j.steps) return;
+  // By steps of one product.
+  FMC_DEVICE void advance(const tile_job &j, int64_t by = 1) {
+    g_step += by;
+    a_step += by;
+    step += by;
+    if (step < j.steps) return;
     step = 0;
     if (++probe < j.probes) {
       a_step -= j.steps;  // the next probe meets the same activations
@@ -207,10 +209,11 @@ struct step_cursor {
   }
 };
 
-template <class Mode>
+// Where in F the k-th sum of a thread lies, by a tile kernel's layout, and whether it does.
+template <class Layout>
 FMC_DEVICE bool locate(const tile_job &j, int64_t tile, int thread, int k, int64_t *at) {
-  const int64_t o = tile / j.across * kTile + Mode::row_of(thread, k);
-  const int64_t i = tile % j.across * kTile + Mode::column_of(thread, k);
+  const int64_t o = tile / j.across * kTile + Layout::row_of(thread, k);
+  const int64_t i = tile % j.across * kTile + Layout::column_of(thread, k);
   *at = o * j.columns + i;
   return o < j.rows && i < j.columns;
 }
@@ -294,7 +297,7 @@ struct tile_kernel {
 };
 
 // Adds the splits' sums; a block does kSumsTogether of each thread's sums of a tile.
-template <class Mode>
+template <class Layout>
 struct join_kernel {
   using job = tile_job;
   static constexpr int kThreads = kTileThreads;
@@ -308,7 +311,7 @@ struct join_kernel {
     const int first = static_cast<int>(block.index() % kBlocksPerTile) * kSumsTogether;
     for (int k = first; k < first + kSumsTogether; ++k) {
       int64_t at;
-      if (!locate<Mode>(j, tile, block.thread(), k, &at)) continue;
+      if (!locate<Layout>(j, tile, block.thread(), k, &at)) continue;
       float sum = 0.0f;
       for (int64_t split = 0; split < j.splits; ++split) {
         const int64_t index = split * j.down * j.across + tile;
@@ -327,11 +330,10 @@ void pack(Launch &launch, const Source &source, char *packed, int64_t panels, in
       {source, packed, static_cast<uint32_t>(items * steps), static_cast<uint32_t>(steps)});
 }
 
+// Enqueues the packing of operands that are not empty, and answers what multiplies them.
 template <class Mode, class Launch>
-void outer_square(Launch &launch, const fm_cotangents &g, const fm_activations &a, int32_t splits, void *workspace,
-                  float *fisher) {
-  const outer_square_shape s = shape_of(g, a, Mode::kDepth);
-  if (s.bytes_g == 0 || s.bytes_a == 0) return;
+tile_job pack_operands(Launch &launch, const fm_cotangents &g, const fm_activations &a, const outer_square_shape &s,
+                       int32_t splits, void *workspace, float *fisher) {
   char *packed_g = static_cast<char *>(workspace);
   char *packed_a = packed_g + s.bytes_g;
   tile_job job = {};
@@ -354,10 +356,22 @@ void outer_square(Launch &launch, const fm_cotangents &g, const fm_activations &
   if (s.square) {
     pack<Mode>(launch, cotangent_source{g}, packed_g, s.down, s.examples * s.probes, s.steps);
     pack<Mode>(launch, activation_source{a, g.tokens}, packed_a, s.across, s.examples, s.steps);
-    launch.template run<tile_kernel<Mode, true>>(s.down * s.across * splits, job);
   } else {
     pack<Mode>(launch, single_cotangent_source{g}, packed_g, s.down, 1, s.steps);
     pack<Mode>(launch, single_activation_source{a, g.examples}, packed_a, s.across, 1, s.steps);
+  }
+  return job;
+}
+
+template <class Mode, class Launch>
+void outer_square(Launch &launch, const fm_cotangents &g, const fm_activations &a, int32_t splits, void *workspace,
+                  float *fisher) {
+  const outer_square_shape s = shape_of(g, a, Mode::kDepth);
+  if (s.bytes_g == 0 || s.bytes_a == 0) return;
+  const tile_job job = pack_operands<Mode>(launch, g, a, s, splits, workspace, fisher);
+  if (s.square) {
+    launch.template run<tile_kernel<Mode, true>>(s.down * s.across * splits, job);
+  } else {
     launch.template run<tile_kernel<Mode, false>>(s.down * s.across * splits, job);
   }
   if (splits > 1) launch.template run<join_kernel<Mode>>(s.down * s.across * join_kernel<Mode>::kBlocksPerTile, job);

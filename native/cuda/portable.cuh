@@ -12,8 +12,15 @@
 //   copy_async(to, from), commit_copies(), wait_copies<N>()   16 bytes each, from global to shared memory, in groups
 //   load_matrices(fragment, row)            ldmatrix.x4
 //   multiply_bf16(sum, a, b), multiply_tf32(sum, a, b)        mma.m16n8k16 and mma.m16n8k8
-// A sequence of kernels is a function of a `launch` with run<Kernel>(blocks, job): on a stream, or one block after the
-// other.
+// and, in a kernel of clusters of kCluster blocks, for compute capability 9.0 alone,
+//   rank(), cluster_barrier()               of this block in its cluster; of all threads of the cluster
+//   uniform(x)                              x, the same in all threads of a warp, as the compiler then knows
+//   barrier_init, barrier_wait, barrier_expect, barrier_arrive    mbarriers in shared memory, the last in any block
+//   copy_bulk(to, from, bytes, barrier, ranks)                    cp.async.bulk to the same place in several blocks
+//   address(p)                                                    of shared memory, as descriptors want it
+//   multiply_begin, multiply_warpgroup_bf16 / _tf32, multiply_commit, multiply_wait<N>   wgmma.m64n128
+// A sequence of kernels is a function of a `launch` with run<Kernel>(blocks, job), and run_clusters<Kernel>: on a stream,
+// or one block after the other.
 #pragma once
 
 #include <math.h>

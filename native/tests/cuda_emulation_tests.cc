@@ -2,8 +2,10 @@
 #include <stdlib.h>
 
 #include <memory>
+#include <string>
 
 #include "cuda_cases.h"
+#include "dev/outer_square_versions.cuh"
 #include "embedding_squares.cuh"
 #include "emulated_block.h"
 #include "outer_square.cuh"
@@ -62,9 +64,32 @@ class emulation : public engine {
     fmc::embedding_squares(launch, g, ids, rows, fisher);
   }
 
- private:
+ protected:
   void *workspace(int64_t bytes) { return place(nullptr, static_cast<size_t>(bytes), 0); }
+
+ private:
   std::vector<char *> owned_;
+};
+
+// The versions of native/cuda/dev in the places of those in the library.
+class versions : public emulation {
+ public:
+  void outer_square(const fm_cotangents &g, const fm_activations &a, int32_t precision, int32_t splits,
+                    float *fisher) override {
+    const fmc::outer_square_shape shape = fmc::shape_of(g, a, fmc::depth_of(precision));
+    splits = static_cast<int32_t>(std::max<int64_t>(1, std::min<int64_t>(splits, shape.units())));
+    void *space = workspace(fmc::outer_square_workspace(shape, splits));
+    if (precision == FMC_TF32) {
+      fmc::outer_square_warpgroups<fmc::tf32_warpgroups>(launch, g, a, splits, space, fisher);
+    } else if (precision == FMC_BF16) {
+      fmc::outer_square_warpgroups<fmc::bf16_warpgroups>(launch, g, a, splits, space, fisher);
+    } else if (splits == 1 && g.tokens != 1) {
+      launch.run<fmc::outer_square_by_element>(
+          fmc::blocks_for<fmc::outer_square_by_element>(g.width * a.width, 1), {g, a, fisher});
+    } else {
+      emulation::outer_square(g, a, precision, splits, fisher);
+    }
+  }
 };
 
 // What the emulation does not see: banks that single loads of shared memory meet, and offsets too large for memory here.
@@ -78,6 +103,9 @@ void layouts() {
       for (int k = 0; k < kSums; ++k) ++owned[static_cast<size_t>(layout::row_of(thread, k) * kTile + layout::column_of(thread, k))];
     }
     for (int count : owned) EXPECT(count == 1, "%s: a sum has %d owners", name, count);
+  };
+  auto pieces = [](auto mode, const char *name) {
+    using layout = decltype(mode);
     // The pieces of a step hold each of its elements once.
     std::vector<int> packed(layout::kDepth * kTile);
     constexpr int each = 16 / static_cast<int>(sizeof(typename layout::element));
@@ -92,7 +120,10 @@ void layouts() {
   };
   owners(fp32_mode{}, "fp32");
   owners(tf32_mode{}, "tf32");
-  owners(bf16_mode{}, "bf16");
+  owners(warpgroup_kernel<bf16_warpgroups, true>{}, "warpgroups");
+  pieces(fp32_mode{}, "fp32");
+  pieces(tf32_mode{}, "tf32");
+  pieces(bf16_mode{}, "bf16");
   // Splits cover all units once, in order, and differ by one at most.
   for (int64_t units : {1, 7, 32, 1000003}) {
     for (int64_t splits = 1; splits <= std::min<int64_t>(32, units); ++splits) {
@@ -148,14 +179,19 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: cuda_emulation_tests <family>\n");
     return 2;
   }
-  const auto emulated = std::make_unique<emulation>();
+  const std::string name = argv[1];
+  const std::string dev = "dev.";
+  const bool in_dev = name.compare(0, dev.size(), dev) == 0;
+  const std::unique_ptr<emulation> emulated = in_dev ? std::make_unique<versions>() : std::make_unique<emulation>();
   cases::on = emulated.get();
-  bool known = strcmp(argv[1], "layouts") == 0;
+  bool known = name == "layouts";
   if (known) layouts();
   for (const cases::family &family : cases::families) {
-    if (strcmp(family.name, argv[1]) != 0) continue;
+    if (name != (in_dev ? dev : "") + family.name) continue;
     known = true;
     family.run();
+    // More steps than warpgroups have room for, and tiles in an odd number both ways.
+    if (name == "dev.outer_square") cases::outer_square_case(2, 3, 260, 300, 270, 2, {FMC_TF32, FMC_BF16});
   }
   if (!known) {
     fprintf(stderr, "unknown family %s\n", argv[1]);

@@ -45,13 +45,16 @@ class emulated_block {
   // ---- clusters ----
 
   int rank() const { return rank_; }
+  int uniform(int x) const { return x; }
   void cluster_barrier() {
     emulated_block &first = *cluster_->blocks.front();
     wait_for(&first.cluster_arrived_, &first.cluster_generation_,
              threads_ * static_cast<int>(cluster_->blocks.size()));
   }
   void barrier_init(uint64_t *barrier, int arrivals) { barriers_[offset_of(barrier)] = {arrivals, arrivals, 0, 0}; }
-  void barrier_arrive(uint64_t *barrier, int rank) { member(rank).arrive(offset_of(barrier)); }
+  void barrier_arrive(uint64_t *barrier, int rank, bool really) {
+    if (really) member(rank).arrive(offset_of(barrier));
+  }
   void barrier_expect(uint64_t *barrier, int bytes) {
     barrier_at(offset_of(barrier)).bytes += bytes;
     arrive(offset_of(barrier));
@@ -280,6 +283,7 @@ class emulated_block {
   emulated_block &member(int rank) { return *cluster_->blocks[static_cast<size_t>(rank)]; }
   int64_t offset_of(const void *p) const { return static_cast<const char *>(p) - shared_; }
   barrier_state &barrier_at(int64_t offset) {
+    if (left_ == 0) stop("a block's shared memory is used after it ended");
     const auto found = barriers_.find(offset);
     if (found == barriers_.end()) stop("a barrier was not initialised");
     return found->second;
