@@ -1,98 +1,8 @@
 // The cases of cuda_cases.h on the current GPU, each run twice for the same bits, and what only a device shows.
 // Usage: cuda_tests <family>; exit 77, with the reason, where there is no GPU that can run the kernels.
-#include <stdlib.h>
-
-#include "cuda_cases.h"
+#include "device_engine.h"
 
 namespace {
-
-void require(int32_t status) {
-  if (status == FM_OK) return;
-  fprintf(stderr, "%s\n", fmc_last_error());
-  exit(1);
-}
-
-class device : public engine {
- public:
-  ~device() override { reset(); }
-
-  void *place(const void *from, size_t bytes, size_t shift) override {
-    void *p = nullptr;
-    require(fmc_malloc(static_cast<int64_t>(bytes + shift) + 256, &p));
-    owned_.push_back(p);
-    char *at = static_cast<char *>(p) + shift;
-    if (from != nullptr && bytes > 0) copy(at, from, bytes);
-    return at;
-  }
-  void fetch(void *to, const void *from, size_t bytes) override {
-    if (bytes > 0) copy(to, from, bytes);
-  }
-  void reset() override {
-    for (void *p : owned_) require(fmc_free(p));
-    owned_.clear();
-  }
-
-  void weighted_average(const std::vector<fm_weighted_input> &inputs, void *out, int32_t type, int64_t n) override {
-    require(fmc_weighted_average(inputs.data(), static_cast<int64_t>(inputs.size()), out, type, n, nullptr));
-    wait();
-  }
-  void statistics(const void *x, int32_t type, int64_t n, double threshold, fm_value_statistics *result) override {
-    int64_t bytes = 0;
-    require(fmc_statistics_workspace(n, &bytes));
-    require(fmc_statistics(x, type, n, threshold, workspace(bytes), result, nullptr));
-    wait();
-  }
-  void square_accumulate(const float *gradient, double scale, float *fisher, int64_t n) override {
-    require(fmc_square_accumulate(gradient, scale, fisher, n, nullptr));
-    wait();
-  }
-  void outer_square(const fm_cotangents &g, const fm_activations &a, int32_t precision, int32_t splits,
-                    float *fisher) override {
-    fmc_outer_square_plan plan;
-    require(fmc_outer_square_prepare(&g, &a, precision, splits, &plan));
-    void *memory = workspace(plan.workspace_bytes);
-    // A second result from the same start must have the same bits.
-    const size_t bytes = static_cast<size_t>(g.width * a.width) * 4;
-    std::vector<char> before(bytes);
-    std::vector<char> first(bytes);
-    std::vector<char> second(bytes);
-    fetch(before.data(), fisher, bytes);
-    for (std::vector<char> *result : {&first, &second}) {
-      if (bytes > 0) copy(fisher, before.data(), bytes);
-      require(fmc_outer_square(&g, &a, &plan, memory, fisher, nullptr));
-      wait();
-      fetch(result->data(), fisher, bytes);
-    }
-    EXPECT(first == second, "outer_square: two runs differ");
-  }
-  void token_sum_squares(const fm_cotangents &g, float *fisher) override {
-    int64_t bytes = 0;
-    require(fmc_token_sum_squares_workspace(&g, &bytes));
-    require(fmc_token_sum_squares(&g, workspace(bytes), fisher, nullptr));
-    wait();
-  }
-  void layer_norm_squares(const fm_cotangents &g, const fm_activations &x, const float *mean, const float *rstd,
-                          float *fisher_scale, float *fisher_shift) override {
-    int64_t bytes = 0;
-    require(fmc_layer_norm_squares_workspace(&g, &bytes));
-    require(fmc_layer_norm_squares(&g, &x, mean, rstd, workspace(bytes), fisher_scale, fisher_shift, nullptr));
-    wait();
-  }
-  void embedding_squares(const fm_cotangents &g, const int64_t *ids, int64_t rows, float *fisher) override {
-    require(fmc_embedding_squares(&g, ids, rows, fisher, nullptr));
-    wait();
-  }
-
- private:
-  void *workspace(int64_t bytes) { return place(nullptr, static_cast<size_t>(bytes), 0); }
-  static void wait() { require(fmc_stream_synchronize(nullptr)); }
-  static void copy(void *to, const void *from, size_t bytes) {
-    require(fmc_copy_async(to, from, static_cast<int64_t>(bytes), nullptr));
-    wait();
-  }
-
-  std::vector<void *> owned_;
-};
 
 // Operands beyond 2^31 elements: the last ones are as right as the first.
 void large(device &gpu, const fmc_device &info) {
@@ -149,7 +59,6 @@ void arguments() {
   int64_t bytes = 0;
   refused(fmc_statistics_workspace(-1, &bytes), "count");
 }
-
 
 }  // namespace
 
