@@ -11,7 +11,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A Parquet file that is read, not mapped: where another process cuts a mapped file short, a page
- * codec that is native code would take the JVM down with it. Here that is an exception.
+ * codec that is native code would take the JVM down with it. Here that is an exception. Its footer
+ * is checked when it is opened.
  */
 final class ParquetInput implements InputFile {
   private final Path path;
@@ -25,6 +26,12 @@ final class ParquetInput implements InputFile {
   public void open() throws IOException {
     if (channel == null) {
       channel = FileChannel.open(path, StandardOpenOption.READ);
+      try {
+        ParquetFooter.check(this);
+      } catch (IOException e) {
+        close();
+        throw e;
+      }
     }
   }
 
