@@ -1,5 +1,6 @@
 // Rates of the GPU kernels, against what the card does:
 //   weighted_average, statistics, square_accumulate   GB/s moved, against a copy within the card's memory
+//   reads of a buffer that lies in L2                 GB/s: what the tiles of outer_square live on
 //   outer_square at the layers of ViT-L/14 and ViT-B/32  TFLOP/s (2 V B T O I), against cuBLAS's product of [O, B T] and
 //                                                        [B T, I], which has as many, where libcublas is found
 // Each figure is the median of several runs with operands too large for the L2 cache, or a cache that is cleared before.
@@ -15,6 +16,33 @@ void figure(const char *name, double value) {
   char text[128];
   snprintf(text, sizeof text, "%s\"%s\": %.4g", json.empty() ? "" : ", ", name, value);
   json += text;
+}
+
+// Reads `words` 16-byte words `times` over; L1 is passed by.
+__global__ void read_kernel(const uint4 *x, int64_t words, int times, uint32_t *sink) {
+  uint32_t sum = 0;
+  for (int k = 0; k < times; ++k) {
+#pragma unroll 4
+    for (int64_t at = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; at < words; at += int64_t{gridDim.x} * blockDim.x) {
+      const uint4 word = __ldcg(x + at);
+      sum += word.x ^ word.y ^ word.z ^ word.w;
+    }
+  }
+  if (sum == 0x12345678) *sink = sum;  // keeps the reads
+}
+
+void l2_reads() {
+  constexpr int64_t kBytes = 16 << 20;
+  constexpr int kTimes = 50;
+  float *x = random_floats(kBytes / 4, 9);
+  const double seconds = median_seconds([&] {
+    read_kernel<<<1056, 256>>>(reinterpret_cast<const uint4 *>(x), kBytes / 16, kTimes, reinterpret_cast<uint32_t *>(x));
+    check(cudaGetLastError());
+  });
+  const double rate = static_cast<double>(kBytes) * kTimes / seconds * 1e-9;
+  printf("%-34s %8.0f GB/s\n", "reads from L2", rate);
+  figure("cuda_l2_read_gbs", rate);
+  check(fmc_free(x));
 }
 
 void memory_bound() {
@@ -72,6 +100,7 @@ int main() {
   check(fmc_device_info(0, &info));
   printf("%s, %d multiprocessors, compute capability %d.%d\n", info.name, info.multiprocessors, info.major, info.minor);
   memory_bound();
+  l2_reads();
   const blas cublas;
   if (!cublas.found()) printf("libcublas was not found: no peer for the products\n");
   const char *names[] = {"fp32", "tf32", "bf16"};

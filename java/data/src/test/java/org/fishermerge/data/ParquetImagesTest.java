@@ -2,6 +2,7 @@ package org.fishermerge.data;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
 import java.io.IOException;
 import java.io.RandomAccessFile;
@@ -20,6 +21,7 @@ import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
@@ -343,6 +345,27 @@ final class ParquetImagesTest {
             .hasMessageStartingWith(file + ": cannot read rows");
       }
     }
+  }
+
+  /** What Jazzer found: a page's header and a column's sizes that lead a reader on without end. */
+  @Test
+  void sizesThatLeadInCirclesAreRefused() throws IOException {
+    Path file = folder.resolve("a.parquet");
+    byte[] bytes = new ParquetFuzz().seeds().getFirst();
+    bytes[179] = 5;
+    bytes[2101] = 0x16;
+    Files.write(file, bytes);
+    assertTimeoutPreemptively(
+        Duration.ofMinutes(1),
+        () -> {
+          try (ImageDataset images = ImageDatasets.open(file.toString(), RAW);
+              BatchIterator batches = images.batches(new Selection.First(4), 4, 1)) {
+            assertThatThrownBy(batches::next)
+                .isInstanceOf(InputException.class)
+                .hasMessageStartingWith(file + ": cannot read rows")
+                .hasMessageContaining("sizes in it lead in circles");
+          }
+        });
   }
 
   /**
