@@ -105,7 +105,7 @@ final class FisherCommand implements Callable<Integer> {
   private boolean overwrite;
 
   private CommandDevice device() {
-    if (script.file != null && "cuda".equals(device.name)) {
+    if (script.file != null && device.name != null && !device.name.equals("cpu")) {
       throw usage("--device cuda does not run --torchscript modules; leave it out");
     }
     return CommandDevice.forModels(device.name, spec.commandLine().getErr());

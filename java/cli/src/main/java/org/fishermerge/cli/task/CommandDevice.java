@@ -1,7 +1,9 @@
 package org.fishermerge.cli.task;
 
 import java.io.PrintWriter;
+import java.util.List;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
@@ -24,7 +26,8 @@ public final class CommandDevice {
   /**
    * For kernels alone, whose operands are in the process's memory.
    *
-   * @param device {@code cpu}, {@code cuda}, or null for what the system properties say
+   * @param device {@code cpu}; {@code cuda}, the GPU with the most free memory; {@code cuda:N}; or
+   *     null for what the system properties say
    */
   public static CommandDevice forMerging(@Nullable String device) {
     KernelOptions options = properties();
@@ -32,9 +35,31 @@ public final class CommandDevice {
         switch (device) {
           case null -> options;
           case "cpu" -> options.provider().equals(CUDA) ? options.withProvider("auto") : options;
-          case CUDA -> options.withProvider(CUDA);
-          default -> throw unknown(device);
+          case CUDA -> options.withProvider(CUDA).withGpu(emptiest(options));
+          default -> options.withProvider(CUDA).withGpu(numbered(device));
         });
+  }
+
+  /** A number that was set counts; where the driver lists no GPU, the kernels say what is wrong. */
+  private static int emptiest(KernelOptions options) {
+    return System.getProperty(KernelOptions.CUDA_DEVICE, "").isEmpty()
+        ? Gpus.find().best().map(Gpus.Gpu::index).orElse(options.gpu())
+        : options.gpu();
+  }
+
+  private static int numbered(String device) {
+    if (!device.matches("cuda:\\d{1,4}")) {
+      throw new InputException("--device %s: must be cpu, cuda or cuda:N".formatted(device));
+    }
+    int number = Integer.parseInt(device.substring(CUDA.length() + 1));
+    List<Gpus.Gpu> gpus = Gpus.find().all();
+    if (!gpus.isEmpty() && number >= gpus.size()) {
+      throw new InputException(
+          "--device %s: there is no such GPU; there are %s"
+              .formatted(
+                  device, gpus.stream().map(Gpus.Gpu::toString).collect(Collectors.joining("; "))));
+    }
+    return number;
   }
 
   /**
@@ -49,14 +74,13 @@ public final class CommandDevice {
     if (!options.provider().equals(CUDA)) {
       return chosen;
     }
-    if (LibTorch.hasCuda()) {
-      LibTorch.useGpu(Integer.getInteger(KernelOptions.CUDA_DEVICE, 0));
-      return new CommandDevice(options.withRequire(Optional.of(CUDA)));
+    KernelOptions required = options.withRequire(Optional.of(CUDA));
+    String reason = LibTorch.hasCuda() ? whyNoKernels(required) : LibTorch.whyNoCuda();
+    if (reason.isEmpty()) {
+      LibTorch.useGpu(options.gpu());
+      return new CommandDevice(required);
     }
-    String reason =
-        "this libtorch cannot run models on a GPU (none is found, or it was built without CUDA: see"
-            + " -Pcuda in CONTRIBUTING.md); the GPU here: "
-            + Kernels.describeGpu();
+    reason += Gpus.find().reason().map(why -> "; " + why).orElse("");
     if (options.require().equals(Optional.of(CUDA))) {
       throw new InputException("%s=%s: %s".formatted(KernelOptions.REQUIRE, CUDA, reason));
     }
@@ -64,8 +88,13 @@ public final class CommandDevice {
     return new CommandDevice(options.withProvider("auto"));
   }
 
-  private static InputException unknown(String device) {
-    return new InputException("--device %s: must be cpu or cuda".formatted(device));
+  private static String whyNoKernels(KernelOptions options) {
+    try {
+      Kernels.open(options).close();
+      return "";
+    } catch (IllegalStateException e) {
+      return String.valueOf(e.getMessage());
+    }
   }
 
   private static KernelOptions properties() {
