@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.SymbolLookup;
 import java.util.List;
+import java.util.function.Supplier;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.GradMode;
@@ -33,6 +34,8 @@ public final class LibTorch {
 
   /** Where tensors are made, of the whole process: null is the CPU. */
   private static volatile @Nullable Device gpu;
+
+  private static volatile Precision precision = Precision.FP32;
 
   private LibTorch() {}
 
@@ -107,6 +110,46 @@ public final class LibTorch {
       throw new IllegalStateException(whyNoCuda());
     }
     gpu = new Device("cuda:" + index);
+  }
+
+  /**
+   * From now on towers multiply in this precision, in the whole process. Models that are loaded
+   * already keep the type of their weights.
+   *
+   * @throws IllegalStateException if it is of GPUs and models run on the CPU
+   */
+  public static synchronized void usePrecision(Precision wanted) {
+    if (wanted == Precision.TF32 && gpu == null) {
+      throw new IllegalStateException("tf32 is a format of GPUs; take bf16, or --device cuda");
+    }
+    if (wanted != precision) {
+      load();
+      precision = wanted;
+      allowTf32(wanted != Precision.FP32);
+    }
+  }
+
+  private static void allowTf32(boolean allowed) {
+    // Of no effect on the CPU.
+    torch.globalContext().setAllowTF32CuBLAS(allowed);
+  }
+
+  /** Runs what must be exact whatever the precision. */
+  static <T> T exactly(Supplier<T> body) {
+    if (precision == Precision.FP32) {
+      return body.get();
+    }
+    allowTf32(false);
+    try {
+      return body.get();
+    } finally {
+      allowTf32(true);
+    }
+  }
+
+  /** The type that the weights of towers are kept and multiplied in. */
+  static torch.ScalarType productType() {
+    return precision == Precision.BF16 ? torch.ScalarType.BFloat16 : torch.ScalarType.Float;
   }
 
   /** The tensor, or its copy in the memory where models are. */

@@ -8,6 +8,7 @@ import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.LibTorch;
+import org.fishermerge.torch.Precision;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -18,9 +19,11 @@ public final class CommandDevice {
   private static final String CUDA = "cuda";
 
   private final KernelOptions options;
+  private final Precision precision;
 
-  private CommandDevice(KernelOptions options) {
+  private CommandDevice(KernelOptions options, Precision precision) {
     this.options = options;
+    this.precision = precision;
   }
 
   /**
@@ -30,14 +33,17 @@ public final class CommandDevice {
    *     null for what the system properties say
    */
   public static CommandDevice forMerging(@Nullable String device) {
+    return new CommandDevice(kernels(device), Precision.FP32);
+  }
+
+  private static KernelOptions kernels(@Nullable String device) {
     KernelOptions options = properties();
-    return new CommandDevice(
-        switch (device) {
-          case null -> options;
-          case "cpu" -> options.provider().equals(CUDA) ? options.withProvider("auto") : options;
-          case CUDA -> options.withProvider(CUDA).withGpu(emptiest(options));
-          default -> options.withProvider(CUDA).withGpu(numbered(device));
-        });
+    return switch (device) {
+      case null -> options;
+      case "cpu" -> options.provider().equals(CUDA) ? options.withProvider("auto") : options;
+      case CUDA -> options.withProvider(CUDA).withGpu(emptiest(options));
+      default -> options.withProvider(CUDA).withGpu(numbered(device));
+    };
   }
 
   /** A number that was set counts; where the driver lists no GPU, the kernels say what is wrong. */
@@ -62,30 +68,56 @@ public final class CommandDevice {
     return number;
   }
 
+  /** For models and kernels together, in fp32. */
+  public static CommandDevice forModels(@Nullable String device, PrintWriter err) {
+    return forModels(device, Precision.FP32, err);
+  }
+
   /**
-   * For models and kernels together: models that are loaded from now on run on the same device.
+   * For models and kernels together: models that are loaded from now on run on the same device, in
+   * this precision. The kernels take it too, unless a system property sets theirs.
    *
    * @param device as above
    * @param err told where the GPU is not used, and why
    */
-  public static CommandDevice forModels(@Nullable String device, PrintWriter err) {
-    CommandDevice chosen = forMerging(device);
-    KernelOptions options = chosen.options;
+  public static CommandDevice forModels(
+      @Nullable String device, Precision precision, PrintWriter err) {
+    KernelOptions options = kernels(device);
     if (!options.provider().equals(CUDA)) {
-      return chosen;
+      if (precision == Precision.TF32) {
+        throw new InputException(
+            "precision tf32 is of GPUs; take bf16 or fp32, or --device cuda"
+                + " (fabric.accelerator=cuda)");
+      }
+      return using(options, precision);
     }
     KernelOptions required = options.withRequire(Optional.of(CUDA));
     String reason = LibTorch.hasCuda() ? whyNoKernels(required) : LibTorch.whyNoCuda();
     if (reason.isEmpty()) {
       LibTorch.useGpu(options.gpu());
-      return new CommandDevice(required);
+      return using(
+          System.getProperty(KernelOptions.CUDA_PRECISION, "").isEmpty()
+              ? required.withGpuPrecision(precision.text())
+              : required,
+          precision);
     }
     reason += Gpus.find().reason().map(why -> "; " + why).orElse("");
     if (options.require().equals(Optional.of(CUDA))) {
       throw new InputException("%s=%s: %s".formatted(KernelOptions.REQUIRE, CUDA, reason));
     }
-    err.println("warning: models run on the CPU: " + reason);
-    return new CommandDevice(options.withProvider("auto"));
+    Precision onCpu = precision == Precision.TF32 ? Precision.FP32 : precision;
+    err.printf("warning: models run on the CPU, in %s: %s%n", onCpu.text(), reason);
+    return using(options.withProvider("auto"), onCpu);
+  }
+
+  private static CommandDevice using(KernelOptions options, Precision precision) {
+    LibTorch.usePrecision(precision);
+    return new CommandDevice(options, precision);
+  }
+
+  /** What models are multiplied in. */
+  public Precision precision() {
+    return precision;
   }
 
   private static String whyNoKernels(KernelOptions options) {
