@@ -222,6 +222,11 @@ public final class FisherFile implements AutoCloseable {
                 + Messages.quote(reference.labels())
                 + "; their sum would be neither");
       }
+      if (!Objects.equals(metadata.precision(), reference.precision())) {
+        throw new InputException(
+            "%s: was estimated in %s, but %s in %s; only Fishers of one precision can be added"
+                .formatted(file.path(), precision(metadata), first.path(), precision(reference)));
+      }
       try {
         examples = Math.addExact(examples, metadata.examples());
       } catch (ArithmeticException e) {
@@ -236,7 +241,12 @@ public final class FisherFile implements AutoCloseable {
         join(files, FisherMetadata::seed),
         reference.modelSha256(),
         reference.modelFingerprint(),
+        reference.precision(),
         tool);
+  }
+
+  private static String precision(FisherMetadata metadata) {
+    return Objects.requireNonNullElse(metadata.precision(), "fp32");
   }
 
   private static FisherMetadata known(FisherFile file) {

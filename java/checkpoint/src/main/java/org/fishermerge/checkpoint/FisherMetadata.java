@@ -18,6 +18,7 @@ import org.jspecify.annotations.Nullable;
  * @param seed the seed of the choice, in decimal; of added files several, joined with {@code +}
  * @param modelSha256 {@link Checkpoint#tensorSha256} of the model
  * @param modelFingerprint {@link Checkpoint#fingerprint} of the model
+ * @param precision what the model was multiplied in, if not fp32
  * @param tool what wrote the file
  */
 public record FisherMetadata(
@@ -28,6 +29,7 @@ public record FisherMetadata(
     @Nullable String seed,
     @Nullable String modelSha256,
     @Nullable String modelFingerprint,
+    @Nullable String precision,
     @Nullable String tool) {
   private static final String PREFIX = "fisher_";
   private static final String FORMAT = "fisher_format";
@@ -39,6 +41,7 @@ public record FisherMetadata(
   private static final String SEED = "fisher_seed";
   private static final String MODEL_SHA256 = "fisher_model_sha256";
   private static final String MODEL_FINGERPRINT = "fisher_model_fingerprint";
+  private static final String PRECISION = "fisher_precision";
   private static final String TOOL = "fisher_tool";
   private static final Set<String> KEYS =
       Set.of(
@@ -50,6 +53,7 @@ public record FisherMetadata(
           SEED,
           MODEL_SHA256,
           MODEL_FINGERPRINT,
+          PRECISION,
           TOOL,
           SumsOfSquares.KEY);
 
@@ -75,6 +79,19 @@ public record FisherMetadata(
     requireMatch(MODEL_FINGERPRINT, modelFingerprint, SHA256, "64 lower-case hexadecimal digits");
   }
 
+  /** Of an estimate in fp32. */
+  public FisherMetadata(
+      long examples,
+      String labels,
+      @Nullable String dataset,
+      @Nullable String selection,
+      @Nullable String seed,
+      @Nullable String modelSha256,
+      @Nullable String modelFingerprint,
+      @Nullable String tool) {
+    this(examples, labels, dataset, selection, seed, modelSha256, modelFingerprint, null, tool);
+  }
+
   private static void requireMatch(
       String key, @Nullable String value, Pattern pattern, String expected) {
     if (value != null && !pattern.matcher(value).matches()) {
@@ -94,6 +111,7 @@ public record FisherMetadata(
     putIfKnown(map, SEED, seed);
     putIfKnown(map, MODEL_SHA256, modelSha256);
     putIfKnown(map, MODEL_FINGERPRINT, modelFingerprint);
+    putIfKnown(map, PRECISION, precision);
     putIfKnown(map, TOOL, tool);
     return map;
   }
@@ -149,6 +167,7 @@ public record FisherMetadata(
               map.get(SEED),
               map.get(MODEL_SHA256),
               map.get(MODEL_FINGERPRINT),
+              map.get(PRECISION),
               map.get(TOOL)));
     } catch (IllegalArgumentException e) {
       throw problem(header, String.valueOf(e.getMessage()));

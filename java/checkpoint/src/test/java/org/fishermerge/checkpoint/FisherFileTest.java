@@ -262,8 +262,13 @@ class FisherFileTest {
         m -> new FisherMetadata(m.examples(), m.labels(), null, null, null, null, null, null);
     UnaryOperator<FisherMetadata> otherLabels =
         m -> new FisherMetadata(m.examples(), "exact", null, null, null, HASH, null, null);
+    UnaryOperator<FisherMetadata> otherPrecision =
+        m ->
+            new FisherMetadata(
+                m.examples(), m.labels(), null, null, null, HASH, null, "bf16", null);
     return Stream.of(
         Arguments.of(otherModel, "is of another model than"),
+        Arguments.of(otherPrecision, "was estimated in bf16, but"),
         Arguments.of(otherFingerprint, "is of another model than"),
         Arguments.of(noHash, "a hash of the model is missing"),
         Arguments.of(otherLabels, "\"exact\""));

@@ -7,9 +7,10 @@ import picocli.CommandLine.Option;
 final class DeviceOption {
   @Option(
       names = "--device",
-      paramLabel = "cpu|cuda",
+      paramLabel = "cpu|cuda|cuda:N",
       description =
-          "Compute on the CPU, or on an NVIDIA GPU where there is one (default: cpu). A GPU that"
-              + " cannot be used is a warning; with -Dfishermerge.require=cuda a failure.")
+          "Compute on the CPU, on the NVIDIA GPU with the most free memory, or on GPU N (default:"
+              + " cpu). A GPU that cannot be used is a warning; with -Dfishermerge.require=cuda a"
+              + " failure.")
   @Nullable String name;
 }

@@ -5,6 +5,7 @@ import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.task.CommandDevice;
+import org.fishermerge.cli.task.Gpus;
 import org.fishermerge.cli.task.Tool;
 import org.fishermerge.kernels.KernelInfo;
 import org.fishermerge.kernels.Kernels;
@@ -64,14 +65,30 @@ final class DoctorCommand implements Callable<Integer> {
     } catch (InputException e) {
       line(out, "kernels", "none: " + e.getMessage());
     }
-    line(out, "GPU", Kernels.describeGpu());
+    gpus(out, Gpus.find());
+    line(out, "CUDA kernels", Kernels.describeGpu());
     try {
       line(out, "libtorch", LibTorch.describe());
-    } catch (LinkageError e) {
-      line(out, "libtorch", "cannot load: " + e.getMessage());
+    } catch (InputException e) {
+      line(out, "libtorch", "none: " + e.getMessage());
       line(out, "", "merge, average, add and inspect work without it; fisher and evaluate do not");
     }
     return 0;
+  }
+
+  private static void gpus(PrintWriter out, Gpus gpus) {
+    String key = "GPU";
+    for (Gpus.Gpu gpu : gpus.all()) {
+      line(out, key, gpu.toString());
+      key = "";
+    }
+    if (gpus.reason().isPresent()) {
+      line(out, key, "none is used: " + gpus.reason().get());
+      key = "";
+    }
+    if (gpus.driver().isPresent()) {
+      line(out, key, "driver for CUDA " + gpus.driver().get());
+    }
   }
 
   private static void line(PrintWriter out, String key, String value) {

@@ -11,6 +11,7 @@ import org.fishermerge.cli.task.FisherRun;
 import org.fishermerge.cli.task.FisherTask;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.Precision;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
@@ -45,6 +46,14 @@ final class FisherCommand implements Callable<Integer> {
   @Mixin private ScriptOptions script = new ScriptOptions();
   @Mixin private DataOptions data = new DataOptions();
   @Mixin private DeviceOption device = new DeviceOption();
+
+  @Option(
+      names = "--precision",
+      paramLabel = "fp32|tf32|bf16",
+      description =
+          "What the model is multiplied in; the Fisher is summed in fp32 (default:"
+              + " ${DEFAULT-VALUE}). tf32 is of GPUs.")
+  private String precision = "fp32";
 
   @Option(
       names = "--examples",
@@ -105,10 +114,16 @@ final class FisherCommand implements Callable<Integer> {
   private boolean overwrite;
 
   private CommandDevice device() {
-    if (script.file != null && "cuda".equals(device.name)) {
+    if (script.file != null && device.name != null && !device.name.equals("cpu")) {
       throw usage("--device cuda does not run --torchscript modules; leave it out");
     }
-    return CommandDevice.forModels(device.name, spec.commandLine().getErr());
+    Precision parsed = Precision.parse(precision, "--precision");
+    if (script.file != null && parsed != Precision.FP32) {
+      throw usage(
+          "--torchscript modules run in the precision that they were saved in: leave"
+              + " --precision out");
+    }
+    return CommandDevice.forModels(device.name, parsed, spec.commandLine().getErr());
   }
 
   @Override

@@ -14,6 +14,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.stream.Stream;
+import org.fishermerge.cli.task.Gpus;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
@@ -40,6 +41,7 @@ final class ArchitectureTest {
       new TreeMap<>(
           Map.of(
               "org.bytedeco", Set.of("torch"),
+              "jcuda", Set.of("cli"),
               "picocli", Set.of("cli"),
               "org.snakeyaml", Set.of("data", "cli"),
               "ai.djl", Set.of("data"),
@@ -134,6 +136,17 @@ final class ArchitectureTest {
     forbid("cli.task", ROOT + "cli.config").check(CLASSES);
     forbid("cli.config", ROOT + "cli.task").check(CLASSES);
     forbid("cli.config", ROOT + "cli.program").check(CLASSES);
+  }
+
+  @Test
+  void oneClassKnowsJcuda() {
+    noClasses()
+        .that()
+        .doNotBelongToAnyOf(Gpus.class)
+        .should()
+        .dependOnClassesThat()
+        .resideInAPackage("jcuda..")
+        .check(CLASSES);
   }
 
   @Test

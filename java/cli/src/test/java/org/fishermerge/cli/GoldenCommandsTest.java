@@ -221,6 +221,39 @@ final class GoldenCommandsTest {
         : name -> name.substring("vision_model.".length());
   }
 
+  /** The file says so, and does not add to one in fp32. */
+  @Test
+  void fisherInBf16() {
+    Path bf16 = folder.resolve("bf16.safetensors");
+    CommandResult.run(
+            with(
+                fisherArguments("alpha", bf16, "exact", 2),
+                head("alpha", "heads"),
+                List.of("--precision", "bf16")))
+        .succeeds();
+    assertThat(TestTensors.read(bf16).metadata()).containsEntry("fisher_precision", "bf16");
+    Path fp32 = folder.resolve("fp32.safetensors");
+    CommandResult.run(with(fisherArguments("alpha", fp32, "exact", 2), head("alpha", "heads")))
+        .succeeds();
+    TestTensors exact = TestTensors.read(fp32);
+    assertThat(exact.metadata()).doesNotContainKey("fisher_precision");
+    assertIsFisher(exact, "alpha", "exact");
+    Path sum = folder.resolve("sum.safetensors");
+    CommandResult.run("add", "--out", sum.toString(), fp32.toString(), bf16.toString())
+        .fails(1, "was estimated in bf16, but " + fp32 + " in fp32");
+  }
+
+  @ParameterizedTest
+  @CsvSource({"tf32, precision tf32 is of GPUs", "fp16, --precision fp16: must be fp32"})
+  void precisionsThatThereAreNot(String precision, String message) {
+    CommandResult.run(
+            with(
+                fisherArguments("alpha", folder.resolve("f"), "exact", 2),
+                head("alpha", "heads"),
+                List.of("--precision", precision)))
+        .fails(1, message);
+  }
+
   @Test
   void onlyParametersHaveFisherInformation() {
     Set<String> beta = TestTensors.read(Golden.path("clip-tiny/beta")).tensors().keySet();

@@ -484,6 +484,7 @@ final class ProgramTest {
         "method=clip_fisher_merging method.batch_size=0 | method.dataloader_kwargs.batch_size is 0",
         "fabric.accelerator=tpu     | fabric.accelerator is tpu ; only auto, cpu, cuda, gpu are accepted",
         "fabric.devices=2           | fabric.devices is 2 ; only 1, auto are accepted",
+        "fabric.precision=tf32 | precision tf32 is of GPUs ; fabric.accelerator=cuda",
         "fabric.precision=bf16-true | fabric.precision is bf16-true ; 32-true",
         "taskpool.dataloader_kwargs.drop_last=true | only false is accepted",
         "+modelpool.models.delta=x method=simple_average | model x ; is not in the cache",

@@ -36,7 +36,7 @@ final class UsageTest {
   @ParameterizedTest
   @CsvSource({
     "fisher, --model --clip --classes --heads --classifier --tokenizer --torchscript --inputs --logits --data --examples"
-        + " --batch-size --labels --selection --seed --out --overwrite --workers exact sampled:V"
+        + " --precision fp32|tf32|bf16 --batch-size --labels --selection --seed --out --overwrite --workers exact sampled:V"
         + " argmax true batch-square first shuffled",
     "merge, --base --model --fisher --out --normalize --minimal-fisher --coefficients --exclude"
         + " --dtype --dry-run --overwrite --verify none|model|tensor f32|f16|bf16 1.0E-6",

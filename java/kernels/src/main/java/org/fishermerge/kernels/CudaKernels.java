@@ -60,14 +60,14 @@ final class CudaKernels implements AutoCloseable {
   }
 
   /**
-   * On the GPU that the system properties say.
+   * On the GPU and in the precision of some options.
    *
    * @throws IllegalStateException if there is none that can run the kernels; the message says why
    *     in one sentence
-   * @throws IllegalArgumentException if a property is malformed
+   * @throws IllegalArgumentException if the precision is unknown
    */
-  static CudaKernels open() {
-    String precision = System.getProperty(KernelOptions.CUDA_PRECISION, "fp32");
+  static CudaKernels open(KernelOptions options) {
+    String precision = options.gpuPrecision();
     if (!PRECISIONS.contains(precision)) {
       throw new IllegalArgumentException(
           "%s=%s is unknown; known: %s"
@@ -75,7 +75,7 @@ final class CudaKernels implements AutoCloseable {
     }
     return new CudaKernels(
         CudaBindings.load(),
-        Integer.getInteger(KernelOptions.CUDA_DEVICE, 0),
+        options.gpu(),
         PRECISIONS.indexOf(precision),
         Boolean.getBoolean(KernelOptions.CUDA_SYNCHRONOUS));
   }

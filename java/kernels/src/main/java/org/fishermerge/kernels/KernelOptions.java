@@ -12,8 +12,17 @@ import java.util.Properties;
  *     lowers the choice
  * @param require {@code cpu} or {@code cuda} where any other provider must be a failure
  * @param threads worker threads, the caller included
+ * @param gpu number of the GPU that the cuda provider uses
+ * @param gpuPrecision what the cuda provider multiplies weight gradients in: {@code fp32} (as the
+ *     cpu provider), {@code tf32} or {@code bf16} (on tensor cores); sums are F32 in all of them
  */
-public record KernelOptions(String provider, String maxIsa, Optional<String> require, int threads) {
+public record KernelOptions(
+    String provider,
+    String maxIsa,
+    Optional<String> require,
+    int threads,
+    int gpu,
+    String gpuPrecision) {
   /** System property for {@link #provider}. */
   public static final String PROVIDER = "fishermerge.provider";
 
@@ -35,13 +44,10 @@ public record KernelOptions(String provider, String maxIsa, Optional<String> req
   /** System property: as {@link #LIBRARY_PATH}, of the CUDA library. */
   public static final String CUDA_LIBRARY_PATH = "fishermerge.cuda.library.path";
 
-  /** System property: number of the GPU that the cuda provider uses; 0 unless set. */
+  /** System property for {@link #gpu}. */
   public static final String CUDA_DEVICE = "fishermerge.cuda.device";
 
-  /**
-   * System property: what the cuda provider multiplies weight gradients in, {@code fp32} (as the
-   * cpu provider), {@code tf32} or {@code bf16} (on tensor cores); sums are F32 in all of them.
-   */
+  /** System property for {@link #gpuPrecision}. */
   public static final String CUDA_PRECISION = "fishermerge.cuda.precision";
 
   /**
@@ -60,50 +66,67 @@ public record KernelOptions(String provider, String maxIsa, Optional<String> req
     }
   }
 
+  /** On the first GPU, where there is one, in fp32. */
+  public KernelOptions(String provider, String maxIsa, Optional<String> require, int threads) {
+    this(provider, maxIsa, require, threads, 0, "fp32");
+  }
+
   /** What the system properties say; one that is absent or empty has its default. */
   public static KernelOptions fromSystemProperties() {
     return from(System.getProperties());
   }
 
   static KernelOptions from(Properties properties) {
-    String threads = value(properties, THREADS).orElse("");
     return new KernelOptions(
         value(properties, PROVIDER).orElse("auto"),
         value(properties, MAX_ISA).orElse("auto"),
         value(properties, REQUIRE),
-        threads.isEmpty() ? Runtime.getRuntime().availableProcessors() : parseThreads(threads));
+        value(properties, THREADS)
+            .map(text -> parse(THREADS, text))
+            .orElseGet(() -> Runtime.getRuntime().availableProcessors()),
+        value(properties, CUDA_DEVICE).map(text -> parse(CUDA_DEVICE, text)).orElse(0),
+        value(properties, CUDA_PRECISION).orElse("fp32"));
   }
 
   /** The same with another provider. */
   public KernelOptions withProvider(String newProvider) {
-    return new KernelOptions(newProvider, maxIsa, require, threads);
+    return new KernelOptions(newProvider, maxIsa, require, threads, gpu, gpuPrecision);
   }
 
   /** The same with another limit of the instruction set. */
   public KernelOptions withMaxIsa(String newMaxIsa) {
-    return new KernelOptions(provider, newMaxIsa, require, threads);
+    return new KernelOptions(provider, newMaxIsa, require, threads, gpu, gpuPrecision);
   }
 
   /** The same with another requirement. */
   public KernelOptions withRequire(Optional<String> newRequire) {
-    return new KernelOptions(provider, maxIsa, newRequire, threads);
+    return new KernelOptions(provider, maxIsa, newRequire, threads, gpu, gpuPrecision);
   }
 
   /** The same with another number of threads. */
   public KernelOptions withThreads(int newThreads) {
-    return new KernelOptions(provider, maxIsa, require, newThreads);
+    return new KernelOptions(provider, maxIsa, require, newThreads, gpu, gpuPrecision);
+  }
+
+  /** The same on another GPU. */
+  public KernelOptions withGpu(int newGpu) {
+    return new KernelOptions(provider, maxIsa, require, threads, newGpu, gpuPrecision);
+  }
+
+  /** The same in another precision. */
+  public KernelOptions withGpuPrecision(String newPrecision) {
+    return new KernelOptions(provider, maxIsa, require, threads, gpu, newPrecision);
   }
 
   private static Optional<String> value(Properties properties, String key) {
     return Optional.ofNullable(properties.getProperty(key)).filter(text -> !text.isEmpty());
   }
 
-  private static int parseThreads(String text) {
+  private static int parse(String key, String text) {
     try {
       return Integer.parseInt(text);
     } catch (NumberFormatException e) {
-      throw new IllegalArgumentException(
-          "%s must be a whole number: '%s'".formatted(THREADS, text), e);
+      throw new IllegalArgumentException("%s must be a whole number: '%s'".formatted(key, text), e);
     }
   }
 }

@@ -111,7 +111,7 @@ public final class Kernels implements AutoCloseable {
    * which takes some time, and loads what that needs.
    */
   public static String describeGpu() {
-    try (CudaKernels cuda = CudaKernels.open()) {
+    try (CudaKernels cuda = CudaKernels.open(KernelOptions.fromSystemProperties())) {
       return cuda.describe();
     } catch (IllegalStateException e) {
       return "none: " + e.getMessage();

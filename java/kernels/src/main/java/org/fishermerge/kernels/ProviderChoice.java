@@ -40,7 +40,7 @@ record ProviderChoice(KernelProvider provider, @Nullable CudaKernels cuda, List<
       requireProvider(Optional.of("cuda"), rest);
     }
     try {
-      return new ProviderChoice(rest.provider(), CudaKernels.open(), rest.notes());
+      return new ProviderChoice(rest.provider(), CudaKernels.open(options), rest.notes());
     } catch (IllegalStateException e) {
       if (options.require().equals(Optional.of("cuda"))) {
         throw new IllegalStateException(

@@ -85,11 +85,14 @@ public final class ClipTextTower implements AutoCloseable {
    * @return a unit-length vector of {@link #projectedWidth()} values
    */
   public float[] classRow(long[][] prompts) {
-    try (PointerScope scope = new PointerScope()) {
-      Tensor features = features(prompts);
-      Tensor unit = unit(features);
-      return Tensors.floats(unit(unit.mean(0).unsqueeze(0)));
-    }
+    // Heads are kept and shared: they do not depend on what the towers run in.
+    return LibTorch.exactly(() -> {
+      try (PointerScope scope = new PointerScope()) {
+        Tensor features = features(prompts);
+        Tensor unit = unit(features);
+        return Tensors.floats(unit(unit.mean(0).unsqueeze(0)));
+      }
+    });
   }
 
   private Tensor features(long[][] prompts) {

@@ -34,7 +34,7 @@ public final class ClipVisionTower implements AutoCloseable {
     classEmbedding = parameters.read("embeddings.class_embedding", width);
     patchEmbedding =
         new Linear(
-            parameters.read(
+            parameters.weight(
                 "embeddings.patch_embedding.weight",
                 width,
                 config.channels(),
@@ -63,7 +63,7 @@ public final class ClipVisionTower implements AutoCloseable {
   public static ClipVisionTower load(Checkpoint checkpoint) {
     ClipConfig.Vision config = ClipConfig.of(checkpoint).vision();
     LibTorch.initialize();
-    LayerParameters parameters = new LayerParameters(checkpoint);
+    LayerParameters parameters = new LayerParameters(checkpoint, LibTorch.productType());
     try {
       return new ClipVisionTower(config, parameters);
     } catch (RuntimeException | Error e) {
@@ -120,7 +120,8 @@ public final class ClipVisionTower implements AutoCloseable {
       long width = config.tower().width();
       Tensor classToken = classEmbedding.tensor().view(1, 1, width).expand(examples, 1, width);
       Tensor weight = patchEmbedding.weight().tensor().view(width, -1);
-      Tensor embedded = patches.matmul(weight.t());
+      Tensor embedded =
+          Linear.product(patches.flatten(0, 1), weight.t()).view(examples, config.patches(), width);
       Tensor x = cat(new TensorVector(classToken, embedded), 1).add_(positionEmbedding.tensor());
       LayerNorm.Output normed = preNorm.forward(x);
       if (tape != null) {

@@ -178,7 +178,7 @@ public final class Gpt2Classifier implements Classifier, AutoCloseable {
     LibTorch.initialize();
     try (PointerScope scope = new PointerScope()) {
       Tensor pooled = tower.forward(batch, tape);
-      float[] logits = Tensors.floats(mm(pooled, score.t()));
+      float[] logits = Tensors.floats(LibTorch.exactly(() -> mm(pooled, score.t())));
       pooled.close();
       return logits;
     }
@@ -206,7 +206,7 @@ public final class Gpt2Classifier implements Classifier, AutoCloseable {
     @Override
     void backward(
         Tensor logitCotangents, @Nullable Tensor examples, FisherAccumulator fisher, boolean last) {
-      Tensor pooled = logitCotangents.matmul(score);
+      Tensor pooled = LibTorch.exactly(() -> logitCotangents.matmul(score));
       tower.backward(pooled, examples, tape, fisher, last);
       pooled.close();
     }

@@ -43,7 +43,7 @@ final class Gpt2Tower implements AutoCloseable {
   static Gpt2Tower load(Checkpoint checkpoint) {
     Gpt2Config config = Gpt2Config.of(checkpoint);
     LibTorch.initialize();
-    LayerParameters parameters = new LayerParameters(checkpoint);
+    LayerParameters parameters = new LayerParameters(checkpoint, LibTorch.productType());
     try {
       return new Gpt2Tower(config, parameters);
     } catch (RuntimeException | Error e) {

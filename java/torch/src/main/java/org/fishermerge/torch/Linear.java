@@ -11,7 +11,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A linear layer y = x W^T + b, W [O, I], possibly several layers that share an input, stacked on
- * O. Knows how to run a range of its rows, so that the last block can ask for fewer.
+ * O. Knows how to run a range of its rows, so that the last block can ask for fewer. Inputs,
+ * outputs and cotangents are fp32 in every {@link Precision}, so that the kernels take them as they
+ * are.
  *
  * @param transposed whether the weight is stored as W^T, [I, O], as GPT-2's Conv1D does; its Fisher
  *     is then laid out alike
@@ -19,7 +21,7 @@ import org.jspecify.annotations.Nullable;
 record Linear(Stacked weight, @Nullable Stacked bias, boolean transposed) {
   static Linear read(LayerParameters parameters, String name, long outputs, long inputs) {
     return new Linear(
-        parameters.read(name + ".weight", outputs, inputs),
+        parameters.weight(name + ".weight", outputs, inputs),
         parameters.read(name + ".bias", outputs),
         false);
   }
@@ -27,7 +29,7 @@ record Linear(Stacked weight, @Nullable Stacked bias, boolean transposed) {
   /** With the weight stored [I, O]. */
   static Linear readTransposed(LayerParameters parameters, String name, long outputs, long inputs) {
     return new Linear(
-        parameters.read(name + ".weight", inputs, outputs),
+        parameters.weight(name + ".weight", inputs, outputs),
         parameters.read(name + ".bias", outputs),
         true);
   }
@@ -40,7 +42,9 @@ record Linear(Stacked weight, @Nullable Stacked bias, boolean transposed) {
       biases[i] = names[i] + ".bias";
     }
     return new Linear(
-        parameters.stack(weights, outputs, inputs), parameters.stack(biases, outputs), false);
+        parameters.stackWeights(weights, outputs, inputs),
+        parameters.stack(biases, outputs),
+        false);
   }
 
   long outputs() {
@@ -67,14 +71,21 @@ record Linear(Stacked weight, @Nullable Stacked bias, boolean transposed) {
   Tensor forward(Tensor x, double scale, long firstRow, long rows) {
     Tensor w = rows(firstRow, rows).t();
     Tensor flat = x.reshape(-1, inputs());
+    Tensor b = bias == null ? null : bias.tensor().narrow(0, firstRow, rows);
     Tensor y;
-    if (bias == null) {
-      y = mm(flat, w);
-    } else {
-      Tensor b = bias.tensor().narrow(0, firstRow, rows);
+    if (b == null) {
+      y = product(flat, w);
+    } else if (w.scalar_type().intern() == flat.scalar_type().intern()) {
       y = addmm(b, flat, w, new Scalar(scale), new Scalar(scale));
+    } else {
+      y = product(flat, w).add_(b).mul_(new Scalar(scale));
     }
     return y.view(x.size(0), x.size(1), rows);
+  }
+
+  /** x w in the type of w, with sums in F32, as fp32. */
+  static Tensor product(Tensor x, Tensor w) {
+    return mm(x.to(w.scalar_type()), w).to(x.scalar_type());
   }
 
   /**
@@ -88,7 +99,7 @@ record Linear(Stacked weight, @Nullable Stacked bias, boolean transposed) {
   Tensor backward(Tensor cotangent, Tensor input, FisherAccumulator fisher, long firstRow) {
     tap(cotangent, input, fisher, firstRow);
     long rows = cotangent.size(3);
-    return mm(cotangent.reshape(-1, rows), rows(firstRow, rows))
+    return product(cotangent.reshape(-1, rows), rows(firstRow, rows))
         .view(cotangent.size(0), cotangent.size(1), cotangent.size(2), inputs());
   }
 

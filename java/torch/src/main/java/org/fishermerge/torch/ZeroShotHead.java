@@ -123,6 +123,10 @@ public final class ZeroShotHead implements AutoCloseable {
 
   /** Logits [B, K] of pooled features [B, D]; the caller closes them. */
   Tensor forward(Tensor pooled, @Nullable Tape tape) {
+    return LibTorch.exactly(() -> logits(pooled, tape));
+  }
+
+  private Tensor logits(Tensor pooled, @Nullable Tape tape) {
     try (PointerScope scope = new PointerScope()) {
       Tensor features = mm(pooled, projection.t());
       Tensor norms =
@@ -143,6 +147,10 @@ public final class ZeroShotHead implements AutoCloseable {
    * @param examples which examples of the forward pass these are, int64 [B]; null for all
    */
   Tensor backward(Tensor logitCotangent, @Nullable Tensor examples, Tape tape) {
+    return LibTorch.exactly(() -> pooledCotangent(logitCotangent, examples, tape));
+  }
+
+  private Tensor pooledCotangent(Tensor logitCotangent, @Nullable Tensor examples, Tape tape) {
     if (tape.unit == null || tape.norms == null) {
       throw new IllegalStateException("backward without a forward pass");
     }

@@ -10,6 +10,7 @@ import org.fishermerge.checkpoint.FisherFile;
 import org.fishermerge.cli.task.ContentKey;
 import org.fishermerge.cli.task.FisherRun;
 import org.fishermerge.cli.task.Progress;
+import org.fishermerge.torch.Precision;
 
 /**
  * Fisher files by the content of what they were made of: model, head, data, and every setting that
@@ -75,6 +76,9 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
             .add(estimate.seed());
     if (estimate.rule().squaresBatches()) {
       key.add(estimate.batchSize());
+    }
+    if (estimate.device().precision() != Precision.FP32) {
+      key.add(estimate.device().precision().text());
     }
     files.forEach(key::addFile);
     return task.replaceAll("[^\\w.-]", "_")

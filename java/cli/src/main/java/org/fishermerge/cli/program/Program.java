@@ -86,7 +86,7 @@ public final class Program {
     Section root = composition.resolved(now, environment);
     resolvedYaml = composition.resolvedYaml(null, now, environment);
     settings = RunSettings.of(root);
-    device = CommandDevice.forModels(settings.device().orElse(null), err);
+    device = CommandDevice.forModels(settings.device().orElse(null), settings.precision(), err);
     method = Method.of(root.requiredSection("method"), settings.seed(), device);
     models = ModelPool.of(root.requiredSection("modelpool"));
     tasks = root.section("taskpool").map(TaskPool::of);

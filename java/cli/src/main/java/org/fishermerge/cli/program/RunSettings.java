@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.Optional;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.config.Section;
+import org.fishermerge.torch.Precision;
 
 /**
  * What a configuration says besides its method and pools.
@@ -16,6 +17,7 @@ import org.fishermerge.cli.config.Section;
  * @param cache what later runs use again
  * @param classNames a JSON file with prompts of further tasks
  * @param device {@code cpu} or {@code cuda}; empty where it is left open
+ * @param precision what models are multiplied in
  */
 record RunSettings(
     long seed,
@@ -27,7 +29,8 @@ record RunSettings(
     Path log,
     Path cache,
     Optional<Path> classNames,
-    Optional<String> device) {
+    Optional<String> device,
+    Precision precision) {
   private static final String LOG = "{log_dir}";
 
   /** Reads all keys but the sections method, modelpool and taskpool. */
@@ -35,6 +38,7 @@ record RunSettings(
     root.accept(
         "_target_", "_recursive_", "print_function_call", "method", "modelpool", "taskpool");
     root.require("merged_model_save_kwargs", "a model is saved in one way only", "null", "{}");
+    Precision precision = precision(root);
     Optional<String> device = fabric(root);
     Section path = root.requiredSection("path");
     path.accept("root_dir", "output_dir", "data_dir", "work_dir");
@@ -52,13 +56,23 @@ record RunSettings(
             log,
             cache,
             root.text("class_names").map(Path::of),
-            device);
+            device,
+            precision);
     root.done();
     return settings;
   }
 
   private static Path path(String text, Path log) {
     return Path.of(text.replace(LOG, log.toString()));
+  }
+
+  /** Lightning's names, and tf32, for which it has none. */
+  private static Precision precision(Section root) {
+    return switch (root.section("fabric").flatMap(fabric -> fabric.text("precision")).orElse("")) {
+      case "tf32" -> Precision.TF32;
+      case "bf16-mixed" -> Precision.BF16;
+      default -> Precision.FP32;
+    };
   }
 
   /** Only what one process can do; the device that it asks for. */
@@ -73,7 +87,14 @@ record RunSettings(
     fabric.require("devices", one, "1", "auto");
     fabric.require("num_nodes", one, "1");
     fabric.require("strategy", one, "auto");
-    fabric.require("precision", "estimates are made in 32 bits", "null", "32", "32-true");
+    fabric.require(
+        "precision",
+        "Fishers are summed in 32 bits",
+        "null",
+        "32",
+        "32-true",
+        "tf32",
+        "bf16-mixed");
     Optional<String> device =
         fabric
             .text("accelerator")

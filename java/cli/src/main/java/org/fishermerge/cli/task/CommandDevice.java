@@ -1,11 +1,14 @@
 package org.fishermerge.cli.task;
 
 import java.io.PrintWriter;
+import java.util.List;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.LibTorch;
+import org.fishermerge.torch.Precision;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -16,56 +19,114 @@ public final class CommandDevice {
   private static final String CUDA = "cuda";
 
   private final KernelOptions options;
+  private final Precision precision;
 
-  private CommandDevice(KernelOptions options) {
+  private CommandDevice(KernelOptions options, Precision precision) {
     this.options = options;
+    this.precision = precision;
   }
 
   /**
    * For kernels alone, whose operands are in the process's memory.
    *
-   * @param device {@code cpu}, {@code cuda}, or null for what the system properties say
+   * @param device {@code cpu}; {@code cuda}, the GPU with the most free memory; {@code cuda:N}; or
+   *     null for what the system properties say
    */
   public static CommandDevice forMerging(@Nullable String device) {
+    return new CommandDevice(kernels(device), Precision.FP32);
+  }
+
+  private static KernelOptions kernels(@Nullable String device) {
     KernelOptions options = properties();
-    return new CommandDevice(
-        switch (device) {
-          case null -> options;
-          case "cpu" -> options.provider().equals(CUDA) ? options.withProvider("auto") : options;
-          case CUDA -> options.withProvider(CUDA);
-          default -> throw unknown(device);
-        });
+    return switch (device) {
+      case null -> options;
+      case "cpu" -> options.provider().equals(CUDA) ? options.withProvider("auto") : options;
+      case CUDA -> options.withProvider(CUDA).withGpu(emptiest(options));
+      default -> options.withProvider(CUDA).withGpu(numbered(device));
+    };
+  }
+
+  /** A number that was set counts; where the driver lists no GPU, the kernels say what is wrong. */
+  private static int emptiest(KernelOptions options) {
+    return System.getProperty(KernelOptions.CUDA_DEVICE, "").isEmpty()
+        ? Gpus.find().best().map(Gpus.Gpu::index).orElse(options.gpu())
+        : options.gpu();
+  }
+
+  private static int numbered(String device) {
+    if (!device.matches("cuda:\\d{1,4}")) {
+      throw new InputException("--device %s: must be cpu, cuda or cuda:N".formatted(device));
+    }
+    int number = Integer.parseInt(device.substring(CUDA.length() + 1));
+    List<Gpus.Gpu> gpus = Gpus.find().all();
+    if (!gpus.isEmpty() && number >= gpus.size()) {
+      throw new InputException(
+          "--device %s: there is no such GPU; there are %s"
+              .formatted(
+                  device, gpus.stream().map(Gpus.Gpu::toString).collect(Collectors.joining("; "))));
+    }
+    return number;
+  }
+
+  /** For models and kernels together, in fp32. */
+  public static CommandDevice forModels(@Nullable String device, PrintWriter err) {
+    return forModels(device, Precision.FP32, err);
   }
 
   /**
-   * For models and kernels together: models that are loaded from now on run on the same device.
+   * For models and kernels together: models that are loaded from now on run on the same device, in
+   * this precision. The kernels take it too, unless a system property sets theirs.
    *
    * @param device as above
    * @param err told where the GPU is not used, and why
    */
-  public static CommandDevice forModels(@Nullable String device, PrintWriter err) {
-    CommandDevice chosen = forMerging(device);
-    KernelOptions options = chosen.options;
+  public static CommandDevice forModels(
+      @Nullable String device, Precision precision, PrintWriter err) {
+    KernelOptions options = kernels(device);
     if (!options.provider().equals(CUDA)) {
-      return chosen;
+      if (precision == Precision.TF32) {
+        throw new InputException(
+            "precision tf32 is of GPUs; take bf16 or fp32, or --device cuda"
+                + " (fabric.accelerator=cuda)");
+      }
+      return using(options, precision);
     }
-    if (LibTorch.hasCuda()) {
-      LibTorch.useGpu(Integer.getInteger(KernelOptions.CUDA_DEVICE, 0));
-      return new CommandDevice(options.withRequire(Optional.of(CUDA)));
+    KernelOptions required = options.withRequire(Optional.of(CUDA));
+    String reason = LibTorch.hasCuda() ? whyNoKernels(required) : LibTorch.whyNoCuda();
+    if (reason.isEmpty()) {
+      LibTorch.useGpu(options.gpu());
+      return using(
+          System.getProperty(KernelOptions.CUDA_PRECISION, "").isEmpty()
+              ? required.withGpuPrecision(precision.text())
+              : required,
+          precision);
     }
-    String reason =
-        "this libtorch cannot run models on a GPU (none is found, or it was built without CUDA: see"
-            + " -Pcuda in CONTRIBUTING.md); the GPU here: "
-            + Kernels.describeGpu();
+    reason += Gpus.find().reason().map(why -> "; " + why).orElse("");
     if (options.require().equals(Optional.of(CUDA))) {
       throw new InputException("%s=%s: %s".formatted(KernelOptions.REQUIRE, CUDA, reason));
     }
-    err.println("warning: models run on the CPU: " + reason);
-    return new CommandDevice(options.withProvider("auto"));
+    Precision onCpu = precision == Precision.TF32 ? Precision.FP32 : precision;
+    err.printf("warning: models run on the CPU, in %s: %s%n", onCpu.text(), reason);
+    return using(options.withProvider("auto"), onCpu);
   }
 
-  private static InputException unknown(String device) {
-    return new InputException("--device %s: must be cpu or cuda".formatted(device));
+  private static CommandDevice using(KernelOptions options, Precision precision) {
+    LibTorch.usePrecision(precision);
+    return new CommandDevice(options, precision);
+  }
+
+  /** What models are multiplied in. */
+  public Precision precision() {
+    return precision;
+  }
+
+  private static String whyNoKernels(KernelOptions options) {
+    try {
+      Kernels.open(options).close();
+      return "";
+    } catch (IllegalStateException e) {
+      return String.valueOf(e.getMessage());
+    }
   }
 
   private static KernelOptions properties() {

@@ -22,6 +22,7 @@ import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.FisherProgress;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.Precision;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -186,6 +187,7 @@ public record FisherRun(
                 Long.toString(seed),
                 modelSha256,
                 task.modelFingerprint(),
+                device.precision() == Precision.FP32 ? null : device.precision().text(),
                 Tool.nameAndVersion()));
         shown.ifPresent(p -> compare(p.peak(largest), memory.peak(), err));
         return new Result(
@@ -223,6 +225,9 @@ public record FisherRun(
             .add(chosenOrder().text())
             .add(seed)
             .add(task.examples().description());
+    if (device.precision() != Precision.FP32) {
+      key.add(device.precision().text());
+    }
     for (long row : rows) {
       key.add(row);
     }
