@@ -3,6 +3,8 @@ package org.fishermerge.cli;
 import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.logging.Level;
@@ -14,6 +16,7 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.IFactory;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.TypeConversionException;
 import picocli.CommandLine.UnmatchedArgumentException;
 
 /** The {@code fisher-merge} command. Exit codes: 0 done, 1 failed, 2 wrong usage. */
@@ -104,7 +107,7 @@ public final class Main {
     int code;
     try {
       code = execute(environment, outWriter, errWriter, args);
-    } catch (LinkageError | OutOfMemoryError e) {
+    } catch (LinkageError | VirtualMachineError e) {
       code = failed(e, errWriter);
     }
     outWriter.flush();
@@ -121,9 +124,25 @@ public final class Main {
         .setOut(outWriter)
         .setErr(errWriter)
         .setCaseInsensitiveEnumValuesAllowed(true)
+        .registerConverter(Path.class, Main::path)
         .setParameterExceptionHandler((e, arguments) -> misused(e, errWriter))
         .setExecutionExceptionHandler((e, command, parsed) -> failed(e, errWriter))
         .execute(withCommand(args));
+  }
+
+  private static Path path(String text) {
+    try {
+      return Path.of(text);
+    } catch (InvalidPathException e) {
+      throw new TypeConversionException(
+          "'"
+              + text
+              + "' is no name of a file here: "
+              + e.getReason()
+              + (text.chars().allMatch(c -> c < 128)
+                  ? ""
+                  : "; names beyond ASCII need a UTF-8 locale, such as LC_ALL=C.UTF-8"));
+    }
   }
 
   /** Makes the commands; one of them asks the environment. */

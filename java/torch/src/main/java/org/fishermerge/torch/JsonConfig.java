@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
 import java.nio.file.Path;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.InputFiles;
 
 /** A node of a model folder's config.json, read with messages that name the file and the key. */
 record JsonConfig(Path file, String path, JsonNode node) {
@@ -14,7 +15,7 @@ record JsonConfig(Path file, String path, JsonNode node) {
 
   static JsonConfig read(Path file) {
     try {
-      JsonNode root = MAPPER.readTree(file.toFile());
+      JsonNode root = MAPPER.readTree(InputFiles.text(file));
       if (!root.isObject()) {
         throw new InputException(file + ": expected a JSON object with the model's configuration");
       }

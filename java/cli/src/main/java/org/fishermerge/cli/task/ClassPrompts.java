@@ -18,6 +18,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.StreamSupport;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.InputFiles;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -90,11 +91,12 @@ public record ClassPrompts(String origin, List<String> classNames, List<String> 
 
   private static JsonNode root(Path file) {
     try {
-      return MAPPER.readTree(file.toFile());
+      return MAPPER.readTree(InputFiles.text(file));
     } catch (IOException e) {
       throw new InputException(
           file
-              + (Files.exists(file) ? ": not readable as JSON: " + reason(e) : ": no such file")
+              + ": not readable as JSON: "
+              + reason(e)
               + "; expected class names and templates of tasks",
           e);
     }
