@@ -12,6 +12,7 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.FileTime;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -34,6 +35,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 final class MergerTest {
   private static final DType[] DTYPES = {DType.F32, DType.F16, DType.BF16, DType.F64};
@@ -221,6 +223,68 @@ final class MergerTest {
           .hasMessageStartingWith(cut + " has changed while it was read; nothing was written");
     }
     assertThat(output).doesNotExist();
+  }
+
+  /** As long as before, and with a time before or after: clocks can go either way. */
+  @ParameterizedTest
+  @ValueSource(longs = {-86_400, 1, 86_400})
+  void anInputThatIsWrittenAgainIsNamedAndNothingIsWritten(long seconds) throws IOException {
+    Path base = write("base", DType.F32, new double[] {1, 2});
+    Path model = write("m", DType.F32, new double[] {3, 4});
+    Path output = folder.resolve("out.safetensors");
+    MergeRequest request = MergeRequest.builder(base, output).model(model).build();
+    FileTime other =
+        FileTime.from(Files.getLastModifiedTime(model).toInstant().plusSeconds(seconds));
+    MergePlan before = MergePlan.of(request);
+    Files.setLastModifiedTime(model, other);
+    MergePlan after = MergePlan.of(request);
+    try (Kernels kernels = Kernels.open()) {
+      assertThatThrownBy(() -> Merger.run(before, kernels, ProgressListener.NONE))
+          .isInstanceOf(InputException.class)
+          .hasMessageStartingWith(model + " has changed");
+      ProgressListener writing =
+          (done, total) -> {
+            try {
+              Files.setLastModifiedTime(
+                  model, FileTime.from(other.toInstant().plusSeconds(seconds)));
+            } catch (IOException e) {
+              throw new UncheckedIOException(e);
+            }
+          };
+      assertThatThrownBy(() -> Merger.run(after, kernels, writing))
+          .isInstanceOf(InputException.class)
+          .hasMessageStartingWith(model + " has changed while it was read; nothing was written");
+    }
+    assertThat(output).doesNotExist();
+  }
+
+  /** Fishers whose sums and squares are beyond F32. */
+  @ParameterizedTest
+  @CsvSource({"F32, 3e38", "F32, 1e-45", "F64, 1e150", "F64, 1e-320"})
+  void extremeFishersWeighAsAnyOthers(DType dtype, double fisher) {
+    Path base = write("base", DType.F32, new double[2]);
+    for (Normalization normalization : Normalization.values()) {
+      Path output = folder.resolve(normalization + ".safetensors");
+      MergeRequest request =
+          MergeRequest.builder(base, output)
+              .normalization(normalization)
+              .minimalFisher(0)
+              .model(
+                  write("m1", DType.F32, new double[] {1, 3}),
+                  write("f1", dtype, new double[] {fisher, fisher}))
+              .model(
+                  write("m2", DType.F32, new double[] {3, 1}),
+                  write("f2", dtype, new double[] {fisher, fisher}))
+              .overwrite(true)
+              .build();
+      run(request, 1);
+      assertThat(values(TestTensors.read(output), "w"))
+          .as("%s", normalization)
+          .containsExactly(2, 2);
+      for (String file : List.of("m1", "f1", "m2", "f2")) {
+        folder.resolve(file + ".safetensors").toFile().delete();
+      }
+    }
   }
 
   private static double[] values(Map<String, TestTensors.Data> read, String name) {
