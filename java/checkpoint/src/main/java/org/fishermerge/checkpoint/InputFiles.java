@@ -1,5 +1,6 @@
 package org.fishermerge.checkpoint;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
@@ -8,6 +9,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.BasicFileAttributes;
+import java.util.Locale;
 
 /** Reads configurations, indexes, tokenizers and the like whole, whoever they come from. */
 public final class InputFiles {
@@ -58,6 +60,20 @@ public final class InputFiles {
     } catch (IOException e) {
       throw Messages.cannotRead(file, e);
     }
+  }
+
+  /** What is wrong with a JSON text and where, in one line. */
+  public static String jsonProblem(JsonProcessingException e) {
+    // The parser's own words on places name a source that it does not show.
+    String problem = e.getOriginalMessage().replaceAll("\\[Source: [^;]*; (line[^]]*)]", "$1");
+    return e.getLocation() == null
+        ? problem
+        : String.format(
+            Locale.ROOT,
+            "%s, at line %d, column %d",
+            problem,
+            e.getLocation().getLineNr(),
+            e.getLocation().getColumnNr());
   }
 
   /**

@@ -2,11 +2,13 @@ package org.fishermerge.cli;
 
 import java.io.PrintStream;
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import java.util.stream.Stream;
@@ -104,14 +106,16 @@ public final class Main {
       PrintWriter outWriter,
       PrintWriter errWriter,
       String... args) {
+    PrintWriter out = new PrintWriter(new PlainWriter(outWriter), true);
+    PrintWriter err = new PrintWriter(new PlainWriter(errWriter), true);
     int code;
     try {
-      code = execute(environment, outWriter, errWriter, args);
+      code = execute(environment, out, err, args);
     } catch (LinkageError | VirtualMachineError e) {
-      code = failed(e, errWriter);
+      code = failed(e, err);
     }
-    outWriter.flush();
-    errWriter.flush();
+    out.flush();
+    err.flush();
     return code;
   }
 
@@ -194,11 +198,16 @@ public final class Main {
               + " again when nothing writes to the inputs");
       return FAILED;
     }
-    boolean explained = e instanceof InputException;
-    err.println(
-        "fisher-merge: "
-            + oneLine(
-                explained ? String.valueOf(e.getMessage()) : "unexpected failure: " + describe(e)));
+    // What the system says of a file is no defect of ours.
+    boolean explained = e instanceof InputException || e instanceof UncheckedIOException;
+    String message =
+        switch (e) {
+          case InputException input -> String.valueOf(input.getMessage());
+          case UncheckedIOException io ->
+              io.getMessage() + ": " + describe(Objects.requireNonNull(io.getCause()));
+          default -> "unexpected failure: " + describe(e);
+        };
+    err.println("fisher-merge: " + oneLine(message));
     if (System.getenv("FISHER_MERGE_STACKTRACE") != null) {
       e.printStackTrace(err);
     } else if (!explained) {

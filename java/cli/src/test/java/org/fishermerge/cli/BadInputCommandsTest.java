@@ -288,6 +288,25 @@ final class BadInputCommandsTest {
     assertThat(everythingUnder(folder)).isEqualTo(before);
   }
 
+  /** A terminal obeys control characters, wherever they come from. */
+  @Test
+  void namesCannotSteerTheTerminal() {
+    Path model = folder.resolve("model.safetensors");
+    TestTensors.write(
+        model,
+        Map.of("a\u001b]0;title\u0007\u009b2J\0.weight", Tensor.of(List.of(1L), new float[1])));
+    String out = CommandResult.run("inspect", "--tensors", model.toString()).succeeds().out();
+    assertThat(out)
+        .contains("a\\u001b]0;title\\u0007\\u009b2J\\u0000.weight")
+        .doesNotContainPattern("[\\p{Cntrl}&&[^\\r\\n\\t]]");
+  }
+
+  /** What the system says of a place is an explanation, not a defect. */
+  @Test
+  void aPlaceThatCannotBeIsNamed() {
+    CommandResult.run("demo", "--out", "/proc/demo").fails(1, "/proc/demo");
+  }
+
   @Test
   void theArgumentsThatCasesStartFromWork() {
     CommandResult.run(arguments("fisher", "", folder)).succeeds();

@@ -1,10 +1,10 @@
 package org.fishermerge.data;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.IOException;
 import java.nio.file.Path;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.InputFiles;
@@ -24,8 +24,8 @@ final class Json {
         return object;
       }
       throw new InputException(file + ": expected a JSON object");
-    } catch (IOException e) {
-      throw new InputException(file + ": not readable as JSON: " + e.getMessage(), e);
+    } catch (JsonProcessingException e) {
+      throw new InputException(file + ": not readable as JSON: " + InputFiles.jsonProblem(e), e);
     }
   }
 }

@@ -393,6 +393,24 @@ final class MergerTest {
     assertThat(result.models().getFirst().belowMinimal()).isEqualTo(3);
   }
 
+  @Test
+  void warnsOfFishersOfDifferentRules() {
+    Path base = write("base", DType.F32, new double[1]);
+    MergeRequest.Builder request = MergeRequest.builder(base, folder.resolve("out.safetensors"));
+    for (String rule : List.of("exact", "batch-square:4")) {
+      Path fisher =
+          TestTensors.write(
+              folder.resolve("f" + rule.charAt(0) + ".safetensors"),
+              Map.of("w", TestTensors.f32(1)),
+              new FisherMetadata(9, rule, null, null, null, null, null, null).toMap());
+      request.model(write("m" + rule.charAt(0), DType.F32, new double[1]), fisher);
+    }
+    assertThat(MergePlan.of(request.build()).warnings())
+        .anySatisfy(w ->
+            assertThat(w)
+                .contains("different ways", "exact (", "batch-square:4 (", "fb.safetensors"));
+  }
+
   // ---- norms that Fisher files state ----
 
   /** One pass instead of two, and the same bits. */

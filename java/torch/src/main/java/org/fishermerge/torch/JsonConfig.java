@@ -1,9 +1,9 @@
 package org.fishermerge.torch;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
-import java.io.IOException;
 import java.nio.file.Path;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.InputFiles;
@@ -20,8 +20,8 @@ record JsonConfig(Path file, String path, JsonNode node) {
         throw new InputException(file + ": expected a JSON object with the model's configuration");
       }
       return new JsonConfig(file, "", root);
-    } catch (IOException e) {
-      throw new InputException(file + ": not readable as JSON: " + e.getMessage(), e);
+    } catch (JsonProcessingException e) {
+      throw new InputException(file + ": not readable as JSON: " + InputFiles.jsonProblem(e), e);
     }
   }
 

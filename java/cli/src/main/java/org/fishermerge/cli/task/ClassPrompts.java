@@ -11,7 +11,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.regex.Matcher;
@@ -92,11 +91,11 @@ public record ClassPrompts(String origin, List<String> classNames, List<String> 
   private static JsonNode root(Path file) {
     try {
       return MAPPER.readTree(InputFiles.text(file));
-    } catch (IOException e) {
+    } catch (JsonProcessingException e) {
       throw new InputException(
           file
               + ": not readable as JSON: "
-              + reason(e)
+              + InputFiles.jsonProblem(e)
               + "; expected class names and templates of tasks",
           e);
     }
@@ -144,18 +143,6 @@ public record ClassPrompts(String origin, List<String> classNames, List<String> 
       }
     }
     return new ClassPrompts(where, classNames, filled);
-  }
-
-  /** What is wrong and where, in one line. */
-  private static String reason(IOException e) {
-    return e instanceof JsonProcessingException json && json.getLocation() != null
-        ? String.format(
-            Locale.ROOT,
-            "%s, at line %d, column %d",
-            json.getOriginalMessage(),
-            json.getLocation().getLineNr(),
-            json.getLocation().getColumnNr())
-        : String.valueOf(e.getMessage());
   }
 
   private static List<String> strings(JsonNode node, String where, String what) {

@@ -1,7 +1,7 @@
 package org.fishermerge.data.hub;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
-import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -61,8 +61,8 @@ final class ModelFiles implements WantedFiles {
     JsonNode map;
     try {
       map = Json.MAPPER.readTree(InputFiles.text(index)).path("weight_map");
-    } catch (IOException e) {
-      throw new InputException(index + ": not readable as JSON: " + e.getMessage(), e);
+    } catch (JsonProcessingException e) {
+      throw new InputException(index + ": not readable as JSON: " + InputFiles.jsonProblem(e), e);
     }
     TreeSet<String> shards = new TreeSet<>();
     for (JsonNode shard : map) {
