@@ -56,6 +56,13 @@ public final class AtomicOutput implements AutoCloseable {
         || name.toString().equals("..")) {
       throw new InputException(target + ": is no name for an output; give a new name inside it");
     }
+    if (target.startsWith("~")) {
+      throw new InputException(
+          target
+              + ": is not written to a folder of the name ~, as only a shell replaces that, at the"
+              + " start of a word; write the home folder out, or ./"
+              + target);
+    }
     checkTarget();
     this.createdParents = new ArrayList<>();
     try {

@@ -55,7 +55,7 @@ public final class Checkpoint implements AutoCloseable {
    */
   public static Checkpoint open(Path folderOrFile) {
     if (!Files.exists(folderOrFile)) {
-      throw new InputException(folderOrFile + ": no such file or folder");
+      throw Messages.missing(folderOrFile, null);
     }
     if (Files.isDirectory(folderOrFile)) {
       return openFolder(folderOrFile);

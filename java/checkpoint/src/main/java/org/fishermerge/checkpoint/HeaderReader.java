@@ -7,10 +7,8 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import java.nio.file.attribute.BasicFileAttributes;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -22,6 +20,9 @@ import org.jspecify.annotations.Nullable;
 
 /** Reads one header. Sizes are checked before memory is allocated for them. */
 final class HeaderReader {
+  /** The shortest take 8 bytes of the header, but a hundred of the heap. */
+  private static final int MAX_METADATA = 100_000;
+
   private final Path file;
   private final long fileSize;
   private final long headerBytes;
@@ -37,27 +38,14 @@ final class HeaderReader {
   }
 
   static SafetensorsHeader read(Path file) {
-    try {
-      requireRegularFile(file);
-      if (LookAlike.isPickleName(file)) {
-        throw LookAlike.pickleRefusal(file);
-      }
-      try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
-        return read(file, channel);
-      }
+    InputFiles.requireRegular(file);
+    if (LookAlike.isPickleName(file)) {
+      throw LookAlike.pickleRefusal(file);
+    }
+    try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
+      return read(file, channel);
     } catch (IOException e) {
       throw Messages.cannotRead(file, e);
-    }
-  }
-
-  /** Refuses folders, pipes and devices without opening them: opening a pipe can block for ever. */
-  static void requireRegularFile(Path file) throws IOException {
-    BasicFileAttributes attributes = Files.readAttributes(file, BasicFileAttributes.class);
-    if (attributes.isDirectory()) {
-      throw new InputException(file + ": is a folder, where a file is wanted");
-    }
-    if (!attributes.isRegularFile()) {
-      throw new InputException(file + ": is a pipe, device or socket, where a file is wanted");
     }
   }
 
@@ -181,6 +169,9 @@ final class HeaderReader {
                 + Messages.quote(key)
                 + " is "
                 + found(parser));
+      }
+      if (metadata.size() == MAX_METADATA) {
+        throw problem("__metadata__ has more than " + MAX_METADATA + " entries");
       }
       metadata.put(key, StrictJson.text(parser));
     }

@@ -1,5 +1,7 @@
 package org.fishermerge.checkpoint;
 
+import org.jspecify.annotations.Nullable;
+
 /**
  * Something the user gave is wrong, or a file is. The message is complete for the user: it names
  * the file, tensor or key, says what was expected and found, and what to do about it.
@@ -9,7 +11,7 @@ public class InputException extends RuntimeException {
     super(message);
   }
 
-  public InputException(String message, Throwable cause) {
+  public InputException(String message, @Nullable Throwable cause) {
     super(message, cause);
   }
 }

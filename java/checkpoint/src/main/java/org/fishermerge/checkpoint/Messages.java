@@ -7,6 +7,7 @@ import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Locale;
+import org.jspecify.annotations.Nullable;
 
 /** Pieces of the messages that this package gives to users. */
 final class Messages {
@@ -63,7 +64,19 @@ final class Messages {
   }
 
   static InputException cannotRead(Path file, IOException e) {
-    return new InputException(file + ": cannot be read: " + reason(e), e);
+    return e instanceof NoSuchFileException
+        ? missing(file, e)
+        : new InputException(file + ": cannot be read: " + reason(e), e);
+  }
+
+  static InputException missing(Path file, @Nullable IOException e) {
+    return new InputException(
+        file
+            + ": no such file or folder"
+            + (file.startsWith("~")
+                ? "; only a shell replaces ~, at the start of a word: write the home folder out"
+                : ""),
+        e);
   }
 
   static InputException cannotWrite(Path file, IOException e) {

@@ -17,10 +17,10 @@ import org.jspecify.annotations.Nullable;
  * regular files and accepted: making one takes write access on this machine and read access is then
  * the operating system's matter, while caches that deduplicate consist of them.
  */
-final class ModelFolder {
+public final class ModelFolder {
   private final Path folder;
 
-  ModelFolder(Path folder) {
+  public ModelFolder(Path folder) {
     this.folder = folder;
   }
 
@@ -29,7 +29,7 @@ final class ModelFolder {
    *
    * @throws InputException if it is no regular file, or a link that leads out of the folder
    */
-  Optional<Path> find(String name) {
+  public Optional<Path> find(String name) {
     Path file = folder.resolve(name);
     if (!Files.exists(file, LinkOption.NOFOLLOW_LINKS)) {
       return Optional.empty();
@@ -38,7 +38,7 @@ final class ModelFolder {
       if (Files.isSymbolicLink(file)) {
         checkLink(file);
       }
-      HeaderReader.requireRegularFile(file);
+      InputFiles.requireRegular(file);
       return Optional.of(file);
     } catch (IOException e) {
       throw Messages.cannotRead(file, e);

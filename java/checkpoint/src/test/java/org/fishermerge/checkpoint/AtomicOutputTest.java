@@ -204,6 +204,9 @@ class AtomicOutputTest {
     assertRefused(true, folder.resolve("."), true, "no name for an output");
     assertRefused(true, Path.of("/proc/none"), false, "cannot be written", "/proc");
     assertRefused(true, Path.of("/proc/a/none"), false, "cannot be written", "/proc/a");
+    // "./~/out" would be that folder; "~/out" is a home folder that no shell has replaced.
+    assertRefused(false, Path.of("~/out"), false, "only a shell", "./~/out");
+    assertRefused(true, Path.of("~"), true, "only a shell");
     assertRefused(true, folder.resolve("x".repeat(300)), false, "cannot be written");
     assertThat(contents()).isEqualTo(before);
   }

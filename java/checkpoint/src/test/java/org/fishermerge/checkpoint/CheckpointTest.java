@@ -203,6 +203,9 @@ class CheckpointTest {
     assertThatThrownBy(() -> Checkpoint.open(folder.resolve("none")))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll("none", "no such file or folder");
+    assertThatThrownBy(() -> Checkpoint.open(Path.of("~/model")))
+        .isInstanceOf(InputException.class)
+        .hasMessageContainingAll("~/model", "no such file or folder", "only a shell replaces ~");
     assertThatThrownBy(() -> Checkpoint.open(folder))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll(folder.toString(), "neither model.safetensors nor");

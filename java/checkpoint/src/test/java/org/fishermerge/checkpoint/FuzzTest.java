@@ -15,7 +15,7 @@ final class FuzzTest {
   private static final long SEED = 1;
 
   static Stream<FuzzTarget> targets() {
-    return Stream.of(new SafetensorsFuzz(), new ShardIndexFuzz());
+    return Stream.of(new SafetensorsFuzz(), new FisherMetadataFuzz(), new ShardIndexFuzz());
   }
 
   @ParameterizedTest

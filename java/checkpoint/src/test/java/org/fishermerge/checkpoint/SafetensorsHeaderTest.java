@@ -9,15 +9,20 @@ import static org.fishermerge.checkpoint.SafetensorsBytes.latin1;
 import static org.fishermerge.checkpoint.SafetensorsBytes.length;
 import static org.fishermerge.checkpoint.SafetensorsBytes.write;
 
+import java.io.BufferedOutputStream;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.function.IntFunction;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -543,6 +548,70 @@ class SafetensorsHeaderTest {
     assertThat(header.tensors()).hasSize(count);
     assertThat(tensor(header, "model.layers.199999.weight").end()).isEqualTo(4L * count);
     Files.delete(header.file());
+  }
+
+  /** Parts between a beginning and an end, as many as fit into the longest header. */
+  private Path longest(String fileName, String begin, IntFunction<String> part, String end)
+      throws IOException {
+    Path file = folder.resolve(fileName + ".safetensors");
+    try (OutputStream out = new BufferedOutputStream(Files.newOutputStream(file))) {
+      out.write(length(SafetensorsHeader.MAX_HEADER_BYTES));
+      out.write(latin1(begin));
+      int room = SafetensorsHeader.MAX_HEADER_BYTES - begin.length() - end.length();
+      for (int i = 0; ; i++) {
+        byte[] next = latin1(part.apply(i));
+        if (next.length > room) {
+          break;
+        }
+        out.write(next);
+        room -= next.length;
+      }
+      out.write(latin1(end + " ".repeat(room)));
+    }
+    return file;
+  }
+
+  /** Names that differ, all with the same {@link String#hashCode}. */
+  private static String ofOneHash(int number) {
+    StringBuilder name = new StringBuilder();
+    for (int bit = 0; bit < 21; bit++) {
+      name.append((number >> bit & 1) == 0 ? "Aa" : "BB");
+    }
+    return name.toString();
+  }
+
+  /** As long as is allowed, in the heap that the JVM takes on a machine of 4 GB. */
+  @Test
+  @Timeout(120)
+  void theLongestHeadersNeedLittleHeap() throws Exception {
+    Path overlapping =
+        longest(
+            "overlapping",
+            "{",
+            i -> entry(ofOneHash(i), "U8", "[]", 0, 1) + ",",
+            entry("z", "U8", "[]", 0, 1) + "}");
+    Path name = longest("name", "{\"", i -> "x".repeat(1 << 16), "\":1}");
+    Path metadata =
+        longest("metadata", "{\"__metadata__\":{", i -> "\"" + i + "\":\"\",", "\"z\":\"\"}}");
+    List<String> command =
+        new ArrayList<>(
+            List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-Xmx1g",
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",
+                "-cp",
+                System.getProperty(
+                    "surefire.test.class.path", System.getProperty("java.class.path")),
+                HeaderProcess.class.getName()));
+    List.of(overlapping, name, metadata).forEach(file -> command.add(file.toString()));
+    Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+    List<String> lines = process.inputReader().lines().toList();
+    assertThat(lines).hasSize(3);
+    assertThat(lines.get(0)).contains(overlapping.toString(), "inside the tensor before it");
+    assertThat(lines.get(1)).contains(name.toString(), "must be an object");
+    assertThat(lines.get(2)).contains(metadata.toString(), "more than 100000 entries");
+    assertThat(process.waitFor()).isZero();
   }
 
   @Test

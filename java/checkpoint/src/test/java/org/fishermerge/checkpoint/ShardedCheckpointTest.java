@@ -7,6 +7,7 @@ import static org.fishermerge.checkpoint.SafetensorsBytes.file;
 import static org.fishermerge.checkpoint.SafetensorsBytes.write;
 
 import java.io.IOException;
+import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -14,6 +15,8 @@ import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
@@ -210,6 +213,67 @@ class ShardedCheckpointTest {
     assertThatThrownBy(() -> Checkpoint.open(folder))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll(two.toString(), "/dev/zero", "leads out of its folder");
+  }
+
+  @Test
+  void anIndexThatIsNoFileOrFarTooLongIsRefused() throws Exception {
+    Path index = folder.resolve("model.safetensors.index.json");
+    assertThat(new ProcessBuilder("mkfifo", index.toString()).start().waitFor()).isZero();
+    assertThatThrownBy(() -> Checkpoint.open(folder))
+        .isInstanceOf(InputException.class)
+        .hasMessageContainingAll(index.toString(), "pipe");
+    Files.delete(index);
+    try (RandomAccessFile file = new RandomAccessFile(index.toFile(), "rw")) {
+      file.setLength(100_000_001);
+    }
+    assertThatThrownBy(() -> Checkpoint.open(folder))
+        .isInstanceOf(InputException.class)
+        .hasMessageContainingAll(index.toString(), "100,000,001 bytes", "at most 100,000,000");
+  }
+
+  @Test
+  void aWeightMapOfTooManyTensorsIsRefused() {
+    StringBuilder map = new StringBuilder();
+    for (int i = 0; i <= 2_000_000; i++) {
+      map.append(i == 0 ? "\"" : ",\"").append(i).append("\":\"x\"");
+    }
+    Path index = indexOf(map.toString());
+    assertThatThrownBy(() -> Checkpoint.open(folder))
+        .isInstanceOf(InputException.class)
+        .hasMessageContainingAll(index.toString(), "more than 2000000 tensors");
+  }
+
+  /** Their own files here; elsewhere one file, whose tensors would then be in two shards. */
+  @Test
+  @EnabledOnOs(OS.LINUX)
+  void shardsWhoseNamesDifferInCaseOrNormalFormAreDifferentFiles() {
+    List<String> names =
+        List.of("S\u00e9.safetensors", "s\u00e9.safetensors", "Se\u0301.safetensors");
+    StringBuilder map = new StringBuilder();
+    for (int i = 0; i < names.size(); i++) {
+      shard(folder.resolve(names.get(i)), "t" + i);
+      map.append(i == 0 ? "" : ",").append("\"t" + i + "\":\"" + names.get(i) + "\"");
+    }
+    indexOf(map.toString());
+    try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+      for (int i = 0; i < names.size(); i++) {
+        assertThat(checkpoint.tensor("t" + i).file()).isEqualTo(folder.resolve(names.get(i)));
+      }
+    }
+    indexOf(GOOD_MAP.replace("model-00002", "MODEL-00002"));
+    assertThatThrownBy(() -> Checkpoint.open(folder))
+        .isInstanceOf(InputException.class)
+        .hasMessageContainingAll("MODEL-00002", "not in the folder");
+  }
+
+  @Test
+  void oneFileUnderTwoNamesIsRefused() throws IOException {
+    Files.delete(folder.resolve(TWO));
+    Files.createLink(folder.resolve(TWO), folder.resolve(ONE));
+    Path index = indexOf(GOOD_MAP);
+    assertThatThrownBy(() -> Checkpoint.open(folder))
+        .isInstanceOf(InputException.class)
+        .hasMessageContainingAll(index.toString(), "\"a\" is in two shards", ONE, TWO);
   }
 
   @Test

@@ -91,6 +91,9 @@ final class WorkFolderTest {
     Instant longAgo = Instant.now().minus(2, ChronoUnit.DAYS);
     assertThat(survives(leftover(7, "17", OTHER_SYSTEM, Instant.now()))).isTrue();
     assertThat(survives(leftover(8, "17", OTHER_SYSTEM, longAgo))).isFalse();
+    // From a clock ahead of ours, or before ours was set back: it is no older than a day.
+    Instant ahead = Instant.now().plus(9, ChronoUnit.DAYS);
+    assertThat(survives(leftover(10, "17", OTHER_SYSTEM, ahead))).isTrue();
     Path locked = leftover(9, "17", OTHER_SYSTEM, longAgo);
     Path lock = locked.resolve(".fisher-merge-lock");
     try (FileChannel channel =

@@ -2,9 +2,13 @@ package org.fishermerge.cli;
 
 import java.io.PrintStream;
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import java.util.stream.Stream;
@@ -14,6 +18,7 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.IFactory;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.TypeConversionException;
 import picocli.CommandLine.UnmatchedArgumentException;
 
 /** The {@code fisher-merge} command. Exit codes: 0 done, 1 failed, 2 wrong usage. */
@@ -101,14 +106,16 @@ public final class Main {
       PrintWriter outWriter,
       PrintWriter errWriter,
       String... args) {
+    PrintWriter out = new PrintWriter(new PlainWriter(outWriter), true);
+    PrintWriter err = new PrintWriter(new PlainWriter(errWriter), true);
     int code;
     try {
-      code = execute(environment, outWriter, errWriter, args);
-    } catch (LinkageError | OutOfMemoryError e) {
-      code = failed(e, errWriter);
+      code = execute(environment, out, err, args);
+    } catch (LinkageError | VirtualMachineError e) {
+      code = failed(e, err);
     }
-    outWriter.flush();
-    errWriter.flush();
+    out.flush();
+    err.flush();
     return code;
   }
 
@@ -121,9 +128,25 @@ public final class Main {
         .setOut(outWriter)
         .setErr(errWriter)
         .setCaseInsensitiveEnumValuesAllowed(true)
+        .registerConverter(Path.class, Main::path)
         .setParameterExceptionHandler((e, arguments) -> misused(e, errWriter))
         .setExecutionExceptionHandler((e, command, parsed) -> failed(e, errWriter))
         .execute(withCommand(args));
+  }
+
+  private static Path path(String text) {
+    try {
+      return Path.of(text);
+    } catch (InvalidPathException e) {
+      throw new TypeConversionException(
+          "'"
+              + text
+              + "' is no name of a file here: "
+              + e.getReason()
+              + (text.chars().allMatch(c -> c < 128)
+                  ? ""
+                  : "; names beyond ASCII need a UTF-8 locale, such as LC_ALL=C.UTF-8"));
+    }
   }
 
   /** Makes the commands; one of them asks the environment. */
@@ -175,11 +198,16 @@ public final class Main {
               + " again when nothing writes to the inputs");
       return FAILED;
     }
-    boolean explained = e instanceof InputException;
-    err.println(
-        "fisher-merge: "
-            + oneLine(
-                explained ? String.valueOf(e.getMessage()) : "unexpected failure: " + describe(e)));
+    // What the system says of a file is no defect of ours.
+    boolean explained = e instanceof InputException || e instanceof UncheckedIOException;
+    String message =
+        switch (e) {
+          case InputException input -> String.valueOf(input.getMessage());
+          case UncheckedIOException io ->
+              io.getMessage() + ": " + describe(Objects.requireNonNull(io.getCause()));
+          default -> "unexpected failure: " + describe(e);
+        };
+    err.println("fisher-merge: " + oneLine(message));
     if (System.getenv("FISHER_MERGE_STACKTRACE") != null) {
       e.printStackTrace(err);
     } else if (!explained) {

@@ -60,7 +60,7 @@ final class BadInputCommandsTest {
   @TempDir Path folder;
 
   @BeforeAll
-  static void writeFixtures() throws IOException {
+  static void writeFixtures() throws IOException, InterruptedException {
     TestTensors expected = TestTensors.read(EXPECTED);
     Tensor pixels = expected.get("alpha.pixel_values");
     Tensor labels = expected.get("alpha.labels");
@@ -139,6 +139,10 @@ final class BadInputCommandsTest {
             .succeeds();
       }
     }
+    for (String pipe : List.of("pipe.safetensors", "pipe.json", "pipe.parquet")) {
+      assertThat(new ProcessBuilder("mkfifo", fixtures.resolve(pipe).toString()).start().waitFor())
+          .isZero();
+    }
     TestTensors fisher = TestTensors.read(fixtures.resolve("alpha.safetensors"));
     write("bare", fisher.tensors());
   }
@@ -206,6 +210,21 @@ final class BadInputCommandsTest {
         "fisher   | --data {E}                    | 1 | {E} ; pixel_values ; #alpha.",
         "fisher   | --data {F}/none.safetensors   | 1 | {F}/none.safetensors",
         "fisher   | --data {F}/empty              | 1 | {F}/empty",
+        // pipes and devices, none of which is waited for
+        "fisher   | --model {F}/pipe.safetensors  | 1 | {F}/pipe.safetensors ; pipe",
+        "fisher   | --clip {F}/pipe.safetensors   | 1 | {F}/pipe.safetensors ; pipe",
+        "fisher   | --heads {F}/pipe.safetensors  | 1 | {F}/pipe.safetensors ; pipe",
+        "fisher   | --heads - --classes {F}/pipe.json:alpha | 1 | {F}/pipe.json ; pipe",
+        "fisher   | --heads - --classes /dev/zero | 1 | /dev/zero ; device",
+        "fisher   | --data {F}/pipe.safetensors   | 1 | {F}/pipe.safetensors ; pipe",
+        "fisher   | --data {F}/pipe.parquet       | 1 | {F}/pipe.parquet ; pipe",
+        "evaluate | --data {F}/pipe.parquet       | 1 | {F}/pipe.parquet ; pipe",
+        "fisher   | --out ~/f.safetensors         | 1 | ~/f.safetensors ; only a shell",
+        "merge    | --out ~/merged                | 1 | ~/merged ; only a shell",
+        "merge    | --base ~/base                 | 1 | ~/base ; no such file ; only a shell",
+        "merge    | --model {G}/alpha --fisher {F}/pipe.safetensors | 1 | {F}/pipe.safetensors ; pipe",
+        "inspect  | {F}/pipe.json                 | 1 | {F}/pipe.json ; pipe",
+        "add      | {F}/alpha.safetensors {F}/pipe.safetensors | 1 | {F}/pipe.safetensors ; pipe",
         // numbers and rules
         "fisher   | --labels best                 | 1 | \"best\" ; exact ; batch-square",
         "fisher   | --labels sampled:0            | 1 | sampled:0 ; from 1",
@@ -267,6 +286,25 @@ final class BadInputCommandsTest {
                 .map(fragment -> filled(fragment, folder))
                 .toArray(String[]::new));
     assertThat(everythingUnder(folder)).isEqualTo(before);
+  }
+
+  /** A terminal obeys control characters, wherever they come from. */
+  @Test
+  void namesCannotSteerTheTerminal() {
+    Path model = folder.resolve("model.safetensors");
+    TestTensors.write(
+        model,
+        Map.of("a\u001b]0;title\u0007\u009b2J\0.weight", Tensor.of(List.of(1L), new float[1])));
+    String out = CommandResult.run("inspect", "--tensors", model.toString()).succeeds().out();
+    assertThat(out)
+        .contains("a\\u001b]0;title\\u0007\\u009b2J\\u0000.weight")
+        .doesNotContainPattern("[\\p{Cntrl}&&[^\\r\\n\\t]]");
+  }
+
+  /** What the system says of a place is an explanation, not a defect. */
+  @Test
+  void aPlaceThatCannotBeIsNamed() {
+    CommandResult.run("demo", "--out", "/proc/demo").fails(1, "/proc/demo");
   }
 
   @Test

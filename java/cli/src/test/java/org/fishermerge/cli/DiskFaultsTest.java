@@ -133,6 +133,38 @@ final class DiskFaultsTest {
     assertThat(listed()).isEmpty();
   }
 
+  /** Room for the weights, but not for a file that is copied after them. */
+  @Test
+  void aDiskThatIsFullInTheMiddleIsNamedAndNothingIsLeft() throws Exception {
+    Path base = Files.createDirectory(folder.resolve("base"));
+    for (String file : List.of("model.safetensors", "config.json")) {
+      Files.copy(Golden.path("clip-tiny/pretrained").resolve(file), base.resolve(file));
+    }
+    Files.writeString(base.resolve("tokenizer.json"), " ".repeat(4 << 20));
+    List<String> command = average();
+    command.set(command.indexOf("--base") + 1, base.toString());
+    CommandResult result = on(small(5 << 20), command);
+    assertThat(result.code()).as(result.err()).isEqualTo(1);
+    assertThat(result.err())
+        .startsWith("fisher-merge: " + disk.resolve("merged"))
+        .contains("tokenizer.json", "No space left");
+    assertThat(result.err().lines()).hasSize(1);
+    assertThat(listed()).isEmpty();
+  }
+
+  /** Free bytes say nothing of quotas and limits: the system refuses the blocks themselves. */
+  @Test
+  void aFileThatMayNotGetSoLongIsNamedAndNothingIsLeft() throws Exception {
+    List<String> command =
+        CommandProcess.java(
+            "-XX:-UsePerfData", "-Dfishermerge.provider=scalar", "-Dfishermerge.require=");
+    command.addAll(average().subList(CommandProcess.java().size(), average().size()));
+    CommandResult result = on("mount -t tmpfs tmpfs \"$1\" && ulimit -f 40", command);
+    assertThat(result.code()).as(result.err()).isEqualTo(1);
+    assertThat(result.err()).contains("model.safetensors: ", "allows no file of");
+    assertThat(listed()).isEmpty();
+  }
+
   @Test
   void aReadOnlyPlaceIsNamed() throws Exception {
     String readOnly = "mount -t tmpfs tmpfs \"$1\" && mount -o remount,ro \"$1\"";

@@ -3,6 +3,7 @@ package org.fishermerge.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Pattern;
 import org.fishermerge.testkit.Golden;
@@ -123,6 +124,23 @@ final class UsageTest {
     CommandResult.run(args)
         .fails(2, Pattern.compile(" ; ").splitAsStream(fragments).toArray(String[]::new))
         .fails(2, "--help");
+  }
+
+  /** The name's bytes are given by the shell: this JVM may run in such a locale itself. */
+  @Test
+  void aNameThatTheLocaleCannotSpellSaysWhatToDo() throws Exception {
+    List<String> line =
+        new ArrayList<>(List.of("sh", "-c", "exec \"$@\" \"$(printf 'm\\303\\244')\"", "sh"));
+    line.addAll(CommandProcess.java());
+    line.add("inspect");
+    ProcessBuilder builder = new ProcessBuilder(line).redirectErrorStream(true);
+    builder.environment().put("LC_ALL", "C");
+    Process process = builder.start();
+    assertThat(process.inputReader().lines().toList())
+        .singleElement()
+        .asString()
+        .contains("PATH", "is no name of a file here", "LC_ALL=C.UTF-8");
+    assertThat(process.waitFor()).isEqualTo(2);
   }
 
   @ParameterizedTest

@@ -5,7 +5,6 @@ import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
@@ -126,8 +125,10 @@ public final class ClipTokenizer implements AutoCloseable {
   private static long padId(Path folder, ObjectNode definition) {
     String token = END;
     for (String name : List.of("special_tokens_map.json", "tokenizer_config.json")) {
-      Path file = folder.resolve(name);
-      String named = Files.exists(file) ? padToken(Json.object(file).get("pad_token")) : null;
+      String named =
+          TokenizerFiles.file(folder, name)
+              .map(file -> padToken(Json.object(file).get("pad_token")))
+              .orElse(null);
       token = named == null ? token : named;
     }
     for (JsonNode added : definition.path("added_tokens")) {

@@ -1,14 +1,13 @@
 package org.fishermerge.data;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.InputFiles;
 
 /** JSON files of a model folder. */
 final class Json {
@@ -20,15 +19,13 @@ final class Json {
   /** The object in a file; an {@link InputException} that names the file if there is none. */
   static ObjectNode object(Path file) {
     try {
-      JsonNode root = MAPPER.readTree(Files.readString(file));
+      JsonNode root = MAPPER.readTree(InputFiles.text(file));
       if (root instanceof ObjectNode object) {
         return object;
       }
       throw new InputException(file + ": expected a JSON object");
-    } catch (NoSuchFileException e) {
-      throw new InputException(file + " does not exist", e);
-    } catch (IOException e) {
-      throw new InputException(file + ": not readable as JSON: " + e.getMessage(), e);
+    } catch (JsonProcessingException e) {
+      throw new InputException(file + ": not readable as JSON: " + InputFiles.jsonProblem(e), e);
     }
   }
 }

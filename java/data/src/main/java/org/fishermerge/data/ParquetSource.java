@@ -13,6 +13,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.InputFiles;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -53,9 +54,11 @@ public record ParquetSource(List<Path> files, String description) {
     if (Files.isDirectory(path)) {
       return Optional.of(ofFolder(path, null));
     }
-    return path.toString().endsWith(PARQUET)
-        ? Optional.of(new ParquetSource(List.of(path), name(path)))
-        : Optional.empty();
+    if (!path.toString().endsWith(PARQUET)) {
+      return Optional.empty();
+    }
+    InputFiles.requireRegular(path);
+    return Optional.of(new ParquetSource(List.of(path), name(path)));
   }
 
   private static @Nullable Path path(String text) {

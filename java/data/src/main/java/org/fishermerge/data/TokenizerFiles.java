@@ -6,11 +6,13 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Function;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.InputFiles;
+import org.fishermerge.checkpoint.ModelFolder;
 
 /**
  * The tokenizer files of a model folder, and the Hugging Face tokenizers library that runs them.
@@ -31,11 +33,11 @@ final class TokenizerFiles {
    * @throws InputException if there is neither
    */
   static ObjectNode definition(Path folder, String advice, Function<Path, ObjectNode> older) {
-    Path whole = folder.resolve(WHOLE);
+    Optional<Path> whole = file(folder, WHOLE);
     ObjectNode definition;
-    if (Files.exists(whole)) {
-      definition = Json.object(whole);
-    } else if (Files.exists(folder.resolve(VOCABULARY)) && Files.exists(folder.resolve(MERGES))) {
+    if (whole.isPresent()) {
+      definition = Json.object(whole.get());
+    } else if (file(folder, VOCABULARY).isPresent() && file(folder, MERGES).isPresent()) {
       definition = older.apply(folder);
     } else {
       throw new InputException(
@@ -46,6 +48,15 @@ final class TokenizerFiles {
     definition.putNull("padding");
     definition.putNull("truncation");
     return definition;
+  }
+
+  /**
+   * A file of the folder, if it is there.
+   *
+   * @throws InputException if it is no regular file, or a link that leads out of the folder
+   */
+  static Optional<Path> file(Path folder, String name) {
+    return new ModelFolder(folder).find(name);
   }
 
   /** Runs a definition; texts are cut to {@code maxLength} tokens, the longer of a pair first. */
@@ -82,23 +93,19 @@ final class TokenizerFiles {
 
   /** The pairs of a merges.txt, in order. */
   static void readMerges(Path file, ArrayNode merges) {
-    try {
-      int line = 0;
-      for (String pair : Files.readAllLines(file)) {
-        line++;
-        if (pair.isBlank() || (line == 1 && pair.startsWith("#version"))) {
-          continue;
-        }
-        int space = pair.indexOf(' ');
-        if (space <= 0 || space == pair.length() - 1 || pair.indexOf(' ', space + 1) >= 0) {
-          throw new InputException(
-              "%s: line %d is \"%s\"; expected two symbols with a space between them"
-                  .formatted(file, line, pair));
-        }
-        merges.addArray().add(pair.substring(0, space)).add(pair.substring(space + 1));
+    int line = 0;
+    for (String pair : (Iterable<String>) InputFiles.text(file).lines()::iterator) {
+      line++;
+      if (pair.isBlank() || (line == 1 && pair.startsWith("#version"))) {
+        continue;
       }
-    } catch (IOException e) {
-      throw new InputException(file + ": not readable: " + e.getMessage(), e);
+      int space = pair.indexOf(' ');
+      if (space <= 0 || space == pair.length() - 1 || pair.indexOf(' ', space + 1) >= 0) {
+        throw new InputException(
+            "%s: line %d is \"%s\"; expected two symbols with a space between them"
+                .formatted(file, line, pair));
+      }
+      merges.addArray().add(pair.substring(0, space)).add(pair.substring(space + 1));
     }
   }
 

@@ -70,4 +70,23 @@ final class Gpt2TokenizerTest {
         .isInstanceOf(InputException.class)
         .hasMessageContaining(folder + ": no tokenizer: neither tokenizer.json nor vocab.json");
   }
+
+  @Test
+  void aFileThatIsNoneOrLiesElsewhereIsRefused() throws Exception {
+    Path file = folder.resolve("tokenizer.json");
+    Files.createSymbolicLink(file, FOLDER.resolve("tokenizer.json").toAbsolutePath());
+    assertThatThrownBy(() -> Gpt2Tokenizer.open(folder, 512))
+        .isInstanceOf(InputException.class)
+        .hasMessageContainingAll(file.toString(), "leads out of its folder");
+    Files.delete(file);
+    assertThat(new ProcessBuilder("mkfifo", file.toString()).start().waitFor()).isZero();
+    assertThatThrownBy(() -> Gpt2Tokenizer.open(folder, 512))
+        .isInstanceOf(InputException.class)
+        .hasMessageContainingAll(file.toString(), "pipe");
+    Files.delete(file);
+    Files.write(file, new byte[] {'{', '"', (byte) 0xe9, '"', ':', '1', '}'});
+    assertThatThrownBy(() -> Gpt2Tokenizer.open(folder, 512))
+        .isInstanceOf(InputException.class)
+        .hasMessageContainingAll(file.toString(), "not valid UTF-8");
+  }
 }

@@ -219,7 +219,7 @@ final class ImageProcessorTest {
   void namesAMissingFile() {
     assertThatThrownBy(() -> ImageProcessor.fromPreprocessorConfig(folder))
         .isInstanceOf(InputException.class)
-        .hasMessageContaining("preprocessor_config.json does not exist");
+        .hasMessageContaining("preprocessor_config.json: no such file");
   }
 
   @ParameterizedTest

@@ -37,7 +37,10 @@ final class FisherValues {
 
   /** Every value is finite, but not the sum of their squares in double. */
   static InputException overflows(FisherFile file) {
-    return new InputException(file.path() + ": the norm of its values overflows");
+    return new InputException(
+        file.path()
+            + ": the norm of its values overflows; a Fisher is far smaller, so this one is damaged or"
+            + " was scaled");
   }
 
   /** The kernels' name of a dtype of parameters. */

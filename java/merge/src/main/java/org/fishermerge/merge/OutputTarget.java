@@ -1,7 +1,7 @@
 package org.fishermerge.merge;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -95,7 +95,15 @@ final class OutputTarget {
           }
         }
       } catch (IOException e) {
-        throw new UncheckedIOException("cannot copy " + sidecar + " to " + folder, e);
+        throw new InputException(
+            request.output()
+                + ": cannot be written: a copy of "
+                + sidecar
+                + ": "
+                + (e instanceof FileSystemException f && f.getReason() != null
+                    ? f.getReason()
+                    : e.getMessage()),
+            e);
       }
     }
   }

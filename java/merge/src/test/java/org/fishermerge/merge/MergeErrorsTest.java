@@ -80,6 +80,14 @@ final class MergeErrorsTest {
             none,
             List.of("f1", "'b'", "element 1", "Infinity")),
         change(
+            "Fisher whose square is beyond F64",
+            "f2",
+            "b",
+            TestTensors.of(DType.F64, 1, 1e300, 1),
+            "f2",
+            "norm",
+            "overflows"),
+        change(
             "parameters of NaN",
             "m2",
             "b",

@@ -12,6 +12,7 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.FileTime;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -34,6 +35,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 final class MergerTest {
   private static final DType[] DTYPES = {DType.F32, DType.F16, DType.BF16, DType.F64};
@@ -223,6 +225,68 @@ final class MergerTest {
     assertThat(output).doesNotExist();
   }
 
+  /** As long as before, and with a time before or after: clocks can go either way. */
+  @ParameterizedTest
+  @ValueSource(longs = {-86_400, 1, 86_400})
+  void anInputThatIsWrittenAgainIsNamedAndNothingIsWritten(long seconds) throws IOException {
+    Path base = write("base", DType.F32, new double[] {1, 2});
+    Path model = write("m", DType.F32, new double[] {3, 4});
+    Path output = folder.resolve("out.safetensors");
+    MergeRequest request = MergeRequest.builder(base, output).model(model).build();
+    FileTime other =
+        FileTime.from(Files.getLastModifiedTime(model).toInstant().plusSeconds(seconds));
+    MergePlan before = MergePlan.of(request);
+    Files.setLastModifiedTime(model, other);
+    MergePlan after = MergePlan.of(request);
+    try (Kernels kernels = Kernels.open()) {
+      assertThatThrownBy(() -> Merger.run(before, kernels, ProgressListener.NONE))
+          .isInstanceOf(InputException.class)
+          .hasMessageStartingWith(model + " has changed");
+      ProgressListener writing =
+          (done, total) -> {
+            try {
+              Files.setLastModifiedTime(
+                  model, FileTime.from(other.toInstant().plusSeconds(seconds)));
+            } catch (IOException e) {
+              throw new UncheckedIOException(e);
+            }
+          };
+      assertThatThrownBy(() -> Merger.run(after, kernels, writing))
+          .isInstanceOf(InputException.class)
+          .hasMessageStartingWith(model + " has changed while it was read; nothing was written");
+    }
+    assertThat(output).doesNotExist();
+  }
+
+  /** Fishers whose sums and squares are beyond F32. */
+  @ParameterizedTest
+  @CsvSource({"F32, 3e38", "F32, 1e-45", "F64, 1e150", "F64, 1e-320"})
+  void extremeFishersWeighAsAnyOthers(DType dtype, double fisher) {
+    Path base = write("base", DType.F32, new double[2]);
+    for (Normalization normalization : Normalization.values()) {
+      Path output = folder.resolve(normalization + ".safetensors");
+      MergeRequest request =
+          MergeRequest.builder(base, output)
+              .normalization(normalization)
+              .minimalFisher(0)
+              .model(
+                  write("m1", DType.F32, new double[] {1, 3}),
+                  write("f1", dtype, new double[] {fisher, fisher}))
+              .model(
+                  write("m2", DType.F32, new double[] {3, 1}),
+                  write("f2", dtype, new double[] {fisher, fisher}))
+              .overwrite(true)
+              .build();
+      run(request, 1);
+      assertThat(values(TestTensors.read(output), "w"))
+          .as("%s", normalization)
+          .containsExactly(2, 2);
+      for (String file : List.of("m1", "f1", "m2", "f2")) {
+        folder.resolve(file + ".safetensors").toFile().delete();
+      }
+    }
+  }
+
   private static double[] values(Map<String, TestTensors.Data> read, String name) {
     return Objects.requireNonNull(read.get(name)).values();
   }
@@ -327,6 +391,24 @@ final class MergerTest {
         .anySatisfy(w -> assertThat(w).contains("m1", "75 %", "1.0E-6"))
         .anySatisfy(w -> assertThat(w).contains("f2", "zero everywhere"));
     assertThat(result.models().getFirst().belowMinimal()).isEqualTo(3);
+  }
+
+  @Test
+  void warnsOfFishersOfDifferentRules() {
+    Path base = write("base", DType.F32, new double[1]);
+    MergeRequest.Builder request = MergeRequest.builder(base, folder.resolve("out.safetensors"));
+    for (String rule : List.of("exact", "batch-square:4")) {
+      Path fisher =
+          TestTensors.write(
+              folder.resolve("f" + rule.charAt(0) + ".safetensors"),
+              Map.of("w", TestTensors.f32(1)),
+              new FisherMetadata(9, rule, null, null, null, null, null, null).toMap());
+      request.model(write("m" + rule.charAt(0), DType.F32, new double[1]), fisher);
+    }
+    assertThat(MergePlan.of(request.build()).warnings())
+        .anySatisfy(w ->
+            assertThat(w)
+                .contains("different ways", "exact (", "batch-square:4 (", "fb.safetensors"));
   }
 
   // ---- norms that Fisher files state ----

@@ -1,11 +1,12 @@
 package org.fishermerge.torch;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
-import java.io.IOException;
 import java.nio.file.Path;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.InputFiles;
 
 /** A node of a model folder's config.json, read with messages that name the file and the key. */
 record JsonConfig(Path file, String path, JsonNode node) {
@@ -14,13 +15,13 @@ record JsonConfig(Path file, String path, JsonNode node) {
 
   static JsonConfig read(Path file) {
     try {
-      JsonNode root = MAPPER.readTree(file.toFile());
+      JsonNode root = MAPPER.readTree(InputFiles.text(file));
       if (!root.isObject()) {
         throw new InputException(file + ": expected a JSON object with the model's configuration");
       }
       return new JsonConfig(file, "", root);
-    } catch (IOException e) {
-      throw new InputException(file + ": not readable as JSON: " + e.getMessage(), e);
+    } catch (JsonProcessingException e) {
+      throw new InputException(file + ": not readable as JSON: " + InputFiles.jsonProblem(e), e);
     }
   }
 

@@ -7,9 +7,15 @@ import static org.assertj.core.api.Assertions.within;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.KernelOptions;
@@ -32,6 +38,31 @@ final class FisherEstimatorTest {
       Map<String, float[]> expected = TASK.estimate(new LabelExpectation.Exact(), 5, 0, one);
       TASK.estimate(new LabelExpectation.Exact(), 5, 0, many)
           .forEach((name, values) -> assertThat(values).as(name).isEqualTo(expected.get(name)));
+    }
+  }
+
+  /** Each with kernels of its own; the process's libtorch is one. */
+  @Test
+  void estimatorsAtOnceHaveTheBitsOfOne() throws Exception {
+    LabelExpectation exact = new LabelExpectation.Exact();
+    Map<String, float[]> expected;
+    try (Kernels kernels = kernels(2)) {
+      expected = TASK.estimate(exact, 3, 0, kernels);
+    }
+    try (ExecutorService threads = Executors.newFixedThreadPool(4)) {
+      List<Callable<Map<String, float[]>>> estimates =
+          Collections.nCopies(
+              12,
+              () -> {
+                try (Kernels kernels = kernels(2)) {
+                  return TASK.estimate(exact, 3, 0, kernels);
+                }
+              });
+      for (Future<Map<String, float[]>> estimate : threads.invokeAll(estimates)) {
+        estimate
+            .get()
+            .forEach((name, values) -> assertThat(values).as(name).isEqualTo(expected.get(name)));
+      }
     }
   }
 

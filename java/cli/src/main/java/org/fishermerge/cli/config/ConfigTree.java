@@ -19,6 +19,7 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.InputFiles;
 import org.fishermerge.checkpoint.NearestNames;
 
 /** The YAML files that configurations are composed of: the user's first, then the product's. */
@@ -78,7 +79,7 @@ public final class ConfigTree {
         String path = root.relativize(file).toString().replace('\\', '/');
         if (path.endsWith(SUFFIX) && Files.isRegularFile(file)) {
           String name = path.substring(0, path.length() - SUFFIX.length());
-          texts.put(name, Files.readString(file));
+          texts.put(name, InputFiles.text(file));
           origins.put(name, origin + path);
         }
       }

@@ -4,7 +4,9 @@ import java.nio.file.Path;
 import java.time.LocalDateTime;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.HashMap;
+import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -12,6 +14,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.UnaryOperator;
+import java.util.regex.Pattern;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.NearestNames;
 import org.fishermerge.cli.config.ConfigValue.Mapping;
@@ -27,11 +30,18 @@ import org.jspecify.annotations.Nullable;
 final class Interpolation {
   private static final String OPEN = "${";
 
+  /** Far above any real configuration; an interpolation can double what another doubled. */
+  private static final long MOST_CHARACTERS = 1 << 20;
+
+  private static final Pattern SECRET =
+      Pattern.compile("TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|KEY", Pattern.CASE_INSENSITIVE);
+
   private final ConfigValue root;
   private final String configName;
   private final LocalDateTime now;
   private final UnaryOperator<@Nullable String> environment;
   private final Map<List<String>, ConfigValue> resolved = new HashMap<>();
+  private final IdentityHashMap<ConfigValue, Long> sizes = new IdentityHashMap<>();
   private final Set<List<String>> underway = new LinkedHashSet<>();
 
   /**
@@ -67,10 +77,14 @@ final class Interpolation {
   /**
    * The whole tree without interpolations.
    *
-   * @throws InputException if one leads nowhere or to itself
+   * @throws InputException if one leads nowhere or to itself, or they make the tree huge
    */
   ConfigValue resolve() {
-    return at(List.of());
+    try {
+      return at(List.of());
+    } catch (StackOverflowError e) {
+      throw new InputException("the configuration's interpolations are nested too deep", e);
+    }
   }
 
   private ConfigValue at(List<String> path) {
@@ -105,7 +119,40 @@ final class Interpolation {
         };
     underway.remove(path);
     resolved.put(path, value);
+    requireBounded(size(value), path);
     return value;
+  }
+
+  private static void requireBounded(long size, List<String> path) {
+    if (size > MOST_CHARACTERS) {
+      throw new InputException(
+          "the interpolations at "
+              + String.join(".", path)
+              + " make it longer than "
+              + MOST_CHARACTERS
+              + " characters; each may repeat what others repeat, take some out");
+    }
+  }
+
+  /** Characters and values, counted as often as they occur: what many places share as well. */
+  private long size(ConfigValue value) {
+    Long known = sizes.get(value);
+    if (known != null) {
+      return known;
+    }
+    long size =
+        1
+            + switch (value) {
+              case Mapping mapping -> size(mapping.entries().values());
+              case Sequence list -> size(list.items());
+              case Scalar scalar -> String.valueOf(scalar.value()).length();
+            };
+    sizes.put(value, size);
+    return size;
+  }
+
+  private long size(Collection<ConfigValue> values) {
+    return values.stream().mapToLong(this::size).sum();
   }
 
   private InputException nothingAt(List<String> path) {
@@ -146,6 +193,7 @@ final class Interpolation {
         throw problem(text, path, "a group of keys cannot be part of a text");
       }
       out.append(text, at, open).append(scalar.value());
+      requireBounded(out.length(), path);
       at = end;
     }
     return new Scalar(out.append(text.substring(at)).toString());
@@ -214,6 +262,12 @@ final class Interpolation {
   private ConfigValue call(String resolver, List<String> arguments, List<String> path) {
     return switch (resolver) {
       case "oc.env" -> {
+        if (SECRET.matcher(arguments.getFirst()).find()) {
+          throw problem(
+              "oc.env:" + arguments.getFirst(),
+              path,
+              "not read: by its name it holds a secret, and configurations go into reports");
+        }
         String value = environment.apply(arguments.getFirst());
         if (value == null && arguments.size() < 2) {
           throw new InputException(

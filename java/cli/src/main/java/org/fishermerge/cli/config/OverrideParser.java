@@ -20,6 +20,8 @@ import org.jspecify.annotations.Nullable;
  * that looks like one is null, a boolean, an integer or a floating-point number.
  */
 final class OverrideParser {
+  private static final int MOST_QUOTED = 240;
+
   private static final Pattern OVERRIDE =
       Pattern.compile("(\\+\\+|\\+|~)?([\\w$./-]+)(?:@([\\w$.-]*))?(?:=(.*))?", Pattern.DOTALL);
 
@@ -34,6 +36,7 @@ final class OverrideParser {
   private final String override;
   private final String text;
   private int at;
+  private int depth;
 
   private OverrideParser(String override, String text) {
     this.override = override;
@@ -80,7 +83,9 @@ final class OverrideParser {
   private InputException problem(String what) {
     return new InputException(
         "\""
-            + override
+            + (override.length() <= MOST_QUOTED
+                ? override
+                : override.substring(0, MOST_QUOTED) + "...")
             + "\": "
             + what
             + "; put quotes around a value that is meant literally, as in"
@@ -107,6 +112,9 @@ final class OverrideParser {
    * @param closing besides the comma, what ends the value
    */
   private ConfigValue element(String closing) {
+    if (++depth > Yaml.MOST_LEVELS) {
+      throw problem("nested deeper than " + Yaml.MOST_LEVELS + " levels");
+    }
     skipSpace();
     char first = at < text.length() ? text.charAt(at) : 0;
     ConfigValue value =
@@ -117,6 +125,7 @@ final class OverrideParser {
           default -> word(closing);
         };
     skipSpace();
+    depth--;
     return value;
   }
 

@@ -19,7 +19,7 @@ import org.snakeyaml.engine.v2.schema.CoreSchema;
 
 /** YAML 1.2, in and out. */
 final class Yaml {
-  private static final int MOST_LEVELS = 100;
+  static final int MOST_LEVELS = 100;
 
   /** Of lists and mappings: aliases of aliases grow with their power. */
   private static final int MOST_ALIASES = 20;
@@ -46,6 +46,9 @@ final class Yaml {
     } catch (RuntimeException e) {
       // Some mistakes escape the parser as other exceptions than its own.
       throw new InputException(origin + ": not valid YAML: " + reason(e), e);
+    } catch (StackOverflowError e) {
+      // The parser has no limit of its own.
+      throw tooDeep(origin);
     }
     if (loaded == null) {
       return Mapping.EMPTY;
@@ -68,11 +71,15 @@ final class Yaml {
     return String.valueOf(e.getMessage());
   }
 
+  private static InputException tooDeep(String origin) {
+    return new InputException(
+        "%s: not valid YAML: nested deeper than %d levels, or inside itself"
+            .formatted(origin, MOST_LEVELS));
+  }
+
   private static ConfigValue value(@Nullable Object loaded, String origin, int depth) {
     if (depth > MOST_LEVELS) {
-      throw new InputException(
-          "%s: not valid YAML: nested deeper than %d levels, or inside itself"
-              .formatted(origin, MOST_LEVELS));
+      throw tooDeep(origin);
     }
     if (loaded instanceof Map<?, ?> map) {
       Map<String, ConfigValue> entries = new LinkedHashMap<>();

@@ -11,13 +11,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.StreamSupport;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.InputFiles;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -90,11 +90,12 @@ public record ClassPrompts(String origin, List<String> classNames, List<String> 
 
   private static JsonNode root(Path file) {
     try {
-      return MAPPER.readTree(file.toFile());
-    } catch (IOException e) {
+      return MAPPER.readTree(InputFiles.text(file));
+    } catch (JsonProcessingException e) {
       throw new InputException(
           file
-              + (Files.exists(file) ? ": not readable as JSON: " + reason(e) : ": no such file")
+              + ": not readable as JSON: "
+              + InputFiles.jsonProblem(e)
               + "; expected class names and templates of tasks",
           e);
     }
@@ -142,18 +143,6 @@ public record ClassPrompts(String origin, List<String> classNames, List<String> 
       }
     }
     return new ClassPrompts(where, classNames, filled);
-  }
-
-  /** What is wrong and where, in one line. */
-  private static String reason(IOException e) {
-    return e instanceof JsonProcessingException json && json.getLocation() != null
-        ? String.format(
-            Locale.ROOT,
-            "%s, at line %d, column %d",
-            json.getOriginalMessage(),
-            json.getLocation().getLineNr(),
-            json.getLocation().getColumnNr())
-        : String.valueOf(e.getMessage());
   }
 
   private static List<String> strings(JsonNode node, String where, String what) {

@@ -23,6 +23,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Compositions, against what Hydra 1.3.2 with OmegaConf 2.2.2 makes of the same files. */
 final class CompositionTest {
@@ -206,6 +207,7 @@ final class CompositionTest {
         "a: 1\\na: 2\\n                | method/bad.yaml: not valid YAML: found duplicate key a",
         "a: [1\\n                      | method/bad.yaml: not valid YAML:",
         "a: [!!%20\\n                  | method/bad.yaml: not valid YAML:",
+        "a: NESTED\\n                  | method/bad.yaml: not valid YAML: nested deeper than 100 levels",
         "a: &x [*x]\\n                 | method/bad.yaml: not valid YAML: nested deeper than 100 levels",
         "- 1\\n                        | method/bad.yaml: expected keys with values",
         "defaults: x\\n                | method/bad.yaml: defaults must be a list",
@@ -214,7 +216,7 @@ final class CompositionTest {
         "defaults:\\n  - a: b\\n    c: d\\n | method/bad.yaml: an entry of defaults is",
       })
   void aBadFileIsNamed(String text, String message) throws IOException {
-    write("method/bad.yaml", text.replace("\\n", "\n"));
+    write("method/bad.yaml", text.replace("\\n", "\n").replace("NESTED", "[".repeat(20_000)));
     assertThatThrownBy(() ->
             Composition.of(
                 ConfigTree.embedded().with(folder), Composition.ROOT, List.of("method=bad")))
@@ -224,6 +226,49 @@ final class CompositionTest {
   }
 
   // ---- what is refused ----
+
+  /** Small texts that would be huge, or endless, once interpolated. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "a%2$d: ${a%1$d}${a%1$d}\n",
+        "a%2$d: [\"${a%1$d}\", \"${a%1$d}\"]\n",
+        "a%2$d:\n  p: ${a%1$d}\n  q: ${a%1$d}\n",
+      })
+  void interpolationsCannotGrowWithoutBound(String doubled) throws IOException {
+    StringBuilder text = new StringBuilder("# @package _global_\na0: x\n");
+    for (int i = 0; i < 60; i++) {
+      text.append(doubled.formatted(i, i + 1));
+    }
+    write("bomb.yaml", text.toString());
+    Composition bomb = Composition.of(ConfigTree.embedded().with(folder), "bomb", List.of());
+    assertThatThrownBy(() -> bomb.resolved(NOW, name -> null))
+        .isInstanceOf(InputException.class)
+        .hasMessageMatching("the interpolations at a\\d+.* make it longer than 1048576 .*");
+  }
+
+  @Test
+  void interpolationsInsideOneAnotherHaveAnEnd() {
+    String nested = "${oc.env:X,".repeat(5_000) + "1" + "}".repeat(5_000);
+    Composition deep = compose(List.of("+a=" + nested));
+    assertThatThrownBy(() -> deep.resolved(NOW, name -> null))
+        .isInstanceOf(InputException.class)
+        .hasMessageContaining("nested too deep");
+  }
+
+  /** A stranger's configuration must not get a token into a report. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "pgpassword"})
+  void secretsAreNotRead(String name) {
+    Map<String, String> environment = Map.of(name, "hf_secret");
+    for (String value : List.of("${oc.env:" + name + "}", "x${oc.env:'" + name + "',y}")) {
+      assertThatThrownBy(() -> resolved(List.of("+a=\"" + value + "\""), environment))
+          .isInstanceOf(InputException.class)
+          .hasMessageContainingAll(name, "holds a secret")
+          .hasMessageNotContaining("hf_secret");
+    }
+  }
 
   @ParameterizedTest(name = "{0}")
   @CsvSource(
@@ -253,12 +298,15 @@ final class CompositionTest {
         "+a=choice(x)          | functions are not supported",
         "+a=${x                | the closing brace of ${ is missing",
         "+a=[1,,2]             | a value is missing",
+        "+a=NESTED             | nested deeper than 100 levels",
         "key                   | is no override; expected key=value",
       })
   void aBadOverrideIsRefused(String override, String message) {
-    assertThatThrownBy(() -> compose(List.of(override.strip())))
+    String given = override.strip().replace("NESTED", "[{b: ".repeat(20_000));
+    assertThatThrownBy(() -> compose(List.of(given)))
         .isInstanceOf(InputException.class)
-        .hasMessageContaining(override.replaceAll("[+~]", "").substring(0, 3).strip())
+        .hasMessageContaining(given.replaceAll("[+~]", "").substring(0, 3).strip())
+        .satisfies(e -> assertThat(e.getMessage()).hasSizeLessThan(1000))
         .hasMessageContaining(message);
   }
 

@@ -1,6 +1,7 @@
 package org.fishermerge.cli.config;
 
 import java.nio.charset.StandardCharsets;
+import java.time.LocalDateTime;
 import java.util.List;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.InputException;
@@ -10,6 +11,7 @@ import org.fishermerge.testkit.FuzzTarget;
 public final class ConfigFuzz implements FuzzTarget {
   private static final ConfigFuzz TARGET = new ConfigFuzz();
   private static final String ORIGIN = "config/x.yaml";
+  private static final LocalDateTime NOW = LocalDateTime.of(2031, 2, 3, 4, 5, 6);
 
   /** What Jazzer calls. */
   public static void fuzzerTestOneInput(byte[] input) {
@@ -25,7 +27,7 @@ public final class ConfigFuzz implements FuzzTarget {
             "++k='${oc.env:HOME,x}'",
             "defaults:\n  - _self_\n  - /model/clip@models.a: x\n  - override /method: y\n_target_: a.b.C\n",
             "# @package _global_\na: &x {b: [1, 2.0, ~, 'z']}\nc: *x\nd: |\n  text\n",
-            "a: ${b}\nb: ${c.d}\nc:\n  d: 1e3\n  e: 0x1f\n  f: [yes, no, null]\n",
+            "a: ${b}\nb: ${c.d}\ne: x${oc.env:Y,${b}}${.a}\nc:\n  d: 1e3\n  e: 0x1f\n  f: [yes, no, null]\n",
             "a: [[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]\n")
         .map(text -> text.getBytes(StandardCharsets.UTF_8))
         .toList();
@@ -40,9 +42,14 @@ public final class ConfigFuzz implements FuzzTarget {
       requireMessage(e);
     }
     try {
-      ConfigFile.parse(text, ORIGIN);
+      new Interpolation(ConfigFile.parse(text, ORIGIN).content(), "fuzz", NOW, name -> null)
+          .resolve();
     } catch (InputException e) {
       requireMessage(e);
+    }
+    try {
+      ConfigFile.parse(text, ORIGIN);
+    } catch (InputException e) {
       if (!String.valueOf(e.getMessage()).contains(ORIGIN)) {
         throw new AssertionError("does not name the file: " + e.getMessage(), e);
       }

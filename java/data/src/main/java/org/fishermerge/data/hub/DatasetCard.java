@@ -1,7 +1,5 @@
 package org.fishermerge.data.hub;
 
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -9,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.InputFiles;
 import org.jspecify.annotations.Nullable;
 import org.snakeyaml.engine.v2.api.Load;
 import org.snakeyaml.engine.v2.api.LoadSettings;
@@ -19,6 +18,9 @@ import org.snakeyaml.engine.v2.api.LoadSettings;
  */
 final class DatasetCard {
   private static final String TRAIN = "train";
+
+  /** Of lists and mappings: aliases of aliases grow with their power. */
+  private static final int MOST_ALIASES = 20;
 
   private DatasetCard() {}
 
@@ -38,19 +40,20 @@ final class DatasetCard {
    * @throws InputException if the card is not as described
    */
   static List<Configuration> configurations(Path card) {
+    Optional<String> yaml = frontMatter(InputFiles.text(card));
+    if (yaml.isEmpty()) {
+      return List.of();
+    }
     Object root;
     try {
-      Optional<String> yaml = frontMatter(Files.readString(card));
-      if (yaml.isEmpty()) {
-        return List.of();
-      }
-      root = new Load(LoadSettings.builder().build()).loadFromString(yaml.get());
-    } catch (RuntimeException e) {
-      // Some mistakes escape the parser as other exceptions than its own.
+      root =
+          new Load(LoadSettings.builder().setMaxAliasesForCollections(MOST_ALIASES).build())
+              .loadFromString(yaml.get());
+    } catch (RuntimeException | StackOverflowError e) {
+      // Some mistakes escape the parser as other exceptions than its own, and depth has no limit.
+      String reason = e instanceof StackOverflowError ? "nested too deep" : e.getMessage();
       throw new InputException(
-          "%s: the YAML at its top is not valid: %s".formatted(card, e.getMessage()), e);
-    } catch (IOException e) {
-      throw HubCache.cannotRead(card, e);
+          "%s: the YAML at its top is not valid: %s".formatted(card, reason), e);
     }
     List<Configuration> found = new ArrayList<>();
     for (Object entry : list(get(root, "configs"))) {
@@ -74,43 +77,52 @@ final class DatasetCard {
 
   private static Configuration configuration(Path card, Object entry) {
     Object name = get(entry, "config_name");
+    Object folder = get(entry, "data_dir");
     if (!(entry instanceof Map)) {
       throw new InputException(card + ": configs must be a list of mappings");
     }
-    Object folder = get(entry, "data_dir");
-    String below = folder == null ? "" : folder.toString().replaceAll("^\\./|/+$", "");
+    String below = folder == null ? "" : text(card, folder).replaceAll("^\\./|/+$", "");
     return new Configuration(
-        name == null ? "default" : name.toString(),
+        name == null ? "default" : text(card, name),
         Boolean.TRUE.equals(get(entry, "default")),
         below.isEmpty() || below.equals(".") ? "" : below + "/",
-        patterns(get(entry, "data_files")));
+        patterns(card, get(entry, "data_files")));
   }
 
   /**
    * In all the forms there are: one pattern or a list of them, which is the train split; a mapping
    * of split to patterns; a list of mappings with {@code split} and {@code path}.
    */
-  private static Map<String, List<String>> patterns(@Nullable Object dataFiles) {
+  private static Map<String, List<String>> patterns(Path card, @Nullable Object dataFiles) {
     Map<String, List<String>> patterns = new LinkedHashMap<>();
     if (dataFiles instanceof Map<?, ?> bySplit) {
-      bySplit.forEach((split, paths) -> add(patterns, split, paths));
+      bySplit.forEach((split, paths) -> add(card, patterns, split, paths));
       return patterns;
     }
     for (Object entry : list(dataFiles)) {
       if (entry instanceof Map<?, ?> file) {
         Object split = file.get("split");
-        add(patterns, split == null ? TRAIN : split, file.get("path"));
+        add(card, patterns, split == null ? TRAIN : split, file.get("path"));
       } else {
-        add(patterns, TRAIN, entry);
+        add(card, patterns, TRAIN, entry);
       }
     }
     return patterns;
   }
 
   private static void add(
-      Map<String, List<String>> patterns, Object split, @Nullable Object paths) {
-    List<String> all = patterns.computeIfAbsent(split.toString(), any -> new ArrayList<>());
-    list(paths).forEach(path -> all.add(path.toString()));
+      Path card, Map<String, List<String>> patterns, Object split, @Nullable Object paths) {
+    List<String> all = patterns.computeIfAbsent(text(card, split), any -> new ArrayList<>());
+    list(paths).forEach(path -> all.add(text(card, path)));
+  }
+
+  /** Lists and mappings have a text as well, which may be endless: they can hold themselves. */
+  private static String text(Path card, @Nullable Object value) {
+    if (value == null || value instanceof Map || value instanceof Iterable) {
+      throw new InputException(
+          card + ": configs: expected texts as names of configurations, splits, folders and files");
+    }
+    return value.toString();
   }
 
   private static @Nullable Object get(@Nullable Object mapping, String key) {

@@ -1,8 +1,7 @@
 package org.fishermerge.data.hub;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -10,6 +9,7 @@ import java.util.Locale;
 import java.util.NavigableSet;
 import java.util.TreeSet;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.InputFiles;
 
 /**
  * What a model consists of: {@code config.json}, the weights as {@code model.safetensors} or as
@@ -60,9 +60,9 @@ final class ModelFiles implements WantedFiles {
     Path index = files.fetch(INDEX);
     JsonNode map;
     try {
-      map = Json.MAPPER.readTree(Files.readString(index)).path("weight_map");
-    } catch (IOException e) {
-      throw new InputException(index + ": not readable as JSON: " + e.getMessage(), e);
+      map = Json.MAPPER.readTree(InputFiles.text(index)).path("weight_map");
+    } catch (JsonProcessingException e) {
+      throw new InputException(index + ": not readable as JSON: " + InputFiles.jsonProblem(e), e);
     }
     TreeSet<String> shards = new TreeSet<>();
     for (JsonNode shard : map) {

@@ -301,10 +301,14 @@ final class DatasetSplitTest {
   @CsvSource({
     "'---\nconfigs: [unclosed\n---\n', the YAML at its top is not valid",
     "'---\na: 1\na: 2\n---\n', the YAML at its top is not valid",
-    "'---\nconfigs:\n- just text\n---\n', configs must be a list of mappings"
+    "'---\nconfigs:\n- just text\n---\n', configs must be a list of mappings",
+    "'---\nconfigs: NESTED\n---\n', the YAML at its top is not valid: nested too deep",
+    "'---\nconfigs:\n- data_files: &x [*x]\n---\n', configs: expected texts",
+    "'---\nconfigs:\n- data_files: [{path: [[a]]}]\n---\n', configs: expected texts",
+    "'---\nconfigs:\n- config_name: {a: b}\n---\n', configs: expected texts"
   })
   void aBrokenCardIsNamed(String text, String message) {
-    card(text);
+    card(text.replace("NESTED", "[".repeat(20_000)));
     write(data, "train.parquet");
     assertThatThrownBy(() -> served(null, "train"))
         .isInstanceOf(InputException.class)
