@@ -35,7 +35,6 @@ public final class FisherReport {
   private static final String FISHER = "exact per-example Fisher, one probe";
   private static final String TRAIN = "plain forward and backward";
   private static final String FUSION_BENCH = "PyTorch, FusionBench's formula";
-  private static final String VMAP_DEFAULT = "PyTorch, vmap(grad), default attention, 8";
   // Which chunk is fastest depends on the machine's cores and memory; the faster one counts.
   private static final List<Integer> VMAP_CHUNKS = List.of(2, 8);
 
@@ -78,7 +77,6 @@ public final class FisherReport {
                 .mapToDouble(chunk -> ratio(seconds, vmap(chunk), FISHER))
                 .min()
                 .orElseThrow());
-        report.ratio("vmap_default_over_ours", ratio(seconds, VMAP_DEFAULT, FISHER));
         report.ratio("fusionbench_over_ours", ratio(seconds, FUSION_BENCH, FISHER));
       }
       if (!quick) {
@@ -179,7 +177,6 @@ public final class FisherReport {
           });
       if (peers != null) {
         VMAP_CHUNKS.forEach(chunk -> steps.put(vmap(chunk), () -> peers.run("vmap " + chunk)));
-        steps.put(VMAP_DEFAULT, () -> peers.run("vmap-default 8"));
         steps.put(FUSION_BENCH, () -> peers.run("fusionbench"));
         steps.put("PyTorch, " + TRAIN, () -> peers.run("plain"));
       }
