@@ -252,7 +252,10 @@ final class SimilarityTest {
     Path good = write("good", Map.of("w", TestTensors.f32(1, 1)));
     assertThatThrownBy(() -> compare(good, huge))
         .isInstanceOf(InputException.class)
-        .hasMessage(huge + ": the norm of its values overflows");
+        .hasMessage(
+            huge
+                + ": the norm of its values overflows; a Fisher is far smaller, so this one is"
+                + " damaged or was scaled");
   }
 
   @Test
