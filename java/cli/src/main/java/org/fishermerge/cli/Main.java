@@ -68,7 +68,7 @@ public final class Main {
   @SuppressWarnings("SystemExitOutsideMain") // picocli's idiom: this is main
   public static void main(String[] args) {
     running = true;
-    // What libraries log, the kernels' choice of a provider for one, in one line and without a time.
+    // What libraries log, such as why no GPU is used, in one line and without a time.
     System.setProperty("java.util.logging.SimpleFormatter.format", "%4$s: %5$s%n");
     Runtime.getRuntime().addShutdownHook(Thread.ofPlatform().unstarted(Main::stop));
     int code = run(System.out, System.err, args);

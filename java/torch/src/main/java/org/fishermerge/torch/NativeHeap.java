@@ -12,7 +12,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 
 /** What malloc has handed out: libtorch's tensors and the kernels' workspace live there. */
-final class NativeHeap {
+public final class NativeHeap {
   // struct mallinfo2 of glibc 2.33 and newer: ten size_t.
   private static final int FIELDS = 10;
   private static final int MAPPED_BYTES = 4; // hblkhd
@@ -54,7 +54,7 @@ final class NativeHeap {
   }
 
   /** Bytes in use, by all threads; empty where the C library is no recent glibc. */
-  static OptionalLong used() {
+  public static OptionalLong used() {
     if (MALLINFO2.isEmpty()) {
       return OptionalLong.empty();
     }
