@@ -10,6 +10,7 @@ import org.fishermerge.cli.task.CommandDevice;
 import org.fishermerge.cli.task.FisherRun;
 import org.fishermerge.cli.task.FisherTask;
 import org.fishermerge.cli.task.Progress;
+import org.fishermerge.cli.task.SharedDevice;
 import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.Precision;
 import org.jspecify.annotations.Nullable;
@@ -130,6 +131,7 @@ final class FisherCommand implements Callable<Integer> {
   public Integer call() {
     String byDefault = script.file == null ? FisherRun.DEFAULT_LABELS : DEFAULT_SCRIPT_LABELS;
     LabelExpectation rule = LabelExpectation.parse(labels == null ? byDefault : labels);
+    CommandDevice device = device();
     FisherRun run =
         new FisherRun(
             rule,
@@ -139,21 +141,22 @@ final class FisherCommand implements Callable<Integer> {
             batchSize,
             Integer.MAX_VALUE,
             check,
-            device(),
+            device.precision(),
             (setting, value) -> "--" + setting + " " + value);
+    SharedDevice shared = new SharedDevice(device);
     // An output that cannot be written is refused before the work, not after it.
     if (script.file != null) {
       requireNoTower();
       try (AtomicOutput output = AtomicOutput.file(out, overwrite)) {
         Path module = script.file;
         ScriptTask.with(
-            module, model, script, data, rule, task -> estimate(module, task, run, output));
+            module, model, script, data, rule, task -> estimate(module, task, run, shared, output));
       }
     } else {
       Path tower = requireTower();
       ClassifierTasks tasks = new ClassifierTasks(head, text, data);
       try (AtomicOutput output = AtomicOutput.file(out, overwrite)) {
-        tasks.with(tower, spec.commandLine(), task -> estimate(tower, task, run, output));
+        tasks.with(tower, spec.commandLine(), task -> estimate(tower, task, run, shared, output));
       }
     }
     return 0;
@@ -181,10 +184,11 @@ final class FisherCommand implements Callable<Integer> {
     return new ParameterException(spec.commandLine(), message);
   }
 
-  private void estimate(Path of, FisherTask task, FisherRun run, AtomicOutput output) {
+  private void estimate(
+      Path of, FisherTask task, FisherRun run, SharedDevice on, AtomicOutput output) {
     PrintWriter results = spec.commandLine().getOut();
     FisherRun.Result result =
-        run.run(task, output.temp(), out, results, spec.commandLine().getErr());
+        run.run(task, on, output.temp(), out, results, spec.commandLine().getErr());
     output.commit();
     FisherRun.finished(out);
     results.printf(

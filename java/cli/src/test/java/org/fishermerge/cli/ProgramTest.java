@@ -360,6 +360,39 @@ final class ProgramTest {
     succeeds(with(line, List.of("method.fisher_cache=false"), save("two")));
   }
 
+  /** As the models of a GPU are, though a CPU runs no faster for it. */
+  @Test
+  void modelsAtTheSameTimeGiveTheSameFishersAndReport() throws IOException {
+    List<String> line =
+        tiny("method=clip_fisher_merging", "taskpool=dummy", "method.labels=sampled:2");
+    Path cache = folder.resolve("outputs/cache");
+    succeeds(with(line, save("one")));
+    Map<Path, byte[]> alone = contents(cache.resolve("fisher"));
+    Files.move(cache, folder.resolve("outputs/other"));
+    String err = succeeds(with(line, List.of("method.models_per_device=3"), save("three"))).err();
+    Map<Path, byte[]> together = contents(cache.resolve("fisher"));
+    assertThat(together.keySet()).hasSize(3).isEqualTo(alone.keySet());
+    alone.forEach(
+        (file, bytes) -> assertThat(together.get(file)).as(file.toString()).isEqualTo(bytes));
+    assertThat(
+            Files.mismatch(
+                folder.resolve("one/model.safetensors"), folder.resolve("three/model.safetensors")))
+        .isEqualTo(-1);
+    for (String task : CLIP) {
+      assertThat(err).containsOnlyOnce(task + ": Fisher information over ");
+    }
+  }
+
+  private static Map<Path, byte[]> contents(Path folder) throws IOException {
+    Map<Path, byte[]> contents = new TreeMap<>();
+    try (Stream<Path> files = Files.list(folder)) {
+      for (Path file : files.toList()) {
+        contents.put(file, Files.readAllBytes(file));
+      }
+    }
+    return contents;
+  }
+
   @Test
   void headsAreKept() throws IOException {
     succeeds(tiny("method=dummy"));
@@ -483,7 +516,7 @@ final class ProgramTest {
             + " | method.extra: ; no such key ; the nearest names are",
         "method=clip_fisher_merging method.batch_size=0 | method.dataloader_kwargs.batch_size is 0",
         "fabric.accelerator=tpu     | fabric.accelerator is tpu ; only auto, cpu, cuda, gpu are accepted",
-        "fabric.devices=2           | fabric.devices is 2 ; only 1, auto are accepted",
+        "fabric.devices=2 | fabric.devices is 2; several devices are GPUs: give fabric.accelerator=cuda too",
         "fabric.precision=tf32 | precision tf32 is of GPUs ; fabric.accelerator=cuda",
         "fabric.precision=bf16-true | fabric.precision is bf16-true ; 32-true",
         "taskpool.dataloader_kwargs.drop_last=true | only false is accepted",
@@ -493,6 +526,8 @@ final class ProgramTest {
         "+taskpool.test_datasets.delta=x | the task delta has no class names ; \"dtd\"",
         "+taskpool.test_datasets.alpha.split='test[:9]' | parts of splits are not supported",
         "++taskpool.test_datasets.alpha._target_=my.data | data is not supported ; load_dataset",
+        "fabric.devices=0 | fabric.devices ; at least 1",
+        "method=clip_fisher_merging method.models_per_device=0 | method.models_per_device ; at least 1",
         "class_names=/no/such.json  | /no/such.json: no such file",
         "method._target_=x.RegMean  | RegMean is not supported ; the nearest names are",
         "merged_model_save_kwargs={a: 1} | merged_model_save_kwargs is",

@@ -102,6 +102,11 @@ final class CudaKernels implements AutoCloseable {
 
   // ---- memory ----
 
+  /** Now; other processes may take of it too. */
+  long freeBytes() {
+    return cuda.device(index).freeBytes();
+  }
+
   /** New and empty. */
   KernelMemory memory() {
     return new DeviceMemory();

@@ -10,6 +10,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.OptionalLong;
 import org.fishermerge.kernels.KernelProvider.Batch;
 import org.jspecify.annotations.Nullable;
 
@@ -141,6 +142,12 @@ public final class Kernels implements AutoCloseable {
   public synchronized KernelMemory memory() {
     requireOpen();
     return cuda != null ? cuda.memory() : new HostMemory();
+  }
+
+  /** Memory that the cuda provider's GPU has left; empty with the others. */
+  public synchronized OptionalLong gpuFreeBytes() {
+    requireOpen();
+    return cuda != null ? OptionalLong.of(cuda.freeBytes()) : OptionalLong.empty();
   }
 
   /** One average, without statistics. All providers give the same bits. */

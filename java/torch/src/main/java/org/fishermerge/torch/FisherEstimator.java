@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.function.IntFunction;
 import java.util.function.LongUnaryOperator;
 import java.util.stream.IntStream;
@@ -81,10 +82,14 @@ public final class FisherEstimator implements AutoCloseable {
    * which add nothing to the sums.
    *
    * @param forward runs a batch of that many examples; its passes are closed here
-   * @param examples to measure with: 1 for batches of one, which more would overstate, else 2
+   * @param examples to measure with: 1 for batches of one, which more would overstate; else 2, or
+   *     some more on a GPU, whose memory is handed out in pieces of up to 20 MB
    * @return empty where the C library does not say how much it has handed out
    */
   public Optional<BatchMemory> measure(IntFunction<ForwardPass> forward, int examples) {
+    if (kernels.gpuFreeBytes().isPresent()) {
+      return Optional.of(measureOnGpu(forward, examples));
+    }
     if (NativeHeap.used().isEmpty()) {
       return Optional.empty();
     }
@@ -111,10 +116,10 @@ public final class FisherEstimator implements AutoCloseable {
         perExample[i] = (saved - before) / sizes[i];
         perPair[i] = (peak - saved) / pairs;
         workspace[i] = sums.workspaceBytes();
-        pairsTogether = PROBE_BYTES * sizes[i] / Math.max(1, pass.bytesPerProbe());
+        pairsTogether = pairsTogether(pass);
       }
     }
-    NativeHeap.release();
+    LibTorch.releaseMemory();
     long cotangents = (long) probes * classes * Double.BYTES;
     long workspacePerPair = (workspace[1] - workspace[0]) / Math.max(1, examples * together - 1);
     return Optional.of(
@@ -123,6 +128,39 @@ public final class FisherEstimator implements AutoCloseable {
             median(perPair) + workspacePerPair,
             probes,
             pairsTogether));
+  }
+
+  /** libtorch keeps what it has had of a GPU until it is told to give it back: that is the peak. */
+  private BatchMemory measureOnGpu(IntFunction<ForwardPass> forward, int examples) {
+    int classes = classifier.classCount();
+    int probes = labels.probes(classes);
+    long saved = 0;
+    long back = 0;
+    long pairsTogether = 0;
+    // The first time the driver loads kernels, and libraries take workspaces that they keep.
+    for (int run = 0; run < 2; run++) {
+      LibTorch.releaseMemory();
+      long before = kernels.gpuFreeBytes().orElseThrow();
+      try (ForwardPass pass = forward.apply(examples);
+          PointerScope scope = new PointerScope()) {
+        long between = kernels.gpuFreeBytes().orElseThrow();
+        Tensor seed = Tensors.copyOf(new float[examples * classes], 1, examples, classes);
+        pass.backward(seed, null, sums, probes == 1);
+        saved = before - between;
+        back = between - kernels.gpuFreeBytes().orElseThrow();
+        pairsTogether = pairsTogether(pass);
+      }
+    }
+    LibTorch.releaseMemory();
+    return new BatchMemory(
+        Math.max(0, Math.ceilDiv(saved, examples)),
+        Math.max(0, Math.ceilDiv(back + sums.workspaceBytes(), examples)),
+        probes,
+        pairsTogether);
+  }
+
+  private static long pairsTogether(ForwardPass pass) {
+    return PROBE_BYTES * pass.examples() / Math.max(1, pass.bytesPerProbe());
   }
 
   private static long median(long[] values) {
@@ -141,6 +179,11 @@ public final class FisherEstimator implements AutoCloseable {
   /** Memory of the sums: four bytes for each weight. */
   public long bytes() {
     return sums.bytes();
+  }
+
+  /** Memory that the GPU has left on which this runs; empty on the CPU. */
+  public OptionalLong gpuFreeBytes() {
+    return kernels.gpuFreeBytes();
   }
 
   /** Examples accumulated so far. */

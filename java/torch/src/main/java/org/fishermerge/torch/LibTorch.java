@@ -8,6 +8,7 @@ import java.util.function.Supplier;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.GradMode;
+import org.bytedeco.pytorch.NoTF32Guard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.fishermerge.checkpoint.InputException;
@@ -32,8 +33,11 @@ public final class LibTorch {
 
   private static volatile boolean loaded;
 
-  /** Where tensors are made, of the whole process: null is the CPU. */
+  /** Where tensors are made, unless a thread is elsewhere: null is the CPU. */
   private static volatile @Nullable Device gpu;
+
+  /** Where the tensors of a thread are made. */
+  private static final ScopedValue<Device> GPU_OF_THREAD = ScopedValue.newInstance();
 
   private static volatile Precision precision = Precision.FP32;
 
@@ -100,16 +104,39 @@ public final class LibTorch {
   }
 
   /**
-   * From now on models are loaded into a GPU's memory and run there, in the whole process. Kernels
-   * that are to work on them must be of the cuda provider and of the same GPU.
+   * From now on models are loaded into a GPU's memory and run there, by all threads that {@link
+   * #onGpu} does not send elsewhere. Kernels that are to work on them must be of the cuda provider
+   * and of the same GPU.
    *
    * @throws IllegalStateException if libtorch has no CUDA or finds no GPU
    */
   public static synchronized void useGpu(int index) {
+    gpu = gpu(index);
+  }
+
+  /**
+   * Runs work whose models are loaded and run on that GPU, on this thread. Several threads may do
+   * so at once, on one GPU or on several; a model is used by the thread that loaded it.
+   *
+   * @throws IllegalStateException as {@link #useGpu} does
+   */
+  public static void onGpu(int index, Runnable work) {
+    onDevice(gpu(index), work);
+  }
+
+  static void onDevice(Device device, Runnable work) {
+    ScopedValue.where(GPU_OF_THREAD, device).run(work);
+  }
+
+  private static Device gpu(int index) {
     if (!hasCuda()) {
       throw new IllegalStateException(whyNoCuda());
     }
-    gpu = new Device("cuda:" + index);
+    return new Device("cuda:" + index);
+  }
+
+  private static @Nullable Device device() {
+    return GPU_OF_THREAD.isBound() ? GPU_OF_THREAD.get() : gpu;
   }
 
   /**
@@ -125,25 +152,18 @@ public final class LibTorch {
     if (wanted != precision) {
       load();
       precision = wanted;
-      allowTf32(wanted != Precision.FP32);
+      // Of no effect on the CPU.
+      torch.globalContext().setAllowTF32CuBLAS(wanted != Precision.FP32);
     }
   }
 
-  private static void allowTf32(boolean allowed) {
-    // Of no effect on the CPU.
-    torch.globalContext().setAllowTF32CuBLAS(allowed);
-  }
-
-  /** Runs what must be exact whatever the precision. */
+  /** Runs what must be exact whatever the precision, and whatever other threads run meanwhile. */
   static <T> T exactly(Supplier<T> body) {
-    if (precision == Precision.FP32) {
-      return body.get();
-    }
-    allowTf32(false);
+    NoTF32Guard guard = new NoTF32Guard(); // of this thread
     try {
       return body.get();
     } finally {
-      allowTf32(true);
+      guard.deallocate(); // close() would leave it to the scope around
     }
   }
 
@@ -154,8 +174,17 @@ public final class LibTorch {
 
   /** The tensor, or its copy in the memory where models are. */
   static Tensor onDevice(Tensor tensor) {
-    Device device = gpu;
+    Device device = device();
     return device == null ? tensor : tensor.to(device, tensor.scalar_type());
+  }
+
+  /** Gives memory that no tensor uses back, as far as that is possible. */
+  static void releaseMemory() {
+    if (device() == null) {
+      NativeHeap.release();
+    } else {
+      torch.emptyCache();
+    }
   }
 
   /**

@@ -68,6 +68,16 @@ final class CudaGoldenTest {
     assertThat(GoldenTask.differences(actual, task.fisher(definition(labels)), 1e-4)).isEmpty();
   }
 
+  /** The emulated device knows of the kernels' memory, and not of libtorch's. */
+  @Test
+  void measuringMemoryAddsNothing() {
+    GoldenTask task = new GoldenTask(GoldenTask.NAMES.getFirst());
+    LabelExpectation exact = LabelExpectation.parse("exact");
+    Map<String, float[]> expected = task.estimate(exact, 2, 0, kernels);
+    task.estimate(exact, 2, 0, kernels, 3)
+        .forEach((name, values) -> assertThat(values).as(name).isEqualTo(expected.get(name)));
+  }
+
   @ParameterizedTest
   @MethodSource("definitions")
   void gpt2(String labels, int batchSize) {

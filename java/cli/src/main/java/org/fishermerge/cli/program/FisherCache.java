@@ -10,6 +10,7 @@ import org.fishermerge.checkpoint.FisherFile;
 import org.fishermerge.cli.task.ContentKey;
 import org.fishermerge.cli.task.FisherRun;
 import org.fishermerge.cli.task.Progress;
+import org.fishermerge.cli.task.SharedDevice;
 import org.fishermerge.torch.Precision;
 
 /**
@@ -28,41 +29,61 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
    */
   record Entry(Path file, long examples, String labels, boolean reused, double seconds) {}
 
-  /** The Fisher of a model on its task's data, estimated unless it is there. */
-  Entry get(String task, Path model, DatasetId data, List<Path> files, PrintWriter err) {
+  /** The Fisher of a model on its task's data, estimated there unless it is here. */
+  Entry get(
+      String task,
+      Path model,
+      DatasetId data,
+      List<Path> files,
+      SharedDevice device,
+      PrintWriter err) {
     Path file = folder.resolve(name(task, model, files));
     boolean reused = Files.exists(file);
     double[] seconds = {0};
     if (reused) {
       err.println(task + ": Fisher information from " + file);
     } else {
-      try (AtomicOutput output = AtomicOutput.file(file, true)) {
-        tasks.open(
-            task,
-            model,
-            data,
-            files,
-            opened -> {
-              FisherRun.Result result = estimate.run(opened, output.temp(), file, err, err);
-              seconds[0] = result.seconds();
-              err.printf(
-                  Locale.ROOT,
-                  "%s: Fisher information over %d examples (%s) in %s, %.2f examples/s%n",
-                  task,
-                  result.examples(),
-                  result.rule().text(),
-                  Progress.duration(result.seconds()),
-                  result.examples() / result.seconds());
-            });
-        output.commit();
-        FisherRun.finished(file);
-      }
+      device.run(() -> seconds[0] = estimate(task, model, data, files, device, file, err));
     }
     err.flush();
     try (FisherFile written = FisherFile.open(file)) {
       String labels = written.metadata().map(known -> known.labels()).orElse("");
       return new Entry(file, written.examples(), labels, reused, seconds[0]);
     }
+  }
+
+  /** Answers how long it took. */
+  private double estimate(
+      String task,
+      Path model,
+      DatasetId data,
+      List<Path> files,
+      SharedDevice device,
+      Path file,
+      PrintWriter err) {
+    double[] seconds = {0};
+    try (AtomicOutput output = AtomicOutput.file(file, true)) {
+      tasks.open(
+          task,
+          model,
+          data,
+          files,
+          opened -> {
+            FisherRun.Result result = estimate.run(opened, device, output.temp(), file, err, err);
+            seconds[0] = result.seconds();
+            err.printf(
+                Locale.ROOT,
+                "%s: Fisher information over %d examples (%s) in %s, %.2f examples/s%n",
+                task,
+                result.examples(),
+                result.rule().text(),
+                Progress.duration(result.seconds()),
+                result.examples() / result.seconds());
+          });
+      output.commit();
+      FisherRun.finished(file);
+    }
+    return seconds[0];
   }
 
   private String name(String task, Path model, List<Path> files) {
@@ -77,8 +98,8 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
     if (estimate.rule().squaresBatches()) {
       key.add(estimate.batchSize());
     }
-    if (estimate.device().precision() != Precision.FP32) {
-      key.add(estimate.device().precision().text());
+    if (estimate.precision() != Precision.FP32) {
+      key.add(estimate.precision().text());
     }
     files.forEach(key::addFile);
     return task.replaceAll("[^\\w.-]", "_")

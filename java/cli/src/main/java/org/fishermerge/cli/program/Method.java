@@ -4,6 +4,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
 import org.fishermerge.checkpoint.InputException;
@@ -11,9 +12,9 @@ import org.fishermerge.checkpoint.NearestNames;
 import org.fishermerge.cli.config.Section;
 import org.fishermerge.cli.program.ModelPool.Family;
 import org.fishermerge.cli.task.BatchSize;
-import org.fishermerge.cli.task.CommandDevice;
 import org.fishermerge.cli.task.FisherRun;
 import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.Precision;
 
 /** How one model is made of a pool. */
 sealed interface Method {
@@ -40,6 +41,8 @@ sealed interface Method {
    * @param workers threads that decode pictures
    * @param cache where Fishers are kept, if not in the cache of the run; see {@code keep}
    * @param keep whether Fishers are kept at all
+   * @param atOnce models that run on a device at the same time, where there is room; empty leaves
+   *     it open
    */
   record FisherMerging(
       String target,
@@ -51,16 +54,17 @@ sealed interface Method {
       FisherRun estimate,
       int workers,
       Optional<String> cache,
-      boolean keep)
+      boolean keep,
+      OptionalInt atOnce)
       implements Method {}
 
   /**
    * Reads the section.
    *
    * @param seed of selections and drawn labels
-   * @param device where Fishers are estimated
+   * @param precision that Fishers are estimated in
    */
-  static Method of(Section section, long seed, CommandDevice device) {
+  static Method of(Section section, long seed, Precision precision) {
     String target = section.target();
     Method method =
         switch (target) {
@@ -72,9 +76,9 @@ sealed interface Method {
           case "TaskArithmeticAlgorithm" ->
               new TaskArithmetic(target, section.requiredNumber("scaling_factor"));
           case "FisherMergingForCLIPVisionModel" ->
-              fisher(section, target, Family.CLIP, seed, device);
+              fisher(section, target, Family.CLIP, seed, precision);
           case "FisherMergingAlgorithmForGPT2" ->
-              fisher(section, target, Family.GPT2, seed, device);
+              fisher(section, target, Family.GPT2, seed, precision);
           default ->
               throw new InputException(
                   section.path("_target_")
@@ -95,7 +99,7 @@ sealed interface Method {
   }
 
   private static FisherMerging fisher(
-      Section section, String target, Family family, long seed, CommandDevice device) {
+      Section section, String target, Family family, long seed, Precision precision) {
     // GPT-2's method has the loader's keys among its own.
     Section loader = family == Family.CLIP ? section.requiredSection("dataloader_kwargs") : section;
     section.accept("cache_dir", "devices", "name");
@@ -143,7 +147,7 @@ sealed interface Method {
             rule.squaresBatches() ? Integer.toString(batchSize) : BatchSize.AUTO,
             batchSize,
             false,
-            device,
+            precision,
             (setting, value) -> "method." + setting.replace('-', '_') + "=" + value);
     int cores = Runtime.getRuntime().availableProcessors();
     return new FisherMerging(
@@ -156,7 +160,10 @@ sealed interface Method {
         estimate,
         workers == 0 ? cores : Math.toIntExact(Math.min(cores, workers)),
         section.textOrFalse("fisher_cache"),
-        !section.isFalse("fisher_cache"));
+        !section.isFalse("fisher_cache"),
+        section.integer("models_per_device", 1).stream()
+            .mapToInt(most -> Math.toIntExact(Math.min(Integer.MAX_VALUE, most)))
+            .findFirst());
   }
 
   private static FisherRun.@org.jspecify.annotations.Nullable Order order(Section section) {

@@ -1,13 +1,13 @@
 package org.fishermerge.cli.program;
 
 import java.nio.file.Path;
-import java.util.HashMap;
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import org.fishermerge.checkpoint.Checkpoint;
 
-/** SHA-256 of models' tensors, computed once in a run. */
+/** SHA-256 of models' tensors, computed once in a run, by any thread. */
 final class ModelHashes {
-  private final Map<Path, String> known = new HashMap<>();
+  private final Map<Path, String> known = new ConcurrentHashMap<>();
 
   String of(Path model) {
     return known.computeIfAbsent(

@@ -28,8 +28,10 @@ import org.fishermerge.cli.config.Section;
 import org.fishermerge.cli.program.ModelPool.Family;
 import org.fishermerge.cli.program.Repositories.Model;
 import org.fishermerge.cli.task.CommandDevice;
+import org.fishermerge.cli.task.DevicePool;
 import org.fishermerge.cli.task.Evaluation;
 import org.fishermerge.cli.task.Progress;
+import org.fishermerge.cli.task.SharedDevice;
 import org.fishermerge.cli.task.Tool;
 import org.fishermerge.data.Selection;
 import org.fishermerge.kernels.Kernels;
@@ -58,6 +60,10 @@ public final class Program {
   private final Method method;
   private final ModelPool models;
   private final CommandDevice device;
+
+  /** Where Fishers are estimated: the device, and other GPUs. */
+  private final List<SharedDevice> pool;
+
   private final Optional<TaskPool> tasks;
   private final String resolvedYaml;
   private final PrintWriter out;
@@ -87,7 +93,8 @@ public final class Program {
     resolvedYaml = composition.resolvedYaml(null, now, environment);
     settings = RunSettings.of(root);
     device = CommandDevice.forModels(settings.device().orElse(null), settings.precision(), err);
-    method = Method.of(root.requiredSection("method"), settings.seed(), device);
+    pool = device.withOthers(settings.gpus()).stream().map(SharedDevice::new).toList();
+    method = Method.of(root.requiredSection("method"), settings.seed(), device.precision());
     models = ModelPool.of(root.requiredSection("modelpool"));
     tasks = root.section("taskpool").map(TaskPool::of);
     checkMethod();
@@ -415,21 +422,32 @@ public final class Program {
             ? fisher.cache().map(Path::of).orElseGet(() -> settings.cache().resolve("fisher"))
             : settings.log().resolve("fisher");
     FisherCache cache = new FisherCache(folder, opener, hashes, fisher.estimate());
+    List<Map.Entry<String, Path>> all = List.copyOf(inputs.models.entrySet());
+    List<FisherCache.Entry> entries =
+        DevicePool.run(
+            pool,
+            fisher.atOnce(),
+            all.size(),
+            (index, where) -> {
+              String task = all.get(index).getKey();
+              return cache.get(
+                  task,
+                  all.get(index).getValue(),
+                  trainData(task),
+                  inputs.trainFiles.getOrDefault(task, List.of()),
+                  where,
+                  Progress.lines(err, task));
+            });
     ArrayNode described = report.own().putArray("fishers");
-    int index = 0;
-    for (Map.Entry<String, Path> model : inputs.models.entrySet()) {
-      String task = model.getKey();
-      DatasetId data = trainData(task);
-      FisherCache.Entry entry =
-          cache.get(
-              task, model.getValue(), data, inputs.trainFiles.getOrDefault(task, List.of()), err);
-      double coefficient = fisher.coefficients().isEmpty() ? 1 : fisher.coefficients().get(index);
-      index++;
-      request.source(new MergeSource(model.getValue(), entry.file(), coefficient));
+    for (int i = 0; i < entries.size(); i++) {
+      String task = all.get(i).getKey();
+      FisherCache.Entry entry = entries.get(i);
+      double coefficient = fisher.coefficients().isEmpty() ? 1 : fisher.coefficients().get(i);
+      request.source(new MergeSource(all.get(i).getValue(), entry.file(), coefficient));
       described
           .addObject()
           .put("task", task)
-          .put("data", data.description())
+          .put("data", trainData(task).description())
           .put("examples", entry.examples())
           .put("labels", entry.labels())
           .put("coefficient", coefficient)

@@ -2,6 +2,8 @@ package org.fishermerge.cli.program;
 
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Set;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.config.Section;
 import org.fishermerge.torch.Precision;
@@ -17,6 +19,7 @@ import org.fishermerge.torch.Precision;
  * @param cache what later runs use again
  * @param classNames a JSON file with prompts of further tasks
  * @param device {@code cpu} or {@code cuda}; empty where it is left open
+ * @param gpus how many, where models run on GPUs; empty for all
  * @param precision what models are multiplied in
  */
 record RunSettings(
@@ -30,8 +33,12 @@ record RunSettings(
     Path cache,
     Optional<Path> classNames,
     Optional<String> device,
+    OptionalInt gpus,
     Precision precision) {
   private static final String LOG = "{log_dir}";
+
+  /** As Lightning writes it. */
+  private static final Set<String> ALL_GPUS = Set.of("auto", "-1");
 
   /** Reads all keys but the sections method, modelpool and taskpool. */
   static RunSettings of(Section root) {
@@ -39,7 +46,7 @@ record RunSettings(
         "_target_", "_recursive_", "print_function_call", "method", "modelpool", "taskpool");
     root.require("merged_model_save_kwargs", "a model is saved in one way only", "null", "{}");
     Precision precision = precision(root);
-    Optional<String> device = fabric(root);
+    Fabric fabric = fabric(root);
     Section path = root.requiredSection("path");
     path.accept("root_dir", "output_dir", "data_dir", "work_dir");
     Path log = Path.of(path.requiredText("log_dir"));
@@ -56,7 +63,8 @@ record RunSettings(
             log,
             cache,
             root.text("class_names").map(Path::of),
-            device,
+            fabric.device,
+            fabric.gpus,
             precision);
     root.done();
     return settings;
@@ -75,16 +83,17 @@ record RunSettings(
     };
   }
 
-  /** Only what one process can do; the device that it asks for. */
-  private static Optional<String> fabric(Section root) {
+  private record Fabric(Optional<String> device, OptionalInt gpus) {}
+
+  /** Only what one process can do. */
+  private static Fabric fabric(Section root) {
     Section fabric = root.section("fabric").orElse(null);
     if (fabric == null) {
-      return Optional.empty();
+      return new Fabric(Optional.empty(), OptionalInt.of(1));
     }
     fabric.accept("_target_", "_recursive_", "loggers");
-    String one = "this version runs in one process, on the CPU or on one GPU";
+    String one = "this version runs in one process, on the CPU or on GPUs";
     fabric.require("accelerator", one, "auto", "cpu", "cuda", "gpu");
-    fabric.require("devices", one, "1", "auto");
     fabric.require("num_nodes", one, "1");
     fabric.require("strategy", one, "auto");
     fabric.require(
@@ -100,8 +109,21 @@ record RunSettings(
             .text("accelerator")
             .filter(name -> !name.equals("auto"))
             .map(name -> name.equals("gpu") ? "cuda" : name);
+    OptionalInt gpus =
+        fabric.text("devices").filter(ALL_GPUS::contains).isPresent()
+            ? OptionalInt.empty()
+            : OptionalInt.of(
+                Math.toIntExact(
+                    Math.min(Integer.MAX_VALUE, fabric.integer("devices", 1).orElse(1L))));
+    if (gpus.orElse(1) > 1 && !device.equals(Optional.of("cuda"))) {
+      throw new InputException(
+          fabric.path("devices")
+              + " is "
+              + gpus.getAsInt()
+              + "; several devices are GPUs: give fabric.accelerator=cuda too");
+    }
     fabric.done();
-    return device;
+    return new Fabric(device, gpus);
   }
 
   /** Refuses a folder that cannot be a folder. */

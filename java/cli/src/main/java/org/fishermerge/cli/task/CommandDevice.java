@@ -1,8 +1,10 @@
 package org.fishermerge.cli.task;
 
 import java.io.PrintWriter;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.KernelOptions;
@@ -20,10 +22,15 @@ public final class CommandDevice {
 
   private final KernelOptions options;
   private final Precision precision;
+  private final boolean gpu;
 
-  private CommandDevice(KernelOptions options, Precision precision) {
+  /**
+   * @param gpu whether models run on the GPU of the options
+   */
+  private CommandDevice(KernelOptions options, Precision precision, boolean gpu) {
     this.options = options;
     this.precision = precision;
+    this.gpu = gpu;
   }
 
   /**
@@ -33,7 +40,7 @@ public final class CommandDevice {
    *     null for what the system properties say
    */
   public static CommandDevice forMerging(@Nullable String device) {
-    return new CommandDevice(kernels(device), Precision.FP32);
+    return new CommandDevice(kernels(device), Precision.FP32, false);
   }
 
   private static KernelOptions kernels(@Nullable String device) {
@@ -89,7 +96,7 @@ public final class CommandDevice {
             "precision tf32 is of GPUs; take bf16 or fp32, or --device cuda"
                 + " (fabric.accelerator=cuda)");
       }
-      return using(options, precision);
+      return using(options, precision, false);
     }
     KernelOptions required = options.withRequire(Optional.of(CUDA));
     String reason = LibTorch.hasCuda() ? whyNoKernels(required) : LibTorch.whyNoCuda();
@@ -99,7 +106,8 @@ public final class CommandDevice {
           System.getProperty(KernelOptions.CUDA_PRECISION, "").isEmpty()
               ? required.withGpuPrecision(precision.text())
               : required,
-          precision);
+          precision,
+          true);
     }
     reason += Gpus.find().reason().map(why -> "; " + why).orElse("");
     if (options.require().equals(Optional.of(CUDA))) {
@@ -107,17 +115,65 @@ public final class CommandDevice {
     }
     Precision onCpu = precision == Precision.TF32 ? Precision.FP32 : precision;
     err.printf("warning: models run on the CPU, in %s: %s%n", onCpu.text(), reason);
-    return using(options.withProvider("auto"), onCpu);
+    return using(options.withProvider("auto"), onCpu, false);
   }
 
-  private static CommandDevice using(KernelOptions options, Precision precision) {
+  private static CommandDevice using(KernelOptions options, Precision precision, boolean gpu) {
     LibTorch.usePrecision(precision);
-    return new CommandDevice(options, precision);
+    return new CommandDevice(options, precision, gpu);
   }
 
   /** What models are multiplied in. */
   public Precision precision() {
     return precision;
+  }
+
+  /** Whether models run on a GPU. */
+  public boolean isGpu() {
+    return gpu;
+  }
+
+  /** Runs something whose models are loaded and run here. */
+  void run(Runnable work) {
+    if (gpu) {
+      LibTorch.onGpu(options.gpu(), work);
+    } else {
+      work.run();
+    }
+  }
+
+  /**
+   * This device and other GPUs, those with the most free memory first.
+   *
+   * @param count of GPUs in all; empty for all there are
+   * @throws InputException if there are fewer, or one of them cannot run the kernels
+   */
+  public List<CommandDevice> withOthers(OptionalInt count) {
+    List<CommandDevice> devices = new ArrayList<>(List.of(this));
+    if (gpu) {
+      List<Integer> numbers = Gpus.find().byFreeMemory().stream().map(Gpus.Gpu::index).toList();
+      for (int number : others(numbers, options.gpu(), count)) {
+        KernelOptions there = options.withGpu(number);
+        String reason = whyNoKernels(there);
+        if (!reason.isEmpty()) {
+          throw new InputException("GPU %d: %s".formatted(number, reason));
+        }
+        devices.add(new CommandDevice(there, precision, true));
+      }
+    }
+    return List.copyOf(devices);
+  }
+
+  /** Numbers of GPUs that join {@code own}, the first ones that there are. */
+  static List<Integer> others(List<Integer> numbers, int own, OptionalInt count) {
+    List<Integer> others = numbers.stream().filter(number -> number != own).toList();
+    int wanted = count.orElse(others.size() + 1) - 1;
+    if (wanted > others.size()) {
+      throw new InputException(
+          "%d GPUs are asked for, and %d can be used (fabric.devices)"
+              .formatted(wanted + 1, others.size() + 1));
+    }
+    return others.subList(0, wanted);
   }
 
   private static String whyNoKernels(KernelOptions options) {

@@ -35,7 +35,7 @@ import org.jspecify.annotations.Nullable;
  * @param batchSize examples per forward pass, or {@link BatchSize#AUTO}
  * @param atMost what auto does not go beyond
  * @param check whether two batch sizes are compared first
- * @param device where models and kernels run
+ * @param precision what models are multiplied in, wherever they run
  * @param spelling how messages name a setting
  */
 public record FisherRun(
@@ -46,8 +46,13 @@ public record FisherRun(
     String batchSize,
     int atMost,
     boolean check,
-    CommandDevice device,
+    Precision precision,
     Spelling spelling) {
+  /** Examples that the memory of a batch is measured with. */
+  private static final int MEASURED = 2;
+
+  private static final int MEASURED_ON_GPU = 8;
+
   /** The rule unless another is asked for. */
   public static final String DEFAULT_LABELS = "adaptive:4";
 
@@ -103,12 +108,19 @@ public record FisherRun(
    * Estimates and writes a Fisher file. What is summed up is saved at intervals beside the output,
    * and taken up from there by the same run; the caller ends that with {@link #finished}.
    *
+   * @param device where the task's model is loaded
    * @param file where nothing is yet
    * @param output where the caller puts the file in the end
    * @param out told of the check
    * @param err told of memory, progress and warnings
    */
-  public Result run(FisherTask task, Path file, Path output, PrintWriter out, PrintWriter err) {
+  public Result run(
+      FisherTask task,
+      SharedDevice device,
+      Path file,
+      Path output,
+      PrintWriter out,
+      PrintWriter err) {
     Order chosenOrder = chosenOrder();
     if (rule.needsLabels()) {
       task.requireLabels(spelling.of("labels", rule.text()));
@@ -121,29 +133,20 @@ public record FisherRun(
       warnOfClassOrder(task.examples(), chosen, err);
     }
     long[] rows = task.inRunOrder(chosen, rule);
-    try (Kernels kernels = device.open();
+    try (Kernels kernels = device.device().open();
         ProcessMemory memory = new ProcessMemory()) {
       long start = System.nanoTime();
       task.prepare(rows, kernels, err);
-      // A GPU's memory is not planned: what does not fit is refused there.
-      Optional<MemoryPlan> plan =
-          kernels.info().provider().equals("cuda")
-              ? Optional.empty()
-              : task.memoryPlan(
-                  rows,
-                  () -> new FisherEstimator(task.classifier(), rule, seed, kernels),
-                  check ? 2 : 1,
-                  BatchSize.isOne(batchSize) && !check ? 1 : 2);
       String modelSha256 = task.modelSha256();
       String settings = settings(task, modelSha256, rows);
       SavedProgress saved = new SavedProgress(SavedProgress.of(output), err);
-      int batch =
-          savedBatch(saved, settings)
-              .orElseGet(
-                  () -> BatchSize.choose(batchSize, plan, Math.min(rows.length, atMost), rule));
-      int largest = Math.min(check ? Math.max(batch, 2) : batch, rows.length);
-      Optional<MemoryPlan> shown = plan.filter(p -> p.matters(largest));
-      shown.ifPresent(p -> announce(p, largest, err));
+      OptionalInt savedBatch = savedBatch(saved, settings);
+      Batch chosenBatch =
+          batch(savedBatch, rows.length, device, () -> memoryPlan(task, rows, kernels));
+      int batch = chosenBatch.size;
+      int largest = chosenBatch.largest;
+      Optional<MemoryPlan> shown = chosenBatch.plan.filter(plan -> plan.matters(largest));
+      shown.ifPresent(plan -> announce(plan, largest, err));
       LabelExpectation expectation = calibrated(task, chosen, batch);
       Supplier<FisherEstimator> estimators =
           () -> {
@@ -171,6 +174,7 @@ public record FisherRun(
               done -> {
                 progress.update(done);
                 saved.afterBatch(estimator, run, batch);
+                device.betweenBatches();
               });
         }
         task.remark(estimator, err);
@@ -187,9 +191,11 @@ public record FisherRun(
                 Long.toString(seed),
                 modelSha256,
                 task.modelFingerprint(),
-                device.precision() == Precision.FP32 ? null : device.precision().text(),
+                precision == Precision.FP32 ? null : precision.text(),
                 Tool.nameAndVersion()));
-        shown.ifPresent(p -> compare(p.peak(largest), memory.peak(), err));
+        shown
+            .filter(plan -> !plan.gpu() && device.wasNotShared())
+            .ifPresent(plan -> compare(plan.peak(largest), memory.peak(), err));
         return new Result(
             estimator.examples(),
             expectation,
@@ -198,6 +204,44 @@ public record FisherRun(
             (System.nanoTime() - start) / 1e9);
       }
     }
+  }
+
+  /**
+   * The examples of a forward pass.
+   *
+   * @param largest the most that the run or its check ever has
+   * @param plan of the memory that they take
+   */
+  private record Batch(int size, int largest, Optional<MemoryPlan> plan) {}
+
+  /** What fits the device, beside what other models were promised there. */
+  private Batch batch(
+      OptionalInt saved,
+      int rows,
+      SharedDevice device,
+      Supplier<Optional<MemoryPlan>> measurement) {
+    Batch batch;
+    do {
+      Optional<MemoryPlan> plan = device.plan(measurement);
+      int size =
+          saved.isPresent()
+              ? saved.getAsInt()
+              : BatchSize.choose(batchSize, plan, Math.min(rows, atMost), rule);
+      batch = new Batch(size, Math.min(check ? Math.max(size, 2) : size, rows), plan);
+    } while (batch.plan.isPresent()
+        && !batch.plan.get().fits(batch.largest)
+        && device.awaitAnother());
+    device.promise(batch.plan, batch.largest);
+    return batch;
+  }
+
+  private Optional<MemoryPlan> memoryPlan(FisherTask task, long[] rows, Kernels kernels) {
+    int several = kernels.gpuFreeBytes().isPresent() ? MEASURED_ON_GPU : MEASURED;
+    return task.memoryPlan(
+        rows,
+        () -> new FisherEstimator(task.classifier(), rule, seed, kernels),
+        check ? 2 : 1,
+        BatchSize.isOne(batchSize) && !check ? 1 : several);
   }
 
   /** Removes what was saved on the way to an output that is now in its place. */
@@ -225,8 +269,8 @@ public record FisherRun(
             .add(chosenOrder().text())
             .add(seed)
             .add(task.examples().description());
-    if (device.precision() != Precision.FP32) {
-      key.add(device.precision().text());
+    if (precision != Precision.FP32) {
+      key.add(precision.text());
     }
     for (long row : rows) {
       key.add(row);

@@ -67,14 +67,20 @@ public record Gpus(List<Gpu> all, Optional<String> driver, Optional<String> reas
     return Asked.GPUS;
   }
 
-  /** The one with the most free memory, of equal ones the first; empty where none can be used. */
+  /** The one with the most free memory; empty where none can be used. */
   public Optional<Gpu> best() {
+    return byFreeMemory().stream().findFirst();
+  }
+
+  /** The most free memory first, in order where it is as much; none where none can be used. */
+  public List<Gpu> byFreeMemory() {
     return reason.isPresent()
-        ? Optional.empty()
+        ? List.of()
         : all.stream()
-            .max(
-                Comparator.comparingLong(Gpu::freeBytes)
-                    .thenComparing(Gpu::index, Comparator.reverseOrder()));
+            .sorted(
+                Comparator.comparingLong((Gpu gpu) -> -gpu.freeBytes())
+                    .thenComparingInt(Gpu::index))
+            .toList();
   }
 
   private static Gpus none(String reason) {

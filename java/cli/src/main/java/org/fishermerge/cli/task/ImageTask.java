@@ -4,7 +4,6 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.OptionalLong;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.LongConsumer;
@@ -77,22 +76,10 @@ public record ImageTask(
       Optional<BatchMemory> batch =
           estimator.measure(
               count -> forward(Arrays.copyOf(rows, count)), Math.min(tried, rows.length));
-      OptionalLong used = ProcessMemory.used();
-      if (batch.isEmpty() || used.isEmpty()) {
-        return Optional.empty();
-      }
       ClipConfig.Vision shape = classifier.tower().config();
       long pixels = (long) shape.channels() * shape.imageSize() * shape.imageSize();
-      long fisher = estimator.bytes();
-      return Optional.of(
-          new MemoryPlan(
-              fisher, // as many weights, all of them fp32
-              atOnce * fisher,
-              batch.get(),
-              pixels * Float.BYTES,
-              workers,
-              Math.max(0, used.getAsLong() - 2 * fisher),
-              used.getAsLong() + ProcessMemory.free()));
+      return batch.flatMap(
+          measured -> MemoryPlan.of(estimator, measured, atOnce, pixels * Float.BYTES, workers));
     }
   }
 

@@ -2,14 +2,22 @@ package org.fishermerge.cli.task;
 
 import java.io.Console;
 import java.io.PrintWriter;
+import java.io.Writer;
 import java.util.Locale;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One line on standard error that follows a long step: done, rate, time left. Drawn only on a
- * terminal, so logs and pipes stay clean.
+ * terminal, so logs and pipes stay clean. Of several steps at a time one is followed.
  */
 public final class Progress implements AutoCloseable {
   private static final long REDRAW_NANOS = 100_000_000;
+
+  /** Held while something is written. */
+  private static final Object TERMINAL = new Object();
+
+  /** The step whose line is on the terminal; guarded by {@link #TERMINAL}. */
+  private static @Nullable Progress followed;
 
   private final PrintWriter err;
   private final boolean shown;
@@ -25,8 +33,8 @@ public final class Progress implements AutoCloseable {
    * @param divisor how many counted things make one {@code unit} of display
    */
   public Progress(PrintWriter err, String what, String unit, long total, double divisor) {
-    this.err = err;
-    this.what = what;
+    this.err = err instanceof Lines lines ? lines.whole : err;
+    this.what = err instanceof Lines lines ? lines.about + ": " + what : what;
     this.unit = unit;
     this.total = total;
     this.divisor = divisor;
@@ -51,6 +59,15 @@ public final class Progress implements AutoCloseable {
       return;
     }
     lastDrawn = now;
+    synchronized (TERMINAL) {
+      followed = followed == null ? this : followed;
+      if (followed == this) {
+        draw(done, now);
+      }
+    }
+  }
+
+  private void draw(long done, long now) {
     double seconds = (now - start) / 1e9;
     double rate = done / Math.max(seconds, 1e-9);
     String line =
@@ -81,11 +98,74 @@ public final class Progress implements AutoCloseable {
     return String.format(Locale.ROOT, "%d h %02d min", s / 3600, s % 3600 / 60);
   }
 
-  @Override
-  public void close() {
-    if (shown && width > 0) {
+  private void clear() {
+    if (width > 0) {
       err.print("\r" + " ".repeat(width) + "\r");
       err.flush();
+      width = 0;
+    }
+  }
+
+  @Override
+  public void close() {
+    synchronized (TERMINAL) {
+      if (followed == this) {
+        clear();
+        followed = null;
+      }
+    }
+  }
+
+  /**
+   * A writer for one of several threads that report at the same time: its lines come whole, do not
+   * run into the line of a step, and each says what it is about.
+   *
+   * @param about begins each line that does not begin with it anyway
+   */
+  public static PrintWriter lines(PrintWriter err, String about) {
+    return new Lines(err, about);
+  }
+
+  private static final class Lines extends PrintWriter {
+    private final PrintWriter whole;
+    private final String about;
+
+    Lines(PrintWriter whole, String about) {
+      super(
+          new Writer() {
+            private final StringBuilder line = new StringBuilder();
+
+            @Override
+            public void write(char[] chars, int offset, int length) {
+              for (int i = offset; i < offset + length; i++) {
+                line.append(chars[i]);
+                if (chars[i] == '\n') {
+                  print(whole, line.indexOf(about + ":") == 0 ? "" : about + ": ", line);
+                  line.setLength(0);
+                }
+              }
+            }
+
+            @Override
+            public void flush() {
+              // Half a line waits for the other half.
+            }
+
+            @Override
+            public void close() {}
+          });
+      this.whole = whole;
+      this.about = about;
+    }
+
+    private static void print(PrintWriter whole, String start, CharSequence line) {
+      synchronized (TERMINAL) {
+        if (followed != null) {
+          followed.clear();
+        }
+        whole.print(start + line);
+        whole.flush();
+      }
     }
   }
 }

@@ -6,7 +6,6 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalLong;
 import java.util.function.Consumer;
 import java.util.function.IntFunction;
 import java.util.function.LongConsumer;
@@ -91,20 +90,7 @@ public record TextTask(Checkpoint model, Gpt2Classifier classifier, TokenDataset
       Optional<BatchMemory> batch =
           estimator.measure(
               count -> forward(Arrays.copyOf(longest, count)), Math.min(tried, rows.length));
-      OptionalLong used = ProcessMemory.used();
-      if (batch.isEmpty() || used.isEmpty()) {
-        return Optional.empty();
-      }
-      long fisher = estimator.bytes();
-      return Optional.of(
-          new MemoryPlan(
-              fisher, // as many weights, all of them fp32
-              atOnce * fisher,
-              batch.get(),
-              0,
-              0,
-              Math.max(0, used.getAsLong() - 2 * fisher),
-              used.getAsLong() + ProcessMemory.free()));
+      return batch.flatMap(measured -> MemoryPlan.of(estimator, measured, atOnce, 0, 0));
     }
   }
 

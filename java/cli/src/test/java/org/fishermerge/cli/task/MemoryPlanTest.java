@@ -20,7 +20,7 @@ final class MemoryPlanTest {
   private static final BatchMemory BATCH = new BatchMemory(100, 10, 3, 12);
 
   private static MemoryPlan plan(long free) {
-    return new MemoryPlan(5_000, 5_000, BATCH, 0, 0, 1_000, free);
+    return new MemoryPlan(false, 5_000, 5_000, BATCH, 0, 0, 1_000, free);
   }
 
   @ParameterizedTest
@@ -45,11 +45,30 @@ final class MemoryPlanTest {
     BatchMemory batch = new BatchMemory(100 * million, 10 * million, 3, 12);
     MemoryPlan plan =
         new MemoryPlan(
-            1_213 * million, 2_426 * million, batch, 600_000, 2, 150 * million, 9_876 * million);
+            false,
+            1_213 * million,
+            2_426 * million,
+            batch,
+            600_000,
+            2,
+            150 * million,
+            9_876 * million);
     assertThat(plan.text(4))
         .isEqualTo(
             "weights 1.21 GB + Fisher 2.43 GB + batch of 4: 0.57 GB + pictures 0.01 GB + Java,"
                 + " libtorch 0.15 GB = 4.37 GB of 9.88 GB free");
+  }
+
+  @Test
+  void aGpuHasNeitherJavaNorPictures() {
+    MemoryPlan plan =
+        new MemoryPlan(true, 1_000_000_000, 1_000_000_000, BATCH, 0, 0, 0, 80_000_000_000L);
+    assertThat(plan.text(4))
+        .isEqualTo(
+            "weights 1.00 GB + Fisher 1.00 GB + batch of 4: 0.00 GB = 2.00 GB of 80.00 GB free on"
+                + " the GPU");
+    assertThat(plan.largest(1_000)).isEqualTo(64);
+    assertThat(plan.without(79_000_000_000L).fits(4)).isFalse();
   }
 
   @Test
@@ -76,7 +95,8 @@ final class MemoryPlanTest {
   @Test
   void smallRunsAreNotWorthALine() {
     assertThat(plan(100_000).matters(4)).isFalse();
-    assertThat(new MemoryPlan(1L << 30, 1L << 30, BATCH, 0, 0, 0, 1L << 33).matters(1)).isTrue();
+    assertThat(new MemoryPlan(false, 1L << 30, 1L << 30, BATCH, 0, 0, 0, 1L << 33).matters(1))
+        .isTrue();
   }
 
   @Test
