@@ -79,13 +79,13 @@ void memory_bound() {
 }
 
 // As the library plans it.
-layer_run library(int32_t precision) {
-  return [precision](const fm_cotangents &g, const fm_activations &a, float *fisher) {
+layer_run library(int32_t precision, void *side) {
+  return [precision, side](const fm_cotangents &g, const fm_activations &a, float *fisher) {
     fmc_outer_square_plan plan;
     check(fmc_outer_square_prepare(&g, &a, precision, 0, &plan));
     char *workspace = allocate<char>(plan.workspace_bytes);
     const double seconds =
-        median_seconds([&] { check(fmc_outer_square(&g, &a, &plan, workspace, fisher, nullptr)); });
+        median_seconds([&] { check(fmc_outer_square(&g, &a, &plan, workspace, fisher, nullptr, side)); });
     check(fmc_free(workspace));
     return seconds;
   };
@@ -104,9 +104,10 @@ int main() {
   const blas cublas;
   if (!cublas.found()) printf("libcublas was not found: no peer for the products\n");
   const char *names[] = {"fp32", "tf32", "bf16"};
+  void *side = side_stream();
   for (const char *model : {"l14", "b32"}) {
     for (int32_t precision = FMC_FP32; precision <= FMC_BF16; ++precision) {
-      const double ratio = time_layers(model, names[precision], precision, cublas, library(precision));
+      const double ratio = time_layers(model, names[precision], precision, cublas, library(precision, side));
       const std::string key = std::string("cuda_outer_square_") + names[precision] + "_over_cublas_" + model;
       if (cublas.found()) figure(key.c_str(), ratio);
     }

@@ -77,6 +77,13 @@ inline double median_seconds(const std::function<void()> &run) {
   return seconds[kRuns / 2];
 }
 
+// A stream beside the default one.
+inline void *side_stream() {
+  void *stream = nullptr;
+  check(fmc_stream_create(&stream));
+  return stream;
+}
+
 // Just enough of cuBLAS, found at run time: nothing of ours needs it.
 class blas {
  public:

@@ -25,6 +25,10 @@ struct device_launch {
   }
 };
 
+inline void order(const device_launch &before, const device_launch &after) {
+  emulated_order(before.stream, after.stream);
+}
+
 }  // namespace fmc
 
 #else
@@ -215,6 +219,21 @@ struct device_launch {
     status = check_device(cudaLaunchKernelEx(&config, cluster_entry<Kernel>, job), "a kernel could not be started");
   }
 };
+
+inline int32_t order_streams(cudaStream_t before, cudaStream_t after) {
+  cudaEvent_t event = nullptr;
+  FMC_CHECK(check_device(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "an event could not be created"));
+  cudaError_t error = cudaEventRecord(event, before);
+  if (error == cudaSuccess) error = cudaStreamWaitEvent(after, event, 0);
+  // It lives on until it has been waited for.
+  const cudaError_t last = cudaEventDestroy(event);
+  return check_device(error == cudaSuccess ? last : error, "streams could not be ordered");
+}
+
+inline void order(device_launch &before, device_launch &after) {
+  if (before.status == FM_OK && before.stream != after.stream) before.status = order_streams(before.stream, after.stream);
+  if (after.status == FM_OK) after.status = before.status;
+}
 
 }  // namespace fmc
 

@@ -24,22 +24,23 @@ extern "C" int32_t fmc_outer_square_prepare(const fm_cotangents *g, const fm_act
     FMC_CHECK(fmc::count_multiprocessors(&multiprocessors));
     splits = fmc::choose_splits(shape, multiprocessors);
   }
-  if (splits > shape.units()) splits = shape.units() > 0 ? static_cast<int32_t>(shape.units()) : 1;
+  splits = static_cast<int32_t>(fmc::min64(splits, shape.most_splits()));
   *plan = {fmc::outer_square_workspace(shape, splits), precision, splits};
   return FM_OK;
 }
 
 extern "C" int32_t fmc_outer_square(const fm_cotangents *g, const fm_activations *a, const fmc_outer_square_plan *plan,
-                                    void *workspace, float *fisher, void *stream) {
+                                    void *workspace, float *fisher, void *stream, void *side_stream) {
   FMC_CHECK(fmc::check_not_null("plan", plan));
   FMC_CHECK(check_operands(g, a, "plan.precision", plan->precision));
   const fmc::outer_square_shape shape = fmc::shape_of(*g, *a, fmc::depth_of(plan->precision));
-  FMC_REQUIRE(plan->splits >= 1 && (plan->splits == 1 || plan->splits <= shape.units()) &&
+  FMC_REQUIRE(plan->splits >= 1 && plan->splits <= shape.most_splits() &&
                   plan->workspace_bytes >= fmc::outer_square_workspace(shape, plan->splits),
               "plan: it was not made for these operands");
   FMC_CHECK(fmc::check_workspace(workspace, plan->workspace_bytes));
   FMC_CHECK(fmc::check_aligned("fisher", fisher, 4));
   fmc::device_launch launch(stream);
-  fmc::outer_square(launch, *g, *a, plan->precision, plan->splits, workspace, fisher);
+  fmc::device_launch aside(side_stream == nullptr ? stream : side_stream);
+  fmc::outer_square(launch, aside, *g, *a, plan->precision, plan->splits, workspace, fisher);
   return launch.status;
 }

@@ -9,6 +9,7 @@
 // 2. tile: the products. Steps come in by asynchronous copies, kStages - 1 ahead, without a break between (b, v).
 // 3. join, where tiles are too few to fill the device: each split of the examples leaves its sums in the workspace, and
 //    they are added to F in order.
+// Examples are worked off in parts, so that one part is packed, which memory bounds, while the one before is multiplied.
 //
 // Roofline: README.md.
 #pragma once
@@ -35,6 +36,16 @@ struct outer_square_shape {
   // What splits divide: examples, or single steps.
   int64_t units() const { return square ? examples : steps; }
   int64_t steps_of_unit() const { return square ? probes * steps : 1; }
+
+  // Each long beside what starting its kernels costs; the first one's packing is not hidden.
+  int64_t parts() const {
+    constexpr int64_t kMost = 4;
+    constexpr int64_t kLeastSteps = 128;
+    if (!square) return 1;
+    return max64(1, min64(examples, min64(kMost, examples * probes * steps / kLeastSteps)));
+  }
+  // The most splits of a part of which none is empty.
+  int64_t most_splits() const { return max64(1, units() / parts()); }
 };
 
 inline outer_square_shape shape_of(const fm_cotangents &g, const fm_activations &a, int64_t depth) {
@@ -60,11 +71,12 @@ inline int64_t outer_square_workspace(const outer_square_shape &s, int64_t split
 inline int32_t choose_splits(const outer_square_shape &s, int64_t multiprocessors) {
   constexpr int64_t kSplitCost = 35;
   const int64_t tiles = s.down * s.across;
+  const int64_t units = divide_up(s.units(), s.parts());
   int64_t best = 1;
   int64_t least = INT64_MAX;
-  for (int64_t splits = 1; splits <= min64(32, s.units()); ++splits) {
+  for (int64_t splits = 1; splits <= min64(32, s.most_splits()); ++splits) {
     const int64_t waves = divide_up(tiles * splits, multiprocessors);
-    const int64_t cost = waves * divide_up(s.units(), splits) * s.steps_of_unit() +
+    const int64_t cost = s.parts() * waves * divide_up(units, splits) * s.steps_of_unit() +
                          (splits > 1 ? divide_up(splits * tiles * kSplitCost, multiprocessors) : 0);
     if (cost < least) {
       least = cost;
@@ -171,6 +183,7 @@ struct tile_job {
   int64_t unit_steps;
   int64_t splits;
   float *partials;  // [splits, down, across, kSums, kTileThreads], where splits > 1
+  bool resumes;     // partials hold the sums of the parts before
   float *fisher;
   int64_t rows;
   int64_t columns;
@@ -218,6 +231,18 @@ FMC_DEVICE bool locate(const tile_job &j, int64_t tile, int thread, int k, int64
   return o < j.rows && i < j.columns;
 }
 
+FMC_DEVICE float *partial(const tile_job &j, int64_t tile, int64_t split, int thread, int k) {
+  return j.partials + ((split * j.down * j.across + tile) * kSums + k) * kTileThreads + thread;
+}
+
+// What the k-th sum of a thread goes on from.
+template <class Layout>
+FMC_DEVICE float sum_before(const tile_job &j, int64_t tile, int64_t split, int thread, int k) {
+  if (j.splits > 1) return j.resumes ? *partial(j, tile, split, thread, k) : 0.0f;
+  int64_t at;
+  return locate<Layout>(j, tile, thread, k, &at) ? j.fisher[at] : 0.0f;
+}
+
 template <class Mode, bool Square>
 struct tile_kernel {
   using job = tile_job;
@@ -241,8 +266,7 @@ struct tile_kernel {
     float total[Square ? kSums : 1];
     FMC_UNROLL
     for (int k = 0; k < kSums; ++k) {
-      int64_t at;
-      const float from = j.splits == 1 && locate<Mode>(j, tile, thread, k, &at) ? j.fisher[at] : 0.0f;
+      const float from = sum_before<Mode>(j, tile, split, thread, k);
       sum[k] = Square ? 0.0f : from;
       if constexpr (Square) total[k] = from;
     }
@@ -288,7 +312,7 @@ struct tile_kernel {
       if constexpr (Square) result = total[k];
       int64_t at;
       if (j.splits > 1) {
-        j.partials[(block.index() * kSums + k) * kTileThreads + thread] = result;
+        *partial(j, tile, split, thread, k) = result;
       } else if (locate<Mode>(j, tile, thread, k, &at)) {
         j.fisher[at] = result;
       }
@@ -314,8 +338,7 @@ struct join_kernel {
       if (!locate<Layout>(j, tile, block.thread(), k, &at)) continue;
       float sum = 0.0f;
       for (int64_t split = 0; split < j.splits; ++split) {
-        const int64_t index = split * j.down * j.across + tile;
-        const float part = j.partials[(index * kSums + k) * kTileThreads + block.thread()];
+        const float part = *partial(j, tile, split, block.thread(), k);
         sum = split == 0 ? part : add(sum, part);
       }
       j.fisher[at] = add(j.fisher[at], sum);
@@ -330,14 +353,13 @@ void pack(Launch &launch, const Source &source, char *packed, int64_t panels, in
       {source, packed, static_cast<uint32_t>(items * steps), static_cast<uint32_t>(steps)});
 }
 
-// Enqueues the packing of operands that are not empty, and answers what multiplies them.
+// Enqueues the packing of a part's operands, and answers what multiplies them.
 template <class Mode, class Launch>
 tile_job pack_operands(Launch &launch, const fm_cotangents &g, const fm_activations &a, const outer_square_shape &s,
-                       int32_t splits, void *workspace, float *fisher) {
-  char *packed_g = static_cast<char *>(workspace);
-  char *packed_a = packed_g + s.bytes_g;
+                       char *packed) {
   tile_job job = {};
-  job.packed_g = packed_g;
+  char *packed_a = packed + s.bytes_g;
+  job.packed_g = packed;
   job.packed_a = packed_a;
   job.weights = g.weights;
   job.weight_probe_stride = g.weight_probe_stride;
@@ -348,42 +370,78 @@ tile_job pack_operands(Launch &launch, const fm_cotangents &g, const fm_activati
   job.steps = s.steps;
   job.units = s.units();
   job.unit_steps = s.steps_of_unit();
-  job.splits = splits;
-  job.partials = reinterpret_cast<float *>(packed_a + s.bytes_a);
-  job.fisher = fisher;
   job.rows = g.width;
   job.columns = a.width;
   if (s.square) {
-    pack<Mode>(launch, cotangent_source{g}, packed_g, s.down, s.examples * s.probes, s.steps);
+    pack<Mode>(launch, cotangent_source{g}, packed, s.down, s.examples * s.probes, s.steps);
     pack<Mode>(launch, activation_source{a, g.tokens}, packed_a, s.across, s.examples, s.steps);
   } else {
-    pack<Mode>(launch, single_cotangent_source{g}, packed_g, s.down, 1, s.steps);
+    pack<Mode>(launch, single_cotangent_source{g}, packed, s.down, 1, s.steps);
     pack<Mode>(launch, single_activation_source{a, g.examples}, packed_a, s.across, 1, s.steps);
   }
   return job;
 }
 
-template <class Mode, class Launch>
-void outer_square(Launch &launch, const fm_cotangents &g, const fm_activations &a, int32_t splits, void *workspace,
-                  float *fisher) {
-  const outer_square_shape s = shape_of(g, a, Mode::kDepth);
-  if (s.bytes_g == 0 || s.bytes_a == 0) return;
-  const tile_job job = pack_operands<Mode>(launch, g, a, s, splits, workspace, fisher);
-  if (s.square) {
-    launch.template run<tile_kernel<Mode, true>>(s.down * s.across * splits, job);
-  } else {
-    launch.template run<tile_kernel<Mode, false>>(s.down * s.across * splits, job);
+// How Mode's tiles are multiplied: by blocks of their own.
+template <class Mode>
+struct block_tiles {
+  using mode = Mode;
+  using layout = Mode;
+  template <class Launch>
+  static void multiply(Launch &launch, const outer_square_shape &s, const tile_job &job) {
+    if (s.square) {
+      launch.template run<tile_kernel<Mode, true>>(s.down * s.across * job.splits, job);
+    } else {
+      launch.template run<tile_kernel<Mode, false>>(s.down * s.across * job.splits, job);
+    }
   }
-  if (splits > 1) launch.template run<join_kernel<Mode>>(s.down * s.across * join_kernel<Mode>::kBlocksPerTile, job);
+};
+
+// On `launch`, and with all packing but the first part's on `aside`, which may be the same.
+template <class Tiles, class Launch>
+void outer_square(Launch &launch, Launch &aside, const fm_cotangents &g, const fm_activations &a, int32_t splits,
+                  void *workspace, float *fisher) {
+  using mode = typename Tiles::mode;
+  using join = join_kernel<typename Tiles::layout>;
+  const outer_square_shape s = shape_of(g, a, mode::kDepth);
+  if (s.bytes_g == 0 || s.bytes_a == 0) return;
+  char *packed = static_cast<char *>(workspace);
+  float *partials = reinterpret_cast<float *>(packed + s.bytes_g + s.bytes_a);
+  tile_job job = {};
+  for (int64_t part = 0; part < s.parts(); ++part) {
+    fm_cotangents some_g = g;
+    fm_activations some_a = a;
+    if (s.square) {
+      const int64_t first = first_unit(part, g.examples, s.parts());
+      some_g.examples = first_unit(part + 1, g.examples, s.parts()) - first;
+      some_g.data += first * g.example_stride;
+      some_a.data += first * a.example_stride;
+      if (g.weights != nullptr) some_g.weights += first;
+    }
+    const outer_square_shape some = shape_of(some_g, some_a, mode::kDepth);
+    job = pack_operands<mode>(part == 0 ? launch : aside, some_g, some_a, some, packed);
+    packed += some.bytes_g + some.bytes_a;
+    job.splits = splits;
+    job.partials = partials;
+    job.resumes = part > 0;
+    job.fisher = fisher;
+    if (part == 0) {
+      order(launch, aside);
+    } else {
+      order(aside, launch);
+    }
+    Tiles::multiply(launch, some, job);
+  }
+  if (splits > 1) launch.template run<join>(s.down * s.across * join::kBlocksPerTile, job);
 }
 
 template <class Launch>
-void outer_square(Launch &launch, const fm_cotangents &g, const fm_activations &a, int32_t precision, int32_t splits,
-                  void *workspace, float *fisher) {
+void outer_square(Launch &launch, Launch &aside, const fm_cotangents &g, const fm_activations &a, int32_t precision,
+                  int32_t splits, void *workspace, float *fisher) {
   switch (precision) {
-    case FMC_FP32: return outer_square<fp32_mode>(launch, g, a, splits, workspace, fisher);
-    case FMC_TF32: return outer_square<tf32_mode>(launch, g, a, splits, workspace, fisher);
-    default: return outer_square<bf16_mode>(launch, g, a, splits, workspace, fisher);
+    case FMC_FP32: return outer_square<block_tiles<fp32_mode>>(launch, aside, g, a, splits, workspace, fisher);
+    case FMC_TF32: return outer_square<block_tiles<tf32_mode>>(launch, aside, g, a, splits, workspace, fisher);
+    default: return outer_square<block_tiles<bf16_mode>>(launch, aside, g, a, splits, workspace, fisher);
   }
 }
 

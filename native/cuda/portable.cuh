@@ -20,7 +20,7 @@
 //   address(p)                                                    of shared memory, as descriptors want it
 //   multiply_begin, multiply_warpgroup_bf16 / _tf32, multiply_commit, multiply_wait<N>   wgmma.m64n128
 // A sequence of kernels is a function of a `launch` with run<Kernel>(blocks, job), and run_clusters<Kernel>: on a stream,
-// or one block after the other.
+// or one block after the other. order(before, after) makes what will be put on one launch wait for what is on another.
 #pragma once
 
 #include <math.h>
@@ -43,6 +43,7 @@ namespace fmc {
 
 FMC_BOTH int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 FMC_BOTH int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+FMC_BOTH int64_t max64(int64_t a, int64_t b) { return a < b ? b : a; }
 
 // 16 bytes of operands.
 struct alignas(16) words {

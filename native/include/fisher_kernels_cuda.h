@@ -28,7 +28,7 @@ extern "C" {
 
 #pragma GCC visibility push(default)
 
-#define FMC_ABI_VERSION 1
+#define FMC_ABI_VERSION 2
 
 /* Beside those of fm_status. */
 enum fmc_status { FMC_UNAVAILABLE = 16, FMC_OUT_OF_MEMORY = 17, FMC_DEVICE_ERROR = 18 };
@@ -109,7 +109,7 @@ enum fmc_precision { FMC_FP32 = 0, FMC_TF32 = 1, FMC_BF16 = 2 };
 typedef struct fmc_outer_square_plan {
   int64_t workspace_bytes;
   int32_t precision;
-  int32_t splits; /* parts that the examples are worked off in, at the same time; they are added up in order */
+  int32_t splits; /* shares of the examples that are worked off at the same time; they are added up in order */
 } fmc_outer_square_plan;
 
 /* Plans fmc_outer_square. splits: 0 lets the library choose for the current device; with a fixed number, results do not
@@ -123,9 +123,14 @@ int32_t fmc_outer_square_prepare(const fm_cotangents *g, const fm_activations *a
  *   are what is rounded in FMC_TF32 and FMC_BF16.
  * FMC_FP32 with one split gives the bits of fm_outer_square_blocks on instruction sets with FMA. With more splits each
  * starts from 0, and fisher += (split 0 + split 1 + ...) at the end. On tensor cores the order of a sum over t, and how
- * it is rounded, is the device's. */
+ * it is rounded, is the device's.
+ * Where tokens > 1 examples are worked off in parts, one after the other: as many as there are 128 steps of 8 tokens (16
+ * in FMC_BF16; each (b, v) has whole steps), 1 to 4, and no more than there are examples. A split has its share of each
+ * part.
+ * side_stream: where the operands of a part are packed while the part before is multiplied; null: on `stream` too. To
+ * others the work is as if all of it were on `stream`. The bits are the same. */
 int32_t fmc_outer_square(const fm_cotangents *g, const fm_activations *a, const fmc_outer_square_plan *plan,
-                         void *workspace, float *fisher, void *stream);
+                         void *workspace, float *fisher, void *stream, void *side_stream);
 
 /* Bytes of workspace that fmc_token_sum_squares needs, and, twice that, fmc_layer_norm_squares. */
 int32_t fmc_token_sum_squares_workspace(const fm_cotangents *g, int64_t *bytes);

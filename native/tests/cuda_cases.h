@@ -344,30 +344,37 @@ inline void outer_square_in_order(const layer &l, int64_t from, int64_t to, std:
   }
 }
 
-// Splits begin where a range divided as evenly as possible, the larger parts first, does; with one token they begin at
-// steps of 8 examples.
+// Where a range begins that is one of several, as even as possible, the larger ones first.
 inline int64_t split_begin(int64_t split, int64_t units, int64_t splits) {
   return units / splits * split + std::min(split, units % splits);
 }
 
+// A split has its share of each of the parts that examples are worked off in; with one token there is one part, and
+// splits begin at steps of 8 examples.
 inline std::vector<float> outer_square_expected(const layer &l, int64_t splits, std::vector<float> fisher) {
   const bool single = l.g.tokens == 1;
   const int64_t units = single ? (l.g.examples + 7) / 8 : l.g.examples;
-  splits = std::min(splits, units);
+  const int64_t scale = single ? 8 : 1;
+  const int64_t steps = l.g.examples * l.g.probes * ((l.g.tokens + 7) / 8);
+  const int64_t parts = single || units == 0 ? 1 : std::clamp<int64_t>(std::min<int64_t>(steps / 128, units), 1, 4);
+  splits = std::min(splits, units / parts);
   if (splits <= 1) {
     outer_square_in_order(l, 0, l.g.examples, fisher);
     return fisher;
   }
   std::vector<float> total;
   for (int64_t s = 0; s < splits; ++s) {
-    std::vector<float> part(fisher.size());
-    const int64_t scale = single ? 8 : 1;
-    outer_square_in_order(l, std::min(l.g.examples, split_begin(s, units, splits) * scale),
-                          std::min(l.g.examples, split_begin(s + 1, units, splits) * scale), part);
+    std::vector<float> sum(fisher.size());
+    for (int64_t p = 0; p < parts; ++p) {
+      const int64_t first = split_begin(p, units, parts);
+      const int64_t count = split_begin(p + 1, units, parts) - first;
+      outer_square_in_order(l, std::min(l.g.examples, (first + split_begin(s, count, splits)) * scale),
+                            std::min(l.g.examples, (first + split_begin(s + 1, count, splits)) * scale), sum);
+    }
     if (s == 0) {
-      total = part;
+      total = sum;
     } else {
-      for (size_t k = 0; k < part.size(); ++k) total[k] += part[k];
+      for (size_t k = 0; k < sum.size(); ++k) total[k] += sum[k];
     }
   }
   for (size_t k = 0; k < fisher.size(); ++k) fisher[k] += total[k];
@@ -457,6 +464,9 @@ inline void outer_square() {
   outer_square_case(2, 5, 9, 20, 140, 3, all);
   outer_square_case(1, 4, 16, 12, 12, 4, all);
   outer_square_case(1, 2, 3, 12, 12, 32, all);
+  // Two parts.
+  outer_square_case(2, 9, 120, 20, 33, 2, {FMC_FP32});
+  outer_square_case(2, 9, 120, 33, 20, 1, {FMC_TF32});
   outer_square_case(1, 2, 4, 6, 5, 1, all, true, NAN);
   outer_square_case(1, 2, 4, 6, 5, 1, all, true, INFINITY);
   outer_square_case(1, 0, 4, 6, 5, 1, all);

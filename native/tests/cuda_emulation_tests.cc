@@ -49,9 +49,9 @@ class emulation : public engine {
   void outer_square(const fm_cotangents &g, const fm_activations &a, int32_t precision, int32_t splits,
                     float *fisher) override {
     const fmc::outer_square_shape shape = fmc::shape_of(g, a, fmc::depth_of(precision));
-    const int64_t units = shape.units();
-    if (splits > units) splits = units > 0 ? static_cast<int32_t>(units) : 1;
-    fmc::outer_square(launch, g, a, precision, splits, workspace(fmc::outer_square_workspace(shape, splits)), fisher);
+    splits = static_cast<int32_t>(std::min<int64_t>(splits, shape.most_splits()));
+    fmc::outer_square(launch, launch, g, a, precision, splits, workspace(fmc::outer_square_workspace(shape, splits)),
+                      fisher);
   }
   void token_sum_squares(const fm_cotangents &g, float *fisher) override {
     fmc::token_sum_squares(launch, g, workspace(8 * fmc::terms_count(g)), fisher);
@@ -77,12 +77,12 @@ class versions : public emulation {
   void outer_square(const fm_cotangents &g, const fm_activations &a, int32_t precision, int32_t splits,
                     float *fisher) override {
     const fmc::outer_square_shape shape = fmc::shape_of(g, a, fmc::depth_of(precision));
-    splits = static_cast<int32_t>(std::max<int64_t>(1, std::min<int64_t>(splits, shape.units())));
+    splits = static_cast<int32_t>(std::min<int64_t>(splits, shape.most_splits()));
     void *space = workspace(fmc::outer_square_workspace(shape, splits));
     if (precision == FMC_TF32) {
-      fmc::outer_square_warpgroups<fmc::tf32_warpgroups>(launch, g, a, splits, space, fisher);
+      fmc::outer_square<fmc::cluster_tiles<fmc::tf32_warpgroups>>(launch, launch, g, a, splits, space, fisher);
     } else if (precision == FMC_BF16) {
-      fmc::outer_square_warpgroups<fmc::bf16_warpgroups>(launch, g, a, splits, space, fisher);
+      fmc::outer_square<fmc::cluster_tiles<fmc::bf16_warpgroups>>(launch, launch, g, a, splits, space, fisher);
     } else if (splits == 1 && g.tokens != 1) {
       launch.run<fmc::outer_square_by_element>(
           fmc::blocks_for<fmc::outer_square_by_element>(g.width * a.width, 1), {g, a, fisher});
@@ -124,6 +124,15 @@ void layouts() {
   pieces(fp32_mode{}, "fp32");
   pieces(tf32_mode{}, "tf32");
   pieces(bf16_mode{}, "bf16");
+  // Parts are as many as the header says, and none of their splits is empty.
+  auto parts = [](int64_t probes, int64_t examples, int64_t tokens) {
+    const fm_cotangents g = {nullptr, 0, 0, 0, nullptr, 0, probes, examples, tokens, 8};
+    const outer_square_shape s = shape_of(g, {nullptr, 0, 0, 8}, 8);
+    EXPECT(s.most_splits() * s.parts() <= std::max<int64_t>(1, s.units()), "empty splits");
+    return s.parts();
+  };
+  EXPECT(parts(1, 32, 257) == 4 && parts(1, 15, 136) == 1 && parts(1, 16, 136) == 2 && parts(2, 12, 128) == 3, "parts");
+  EXPECT(parts(1, 3, 100000) == 3 && parts(1, 100000, 1) == 1 && parts(1, 0, 9) == 1, "parts");
   // Splits cover all units once, in order, and differ by one at most.
   for (int64_t units : {1, 7, 32, 1000003}) {
     for (int64_t splits = 1; splits <= std::min<int64_t>(32, units); ++splits) {

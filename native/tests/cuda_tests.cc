@@ -53,7 +53,7 @@ void arguments() {
   refused(fmc_outer_square_prepare(&g, &a, FMC_FP32, -1, &plan), "splits");
   EXPECT(fmc_outer_square_prepare(&g, &a, FMC_FP32, 1, &plan) == FM_OK, "%s", fmc_last_error());
   g.examples = 2000;
-  refused(fmc_outer_square(&g, &a, &plan, x, x, nullptr), "plan");
+  refused(fmc_outer_square(&g, &a, &plan, x, x, nullptr, nullptr), "plan");
   g.examples = -1;
   refused(fmc_token_sum_squares(&g, x, x, nullptr), "negative");
   int64_t bytes = 0;

@@ -7,16 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <deque>
 #include <mutex>
 #include <set>
-#include <vector>
 
 #include "status.h"
 
 namespace {
 
 struct stream {
-  std::vector<std::function<void()>> work;
+  std::deque<std::function<void()>> work;
+  int64_t put = 0;
+  int64_t begun = 0;
 };
 
 std::recursive_mutex lock;
@@ -25,11 +27,17 @@ std::set<stream *> streams;
 
 stream &stream_of(void *s) { return s == nullptr ? default_stream : *static_cast<stream *>(s); }
 
-void finish(stream &s) {
-  std::vector<std::function<void()>> work;
-  work.swap(s.work);
-  for (const std::function<void()> &w : work) w();
+// Runs the first so many of all that were ever put on a stream.
+void run(stream &s, int64_t count) {
+  while (s.begun < count && !s.work.empty()) {
+    const std::function<void()> next = std::move(s.work.front());
+    s.work.pop_front();
+    ++s.begun;
+    next();
+  }
 }
+
+void finish(stream &s) { run(s, s.put); }
 
 void finish_all() {
   finish(default_stream);
@@ -59,6 +67,14 @@ int32_t release(void *pointer) {
 void fmc::emulated_enqueue(void *s, std::function<void()> work) {
   const std::lock_guard<std::recursive_mutex> held(lock);
   stream_of(s).work.push_back(std::move(work));
+  ++stream_of(s).put;
+}
+
+void fmc::emulated_order(void *before, void *after) {
+  const std::lock_guard<std::recursive_mutex> held(lock);
+  stream *first = &stream_of(before);
+  const int64_t count = first->put;
+  emulated_enqueue(after, [first, count] { run(*first, count); });
 }
 
 int32_t fmc::count_multiprocessors(int *count) {
@@ -115,7 +131,7 @@ int32_t fmc_stream_create(void **created) {
 
 int32_t fmc_stream_destroy(void *s) {
   const std::lock_guard<std::recursive_mutex> held(lock);
-  finish(stream_of(s));
+  finish_all();  // none waits for it from now on
   streams.erase(static_cast<stream *>(s));
   delete static_cast<stream *>(s);
   return FM_OK;

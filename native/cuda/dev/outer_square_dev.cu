@@ -19,11 +19,13 @@ int32_t choose(const fm_cotangents &g, const fm_activations &a, int32_t precisio
 // Warpgroups multiply TF32 and BF16, and a thread an element FP32.
 void enqueue(const fm_cotangents &g, const fm_activations &a, int32_t precision, int32_t splits, void *workspace,
              float *fisher) {
+  static void *side = side_stream();
   fmc::device_launch launch(nullptr);
+  fmc::device_launch aside(side);
   if (precision == FMC_TF32) {
-    fmc::outer_square_warpgroups<fmc::tf32_warpgroups>(launch, g, a, splits, workspace, fisher);
+    fmc::outer_square<fmc::cluster_tiles<fmc::tf32_warpgroups>>(launch, aside, g, a, splits, workspace, fisher);
   } else if (precision == FMC_BF16) {
-    fmc::outer_square_warpgroups<fmc::bf16_warpgroups>(launch, g, a, splits, workspace, fisher);
+    fmc::outer_square<fmc::cluster_tiles<fmc::bf16_warpgroups>>(launch, aside, g, a, splits, workspace, fisher);
   } else if (g.width * a.width > 0) {
     launch.run<fmc::outer_square_by_element>(fmc::blocks_for<fmc::outer_square_by_element>(g.width * a.width, 1),
                                              {g, a, fisher});
@@ -36,7 +38,7 @@ class versions : public device {
   void outer_square(const fm_cotangents &g, const fm_activations &a, int32_t precision, int32_t splits,
                     float *fisher) override {
     const fmc::outer_square_shape shape = fmc::shape_of(g, a, fmc::depth_of(precision));
-    splits = static_cast<int32_t>(std::max<int64_t>(1, std::min<int64_t>(splits, shape.units())));
+    splits = static_cast<int32_t>(std::min<int64_t>(splits, shape.most_splits()));
     // The cases expect the library's order of additions, which version 1 has where nothing is split or collapsed.
     if (precision == FMC_FP32 && (splits > 1 || g.tokens == 1)) {
       device::outer_square(g, a, precision, splits, fisher);

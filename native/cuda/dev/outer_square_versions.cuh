@@ -175,10 +175,7 @@ struct warpgroup_kernel {
     FMC_UNROLL
     for (int k = 0; k < kSums; ++k) {
       sum[k] = 0.0f;
-      int64_t at;
-      if constexpr (Square) {
-        total[k] = j.splits == 1 && locate<warpgroup_kernel>(j, tile, thread, k, &at) ? j.fisher[at] : 0.0f;
-      }
+      if constexpr (Square) total[k] = sum_before<warpgroup_kernel>(j, tile, here.split, thread, k);
     }
 
     // Counted in numbers that the compiler knows to be the same in all threads: wgmma must not lie on a path that it
@@ -232,7 +229,7 @@ struct warpgroup_kernel {
       if constexpr (Square) result = total[k];
       int64_t to;
       if (j.splits > 1) {
-        j.partials[((here.split * j.down * j.across + tile) * kSums + k) * kTileThreads + thread] = result;
+        *partial(j, tile, here.split, thread, k) = result;
       } else if (locate<warpgroup_kernel>(j, tile, thread, k, &to)) {
         j.fisher[to] = Square ? result : add(j.fisher[to], result);
       }
@@ -254,23 +251,20 @@ struct bf16_warpgroups : bf16_mode {
   }
 };
 
-template <class Mode, class Launch>
-void outer_square_warpgroups(Launch &launch, const fm_cotangents &g, const fm_activations &a, int32_t splits,
-                             void *workspace, float *fisher) {
-  const outer_square_shape s = shape_of(g, a, Mode::kDepth);
-  if (s.bytes_g == 0 || s.bytes_a == 0) return;
-  const tile_job job = pack_operands<Mode>(launch, g, a, s, splits, workspace, fisher);
-  using square = warpgroup_kernel<Mode, true>;
-  using product = warpgroup_kernel<Mode, false>;
-  const int64_t blocks = square::blocks(s.down, s.across, splits);
-  if (s.square) {
-    launch.template run_clusters<square>(blocks, job);
-  } else {
-    launch.template run_clusters<product>(blocks, job);
+// How Mode's tiles are multiplied: by clusters.
+template <class Mode>
+struct cluster_tiles {
+  using mode = Mode;
+  using layout = warpgroup_kernel<Mode, true>;
+  template <class Launch>
+  static void multiply(Launch &launch, const outer_square_shape &s, const tile_job &job) {
+    const int64_t blocks = layout::blocks(s.down, s.across, job.splits);
+    if (s.square) {
+      launch.template run_clusters<warpgroup_kernel<Mode, true>>(blocks, job);
+    } else {
+      launch.template run_clusters<warpgroup_kernel<Mode, false>>(blocks, job);
+    }
   }
-  if (splits > 1) {
-    launch.template run<join_kernel<square>>(s.down * s.across * join_kernel<square>::kBlocksPerTile, job);
-  }
-}
+};
 
 }  // namespace fmc

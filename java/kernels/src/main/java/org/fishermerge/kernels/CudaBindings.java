@@ -21,7 +21,7 @@ import org.jspecify.annotations.Nullable;
  */
 @SuppressWarnings("restricted")
 final class CudaBindings {
-  static final int ABI_VERSION = 1;
+  static final int ABI_VERSION = 2;
 
   private static final int OUT_OF_MEMORY = 17;
   private static final long DEVICE_BYTES = 288;
@@ -62,7 +62,15 @@ final class CudaBindings {
   private final MethodHandle outerSquarePrepare =
       status("fmc_outer_square_prepare", JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_LONG);
   private final MethodHandle outerSquare =
-      status("fmc_outer_square", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
+      status(
+          "fmc_outer_square",
+          JAVA_LONG,
+          JAVA_LONG,
+          JAVA_LONG,
+          JAVA_LONG,
+          JAVA_LONG,
+          JAVA_LONG,
+          JAVA_LONG);
   private final MethodHandle tokenSumWorkspace =
       status("fmc_token_sum_squares_workspace", JAVA_LONG, JAVA_LONG);
   private final MethodHandle layerNormWorkspace =
@@ -301,9 +309,10 @@ final class CudaBindings {
     }
   }
 
-  void addOuterSquares(long g, long a, long plan, long workspace, long fisher, long stream) {
+  void addOuterSquares(
+      long g, long a, long plan, long workspace, long fisher, long stream, long sideStream) {
     try {
-      check((int) outerSquare.invokeExact(g, a, plan, workspace, fisher, stream));
+      check((int) outerSquare.invokeExact(g, a, plan, workspace, fisher, stream, sideStream));
     } catch (Throwable e) {
       throw NativeBindings.rethrow(e);
     }

@@ -49,6 +49,7 @@ final class CudaKernels implements AutoCloseable {
 
   private long workspace;
   private long workspaceBytes;
+  private long sideStream;
   private @Nullable List<Slot> slots;
 
   private CudaKernels(CudaBindings cuda, int index, int precision, boolean synchronous) {
@@ -192,6 +193,14 @@ final class CudaKernels implements AutoCloseable {
     return workspaceBytes;
   }
 
+  /** For what kernels may do beside others. */
+  private long sideStream() {
+    if (sideStream == 0) {
+      sideStream = cuda.createStream();
+    }
+    return sideStream;
+  }
+
   private void finish() {
     if (synchronous) {
       cuda.synchronize(DEFAULT_STREAM);
@@ -232,7 +241,8 @@ final class CudaKernels implements AutoCloseable {
       long activations = CpuKernels.activations(a, inputs, arena);
       MemorySegment plan = outerSquaresPlan(g, activations, arena);
       long space = workspace(plan.get(JAVA_LONG, 0));
-      cuda.addOuterSquares(g, activations, plan.address(), space, fisher.address(), DEFAULT_STREAM);
+      cuda.addOuterSquares(
+          g, activations, plan.address(), space, fisher.address(), DEFAULT_STREAM, sideStream());
       finish();
     }
   }
@@ -586,6 +596,10 @@ final class CudaKernels implements AutoCloseable {
     if (workspace != 0) {
       cuda.free(workspace);
       workspace = 0;
+    }
+    if (sideStream != 0) {
+      cuda.destroyStream(sideStream);
+      sideStream = 0;
     }
   }
 }
