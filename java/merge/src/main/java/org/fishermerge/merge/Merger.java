@@ -24,7 +24,6 @@ import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.MappedData;
 import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
-import org.fishermerge.kernels.MappedGuard;
 import org.fishermerge.kernels.TypedValues;
 import org.fishermerge.kernels.ValueStatistics;
 import org.fishermerge.kernels.WeightedAverage;
@@ -53,6 +52,10 @@ public final class Merger {
   private final MergeRequest request;
   private final MergeInputs inputs;
   private final Kernels kernels;
+
+  /** Whether hints to the system about what is read next are of any use. */
+  private final boolean streamed;
+
   private final ProgressListener listener;
   private final double[] norms;
   private final ValueStatistics[] scans;
@@ -64,11 +67,17 @@ public final class Merger {
 
   private long bytesDone;
 
-  private Merger(MergePlan plan, MergeInputs inputs, Kernels kernels, ProgressListener listener) {
+  private Merger(
+      MergePlan plan,
+      MergeInputs inputs,
+      Kernels kernels,
+      boolean streamed,
+      ProgressListener listener) {
     this.plan = plan;
     this.request = plan.request();
     this.inputs = inputs;
     this.kernels = kernels;
+    this.streamed = streamed;
     this.listener = listener;
     this.norms = new double[inputs.fishers().size()];
     this.scans = new ValueStatistics[inputs.fishers().size()];
@@ -87,16 +96,29 @@ public final class Merger {
    *     behind then.
    */
   public static MergeResult run(MergePlan plan, Kernels kernels, ProgressListener listener) {
-    plan.files().forEach(file -> file.requireUnchanged("since the merge was planned"));
+    try (MergeSession session = MergeSession.openOnce(plan, kernels)) {
+      return session.run(plan, listener);
+    }
+  }
+
+  /**
+   * Runs a plan on inputs that are open and guarded.
+   *
+   * @param streamed whether the inputs are read from their files
+   */
+  static MergeResult run(
+      MergePlan plan,
+      MergeInputs inputs,
+      Kernels kernels,
+      boolean streamed,
+      ProgressListener listener) {
     MergeRequest request = plan.request();
     boolean single = OutputTarget.isSingleFile(request);
     try (AtomicOutput output =
-            single
-                ? AtomicOutput.file(request.output(), request.overwrite())
-                : AtomicOutput.folder(request.output(), request.overwrite());
-        MergeInputs inputs = MergeInputs.open(request);
-        MappedGuard guard = kernels.guard(inputs.mappings())) {
-      Merger merger = new Merger(plan, inputs, kernels, listener);
+        single
+            ? AtomicOutput.file(request.output(), request.overwrite())
+            : AtomicOutput.folder(request.output(), request.overwrite())) {
+      Merger merger = new Merger(plan, inputs, kernels, streamed, listener);
       try {
         merger.verifyModels();
         merger.computeNorms();
@@ -318,7 +340,9 @@ public final class Merger {
       List<WeightedAverage> averages = next;
       if (c + 1 < chunks.size()) {
         next = averages(chunks.get(c + 1), writer);
-        next.forEach(average -> operands(average).forEach(MappedData::readAhead));
+        if (streamed) {
+          next.forEach(average -> operands(average).forEach(MappedData::readAhead));
+        }
       }
       List<WeightedAverage.Statistics> found = kernels.weightedAverages(averages, thresholds);
       for (int k = 0; k < chunk.size(); k++) {
@@ -339,7 +363,9 @@ public final class Merger {
         }
         for (MemorySegment operand : operands(average)) {
           advance(operand.byteSize());
-          MappedData.release(operand);
+          if (streamed) {
+            MappedData.release(operand);
+          }
         }
         writer.writeBehind(tensor.info().name(), average.out());
       }
