@@ -19,7 +19,8 @@ import org.jspecify.annotations.Nullable;
  * passes through the page-locked memory once, into a place of its own, and stays there.
  */
 final class CudaAverages implements AutoCloseable {
-  private static final long SLOT_BYTES = 64L << 20;
+  /** Room for a million elements of eight models with Fishers in F32: {@link ValueStatistics}. */
+  private static final long SLOT_BYTES = 72L << 20;
 
   /** Alignment of operands in a slot: more than any access of the kernels needs. */
   private static final long ALIGNMENT = 256;

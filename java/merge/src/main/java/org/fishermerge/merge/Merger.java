@@ -48,12 +48,15 @@ public final class Merger {
   /** Input bytes of a chunk: long enough for threads to meet rarely, short beside any memory. */
   private static final long CHUNK_BYTES = 128L << 20;
 
+  /** The same for inputs that stay on a GPU, which would wait at the end of a short chunk. */
+  private static final long RESIDENT_CHUNK_BYTES = 2L << 30;
+
   private final MergePlan plan;
   private final MergeRequest request;
   private final MergeInputs inputs;
   private final Kernels kernels;
 
-  /** Whether hints to the system about what is read next are of any use. */
+  /** Whether the inputs are read from their files, and not known to be on a GPU. */
   private final boolean streamed;
 
   private final ProgressListener listener;
@@ -185,9 +188,11 @@ public final class Merger {
     }
   }
 
-  /** Pieces in order, gathered until their input bytes reach {@link #CHUNK_BYTES}. */
+  /** Pieces in order, gathered until their input bytes reach {@code chunkBytes}. */
   private static List<List<Piece>> chunks(
-      List<CheckpointTensor> tensors, ToLongFunction<CheckpointTensor> bytesPerElement) {
+      List<CheckpointTensor> tensors,
+      ToLongFunction<CheckpointTensor> bytesPerElement,
+      long chunkBytes) {
     List<List<Piece>> chunks = new ArrayList<>();
     List<Piece> chunk = new ArrayList<>();
     long bytes = 0;
@@ -199,7 +204,7 @@ public final class Merger {
         long count = Math.min(PIECE_ELEMENTS, elements - from);
         chunk.add(new Piece(tensor, from, count));
         bytes += count * width;
-        if (bytes >= CHUNK_BYTES) {
+        if (bytes >= chunkBytes) {
           chunks.add(chunk);
           chunk = new ArrayList<>();
           bytes = 0;
@@ -254,7 +259,10 @@ public final class Merger {
     SortedMap<String, Double> squares = new TreeMap<>();
     ValueStatistics ofTensor = ValueStatistics.EMPTY;
     List<List<Piece>> chunks =
-        chunks(plan.mergedTensors(), tensor -> fisherOperand(model, tensor).bytesPerElement());
+        chunks(
+            plan.mergedTensors(),
+            tensor -> fisherOperand(model, tensor).bytesPerElement(),
+            CHUNK_BYTES);
     for (List<Piece> chunk : chunks) {
       List<TypedValues> ranges = new ArrayList<>();
       for (Piece piece : chunk) {
@@ -324,7 +332,11 @@ public final class Merger {
   }
 
   private void merge(CheckpointWriter writer) {
-    List<List<Piece>> chunks = chunks(plan.mergedTensors(), this::bytesPerElement);
+    List<List<Piece>> chunks =
+        chunks(
+            plan.mergedTensors(),
+            this::bytesPerElement,
+            streamed ? CHUNK_BYTES : RESIDENT_CHUNK_BYTES);
     // With a pass for the norms, the Fishers have been looked at there.
     List<Double> thresholds = new ArrayList<>();
     if (!plan.isAverage() && !scanFirst) {
