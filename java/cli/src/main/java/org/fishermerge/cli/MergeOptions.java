@@ -4,6 +4,7 @@ import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import java.util.function.Function;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
@@ -14,6 +15,7 @@ import org.fishermerge.merge.MergePlan;
 import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeResult;
 import org.fishermerge.merge.Merger;
+import org.fishermerge.merge.ProgressListener;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Mixin;
@@ -108,7 +110,7 @@ final class MergeOptions {
     }
     plan.warnings().forEach(warning -> command.getErr().println("warning: " + warning));
     try (Kernels kernels = openKernels()) {
-      merge(plan, command, kernels);
+      merge(plan, command, listener -> Merger.run(plan, kernels, listener));
     }
     return 0;
   }
@@ -118,12 +120,13 @@ final class MergeOptions {
   }
 
   /** Merges and says so. Of the warnings, it prints those that the plan does not have. */
-  static void merge(MergePlan plan, CommandLine command, Kernels kernels) {
+  static void merge(
+      MergePlan plan, CommandLine command, Function<ProgressListener, MergeResult> merge) {
     PrintWriter err = command.getErr();
     long start = System.nanoTime();
     MergeResult result;
     try (Progress progress = new Progress(err, "Merging", "GB", plan.bytesRead(), 1e9)) {
-      result = Merger.run(plan, kernels, (done, total) -> progress.update(done));
+      result = merge.apply((done, total) -> progress.update(done));
     }
     result.warnings().stream()
         .filter(warning -> !plan.warnings().contains(warning))

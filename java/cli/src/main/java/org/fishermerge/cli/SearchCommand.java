@@ -28,8 +28,9 @@ import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.CoefficientSearch;
 import org.fishermerge.merge.MergePlan;
 import org.fishermerge.merge.MergeRequest;
+import org.fishermerge.merge.MergeSession;
 import org.fishermerge.merge.MergeSource;
-import org.fishermerge.merge.Merger;
+import org.fishermerge.merge.ProgressListener;
 import org.fishermerge.torch.Accuracy;
 import org.fishermerge.torch.ZeroShotHead;
 import org.jspecify.annotations.Nullable;
@@ -165,13 +166,18 @@ final class SearchCommand implements Callable<Integer> {
     if (options.isDryRun()) {
       return options.run(equal, spec.commandLine());
     }
-    MergePlan.of(equal).warnings().forEach(warning -> err().println("warning: " + warning));
+    MergePlan plan = MergePlan.of(equal);
+    plan.warnings().forEach(warning -> err().println("warning: " + warning));
     // Its folder is where tries are merged; it is never committed. The last merge writes the
     // output.
     try (AtomicOutput scratch = AtomicOutput.folder(equal.output(), equal.overwrite());
         AtomicOutput reportFile =
             report == null ? null : AtomicOutput.file(report, equal.overwrite());
-        Kernels kernels = options.openKernels()) {
+        Kernels kernels = options.openKernels();
+        MergeSession session = MergeSession.open(plan, kernels)) {
+      if (kernels.info().provider().equals("cuda")) {
+        err().println(session.describeInputs());
+      }
       List<ClassifierTasks> tasks = tasks(scratch.temp());
       Path tried = scratch.temp().resolve("try");
       List<CoefficientSearch.Try> done = new ArrayList<>();
@@ -180,14 +186,14 @@ final class SearchCommand implements Callable<Integer> {
               members.size(),
               tries,
               seed,
-              coefficients -> score(merge(coefficients, tried, kernels), tasks),
+              coefficients -> score(merge(coefficients, tried, session), tasks),
               each -> {
                 done.add(each);
                 printTry(done.size(), each);
               });
-      List<Accuracy> equalUnseen = measure(merge(equalCoefficients(), tried, kernels), tasks, true);
-      MergePlan plan = MergePlan.of(request(options.request(), best.coefficients()));
-      MergeOptions.merge(plan, spec.commandLine(), kernels);
+      List<Accuracy> equalUnseen = measure(merge(equalCoefficients(), tried, session), tasks, true);
+      MergePlan found = MergePlan.of(request(options.request(), best.coefficients()));
+      MergeOptions.merge(found, spec.commandLine(), listener -> session.run(found, listener));
       List<Accuracy> bestUnseen = measure(equal.output(), tasks, true);
       printComparison(best, equalUnseen, bestUnseen);
       if (reportFile != null) {
@@ -228,9 +234,9 @@ final class SearchCommand implements Callable<Integer> {
     return request.build();
   }
 
-  private Path merge(List<Double> coefficients, Path folder, Kernels kernels) {
+  private Path merge(List<Double> coefficients, Path folder, MergeSession session) {
     MergeRequest.Builder request = options.request(folder).overwrite(true);
-    Merger.run(MergePlan.of(request(request, coefficients)), kernels, (done, total) -> {});
+    session.run(MergePlan.of(request(request, coefficients)), ProgressListener.NONE);
     return folder;
   }
 

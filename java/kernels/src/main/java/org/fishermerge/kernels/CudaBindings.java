@@ -13,6 +13,7 @@ import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.util.Objects;
+import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -194,6 +195,21 @@ final class CudaBindings {
 
   long malloc(long bytes) {
     return created(malloc, bytes);
+  }
+
+  /** The same, for who can do without. */
+  OptionalLong mallocIfThereIs(long bytes) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment address = arena.allocate(JAVA_LONG);
+      int status = (int) malloc.invokeExact(bytes, address.address());
+      if (status == OUT_OF_MEMORY) {
+        return OptionalLong.empty();
+      }
+      check(status);
+      return OptionalLong.of(address.get(JAVA_LONG, 0));
+    } catch (Throwable e) {
+      throw NativeBindings.rethrow(e);
+    }
   }
 
   void free(long address) {

@@ -52,7 +52,7 @@ public record KernelOptions(
 
   /**
    * System property: page-locked memory, and as much of the GPU's, of each of the two slots that
-   * averages pass through; 64 MiB unless set.
+   * averages pass through; 72 MiB unless set.
    */
   public static final String CUDA_SLOT_BYTES = "fishermerge.cuda.slot-bytes";
 

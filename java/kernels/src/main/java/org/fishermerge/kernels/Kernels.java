@@ -26,10 +26,11 @@ import org.jspecify.annotations.Nullable;
  * Fisher values are F32 and are added to, so that a caller clears them first; squares of gradients
  * under 1e-19 vanish below F32's range.
  *
- * <p>With the cuda provider averages pass through the GPU in pieces, and Fisher accumulations work
- * in its memory ({@link #memory}) and are finished when that is read; what has no kernel there runs
- * on the CPU. Averages and accumulations in double have the bits of the other providers; sums of
- * squares that come with averages, and weight gradients on tensor cores, have their own.
+ * <p>With the cuda provider averages pass through the GPU in pieces, where inputs that are {@link
+ * #hold held} stay, and Fisher accumulations work in its memory ({@link #memory}) and are finished
+ * when that is read; what has no kernel there runs on the CPU. Averages and accumulations in double
+ * have the bits of the other providers; sums of squares that come with averages, and weight
+ * gradients on tensor cores, have their own.
  *
  * <p>Calls from several threads run one after the other.
  */
@@ -135,6 +136,37 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
+   * A promise that segments do not change, and stay alive, until it is closed. A provider with
+   * memory of its own then keeps copies of the inputs of averages that lie in them, from when each
+   * is first used, if there is room for all the segments; others read them where they are. The cuda
+   * provider leaves an eighth of the GPU's memory free.
+   *
+   * <p>Nothing is read but inputs of averages. One that lies in a segment at no multiple of its
+   * element's size is sent each time as if it were not held, so that tensors are better held one by
+   * one than by the file. Results have the same bits whether inputs are held or not, sums of
+   * squares too.
+   *
+   * @param segments which do not overlap
+   */
+  public synchronized HeldInputs hold(List<MemorySegment> segments) {
+    requireOpen();
+    for (int i = 0; i < segments.size(); i++) {
+      Bounds.readable("segments[%d]".formatted(i), segments.get(i), 0, 1);
+    }
+    if (cuda == null) {
+      return new HeldInputs(false, "inputs are read where they are", () -> {});
+    }
+    DeviceCopies copies = cuda.averages().hold(segments);
+    return new HeldInputs(!copies.isEmpty(), copies.description(), () -> release(copies));
+  }
+
+  private synchronized void release(DeviceCopies copies) {
+    if (!closed && cuda != null) {
+      cuda.averages().release(copies);
+    }
+  }
+
+  /**
    * New memory for the operands of the Fisher accumulations ({@code add...}), which must lie there:
    * with the cuda provider the GPU's, where libtorch's CUDA tensors are too, with the others the
    * process's own, and then any other off-heap memory will do.
@@ -156,7 +188,7 @@ public final class Kernels implements AutoCloseable {
     WeightedAverage checked = check(average);
     try (Arena arena = Arena.ofConfined()) {
       if (cuda != null) {
-        cuda.weightedAverages(List.of(checked), List.of(), pool);
+        cuda.averages().weightedAverages(List.of(checked), List.of(), pool);
         return;
       }
       pool.run(checked.count(), AVERAGE_GRAIN, provider.weightedAverage(checked, arena));
@@ -190,7 +222,7 @@ public final class Kernels implements AutoCloseable {
     }
     if (cuda != null) {
       try {
-        return cuda.weightedAverages(checked, thresholds, pool);
+        return cuda.averages().weightedAverages(checked, thresholds, pool);
       } finally {
         Reference.reachabilityFence(averages);
       }

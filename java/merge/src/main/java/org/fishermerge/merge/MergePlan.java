@@ -20,6 +20,8 @@ import org.fishermerge.checkpoint.SafetensorsWriter;
  * run.
  */
 public final class MergePlan {
+  static final String SINCE_PLANNED = "since the merge was planned";
+
   private final MergeRequest request;
   private final List<CheckpointTensor> merged;
   private final List<CheckpointTensor> carriedOver;
@@ -48,9 +50,13 @@ public final class MergePlan {
 
     void requireUnchanged(String since) {
       if (!of(path).equals(this)) {
-        throw new InputException(
-            path + " has changed " + since + "; nothing was written. Merge again.");
+        throw changed(since);
       }
+    }
+
+    InputException changed(String since) {
+      return new InputException(
+          path + " has changed " + since + "; nothing was written. Merge again.");
     }
   }
 

@@ -24,7 +24,6 @@ import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.MappedData;
 import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
-import org.fishermerge.kernels.MappedGuard;
 import org.fishermerge.kernels.TypedValues;
 import org.fishermerge.kernels.ValueStatistics;
 import org.fishermerge.kernels.WeightedAverage;
@@ -49,10 +48,17 @@ public final class Merger {
   /** Input bytes of a chunk: long enough for threads to meet rarely, short beside any memory. */
   private static final long CHUNK_BYTES = 128L << 20;
 
+  /** The same for inputs that stay on a GPU, which would wait at the end of a short chunk. */
+  private static final long RESIDENT_CHUNK_BYTES = 2L << 30;
+
   private final MergePlan plan;
   private final MergeRequest request;
   private final MergeInputs inputs;
   private final Kernels kernels;
+
+  /** Whether the inputs are read from their files, and not known to be on a GPU. */
+  private final boolean streamed;
+
   private final ProgressListener listener;
   private final double[] norms;
   private final ValueStatistics[] scans;
@@ -64,11 +70,17 @@ public final class Merger {
 
   private long bytesDone;
 
-  private Merger(MergePlan plan, MergeInputs inputs, Kernels kernels, ProgressListener listener) {
+  private Merger(
+      MergePlan plan,
+      MergeInputs inputs,
+      Kernels kernels,
+      boolean streamed,
+      ProgressListener listener) {
     this.plan = plan;
     this.request = plan.request();
     this.inputs = inputs;
     this.kernels = kernels;
+    this.streamed = streamed;
     this.listener = listener;
     this.norms = new double[inputs.fishers().size()];
     this.scans = new ValueStatistics[inputs.fishers().size()];
@@ -87,16 +99,29 @@ public final class Merger {
    *     behind then.
    */
   public static MergeResult run(MergePlan plan, Kernels kernels, ProgressListener listener) {
-    plan.files().forEach(file -> file.requireUnchanged("since the merge was planned"));
+    try (MergeSession session = MergeSession.openOnce(plan, kernels)) {
+      return session.run(plan, listener);
+    }
+  }
+
+  /**
+   * Runs a plan on inputs that are open and guarded.
+   *
+   * @param streamed whether the inputs are read from their files
+   */
+  static MergeResult run(
+      MergePlan plan,
+      MergeInputs inputs,
+      Kernels kernels,
+      boolean streamed,
+      ProgressListener listener) {
     MergeRequest request = plan.request();
     boolean single = OutputTarget.isSingleFile(request);
     try (AtomicOutput output =
-            single
-                ? AtomicOutput.file(request.output(), request.overwrite())
-                : AtomicOutput.folder(request.output(), request.overwrite());
-        MergeInputs inputs = MergeInputs.open(request);
-        MappedGuard guard = kernels.guard(inputs.mappings())) {
-      Merger merger = new Merger(plan, inputs, kernels, listener);
+        single
+            ? AtomicOutput.file(request.output(), request.overwrite())
+            : AtomicOutput.folder(request.output(), request.overwrite())) {
+      Merger merger = new Merger(plan, inputs, kernels, streamed, listener);
       try {
         merger.verifyModels();
         merger.computeNorms();
@@ -163,9 +188,11 @@ public final class Merger {
     }
   }
 
-  /** Pieces in order, gathered until their input bytes reach {@link #CHUNK_BYTES}. */
+  /** Pieces in order, gathered until their input bytes reach {@code chunkBytes}. */
   private static List<List<Piece>> chunks(
-      List<CheckpointTensor> tensors, ToLongFunction<CheckpointTensor> bytesPerElement) {
+      List<CheckpointTensor> tensors,
+      ToLongFunction<CheckpointTensor> bytesPerElement,
+      long chunkBytes) {
     List<List<Piece>> chunks = new ArrayList<>();
     List<Piece> chunk = new ArrayList<>();
     long bytes = 0;
@@ -177,7 +204,7 @@ public final class Merger {
         long count = Math.min(PIECE_ELEMENTS, elements - from);
         chunk.add(new Piece(tensor, from, count));
         bytes += count * width;
-        if (bytes >= CHUNK_BYTES) {
+        if (bytes >= chunkBytes) {
           chunks.add(chunk);
           chunk = new ArrayList<>();
           bytes = 0;
@@ -232,7 +259,10 @@ public final class Merger {
     SortedMap<String, Double> squares = new TreeMap<>();
     ValueStatistics ofTensor = ValueStatistics.EMPTY;
     List<List<Piece>> chunks =
-        chunks(plan.mergedTensors(), tensor -> fisherOperand(model, tensor).bytesPerElement());
+        chunks(
+            plan.mergedTensors(),
+            tensor -> fisherOperand(model, tensor).bytesPerElement(),
+            CHUNK_BYTES);
     for (List<Piece> chunk : chunks) {
       List<TypedValues> ranges = new ArrayList<>();
       for (Piece piece : chunk) {
@@ -302,7 +332,11 @@ public final class Merger {
   }
 
   private void merge(CheckpointWriter writer) {
-    List<List<Piece>> chunks = chunks(plan.mergedTensors(), this::bytesPerElement);
+    List<List<Piece>> chunks =
+        chunks(
+            plan.mergedTensors(),
+            this::bytesPerElement,
+            streamed ? CHUNK_BYTES : RESIDENT_CHUNK_BYTES);
     // With a pass for the norms, the Fishers have been looked at there.
     List<Double> thresholds = new ArrayList<>();
     if (!plan.isAverage() && !scanFirst) {
@@ -318,7 +352,9 @@ public final class Merger {
       List<WeightedAverage> averages = next;
       if (c + 1 < chunks.size()) {
         next = averages(chunks.get(c + 1), writer);
-        next.forEach(average -> operands(average).forEach(MappedData::readAhead));
+        if (streamed) {
+          next.forEach(average -> operands(average).forEach(MappedData::readAhead));
+        }
       }
       List<WeightedAverage.Statistics> found = kernels.weightedAverages(averages, thresholds);
       for (int k = 0; k < chunk.size(); k++) {
@@ -339,7 +375,9 @@ public final class Merger {
         }
         for (MemorySegment operand : operands(average)) {
           advance(operand.byteSize());
-          MappedData.release(operand);
+          if (streamed) {
+            MappedData.release(operand);
+          }
         }
         writer.writeBehind(tensor.info().name(), average.out());
       }

@@ -1,0 +1,427 @@
+package org.fishermerge.kernels;
+
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Averages on one GPU of operands that lie in the process's memory. They pass through the GPU in
+ * pieces. There are two slots, each with page-locked memory, device memory and a stream of its own:
+ * while one's operands are copied in, averaged and copied back, the other is emptied and filled by
+ * the threads of the pool, so that the bus is busy in both directions. What is held ({@link #hold})
+ * passes through the page-locked memory once, into a place of its own, and stays there.
+ */
+final class CudaAverages implements AutoCloseable {
+  /** Room for a million elements of eight models with Fishers in F32: {@link ValueStatistics}. */
+  private static final long SLOT_BYTES = 72L << 20;
+
+  /** Alignment of operands in a slot: more than any access of the kernels needs. */
+  private static final long ALIGNMENT = 256;
+
+  /** What a thread copies at a time. */
+  private static final long MOVE_BYTES = 1 << 20;
+
+  /** An {@code fm_value_statistics}. */
+  private static final long STATISTICS_BYTES = 24;
+
+  private final CudaBindings cuda;
+  private final int index;
+  private final long slotBytes = Long.getLong(KernelOptions.CUDA_SLOT_BYTES, SLOT_BYTES);
+  private final List<DeviceCopies> held = new ArrayList<>();
+  private @Nullable List<Slot> slots;
+
+  CudaAverages(CudaBindings cuda, int index) {
+    this.cuda = cuda;
+    this.index = index;
+  }
+
+  /** Keeps copies of segments on the device from when they are first used, if all have room. */
+  DeviceCopies hold(List<MemorySegment> segments) {
+    cuda.setDevice(index);
+    slots(); // so that what they take is not counted as free
+    DeviceCopies copies = DeviceCopies.of(cuda, cuda.device(index), segments);
+    held.add(copies);
+    return copies;
+  }
+
+  /** Frees copies, unless that has been done. */
+  void release(DeviceCopies copies) {
+    if (held.remove(copies)) {
+      cuda.setDevice(index);
+      copies.close();
+    }
+  }
+
+  /**
+   * Averages with the bits of the other providers. Sums of squares are over other pieces, in
+   * another order; they depend on the formats and numbers of the elements alone, and not on what is
+   * held: parts are cut as if nothing were.
+   */
+  List<WeightedAverage.Statistics> weightedAverages(
+      List<WeightedAverage> averages, List<Double> thresholds, WorkerPool pool) {
+    cuda.setDevice(index);
+    List<Slot> both = slots();
+    Results results = new Results(averages.size(), thresholds.size() + 1);
+    List<Part> parts = new ArrayList<>();
+    for (int i = 0; i < averages.size(); i++) {
+      WeightedAverage average = averages.get(i);
+      long each = elementsOfPart(average, thresholds.size() + 1);
+      for (long from = 0; from < average.count(); from += each) {
+        parts.add(new Part(i, average, from, Math.min(each, average.count() - from)));
+      }
+    }
+    try {
+      int turn = 0;
+      for (int next = 0; next < parts.size(); turn++) {
+        Slot slot = both.get(turn % both.size());
+        slot.empty(pool, results);
+        next = slot.fill(parts, next, thresholds, pool);
+      }
+      // In the order in which they were filled, so that sums are added in order.
+      for (int k = 0; k < both.size(); k++, turn++) {
+        both.get(turn % both.size()).empty(pool, results);
+      }
+    } catch (Throwable e) {
+      discard(both, e);
+      throw e;
+    }
+    return results.all();
+  }
+
+  /** Forgets what is under way, and waits until it no longer uses the slots. */
+  private void discard(List<Slot> both, Throwable cause) {
+    both.forEach(slot -> slot.work.clear());
+    held.forEach(DeviceCopies::forgetUnfinished);
+    for (Slot slot : both) {
+      try {
+        cuda.synchronize(slot.stream);
+      } catch (IllegalStateException e) {
+        cause.addSuppressed(e);
+      }
+    }
+  }
+
+  private List<Slot> slots() {
+    List<Slot> opened = slots;
+    if (opened == null) {
+      opened = List.of(new Slot(), new Slot());
+      slots = opened;
+    }
+    return opened;
+  }
+
+  /** As many as a slot has room for, in multiples of what the kernels reduce at a time. */
+  private long elementsOfPart(WeightedAverage average, int kinds) {
+    long operands = average.inputs().size() * 2L + 2 + kinds;
+    long each = average.outType().bytes();
+    for (WeightedInput input : average.inputs()) {
+      each += input.valueType().bytes();
+      each += input.fisher() == null ? 0 : input.fisherType().bytes();
+    }
+    long room = (slotBytes - operands * ALIGNMENT) / each;
+    long grain = 16384;
+    if (room < grain) {
+      throw new IllegalArgumentException(
+          "%d models are too many for the GPU at once".formatted(average.inputs().size()));
+    }
+    return room / grain * grain;
+  }
+
+  /** Some elements of one average. */
+  private record Part(int item, WeightedAverage average, long from, long count) {
+    MemorySegment of(MemorySegment operand, ElementType type) {
+      return operand.asSlice(from * type.bytes(), count * type.bytes());
+    }
+  }
+
+  /** Statistics by average and kind: of each Fisher, and of the result. */
+  private static final class Results {
+    private final ValueStatistics[][] found;
+    private final int kinds;
+
+    Results(int items, int kinds) {
+      this.kinds = kinds;
+      found = new ValueStatistics[items][kinds];
+      for (ValueStatistics[] row : found) {
+        Arrays.fill(row, ValueStatistics.EMPTY);
+      }
+    }
+
+    void add(int item, int kind, ValueStatistics more) {
+      found[item][kind] = found[item][kind].plus(more);
+    }
+
+    int kinds() {
+      return kinds;
+    }
+
+    List<WeightedAverage.Statistics> all() {
+      List<WeightedAverage.Statistics> all = new ArrayList<>();
+      for (ValueStatistics[] ofItem : found) {
+        List<ValueStatistics> row = List.of(ofItem);
+        all.add(new WeightedAverage.Statistics(row.subList(0, kinds - 1), row.get(kinds - 1)));
+      }
+      return all;
+    }
+  }
+
+  /** Bytes to move between the process's memory and a slot's. */
+  private record Move(MemorySegment from, MemorySegment to) {}
+
+  /**
+   * Bytes of an operand on their way to the device.
+   *
+   * @param at their offset in the slot's page-locked memory
+   * @param to where they go in the device's
+   * @param copy what they become a part of, or null if they go into the slot's own memory
+   */
+  private record Transfer(MemorySegment from, long at, long to, DeviceCopies.@Nullable Copy copy) {
+    long end() {
+      return at + from.byteSize();
+    }
+  }
+
+  /** Half of the pipeline. Offsets are the same in its page-locked and in its device memory. */
+  private final class Slot {
+    private final long stream = cuda.createStream();
+    private final MemorySegment pinned = cuda.hostAlloc(slotBytes);
+    private final long onDevice = cuda.malloc(slotBytes);
+    private final long scratch = cuda.malloc(cuda.statisticsWorkspace(slotBytes));
+
+    /** What the device works on. */
+    private final List<Placed> work = new ArrayList<>();
+
+    /**
+     * A part, its operands on the device, what of them is sent, and the offsets of what it takes:
+     * what is sent, then statistics, then the result.
+     */
+    private record Placed(
+        Part part,
+        List<WeightedInput> inputs,
+        List<Transfer> transfers,
+        long statistics,
+        long out,
+        long end) {}
+
+    /** Puts parts in from {@code next} on, as many as there is room for, and answers the next. */
+    int fill(List<Part> parts, int next, List<Double> thresholds, WorkerPool pool) {
+      List<Move> moves = new ArrayList<>();
+      long end = 0;
+      int last = next;
+      for (; last < parts.size(); last++) {
+        Placed placed = place(parts.get(last), end, thresholds.size() + 1);
+        if (placed.end() > slotBytes) {
+          break; // never the first: elementsOfPart sees to that
+        }
+        end = placed.end();
+        work.add(placed);
+        for (Transfer transfer : placed.transfers()) {
+          moves.add(
+              new Move(transfer.from(), pinned.asSlice(transfer.at(), transfer.from().byteSize())));
+          if (transfer.copy() != null) {
+            transfer.copy().send(transfer.from());
+          }
+        }
+      }
+      move(moves, pool);
+      work.forEach(placed -> run(placed, thresholds));
+      return last;
+    }
+
+    private Placed place(Part part, long begin, int kinds) {
+      Placing placing = new Placing(begin);
+      List<WeightedInput> inputs = new ArrayList<>();
+      for (WeightedInput input : part.average().inputs()) {
+        MemorySegment fisher = input.fisher();
+        inputs.add(
+            new WeightedInput(
+                placing.place(part.of(input.values(), input.valueType()), input.valueType()),
+                input.valueType(),
+                fisher == null
+                    ? null
+                    : placing.place(part.of(fisher, input.fisherType()), input.fisherType()),
+                input.fisherType(),
+                input.scale(),
+                input.offset()));
+      }
+      long statistics = placing.at;
+      long out = align(statistics + kinds * STATISTICS_BYTES);
+      long end = align(out + part.count() * part.average().outType().bytes());
+      return new Placed(part, inputs, placing.transfers, statistics, out, end);
+    }
+
+    /** Finds places for operands, one after the other. */
+    private final class Placing {
+      private final List<Transfer> transfers = new ArrayList<>();
+
+      /** Offset from which on the slot is free. */
+      private long at;
+
+      Placing(long at) {
+        this.at = at;
+      }
+
+      /** Where the device finds an operand, once what of it is not there has been sent. */
+      MemorySegment place(MemorySegment operand, ElementType type) {
+        DeviceCopies.Copy copy = copyFor(operand, type);
+        long address = copy == null ? onDevice + at : copy.address(operand);
+        List<MemorySegment> missing = copy == null ? List.of(operand) : copy.missing(operand);
+        for (MemorySegment part : missing) {
+          transfers.add(new Transfer(part, at, copy == null ? address : copy.address(part), copy));
+          at += part.byteSize();
+        }
+        at = align(at);
+        return MemorySegment.ofAddress(address);
+      }
+    }
+
+    private void run(Placed placed, List<Double> thresholds) {
+      WeightedAverage average = placed.part().average();
+      long count = placed.part().count();
+      send(placed.transfers());
+      long out = onDevice + placed.out();
+      try (Arena arena = Arena.ofConfined()) {
+        cuda.weightedAverage(
+            CpuKernels.weightedInputs(placed.inputs(), arena),
+            placed.inputs().size(),
+            out,
+            CpuKernels.code(average.outType()),
+            count,
+            stream);
+      }
+      for (int i = 0; i < thresholds.size(); i++) {
+        WeightedInput input = placed.inputs().get(i);
+        long fisher = Objects.requireNonNull(input.fisher()).address();
+        statistics(placed, i, fisher, input.fisherType(), thresholds.get(i));
+      }
+      statistics(placed, thresholds.size(), out, average.outType(), Double.NEGATIVE_INFINITY);
+      cuda.copy(
+          pinned.address() + placed.statistics(),
+          onDevice + placed.statistics(),
+          placed.out() + count * average.outType().bytes() - placed.statistics(),
+          stream);
+    }
+
+    /** What goes into the slot's own memory lies there as here, so that neighbours go as one. */
+    private void send(List<Transfer> transfers) {
+      for (int k = 0; k < transfers.size(); k++) {
+        Transfer first = transfers.get(k);
+        Transfer last = first;
+        while (first.copy() == null
+            && k + 1 < transfers.size()
+            && transfers.get(k + 1).copy() == null) {
+          last = transfers.get(++k);
+        }
+        cuda.copy(first.to(), pinned.address() + first.at(), last.end() - first.at(), stream);
+      }
+    }
+
+    private void statistics(
+        Placed placed, int kind, long values, ElementType type, double threshold) {
+      cuda.statistics(
+          values,
+          CpuKernels.code(type),
+          placed.part().count(),
+          threshold,
+          scratch,
+          onDevice + placed.statistics() + kind * STATISTICS_BYTES,
+          stream);
+    }
+
+    /** Waits for the device, and takes its results. */
+    void empty(WorkerPool pool, Results results) {
+      if (work.isEmpty()) {
+        return;
+      }
+      cuda.synchronize(stream);
+      List<Move> moves = new ArrayList<>();
+      for (Placed placed : work) {
+        for (Transfer transfer : placed.transfers()) {
+          if (transfer.copy() != null) {
+            transfer.copy().arrive(transfer.from());
+          }
+        }
+        Part part = placed.part();
+        long width = part.average().outType().bytes();
+        moves.add(
+            new Move(
+                pinned.asSlice(placed.out(), part.count() * width),
+                part.of(part.average().out(), part.average().outType())));
+        for (int kind = 0; kind < results.kinds(); kind++) {
+          long at = placed.statistics() + kind * STATISTICS_BYTES;
+          results.add(
+              part.item(),
+              kind,
+              new ValueStatistics(
+                  pinned.get(JAVA_DOUBLE, at),
+                  pinned.get(JAVA_DOUBLE, at + 8),
+                  pinned.get(JAVA_LONG, at + 16)));
+        }
+      }
+      work.clear();
+      move(moves, pool);
+    }
+
+    void close() {
+      cuda.destroyStream(stream);
+      cuda.free(onDevice);
+      cuda.free(scratch);
+      cuda.hostFree(pinned);
+    }
+  }
+
+  /** The copy to use an operand in, if it is held, and nothing speaks against using it there. */
+  private DeviceCopies.@Nullable Copy copyFor(MemorySegment operand, ElementType type) {
+    for (DeviceCopies copies : held) {
+      DeviceCopies.Copy copy = copies.find(operand);
+      if (copy != null) {
+        boolean aligned = copy.address(operand) % type.bytes() == 0;
+        return aligned && !copy.isUnderway(operand) ? copy : null;
+      }
+    }
+    return null;
+  }
+
+  private static long align(long offset) {
+    return Math.ceilDiv(offset, ALIGNMENT) * ALIGNMENT;
+  }
+
+  /** In pieces that the threads share. */
+  private static void move(List<Move> moves, WorkerPool pool) {
+    List<Move> pieces = new ArrayList<>();
+    for (Move move : moves) {
+      long bytes = move.from().byteSize();
+      for (long at = 0; at < bytes; at += MOVE_BYTES) {
+        long piece = Math.min(MOVE_BYTES, bytes - at);
+        pieces.add(new Move(move.from().asSlice(at, piece), move.to().asSlice(at, piece)));
+      }
+    }
+    pool.run(
+        pieces.size(),
+        1,
+        (worker, begin, end) -> {
+          for (long k = begin; k < end; k++) {
+            Move piece = pieces.get((int) k);
+            piece.to().copyFrom(piece.from());
+          }
+        });
+  }
+
+  @Override
+  public void close() {
+    cuda.setDevice(index);
+    held.forEach(DeviceCopies::close);
+    held.clear();
+    if (slots != null) {
+      slots.forEach(Slot::close);
+      slots = null;
+    }
+  }
+}

@@ -1,0 +1,398 @@
+package org.fishermerge.kernels;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import java.util.Optional;
+import java.util.SplittableRandom;
+import org.fishermerge.testkit.EmulatedDevice;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Inputs of averages that stay in the memory of a GPU: an emulated one, as late as one may be. */
+final class HeldInputsTest {
+  private static final long SLOT_BYTES = 1 << 20;
+
+  /** Of both slots, with 24 bytes of workspace for 16384 elements. */
+  private static final long SLOTS_ON_DEVICE = 2 * (SLOT_BYTES + 24 * SLOT_BYTES / 16384);
+
+  private static final int[] COUNTS = {3, 0, 100_001, 16384, 77, 40_003};
+
+  private final Arena arena = Arena.ofShared();
+  private final SplittableRandom random = new SplittableRandom(5);
+  private final Kernels cpu = open("cpu");
+  private final Kernels cuda = open("cuda");
+  private final EmulatedDevice device = new EmulatedDevice();
+
+  private static Kernels open(String provider) {
+    System.setProperty(KernelOptions.CUDA_SLOT_BYTES, Long.toString(SLOT_BYTES));
+    return Kernels.open(new KernelOptions(provider, "auto", Optional.empty(), 2));
+  }
+
+  @AfterEach
+  void close() {
+    System.clearProperty(KernelOptions.CUDA_SLOT_BYTES);
+    cuda.close();
+    cpu.close();
+    device.close();
+    arena.close();
+  }
+
+  // ---- operands ----
+
+  private MemorySegment values(int count, ElementType type) {
+    MemorySegment values = arena.allocate(Math.max(1, (long) count * type.bytes()), type.bytes());
+    fill(values, count, type);
+    return values.asSlice(0, (long) count * type.bytes());
+  }
+
+  private void fill(MemorySegment values, int count, ElementType type) {
+    for (int j = 0; j < count; j++) {
+      float x = (float) random.nextDouble(0.1, 1);
+      switch (type) {
+        case F32 -> values.set(ValueLayout.JAVA_FLOAT_UNALIGNED, 4L * j, x);
+        case F16 -> values.set(ValueLayout.JAVA_SHORT_UNALIGNED, 2L * j, Float.floatToFloat16(x));
+        default ->
+            values.set(
+                ValueLayout.JAVA_SHORT_UNALIGNED, 2L * j, (short) (Float.floatToIntBits(x) >>> 16));
+      }
+    }
+  }
+
+  private WeightedAverage average(List<WeightedInput> inputs, int count) {
+    MemorySegment out = arena.allocate(4L * count + 1).asSlice(1, 4L * count);
+    return new WeightedAverage(inputs, out, ElementType.F32, count);
+  }
+
+  /** One average for each of {@link #COUNTS}, in mixed formats. */
+  private List<WeightedAverage> averages(boolean withFishers) {
+    List<WeightedAverage> averages = new ArrayList<>();
+    for (int count : COUNTS) {
+      List<WeightedInput> inputs = new ArrayList<>();
+      for (ElementType type : List.of(ElementType.F32, ElementType.BF16, ElementType.F16)) {
+        inputs.add(
+            new WeightedInput(
+                values(count, type),
+                type,
+                withFishers ? values(count, ElementType.F32) : null,
+                ElementType.F32,
+                random.nextDouble(0.1, 1),
+                random.nextDouble(0.1, 1)));
+      }
+      averages.add(average(inputs, count));
+    }
+    return averages;
+  }
+
+  private static List<MemorySegment> operands(List<WeightedAverage> averages) {
+    List<MemorySegment> operands = new ArrayList<>();
+    for (WeightedAverage average : averages) {
+      for (WeightedInput input : average.inputs()) {
+        operands.add(input.values());
+        if (input.fisher() != null) {
+          operands.add(input.fisher());
+        }
+      }
+    }
+    return operands;
+  }
+
+  private static long bytes(List<MemorySegment> segments) {
+    return segments.stream().mapToLong(MemorySegment::byteSize).sum();
+  }
+
+  private WeightedAverage withOtherWeights(WeightedAverage average) {
+    List<WeightedInput> inputs = new ArrayList<>();
+    for (WeightedInput input : average.inputs()) {
+      inputs.add(
+          new WeightedInput(
+              input.values(),
+              input.valueType(),
+              input.fisher(),
+              input.fisherType(),
+              random.nextDouble(0.1, 1),
+              random.nextDouble(0.1, 1)));
+    }
+    return average(inputs, (int) average.count());
+  }
+
+  /** Each element of a slice of the inputs. */
+  private WeightedAverage slice(WeightedAverage average, int from, int to) {
+    List<WeightedInput> inputs = new ArrayList<>();
+    for (WeightedInput input : average.inputs()) {
+      long width = input.valueType().bytes();
+      MemorySegment fisher = input.fisher();
+      inputs.add(
+          new WeightedInput(
+              input.values().asSlice(from * width, (to - from) * width),
+              input.valueType(),
+              fisher == null ? null : fisher.asSlice(4L * from, 4L * (to - from)),
+              input.fisherType(),
+              input.scale(),
+              input.offset()));
+    }
+    return average(inputs, to - from);
+  }
+
+  // ---- oracle: the cpu provider ----
+
+  private List<byte[]> expected(List<WeightedAverage> averages) {
+    List<WeightedAverage> own = new ArrayList<>();
+    for (WeightedAverage average : averages) {
+      own.add(average(average.inputs(), (int) average.count()));
+    }
+    cpu.weightedAverages(own, List.of());
+    return results(own);
+  }
+
+  private static List<byte[]> results(List<WeightedAverage> averages) {
+    return averages.stream().map(a -> a.out().toArray(ValueLayout.JAVA_BYTE)).toList();
+  }
+
+  /** Runs them on the device and answers what that sent there. */
+  private long sentFor(List<WeightedAverage> averages, List<byte[]> expected) {
+    averages.forEach(average -> average.out().fill((byte) 0x55));
+    long before = device.bytesSent();
+    cuda.weightedAverages(averages, List.of());
+    List<byte[]> actual = results(averages);
+    for (int k = 0; k < averages.size(); k++) {
+      assertThat(Arrays.mismatch(actual.get(k), expected.get(k))).as("average %d", k).isEqualTo(-1);
+    }
+    return device.bytesSent() - before;
+  }
+
+  private long sentFor(WeightedAverage average) {
+    return sentFor(List.of(average), expected(List.of(average)));
+  }
+
+  // ---- tests ----
+
+  @ParameterizedTest
+  @ValueSource(booleans = {true, false})
+  void whatIsHeldIsSentOnce(boolean withFishers) {
+    List<WeightedAverage> first = averages(withFishers);
+    List<WeightedAverage> second = first.stream().map(this::withOtherWeights).toList();
+    List<byte[]> expected = expected(first);
+    List<byte[]> expectedOfSecond = expected(second);
+    List<Double> thresholds = withFishers ? List.of(0.2, 0.3, 0.4) : List.of();
+    List<WeightedAverage.Statistics> streamed = cuda.weightedAverages(first, thresholds);
+    long all = bytes(operands(first));
+    try (HeldInputs held = cuda.hold(operands(first))) {
+      assertThat(held.onDevice()).isTrue();
+      assertThat(held.description())
+          .isEqualTo("0.0 GB of inputs stay in the GPU's memory once sent");
+      assertThat(sentFor(first, expected)).isEqualTo(all);
+      assertThat(sentFor(second, expectedOfSecond)).isZero();
+      // Cut otherwise, for there is more to be had with results.
+      assertThat(cuda.weightedAverages(first, thresholds)).isEqualTo(streamed);
+      // Nobody looks at the host's memory again.
+      operands(first).forEach(operand -> operand.fill((byte) 0x33));
+      assertThat(sentFor(first, expected)).isZero();
+    }
+    assertThat(sentFor(first, expected(first))).as("held no longer").isGreaterThanOrEqualTo(all);
+  }
+
+  @Test
+  void piecesMayBeCutDifferentlyFromCallToCall() {
+    WeightedAverage whole = averages(true).get(2);
+    int width = 4 + 2 + 2 + 3 * 4;
+    try (HeldInputs _ = cuda.hold(operands(List.of(whole)))) {
+      assertThat(sentFor(slice(whole, 20_001, 30_003))).isEqualTo(10_002L * width);
+      assertThat(sentFor(slice(whole, 60_001, 60_002))).isEqualTo(width);
+      assertThat(sentFor(slice(whole, 10_001, 40_005))).isEqualTo(20_002L * width);
+      assertThat(sentFor(slice(whole, 10_001, 40_004))).isZero();
+      assertThat(sentFor(whole)).isEqualTo((100_001L - 30_004 - 1) * width);
+      assertThat(sentFor(slice(whole, 1, 100_001))).isZero();
+    }
+  }
+
+  /** Beside what is held: what is not, what begins or ends outside, and what is not aligned. */
+  @Test
+  void whatIsNotHeldIsSentEachTime() {
+    int count = 50_001;
+    MemorySegment held = values(count, ElementType.F32);
+    MemorySegment other = values(count, ElementType.F32);
+    MemorySegment partly = values(count, ElementType.F32);
+    MemorySegment file = arena.allocate(4L * count + 10);
+    MemorySegment odd = file.asSlice(10, 4L * count);
+    fill(odd, count, ElementType.F32);
+    List<WeightedInput> inputs = new ArrayList<>();
+    for (MemorySegment fisher : List.of(other, partly, odd, held)) {
+      inputs.add(
+          new WeightedInput(
+              held, ElementType.F32, fisher, ElementType.F32, 0.5, 0.1 * inputs.size()));
+    }
+    Collections.reverse(inputs);
+    WeightedAverage average = average(inputs, count);
+    long each = 4L * count;
+    List<MemorySegment> segments = List.of(held, partly.asSlice(4, each - 8), file);
+    try (HeldInputs inUse = cuda.hold(segments)) {
+      assertThat(inUse.onDevice()).isTrue();
+      sentFor(average);
+      long sent = sentFor(average);
+      // Only the first and the last part of what is partly held go beyond it.
+      assertThat(sent).isBetween(2 * each, 3 * each);
+      assertThat(sentFor(average)).isEqualTo(sent);
+    }
+  }
+
+  /** In both slots at a time: none may use what the other has not been waited for. */
+  @ParameterizedTest
+  @ValueSource(booleans = {true, false})
+  void inputsMayBeShared(boolean othersFirst) {
+    if (othersFirst) {
+      device.runOthersFirst();
+    }
+    WeightedAverage one = slice(averages(true).get(2), 0, 30_001);
+    List<WeightedAverage> many = new ArrayList<>(List.of(one, slice(one, 5, 20_000)));
+    for (int k = 0; k < 8; k++) {
+      many.add(withOtherWeights(one));
+    }
+    List<byte[]> expected = expected(many);
+    try (HeldInputs _ = cuda.hold(operands(List.of(one)))) {
+      sentFor(many, expected);
+      assertThat(sentFor(many, expected)).isZero();
+    }
+  }
+
+  @Test
+  void aFailureOfTheDeviceIsForgotten() {
+    List<WeightedAverage> averages = averages(true);
+    List<byte[]> expected = expected(averages);
+    long all = bytes(operands(averages));
+    try (HeldInputs _ = cuda.hold(operands(averages))) {
+      for (int failures = 1; failures <= 3; failures++) {
+        device.failSynchronizations(failures);
+        assertThatThrownBy(() -> cuda.weightedAverages(averages, List.of()))
+            .isInstanceOf(IllegalStateException.class)
+            .hasMessage("GPU: work on the device failed");
+      }
+      assertThat(sentFor(averages, expected)).isEqualTo(all);
+      assertThat(sentFor(averages, expected)).isZero();
+    }
+  }
+
+  @Test
+  void aRefusalInTheMiddleIsForgotten() {
+    WeightedAverage good = averages(true).get(5);
+    List<WeightedInput> tooMany = Collections.nCopies(65, slice(good, 0, 10).inputs().getFirst());
+    List<byte[]> expected = expected(List.of(good));
+    good.out().fill((byte) 0x33);
+    byte[] untouched = good.out().toArray(ValueLayout.JAVA_BYTE);
+    try (HeldInputs _ = cuda.hold(operands(List.of(good)))) {
+      assertThatThrownBy(
+              () -> cuda.weightedAverages(List.of(good, average(tooMany, 10)), List.of()))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("65");
+      sentFor(slice(good, 0, 100));
+      assertThat(Arrays.equals(good.out().toArray(ValueLayout.JAVA_BYTE), untouched)).isTrue();
+      sentFor(List.of(good), expected);
+      assertThat(sentFor(List.of(good), expected)).isZero();
+    }
+  }
+
+  /** All or nothing, up to the last byte, with an eighth left to others. */
+  @Test
+  void whatDoesNotFitIsSentEachTime() {
+    List<WeightedAverage> averages = averages(true);
+    List<MemorySegment> operands = operands(averages);
+    List<byte[]> expected = expected(averages);
+    long needed =
+        operands.stream().filter(s -> s.byteSize() > 0).mapToLong(s -> s.byteSize() + 256).sum();
+    long enough = Math.ceilDiv(needed + SLOTS_ON_DEVICE, 7) * 8;
+    device.setMemory(enough - 8);
+    try (HeldInputs held = cuda.hold(operands)) {
+      assertThat(held.onDevice()).isFalse();
+      assertThat(held.description())
+          .isEqualTo(
+              "0.0 GB of inputs are sent to the GPU each time: of its memory 0.0 GB are free, and"
+                  + " 0.0 GB of that are left to others");
+      assertThat(sentFor(averages, expected)).isGreaterThanOrEqualTo(bytes(operands));
+      assertThat(sentFor(averages, expected)).isGreaterThanOrEqualTo(bytes(operands));
+    }
+    device.setMemory(enough);
+    for (int round = 0; round < 3; round++) {
+      try (HeldInputs held = cuda.hold(operands)) {
+        assertThat(held.onDevice()).as("freed when closed, round %d", round).isTrue();
+        assertThat(sentFor(averages, expected)).isEqualTo(bytes(operands));
+        assertThat(sentFor(averages, expected)).isZero();
+        try (HeldInputs more = cuda.hold(operands)) {
+          assertThat(more.onDevice()).isFalse();
+        }
+        held.close();
+      }
+    }
+  }
+
+  @Test
+  void whatTheDeviceDoesNotGiveIsSentEachTime() {
+    List<WeightedAverage> averages = averages(true);
+    List<byte[]> expected = expected(averages);
+    device.setMemory(1L << 30, SLOT_BYTES);
+    try (HeldInputs held = cuda.hold(operands(averages))) {
+      assertThat(held.onDevice()).isFalse();
+      assertThat(held.description())
+          .isEqualTo(
+              "0.0 GB of inputs are sent to the GPU each time: it does not give that much memory"
+                  + " at once");
+      sentFor(averages, expected);
+      assertThat(sentFor(averages, expected)).isGreaterThanOrEqualTo(bytes(operands(averages)));
+    }
+  }
+
+  /** What lies at the same address later is something else. */
+  @Test
+  void memoryThatIsGoneIsHeldNoLonger() {
+    int count = 1000;
+    MemorySegment memory = values(count, ElementType.F32);
+    WeightedInput input = new WeightedInput(memory, ElementType.F32, null, ElementType.F32, 0, 1);
+    WeightedAverage average = average(List.of(input), count);
+    try (Arena brief = Arena.ofShared()) {
+      cuda.hold(List.of(memory.reinterpret(brief, null)));
+      sentFor(average);
+      assertThat(sentFor(average)).isZero();
+    }
+    fill(memory, count, ElementType.F32);
+    assertThat(sentFor(average)).isEqualTo(4L * count);
+  }
+
+  @Test
+  void othersReadInputsWhereTheyAre() {
+    try (HeldInputs held = cpu.hold(List.of(values(5, ElementType.F32)))) {
+      assertThat(held.onDevice()).isFalse();
+      assertThat(held.description()).isEqualTo("inputs are read where they are");
+    }
+    try (HeldInputs held = cuda.hold(List.of())) {
+      assertThat(held.onDevice()).isFalse();
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"cpu", "cuda"})
+  void wrongSegmentsAreNamed(String provider) {
+    Kernels kernels = provider.equals("cpu") ? cpu : cuda;
+    List<MemorySegment> segments =
+        List.of(values(1, ElementType.F32), MemorySegment.ofArray(new byte[4]));
+    assertThatThrownBy(() -> kernels.hold(segments))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("segments[1] must be off-heap");
+  }
+
+  @Test
+  void closingIsHarmlessInAnyOrder() {
+    HeldInputs held = cuda.hold(List.of(values(5, ElementType.F32)));
+    cuda.close();
+    held.close();
+    held.close();
+    assertThatThrownBy(() -> cuda.hold(List.of())).isInstanceOf(IllegalStateException.class);
+  }
+}

@@ -1,0 +1,219 @@
+package org.fishermerge.merge;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Random;
+import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.kernels.KernelOptions;
+import org.fishermerge.kernels.Kernels;
+import org.fishermerge.testkit.EmulatedDevice;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+final class MergeSessionTest {
+  private static final int[] COUNTS = {1, 70_001, 33, 30_000};
+  private static final DType[] DTYPES = {DType.F32, DType.BF16, DType.F16};
+  private static final double[][] COEFFICIENTS = {{1, 1, 1}, {0.2, 0.7, 0.1}, {3, 0.5, 2}};
+
+  @TempDir Path folder;
+
+  private final List<Path> models = new ArrayList<>();
+  private final List<Path> fishers = new ArrayList<>();
+  private Path base = Path.of("");
+
+  /** The last tensor is only the base's. */
+  @BeforeEach
+  void write() {
+    Random random = new Random(3);
+    base = write("base", DTYPES, COUNTS.length + 1, random);
+    for (int i = 0; i < 3; i++) {
+      models.add(write("m" + i, new DType[] {DTYPES[i]}, COUNTS.length, random));
+      fishers.add(write("f" + i, new DType[] {DType.F32}, COUNTS.length, random));
+    }
+    System.setProperty(KernelOptions.CUDA_SLOT_BYTES, Long.toString(1 << 20));
+  }
+
+  @AfterEach
+  void usualSlots() {
+    System.clearProperty(KernelOptions.CUDA_SLOT_BYTES);
+  }
+
+  private Path write(String name, DType[] dtypes, int tensors, Random random) {
+    Map<String, TestTensors.Data> data = new LinkedHashMap<>();
+    for (int k = 0; k < tensors; k++) {
+      int count = COUNTS[k % COUNTS.length];
+      data.put(
+          "t" + k,
+          TestTensors.of(dtypes[k % dtypes.length], random.doubles(count, 1e-3, 1).toArray()));
+    }
+    return TestTensors.write(folder.resolve(name + ".safetensors"), data);
+  }
+
+  private MergeRequest.Builder request(String output, boolean withFishers, double... coefficients) {
+    MergeRequest.Builder request =
+        MergeRequest.builder(base, folder.resolve(output + ".safetensors")).overwrite(true);
+    for (int i = 0; i < models.size(); i++) {
+      request.source(
+          new MergeSource(models.get(i), withFishers ? fishers.get(i) : null, coefficients[i]));
+    }
+    return request;
+  }
+
+  private static Kernels kernels(String provider) {
+    return Kernels.open(new KernelOptions(provider, "auto", Optional.of(provider), 2));
+  }
+
+  private static byte[] result(MergePlan plan) throws IOException {
+    return Files.readAllBytes(plan.request().output());
+  }
+
+  private static byte[] alone(MergeRequest.Builder request) throws IOException {
+    MergePlan plan = MergePlan.of(request.build());
+    try (Kernels cpu = kernels("cpu")) {
+      Merger.run(plan, cpu, ProgressListener.NONE);
+    }
+    return result(plan);
+  }
+
+  /** Of three models, whose values take 4, 2 and 2 bytes. */
+  private static long mergedBytes(boolean withFishers) {
+    return Arrays.stream(COUNTS).sum() * (withFishers ? 20L : 8L);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"cpu, true", "cuda, true", "cuda, false"})
+  void mergesAsEachPlanByItself(String provider, boolean withFishers) throws IOException {
+    List<MergeRequest.Builder> requests = new ArrayList<>();
+    for (double[] coefficients : COEFFICIENTS) {
+      requests.add(request("out", withFishers, coefficients));
+    }
+    requests.add(
+        request("out", withFishers, COEFFICIENTS[1])
+            .normalization(Normalization.NONE)
+            .exclude("t1")
+            .outputDtype(DType.BF16));
+    List<byte[]> expected = new ArrayList<>();
+    for (MergeRequest.Builder request : requests) {
+      expected.add(alone(request));
+    }
+    boolean onGpu = provider.equals("cuda");
+    try (Kernels kernels = kernels(provider);
+        EmulatedDevice device = onGpu ? new EmulatedDevice() : null;
+        MergeSession session =
+            MergeSession.open(MergePlan.of(requests.getFirst().build()), kernels)) {
+      assertThat(session.describeInputs())
+          .isEqualTo(
+              onGpu
+                  ? "0.0 GB of inputs stay in the GPU's memory once sent"
+                  : "inputs are read where they are");
+      for (int k = 0; k < requests.size(); k++) {
+        MergePlan plan = MergePlan.of(requests.get(k).build());
+        List<Long> progress = new ArrayList<>();
+        MergeResult result = session.run(plan, (done, total) -> progress.add(done));
+        assertThat(Arrays.mismatch(result(plan), expected.get(k))).as("merge %d", k).isEqualTo(-1);
+        assertThat(result.output()).isEqualTo(plan.request().output());
+        assertThat(progress).isSorted().last().isEqualTo(plan.bytesRead());
+        if (device != null) {
+          assertThat(device.bytesSent()).as("merge %d", k).isEqualTo(mergedBytes(withFishers));
+        }
+      }
+    }
+  }
+
+  /** Another plan may merge what the first one does not. */
+  @Test
+  void whatDoesNotFitOrIsNotHeldIsSentEachTime() throws IOException {
+    MergePlan whole = MergePlan.of(request("out", true, COEFFICIENTS[1]).build());
+    MergePlan few = MergePlan.of(request("few", true, COEFFICIENTS[1]).exclude("t1").build());
+    byte[] expected = alone(request("out", true, COEFFICIENTS[1]));
+    long all = mergedBytes(true);
+    try (Kernels kernels = kernels("cuda");
+        EmulatedDevice device = new EmulatedDevice()) {
+      try (MergeSession session = MergeSession.open(few, kernels)) {
+        long[] sent = {all, all + 20L * COUNTS[1]};
+        for (long each : sent) {
+          session.run(whole, ProgressListener.NONE);
+          assertThat(Arrays.mismatch(result(whole), expected)).isEqualTo(-1);
+          assertThat(device.bytesSent()).isBetween(each, each + 100 * 256);
+        }
+      }
+      device.setMemory(4 << 20);
+      long before = device.bytesSent();
+      try (MergeSession session = MergeSession.open(whole, kernels)) {
+        assertThat(session.describeInputs()).contains("are sent to the GPU each time");
+        for (int k = 1; k <= 2; k++) {
+          session.run(whole, ProgressListener.NONE);
+          assertThat(Arrays.mismatch(result(whole), expected)).isEqualTo(-1);
+          assertThat(device.bytesSent() - before).isGreaterThanOrEqualTo(k * all);
+        }
+      }
+    }
+  }
+
+  @Test
+  void anotherPlansFilesAreRefused() {
+    MergePlan plan = MergePlan.of(request("out", true, COEFFICIENTS[0]).build());
+    List<MergeRequest> others = new ArrayList<>();
+    others.add(request("other", false, COEFFICIENTS[0]).build());
+    others.add(
+        MergeRequest.builder(base, folder.resolve("other.safetensors"))
+            .model(models.get(0), fishers.get(0))
+            .model(models.get(1), fishers.get(1))
+            .build());
+    Collections.swap(models, 0, 1);
+    others.add(request("other", true, COEFFICIENTS[0]).build());
+    Collections.swap(models, 0, 1);
+    base = models.get(0);
+    others.add(request("other", true, COEFFICIENTS[0]).build());
+    try (Kernels kernels = kernels("cpu");
+        MergeSession session = MergeSession.open(plan, kernels)) {
+      for (MergeRequest other : others) {
+        MergePlan planOfOther = MergePlan.of(other);
+        assertThatThrownBy(() -> session.run(planOfOther, ProgressListener.NONE))
+            .isInstanceOf(IllegalArgumentException.class)
+            .hasMessageStartingWith("the plan has other inputs than the session: [MergeSource");
+      }
+    }
+    assertThat(folder.resolve("other.safetensors")).doesNotExist();
+  }
+
+  /** Whether it is planned before or after that. */
+  @ParameterizedTest
+  @ValueSource(booleans = {true, false})
+  void anInputThatChangesBetweenMergesIsNamed(boolean plannedBefore) throws IOException {
+    MergePlan plan = MergePlan.of(request("out", true, COEFFICIENTS[0]).build());
+    Path changed = fishers.get(1);
+    try (Kernels kernels = kernels("cpu");
+        MergeSession session = MergeSession.open(plan, kernels)) {
+      session.run(plan, ProgressListener.NONE);
+      Files.delete(plan.request().output());
+      Files.setLastModifiedTime(changed, FileTime.fromMillis(1_000_000));
+      MergePlan next =
+          plannedBefore ? plan : MergePlan.of(request("out", true, COEFFICIENTS[1]).build());
+      assertThatThrownBy(() -> session.run(next, ProgressListener.NONE))
+          .isInstanceOf(InputException.class)
+          .hasMessage(
+              "%s has changed since %s was planned; nothing was written. Merge again.",
+              changed, plannedBefore ? "the merge" : "the first of these merges");
+    }
+    assertThat(plan.request().output()).doesNotExist();
+  }
+}
