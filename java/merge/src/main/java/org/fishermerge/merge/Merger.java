@@ -48,8 +48,8 @@ public final class Merger {
   /** Input bytes of a chunk: long enough for threads to meet rarely, short beside any memory. */
   private static final long CHUNK_BYTES = 128L << 20;
 
-  /** The same for inputs that stay on a GPU, which would wait at the end of a short chunk. */
-  private static final long RESIDENT_CHUNK_BYTES = 2L << 30;
+  /** The same for a GPU, whose pipeline of copies and kernels runs empty at the end of a chunk. */
+  private static final long GPU_CHUNK_BYTES = 1L << 30;
 
   private final MergePlan plan;
   private final MergeRequest request;
@@ -336,7 +336,7 @@ public final class Merger {
         chunks(
             plan.mergedTensors(),
             this::bytesPerElement,
-            streamed ? CHUNK_BYTES : RESIDENT_CHUNK_BYTES);
+            kernels.info().provider().equals("cuda") ? GPU_CHUNK_BYTES : CHUNK_BYTES);
     // With a pass for the norms, the Fishers have been looked at there.
     List<Double> thresholds = new ArrayList<>();
     if (!plan.isAverage() && !scanFirst) {

@@ -8,11 +8,13 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.SplittableRandom;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
  * The short form of fuzzing, which needs no tool: a target's seeds, and a number of seeded
@@ -182,11 +184,24 @@ public final class Fuzzing {
   public static Path folder() {
     try {
       Path shared = Path.of("/dev/shm");
-      return Files.isWritable(shared)
-          ? Files.createTempDirectory(shared, "fisher-merge-fuzz")
-          : Files.createTempDirectory("fisher-merge-fuzz");
+      Path folder =
+          Files.isWritable(shared)
+              ? Files.createTempDirectory(shared, "fisher-merge-fuzz")
+              : Files.createTempDirectory("fisher-merge-fuzz");
+      Runtime.getRuntime().addShutdownHook(new Thread(() -> delete(folder)));
+      return folder;
     } catch (IOException e) {
       throw new UncheckedIOException(e);
+    }
+  }
+
+  private static void delete(Path folder) {
+    try (Stream<Path> files = Files.walk(folder)) {
+      for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
+        Files.deleteIfExists(file);
+      }
+    } catch (IOException e) {
+      System.err.println(folder + " cannot be removed: " + e);
     }
   }
 }
