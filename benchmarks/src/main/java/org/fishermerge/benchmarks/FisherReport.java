@@ -9,16 +9,20 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.Random;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.ClipClassifier;
 import org.fishermerge.torch.ClipVisionTower;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.LibTorch;
 import org.fishermerge.torch.LibTorchPeer;
+import org.fishermerge.torch.Precision;
 import org.fishermerge.torch.VisionTraining;
 import org.fishermerge.torch.ZeroShotHead;
 import org.jspecify.annotations.Nullable;
@@ -27,11 +31,14 @@ import org.jspecify.annotations.Nullable;
  * {@code benchmarks/run fisher}: the fused kernel against libtorch's GEMM of the same FLOPs, and an
  * exact per-example Fisher step with one probe against plain forward and backward of the same
  * batch. With {@code --peers PYTHON} also against PyTorch: per-sample gradients by {@code
- * vmap(grad)}, and FusionBench's formula.
+ * vmap(grad)}, and FusionBench's formula. With {@code --gpu} the step alone, on a GPU, where
+ * libtorch has CUDA.
  */
 public final class FisherReport {
   private static final int CLASSES = 10;
   private static final int B32_BATCH = 16;
+  private static final int B32_BATCH_ON_GPU = 64;
+  private static final int L14_BATCH_ON_GPU = 32;
   private static final String FISHER = "exact per-example Fisher, one probe";
   private static final String TRAIN = "plain forward and backward";
   private static final String FUSION_BENCH = "PyTorch, FusionBench's formula";
@@ -46,8 +53,12 @@ public final class FisherReport {
   public static void main(String[] args) throws IOException {
     try {
       ReportOptions options = ReportOptions.of(args);
-      report(options.quick(), options.peers());
-    } catch (InputException e) {
+      if (options.gpu()) {
+        reportOnGpu(options.quick());
+      } else {
+        report(options.quick(), options.peers());
+      }
+    } catch (InputException | IllegalStateException e) {
       System.err.println("benchmarks/run fisher: " + e.getMessage());
       System.exit(1);
     }
@@ -85,6 +96,38 @@ public final class FisherReport {
         report.ratio(
             "fisher_step_over_train_step_l14",
             ratio(steps(report, kernels, ClipShape.L14, 2, 3, null), FISHER, TRAIN));
+      }
+    }
+    report.finish();
+  }
+
+  /** In the precisions that plain training has too. */
+  private static void reportOnGpu(boolean quick) throws IOException {
+    Report report = new Report();
+    LibTorch.useGpu(0);
+    for (Precision precision : List.of(Precision.FP32, Precision.TF32)) {
+      LibTorch.usePrecision(precision);
+      KernelOptions options =
+          KernelOptions.fromSystemProperties()
+              .withProvider("cuda")
+              .withRequire(Optional.of("cuda"))
+              .withGpu(0)
+              .withGpuPrecision(precision.text());
+      try (Kernels kernels = Kernels.open(options)) {
+        report.line("%s", kernels.info());
+        String key = "gpu_fisher_step_over_train_step_" + precision.text();
+        report.ratio(
+            key + "_b32",
+            ratio(
+                steps(report, kernels, ClipShape.B32, B32_BATCH_ON_GPU, 20, null), FISHER, TRAIN));
+        if (!quick) {
+          report.ratio(
+              key + "_l14",
+              ratio(
+                  steps(report, kernels, ClipShape.L14, L14_BATCH_ON_GPU, 10, null),
+                  FISHER,
+                  TRAIN));
+        }
       }
     }
     report.finish();
@@ -168,12 +211,14 @@ public final class FisherReport {
             try (ForwardPass pass = classifier.forward(pixels, batch)) {
               estimator.add(pass, null);
             }
+            LibTorch.synchronize();
           });
       steps.put(
           TRAIN,
           () -> {
             training.forwardBackward(head, pixels, labels);
             training.clearGradients();
+            LibTorch.synchronize();
           });
       if (peers != null) {
         VMAP_CHUNKS.forEach(chunk -> steps.put(vmap(chunk), () -> peers.run("vmap " + chunk)));

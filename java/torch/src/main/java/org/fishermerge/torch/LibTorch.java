@@ -178,6 +178,13 @@ public final class LibTorch {
     return device == null ? tensor : tensor.to(device, tensor.scalar_type());
   }
 
+  /** Waits until what was started on this thread's GPU has ended; on the CPU it has. */
+  public static void synchronize() {
+    if (device() != null) {
+      torch.cuda_synchronize();
+    }
+  }
+
   /** Gives memory that no tensor uses back, as far as that is possible. */
   static void releaseMemory() {
     if (device() == null) {

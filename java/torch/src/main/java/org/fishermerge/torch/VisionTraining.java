@@ -5,6 +5,7 @@ import static org.bytedeco.pytorch.global.torch.cross_entropy_loss;
 import static org.bytedeco.pytorch.global.torch.gelu;
 import static org.bytedeco.pytorch.global.torch.layer_norm;
 import static org.bytedeco.pytorch.global.torch.linear;
+import static org.bytedeco.pytorch.global.torch.scaled_dot_product_attention;
 import static org.bytedeco.pytorch.global.torch.softmax;
 
 import java.lang.foreign.MemorySegment;
@@ -20,7 +21,6 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.fishermerge.checkpoint.Checkpoint;
 
 /**
@@ -66,8 +66,7 @@ public final class VisionTraining implements AutoCloseable {
   public double forwardBackward(ZeroShotHead head, MemorySegment pixels, long[] labels) {
     try (PointerScope scope = new PointerScope()) {
       GradMode.set_enabled(true);
-      Tensor truth = torch.empty(new long[] {labels.length}).to(ScalarType.Long);
-      Tensors.segment(truth).copyFrom(MemorySegment.ofArray(labels));
+      Tensor truth = Tensors.copyOf(labels, labels.length);
       Tensor loss = cross_entropy_loss(logits(head, pixels, labels.length), truth);
       loss.backward();
       return loss.item_double();
@@ -143,12 +142,21 @@ public final class VisionTraining implements AutoCloseable {
     return x.add(dense(activated(z), name + "mlp.fc2"));
   }
 
+  /** What is fastest where the tensors are. */
+  private static Tensor attention(Tensor query, Tensor key, Tensor value) {
+    return query.is_cuda() ? fused(query, key, value) : writtenOut(query, key, value);
+  }
+
+  static Tensor fused(Tensor query, Tensor key, Tensor value) {
+    return scaled_dot_product_attention(query, key, value);
+  }
+
   /**
-   * Written out, as transformers' "eager" attention is: the backward pass of libtorch's fused one
+   * As transformers' "eager" attention is: on the CPU the backward pass of libtorch's fused one
    * calls OpenBLAS from several threads at once, which wait for each other; at ViT-L/14 that costs
    * five times the whole step.
    */
-  private static Tensor attention(Tensor query, Tensor key, Tensor value) {
+  static Tensor writtenOut(Tensor query, Tensor key, Tensor value) {
     Tensor scaled = query.mul(new Scalar(1 / Math.sqrt((double) query.size(3))));
     return softmax(scaled.matmul(key.transpose(2, 3)), -1).matmul(value);
   }
