@@ -6,10 +6,13 @@ import java.lang.foreign.SymbolLookup;
 import java.util.List;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.Loader;
+import org.bytedeco.pytorch.BoolOptional;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.GradMode;
+import org.bytedeco.pytorch.MemoryFormatOptional;
 import org.bytedeco.pytorch.NoTF32Guard;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import org.fishermerge.checkpoint.InputException;
 import org.jspecify.annotations.Nullable;
@@ -172,10 +175,26 @@ public final class LibTorch {
     return precision == Precision.BF16 ? torch.ScalarType.BFloat16 : torch.ScalarType.Float;
   }
 
-  /** The tensor, or its copy in the memory where models are. */
+  /**
+   * A new fp32 tensor in the process's memory, to be filled and given to {@link #onDevice(Tensor)}:
+   * page-locked if it goes to a GPU, so that the copy takes the bus's whole pace.
+   */
+  static Tensor toBeFilled(long... shape) {
+    Device device = device();
+    return device != null && device.is_cuda()
+        ? torch.empty(
+            shape,
+            new TensorOptions().pinned_memory(new BoolOptional(true)),
+            new MemoryFormatOptional())
+        : torch.empty(shape);
+  }
+
+  /** The tensor, or its copy in the memory where models are, which may be under way there. */
   static Tensor onDevice(Tensor tensor) {
     Device device = device();
-    return device == null ? tensor : tensor.to(device, tensor.scalar_type());
+    return device == null
+        ? tensor
+        : tensor.to(device, tensor.scalar_type(), true, false, new MemoryFormatOptional());
   }
 
   /** Waits until what was started on this thread's GPU has ended; on the CPU it has. */

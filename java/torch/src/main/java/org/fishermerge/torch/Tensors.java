@@ -38,7 +38,7 @@ final class Tensors {
 
   /** A new fp32 tensor with a copy of {@code values}. */
   static Tensor copyOf(MemorySegment values, long... shape) {
-    Tensor tensor = torch.empty(shape);
+    Tensor tensor = LibTorch.toBeFilled(shape);
     segment(tensor).copyFrom(values);
     return LibTorch.onDevice(tensor);
   }
