@@ -425,10 +425,10 @@ void outer_square(Launch &launch, Launch &aside, const fm_cotangents &g, const f
     job.partials = partials;
     job.resumes = part > 0;
     job.fisher = fisher;
-    if (part == 0) {
-      order(launch, aside);
-    } else {
+    if (part > 0) {
       order(aside, launch);
+    } else if (s.parts() > 1) {
+      order(launch, aside);
     }
     Tiles::multiply(launch, some, job);
   }

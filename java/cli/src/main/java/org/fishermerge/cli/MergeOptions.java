@@ -119,6 +119,11 @@ final class MergeOptions {
     return CommandDevice.forMerging(device.name).open();
   }
 
+  /** Models that are loaded from now on run on that device too, if it can run them. */
+  void runModelsThere(PrintWriter err) {
+    CommandDevice.forModels(device.name, err);
+  }
+
   /** Merges and says so. Of the warnings, it prints those that the plan does not have. */
   static void merge(
       MergePlan plan, CommandLine command, Function<ProgressListener, MergeResult> merge) {

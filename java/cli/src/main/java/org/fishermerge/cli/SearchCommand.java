@@ -168,6 +168,7 @@ final class SearchCommand implements Callable<Integer> {
     }
     MergePlan plan = MergePlan.of(equal);
     plan.warnings().forEach(warning -> err().println("warning: " + warning));
+    options.runModelsThere(err());
     // Its folder is where tries are merged; it is never committed. The last merge writes the
     // output.
     try (AtomicOutput scratch = AtomicOutput.folder(equal.output(), equal.overwrite());

@@ -160,4 +160,42 @@ final class GpusTest {
         .contains("; 1: Fake B, sm_90");
     assertThat(average("cuda:x").text).contains("--device cuda:x: must be cpu, cuda or cuda:N");
   }
+
+  /**
+   * Merges on the emulated device; libtorch has no CUDA, so that models are measured on the CPU.
+   */
+  @Test
+  void searchKeepsItsInputsOnTheGpu() throws Exception {
+    Output onGpu = search("cuda");
+    assertThat(onGpu.exit).as(onGpu.text).isZero();
+    assertThat(onGpu.text)
+        .containsPattern("warning: models run on the CPU, in fp32: .*CUDA")
+        .contains("of inputs stay in the GPU's memory once sent");
+    Output onCpu = search("cpu");
+    assertThat(onCpu.exit).as(onCpu.text).isZero();
+    assertThat(onCpu.text).doesNotContain("GPU");
+    assertThat(folder.resolve("cuda/model.safetensors"))
+        .hasSameBinaryContentAs(folder.resolve("cpu/model.safetensors"));
+  }
+
+  private Output search(String device) throws Exception {
+    Path models = Golden.path("clip-tiny");
+    List<String> arguments = new ArrayList<>(List.of("search", "--device", device));
+    Collections.addAll(arguments, "--base", models.resolve("pretrained").toString());
+    Collections.addAll(arguments, "--clip", models.resolve("pretrained").toString());
+    Collections.addAll(arguments, "--out", folder.resolve(device).toString());
+    Collections.addAll(arguments, "--tries", "4", "--examples", "3");
+    for (String task : List.of("alpha", "beta")) {
+      String vectors = models.resolve("expected.safetensors") + "#" + task + ".";
+      Collections.addAll(arguments, "--model", models.resolve(task).toString());
+      Collections.addAll(arguments, "--data", vectors, "--heads", vectors);
+    }
+    return run(
+        driver(),
+        List.of(
+            "-Dfishermerge.cuda.device=0",
+            "-Dfishermerge.cuda.library.path="
+                + NATIVE.resolve("libfisher_kernels_cuda_emulated.so")),
+        arguments.toArray(String[]::new));
+  }
 }

@@ -73,10 +73,10 @@ public final class Progress implements AutoCloseable {
     String line =
         String.format(
             Locale.ROOT,
-            "%s  %.6g/%.6g %s  %.3g %s/s  %s left",
+            "%s  %s/%s %s  %.3g %s/s  %s left",
             what,
-            done / divisor,
-            total / divisor,
+            amount(done),
+            amount(total),
             unit,
             rate / divisor,
             unit,
@@ -84,6 +84,12 @@ public final class Progress implements AutoCloseable {
     err.print("\r" + line + " ".repeat(Math.max(0, width - line.length())));
     err.flush();
     width = line.length();
+  }
+
+  private String amount(long counted) {
+    return divisor == 1
+        ? Long.toString(counted)
+        : String.format(Locale.ROOT, "%.2f", counted / divisor);
   }
 
   /** {@code 5 s}, {@code 3 min 05 s}, {@code 2 h 10 min}. */
