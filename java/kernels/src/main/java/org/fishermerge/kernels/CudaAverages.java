@@ -111,7 +111,13 @@ final class CudaAverages implements AutoCloseable {
   private List<Slot> slots() {
     List<Slot> opened = slots;
     if (opened == null) {
-      opened = List.of(new Slot(), new Slot());
+      Slot first = new Slot();
+      try {
+        opened = List.of(first, new Slot());
+      } catch (Throwable e) {
+        first.close();
+        throw e;
+      }
       slots = opened;
     }
     return opened;
@@ -191,9 +197,9 @@ final class CudaAverages implements AutoCloseable {
   /** Half of the pipeline. Offsets are the same in its page-locked and in its device memory. */
   private final class Slot {
     private final long stream = cuda.createStream();
-    private final MemorySegment pinned = cuda.hostAlloc(slotBytes);
-    private final long onDevice = cuda.malloc(slotBytes);
-    private final long scratch = cuda.malloc(cuda.statisticsWorkspace(slotBytes));
+    private MemorySegment pinned = MemorySegment.NULL;
+    private long onDevice;
+    private long scratch;
 
     /** What the device works on. */
     private final List<Placed> work = new ArrayList<>();
@@ -209,6 +215,17 @@ final class CudaAverages implements AutoCloseable {
         long statistics,
         long out,
         long end) {}
+
+    Slot() {
+      try {
+        pinned = cuda.hostAlloc(slotBytes);
+        onDevice = cuda.malloc(slotBytes);
+        scratch = cuda.malloc(cuda.statisticsWorkspace(slotBytes));
+      } catch (Throwable e) {
+        close();
+        throw e;
+      }
+    }
 
     /** Puts parts in from {@code next} on, as many as there is room for, and answers the next. */
     int fill(List<Part> parts, int next, List<Double> thresholds, WorkerPool pool) {
@@ -369,6 +386,7 @@ final class CudaAverages implements AutoCloseable {
       move(moves, pool);
     }
 
+    /** What is null is nothing to free. */
     void close() {
       cuda.destroyStream(stream);
       cuda.free(onDevice);

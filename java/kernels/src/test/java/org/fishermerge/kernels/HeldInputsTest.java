@@ -395,4 +395,20 @@ final class HeldInputsTest {
     held.close();
     assertThatThrownBy(() -> cuda.hold(List.of())).isInstanceOf(IllegalStateException.class);
   }
+
+  @Test
+  void slotsThatFindTooLittleMemoryTakeNone() {
+    WeightedAverage average = averages(false).getFirst();
+    for (long missing : List.of(1L, SLOT_BYTES, SLOTS_ON_DEVICE)) {
+      long memory = SLOTS_ON_DEVICE - missing;
+      device.setMemory(memory);
+      assertThatThrownBy(() -> cuda.weightedAverage(average))
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessageContaining("bytes left");
+      assertThat(cuda.gpuFreeBytes()).hasValue(memory);
+    }
+    device.setMemory(SLOTS_ON_DEVICE);
+    cuda.weightedAverage(average);
+    assertThat(cuda.gpuFreeBytes()).hasValue(0);
+  }
 }

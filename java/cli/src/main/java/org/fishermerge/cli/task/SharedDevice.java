@@ -97,26 +97,29 @@ public final class SharedDevice {
 
   /** Waits until another model has ended that was promised memory; false if there is none. */
   boolean awaitAnother() {
-    boolean running = activity.getReadHoldCount() > 0;
+    int before;
     synchronized (this) {
-      int before = promised.size();
-      if (before == 0) {
-        return false;
-      }
-      if (running) {
-        activity.readLock().unlock();
-      }
-      try {
+      before = promised.size();
+    }
+    if (before == 0) {
+      return false;
+    }
+    boolean running = activity.getReadHoldCount() > 0;
+    if (running) {
+      activity.readLock().unlock(); // others may measure
+    }
+    try {
+      synchronized (this) {
         while (promised.size() >= before && !stopped) {
           wait();
         }
-      } catch (InterruptedException e) {
-        Thread.currentThread().interrupt();
-        throw new CancellationException();
       }
-    }
-    if (running) {
-      activity.readLock().lock();
+    } catch (InterruptedException e) {
+      throw new IllegalStateException("nobody interrupts this thread", e);
+    } finally {
+      if (running) {
+        activity.readLock().lock();
+      }
     }
     requireGoing();
     return true;
