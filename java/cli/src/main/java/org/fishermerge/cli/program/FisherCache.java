@@ -29,7 +29,12 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
    */
   record Entry(Path file, long examples, String labels, boolean reused, double seconds) {}
 
-  /** The Fisher of a model on its task's data, estimated there unless it is here. */
+  /**
+   * The Fisher of a model on its task's data, estimated unless it is kept already.
+   *
+   * @param device where it is estimated
+   * @param err says which task its lines are about
+   */
   Entry get(
       String task,
       Path model,
@@ -41,11 +46,10 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
     boolean reused = Files.exists(file);
     double[] seconds = {0};
     if (reused) {
-      err.println(task + ": Fisher information from " + file);
+      err.println("Fisher information from " + file);
     } else {
       device.run(() -> seconds[0] = estimate(task, model, data, files, device, file, err));
     }
-    err.flush();
     try (FisherFile written = FisherFile.open(file)) {
       String labels = written.metadata().map(known -> known.labels()).orElse("");
       return new Entry(file, written.examples(), labels, reused, seconds[0]);
@@ -73,8 +77,7 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
             seconds[0] = result.seconds();
             err.printf(
                 Locale.ROOT,
-                "%s: Fisher information over %d examples (%s) in %s, %.2f examples/s%n",
-                task,
+                "Fisher information over %d examples (%s) in %s, %.2f examples/s%n",
                 result.examples(),
                 result.rule().text(),
                 Progress.duration(result.seconds()),

@@ -170,7 +170,7 @@ public final class CommandDevice {
     int wanted = count.orElse(others.size() + 1) - 1;
     if (wanted > others.size()) {
       throw new InputException(
-          "%d GPUs are asked for, and %d can be used (fabric.devices)"
+          "%1$d GPUs are asked for, and %2$d can be used: give fabric.devices=%2$d or auto"
               .formatted(wanted + 1, others.size() + 1));
     }
     return others.subList(0, wanted);

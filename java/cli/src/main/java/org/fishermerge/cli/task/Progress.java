@@ -126,7 +126,7 @@ public final class Progress implements AutoCloseable {
    * A writer for one of several threads that report at the same time: its lines come whole, do not
    * run into the line of a step, and each says what it is about.
    *
-   * @param about begins each line that does not begin with it anyway
+   * @param about begins each line
    */
   public static PrintWriter lines(PrintWriter err, String about) {
     return new Lines(err, about);
@@ -146,7 +146,7 @@ public final class Progress implements AutoCloseable {
               for (int i = offset; i < offset + length; i++) {
                 line.append(chars[i]);
                 if (chars[i] == '\n') {
-                  print(whole, line.indexOf(about + ":") == 0 ? "" : about + ": ", line);
+                  print(whole, about + ": " + line);
                   line.setLength(0);
                 }
               }
@@ -164,12 +164,12 @@ public final class Progress implements AutoCloseable {
       this.about = about;
     }
 
-    private static void print(PrintWriter whole, String start, CharSequence line) {
+    private static void print(PrintWriter whole, String line) {
       synchronized (TERMINAL) {
         if (followed != null) {
           followed.clear();
         }
-        whole.print(start + line);
+        whole.print(line);
         whole.flush();
       }
     }

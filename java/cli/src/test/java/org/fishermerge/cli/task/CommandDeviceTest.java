@@ -30,7 +30,7 @@ final class CommandDeviceTest {
   void moreThanThereAreIsRefused() {
     assertThatThrownBy(() -> CommandDevice.others(BY_FREE_MEMORY, 0, OptionalInt.of(5)))
         .isInstanceOf(InputException.class)
-        .hasMessage("5 GPUs are asked for, and 4 can be used (fabric.devices)");
+        .hasMessage("5 GPUs are asked for, and 4 can be used: give fabric.devices=4 or auto");
   }
 
   @Test
