@@ -6,6 +6,7 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.cli.task.ClassifierTask;
 import org.fishermerge.cli.task.ImageTask;
 import org.fishermerge.cli.task.TextTask;
+import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.torch.Gpt2Classifier;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
@@ -15,7 +16,8 @@ import picocli.CommandLine.ParameterException;
  * Opens the kind of task that a model folder and the options make: pictures under a zero-shot head,
  * or texts.
  */
-record ClassifierTasks(@Nullable HeadOptions head, TextOptions text, DataOptions data) {
+record ClassifierTasks(
+    @Nullable HeadOptions head, TextOptions text, DataOptions data, Warnings warnings) {
   /** Opens what the options name, works with it, and closes it. */
   void with(Path model, CommandLine command, Consumer<ClassifierTask> work) {
     try (Checkpoint checkpoint = Checkpoint.open(model)) {
@@ -34,7 +36,8 @@ record ClassifierTasks(@Nullable HeadOptions head, TextOptions text, DataOptions
             "Missing required options: '--clip=DIR' and '--classes' or '--heads'; only a GPT-2"
                 + " (model_type in its config.json) goes without");
       }
-      ImageTask.with(checkpoint, head.clip, data::open, head::load, data.workers, work::accept);
+      ImageTask.with(
+          checkpoint, head.clip, data::open, head::load, data.workers, warnings, work::accept);
     }
   }
 
@@ -43,7 +46,11 @@ record ClassifierTasks(@Nullable HeadOptions head, TextOptions text, DataOptions
     try (Checkpoint other = classifier == null ? null : Checkpoint.open(classifier)) {
       Checkpoint owner = other == null ? model : other;
       TextTask.with(
-          model, owner, positions -> text.open(data.source, owner, positions), work::accept);
+          model,
+          owner,
+          positions -> text.open(data.source, owner, positions),
+          warnings,
+          work::accept);
     }
   }
 }

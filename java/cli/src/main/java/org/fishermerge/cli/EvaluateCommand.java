@@ -20,6 +20,7 @@ import org.fishermerge.cli.task.ClassifierTask;
 import org.fishermerge.cli.task.CommandDevice;
 import org.fishermerge.cli.task.Evaluation;
 import org.fishermerge.cli.task.Progress;
+import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.data.Examples;
 import org.fishermerge.data.Selection;
 import org.fishermerge.torch.Accuracy;
@@ -95,7 +96,7 @@ final class EvaluateCommand implements Callable<Integer> {
     // Outputs that cannot be written are refused before the work, not after it.
     try (AtomicOutput reportFile = report == null ? null : AtomicOutput.file(report, overwrite);
         AtomicOutput outputsFile = outputs == null ? null : AtomicOutput.file(outputs, overwrite)) {
-      new ClassifierTasks(head, text, data)
+      new ClassifierTasks(head, text, data, new Warnings(spec.commandLine().getErr()))
           .with(model, spec.commandLine(), task -> evaluate(task, reportFile, outputsFile));
     }
     return 0;

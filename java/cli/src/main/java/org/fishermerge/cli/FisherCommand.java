@@ -11,6 +11,7 @@ import org.fishermerge.cli.task.FisherRun;
 import org.fishermerge.cli.task.FisherTask;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.SharedDevice;
+import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.Precision;
 import org.jspecify.annotations.Nullable;
@@ -154,7 +155,8 @@ final class FisherCommand implements Callable<Integer> {
       }
     } else {
       Path tower = requireTower();
-      ClassifierTasks tasks = new ClassifierTasks(head, text, data);
+      ClassifierTasks tasks =
+          new ClassifierTasks(head, text, data, new Warnings(spec.commandLine().getErr()));
       try (AtomicOutput output = AtomicOutput.file(out, overwrite)) {
         tasks.with(tower, spec.commandLine(), task -> estimate(tower, task, run, shared, output));
       }

@@ -22,6 +22,7 @@ import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.cli.task.Evaluation;
+import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.data.Examples;
 import org.fishermerge.data.Selection;
 import org.fishermerge.kernels.Kernels;
@@ -246,6 +247,7 @@ final class SearchCommand implements Callable<Integer> {
   /** Heads of class names are built once, and kept in the scratch folder. */
   private List<ClassifierTasks> tasks(Path scratch) {
     List<ClassifierTasks> tasks = new ArrayList<>();
+    Warnings warnings = new Warnings(err());
     for (Member member : members) {
       DataOptions data = new DataOptions();
       data.source = member.data;
@@ -253,7 +255,7 @@ final class SearchCommand implements Callable<Integer> {
       TextOptions text = new TextOptions();
       text.classifier = member.classifier;
       text.tokenizer = tokenizer;
-      tasks.add(new ClassifierTasks(head(member, scratch, tasks.size()), text, data));
+      tasks.add(new ClassifierTasks(head(member, scratch, tasks.size()), text, data, warnings));
     }
     return tasks;
   }

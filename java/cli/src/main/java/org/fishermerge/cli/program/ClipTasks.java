@@ -44,18 +44,27 @@ final class ClipTasks implements Tasks {
   private final Path cache;
   private final int workers;
   private final ModelHashes hashes;
+  private final Consumer<String> warnings;
 
   /**
    * @param base the folder of the CLIP model that gives heads and says how pictures are prepared
    * @param classNames a JSON file with prompts, before the built-in ones
    * @param cache where heads are kept
+   * @param warnings told what is odd about the files but does not stop their use
    */
-  ClipTasks(Path base, Optional<Path> classNames, Path cache, int workers, ModelHashes hashes) {
+  ClipTasks(
+      Path base,
+      Optional<Path> classNames,
+      Path cache,
+      int workers,
+      ModelHashes hashes,
+      Consumer<String> warnings) {
     this.base = base;
     this.classNames = classNames;
     this.cache = cache;
     this.workers = workers;
     this.hashes = hashes;
+    this.warnings = warnings;
   }
 
   /**
@@ -135,6 +144,7 @@ final class ClipTasks implements Tasks {
           processor -> ImageDatasets.open(files, data.description(), processor),
           clip -> head(clip, task),
           workers,
+          warnings,
           work::accept);
     }
   }

@@ -18,8 +18,10 @@ import org.fishermerge.torch.Gpt2Classifier;
  *
  * @param heads folders of GPT2ForSequenceClassification by task
  * @param tokenizer the folder of the tokenizer
+ * @param warnings told what is odd about the files but does not stop their use
  */
-record Gpt2Tasks(Map<String, Path> heads, Path tokenizer) implements Tasks {
+record Gpt2Tasks(Map<String, Path> heads, Path tokenizer, Consumer<String> warnings)
+    implements Tasks {
   private static final List<String> TOKENIZER =
       List.of("tokenizer.json", "vocab.json", "merges.txt");
 
@@ -67,6 +69,7 @@ record Gpt2Tasks(Map<String, Path> heads, Path tokenizer) implements Tasks {
                   data.description(),
                   tokenizer,
                   Math.min(TokenDatasets.GLUE_TOKENS, positions)),
+          warnings,
           work::accept);
     }
   }

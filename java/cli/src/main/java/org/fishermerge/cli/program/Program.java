@@ -33,6 +33,7 @@ import org.fishermerge.cli.task.Evaluation;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.SharedDevice;
 import org.fishermerge.cli.task.Tool;
+import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.data.Selection;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.MergePlan;
@@ -68,6 +69,7 @@ public final class Program {
   private final String resolvedYaml;
   private final PrintWriter out;
   private final PrintWriter err;
+  private final Warnings warnings;
   private final ModelHashes hashes = new ModelHashes();
   private final Report report = new Report();
 
@@ -89,6 +91,7 @@ public final class Program {
     this.composition = composition;
     this.out = out;
     this.err = err;
+    this.warnings = new Warnings(err);
     Section root = composition.resolved(now, environment);
     resolvedYaml = composition.resolvedYaml(null, now, environment);
     settings = RunSettings.of(root);
@@ -345,8 +348,13 @@ public final class Program {
     return switch (models.family()) {
       case CLIP ->
           new ClipTasks(
-              base, settings.classNames(), settings.cache().resolve("heads"), workers, hashes);
-      case GPT2 -> new Gpt2Tasks(folders, pretrained.orElse(base));
+              base,
+              settings.classNames(),
+              settings.cache().resolve("heads"),
+              workers,
+              hashes,
+              warnings);
+      case GPT2 -> new Gpt2Tasks(folders, pretrained.orElse(base), warnings);
     };
   }
 

@@ -42,6 +42,7 @@ public record ImageTask(
    * @param data opens the pictures
    * @param head builds or reads the head of the base
    * @param workers threads that decode pictures ahead
+   * @param warnings told what is odd about the files but does not stop their use
    */
   public static void with(
       Checkpoint model,
@@ -49,7 +50,9 @@ public record ImageTask(
       Function<ImageProcessor, ImageDataset> data,
       Function<Checkpoint, ZeroShotHead> head,
       int workers,
+      Consumer<String> warnings,
       Consumer<ImageTask> work) {
+    model.warnings().forEach(warnings);
     try (Checkpoint clip = Checkpoint.open(base);
         ClipVisionTower tower = ClipVisionTower.load(model);
         ImageDataset dataset = data.apply(processor(clip, tower.config()));

@@ -38,9 +38,15 @@ public record TextTask(Checkpoint model, Gpt2Classifier classifier, TokenDataset
    *
    * @param head the GPT2ForSequenceClassification whose head classifies; may be the model itself
    * @param data opens the texts, cut to a number of tokens that the model takes
+   * @param warnings told what is odd about the files but does not stop their use
    */
   public static void with(
-      Checkpoint model, Checkpoint head, IntFunction<TokenDataset> data, Consumer<TextTask> work) {
+      Checkpoint model,
+      Checkpoint head,
+      IntFunction<TokenDataset> data,
+      Consumer<String> warnings,
+      Consumer<TextTask> work) {
+    model.warnings().forEach(warnings);
     try (Gpt2Classifier classifier = Gpt2Classifier.load(model, head);
         TokenDataset dataset = data.apply(classifier.positions())) {
       work.accept(new TextTask(model, classifier, dataset));
