@@ -1,6 +1,8 @@
 package org.fishermerge.torch;
 
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
 import java.util.List;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.ScalarTypeOptional;
@@ -19,6 +21,9 @@ public final class ClipTextTower implements AutoCloseable {
   // transformers: configurations older than v4.34 carry a wrong end-of-text id, 2; for them the
   // end-of-text position is that of the largest id.
   private static final int LEGACY_END_OF_TEXT = 2;
+
+  // Tokens of a batch of prompts: more make matrix products no faster, and need more memory.
+  private static final int BATCH_TOKENS = 4096;
 
   private final ClipConfig.Text config;
   private final LayerParameters parameters;
@@ -78,46 +83,83 @@ public final class ClipTextTower implements AutoCloseable {
   }
 
   /**
-   * One class's row of the zero-shot head.
+   * Rows of the zero-shot head. The prompts of all classes run together, those of about one length
+   * in a batch: the few of one class would leave a matrix product half empty.
    *
-   * @param prompts token ids [prompts][tokens] of the class name in every template, padded to one
-   *     length on the right; padding is never looked at, since attention is causal
-   * @return a unit-length vector of {@link #projectedWidth()} values
+   * @param classes token ids [classes][prompts][tokens] of every class's name in every template,
+   *     padded on the right or not: attention is causal, so nothing after a prompt's end is looked
+   *     at
+   * @return row-major [classes, {@link #projectedWidth()}], each row of unit length
    */
-  public float[] classRow(long[][] prompts) {
-    // Heads are kept and shared: they do not depend on what the towers run in.
-    return LibTorch.exactly(() -> {
-      try (PointerScope scope = new PointerScope()) {
-        Tensor features = features(prompts);
-        Tensor unit = unit(features);
-        return Tensors.floats(unit(unit.mean(0).unsqueeze(0)));
+  public float[] classRows(List<long[][]> classes) {
+    List<Prompt> prompts = new ArrayList<>();
+    for (int c = 0; c < classes.size(); c++) {
+      for (long[] ids : classes.get(c)) {
+        prompts.add(new Prompt(c, ids, endOfText(ids) + 1));
       }
-    });
+    }
+    prompts.sort(Comparator.comparingInt(Prompt::length).reversed());
+    double[][] sums = new double[classes.size()][projectedWidth()];
+    for (int first = 0; first < prompts.size(); ) {
+      int together = Math.max(1, BATCH_TOKENS / prompts.get(first).length());
+      List<Prompt> batch = prompts.subList(first, Math.min(prompts.size(), first + together));
+      addUnitFeatures(batch, sums);
+      first += batch.size();
+    }
+    float[] rows = new float[classes.size() * projectedWidth()];
+    for (int c = 0; c < sums.length; c++) {
+      double squares = 0;
+      for (double value : sums[c]) {
+        squares += value * value;
+      }
+      for (int i = 0; i < sums[c].length; i++) {
+        rows[c * projectedWidth() + i] = (float) (sums[c][i] / Math.sqrt(squares));
+      }
+    }
+    return rows;
   }
 
-  private Tensor features(long[][] prompts) {
-    int examples = prompts.length;
-    int tokens = prompts[0].length;
-    long width = config.tower().width();
-    if (tokens > config.maxPositions()) {
-      throw new InputException(
-          "a prompt has " + tokens + " tokens; the text tower takes " + config.maxPositions());
-    }
-    Tensor x = Tensors.copyOf(new float[examples * tokens * (int) width], examples, tokens, width);
-    for (int b = 0; b < examples; b++) {
-      for (int t = 0; t < tokens; t++) {
-        long id = prompts[b][t];
-        if (id < 0 || id >= config.vocabulary()) {
-          throw new InputException(
-              "token id "
-                  + id
-                  + " lies outside the text tower's "
-                  + config.vocabulary()
-                  + " embeddings; the tokenizer belongs to another model");
-        }
-        x.select(0, b).select(0, t).copy_(tokenEmbedding.tensor().select(0, id));
+  /** A prompt of a class; its first {@code length} tokens count, the last of them ends the text. */
+  private record Prompt(int ofClass, long[] ids, int length) {}
+
+  private void addUnitFeatures(List<Prompt> batch, double[][] sums) {
+    // Heads are kept and shared: they do not depend on what the towers run in.
+    float[] unit =
+        LibTorch.exactly(() -> {
+          try (PointerScope scope = new PointerScope()) {
+            return Tensors.floats(unit(features(batch)));
+          }
+        });
+    for (int b = 0; b < batch.size(); b++) {
+      double[] sum = sums[batch.get(b).ofClass()];
+      for (int i = 0; i < sum.length; i++) {
+        sum[i] += unit[b * sum.length + i];
       }
     }
+  }
+
+  private Tensor features(List<Prompt> batch) {
+    int examples = batch.size();
+    int tokens = batch.getFirst().length();
+    long width = config.tower().width();
+    long[] ids = new long[examples * tokens];
+    long[] ends = new long[examples];
+    for (int b = 0; b < examples; b++) {
+      Prompt prompt = batch.get(b);
+      System.arraycopy(prompt.ids(), 0, ids, b * tokens, prompt.length());
+      // Beyond its end a prompt repeats its last token, which nothing looks at.
+      Arrays.fill(
+          ids,
+          b * tokens + prompt.length(),
+          (b + 1) * tokens,
+          prompt.ids()[prompt.length() - 1]);
+      ends[b] = (long) b * tokens + prompt.length() - 1;
+    }
+    Tensor x =
+        tokenEmbedding
+            .tensor()
+            .index_select(0, Tensors.copyOf(ids, ids.length))
+            .view(examples, tokens, width);
     x.add_(positionEmbedding.tensor().narrow(0, 0, tokens));
     Tensor hidden = Tensors.retain(x);
     Tensor mask = LibTorch.onDevice(TransformerBlock.causalMask(tokens));
@@ -126,16 +168,33 @@ public final class ClipTextTower implements AutoCloseable {
       hidden.close();
       hidden = next;
     }
-    Tensor pooled = Tensors.copyOf(new float[examples * (int) width], examples, width);
-    for (int b = 0; b < examples; b++) {
-      pooled.select(0, b).copy_(hidden.select(0, b).select(0, endOfText(prompts[b])));
-    }
+    Tensor pooled = hidden.view(-1, width).index_select(0, Tensors.copyOf(ends, examples));
     hidden.close();
     Tensor normed = finalNorm.forward(pooled.unsqueeze(1)).value().squeeze(1);
     return normed.matmul(projection.tensor().t());
   }
 
+  /** The place of the token that ends a prompt, after all of its ids were found to have meaning. */
   private int endOfText(long[] ids) {
+    int end = findEnd(ids);
+    if (end >= config.maxPositions()) {
+      throw new InputException(
+          "a prompt has " + (end + 1) + " tokens; the text tower takes " + config.maxPositions());
+    }
+    for (int t = 0; t <= end; t++) {
+      if (ids[t] < 0 || ids[t] >= config.vocabulary()) {
+        throw new InputException(
+            "token id "
+                + ids[t]
+                + " lies outside the text tower's "
+                + config.vocabulary()
+                + " embeddings; the tokenizer belongs to another model");
+      }
+    }
+    return end;
+  }
+
+  private int findEnd(long[] ids) {
     if (config.endOfText() == LEGACY_END_OF_TEXT) {
       int best = 0;
       for (int t = 1; t < ids.length; t++) {

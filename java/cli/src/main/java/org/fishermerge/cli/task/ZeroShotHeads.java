@@ -1,5 +1,7 @@
 package org.fishermerge.cli.task;
 
+import java.util.ArrayList;
+import java.util.List;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.data.ClipTokenizer;
 import org.fishermerge.torch.ClipTextTower;
@@ -13,14 +15,12 @@ public final class ZeroShotHeads {
   public static ZeroShotHead build(Checkpoint clip, ClassPrompts prompts) {
     try (ClipTextTower tower = ClipTextTower.load(clip);
         ClipTokenizer tokenizer = ClipTokenizer.open(clip.path(), tower.maxTokens())) {
-      int classes = prompts.classNames().size();
-      float[] weights = new float[classes * tower.projectedWidth()];
-      for (int c = 0; c < classes; c++) {
-        float[] row =
-            tower.classRow(tokenizer.encode(prompts.prompts(prompts.classNames().get(c))).ids());
-        System.arraycopy(row, 0, weights, c * row.length, row.length);
+      List<long[][]> ids = new ArrayList<>();
+      for (String name : prompts.classNames()) {
+        ids.add(tokenizer.encode(prompts.prompts(name)).ids());
       }
-      return ZeroShotHead.of(clip, weights, classes, prompts.origin());
+      float[] weights = tower.classRows(ids);
+      return ZeroShotHead.of(clip, weights, ids.size(), prompts.origin());
     }
   }
 }
