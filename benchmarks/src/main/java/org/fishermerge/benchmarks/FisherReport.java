@@ -1,30 +1,18 @@
 package org.fishermerge.benchmarks;
 
 import java.io.IOException;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
-import java.util.Random;
-import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
-import org.fishermerge.torch.ClipClassifier;
-import org.fishermerge.torch.ClipVisionTower;
-import org.fishermerge.torch.FisherEstimator;
-import org.fishermerge.torch.ForwardPass;
-import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.LibTorch;
 import org.fishermerge.torch.LibTorchPeer;
 import org.fishermerge.torch.Precision;
-import org.fishermerge.torch.VisionTraining;
-import org.fishermerge.torch.ZeroShotHead;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -35,7 +23,6 @@ import org.jspecify.annotations.Nullable;
  * libtorch has CUDA.
  */
 public final class FisherReport {
-  private static final int CLASSES = 10;
   private static final int B32_BATCH = 16;
   private static final int B32_BATCH_ON_GPU = 64;
   private static final int L14_BATCH_ON_GPU = 32;
@@ -187,39 +174,10 @@ public final class FisherReport {
       int rounds,
       @Nullable PythonPeers peers)
       throws IOException {
-    try (ScratchFolder folder = new ScratchFolder();
-        Arena arena = Arena.ofConfined();
-        Checkpoint checkpoint = Checkpoint.open(shape.write(folder.path(), 1));
-        ClipVisionTower tower = ClipVisionTower.load(checkpoint);
-        ZeroShotHead head = ZeroShotHead.of(checkpoint, headRows(shape), CLASSES, "random head");
-        VisionTraining training = new VisionTraining(checkpoint);
-        FisherEstimator estimator =
-            new FisherEstimator(
-                new ClipClassifier(tower, head), new LabelExpectation.Sampled(1), 1, kernels)) {
-      ClipClassifier classifier = new ClipClassifier(tower, head);
-      long count = (long) batch * 3 * shape.image() * shape.image();
-      MemorySegment pixels = arena.allocate(count * Float.BYTES, 64);
-      Random random = new Random(1);
-      for (long j = 0; j < count; j++) {
-        pixels.setAtIndex(ValueLayout.JAVA_FLOAT, j, (float) random.nextGaussian());
-      }
-      long[] labels = new long[batch];
+    try (FisherStepWork work = new FisherStepWork(shape, batch, kernels)) {
       Map<String, Runnable> steps = new LinkedHashMap<>();
-      steps.put(
-          FISHER,
-          () -> {
-            try (ForwardPass pass = classifier.forward(pixels, batch)) {
-              estimator.add(pass, null);
-            }
-            LibTorch.synchronize();
-          });
-      steps.put(
-          TRAIN,
-          () -> {
-            training.forwardBackward(head, pixels, labels);
-            training.clearGradients();
-            LibTorch.synchronize();
-          });
+      steps.put(FISHER, work::fisher);
+      steps.put(TRAIN, work::train);
       if (peers != null) {
         VMAP_CHUNKS.forEach(chunk -> steps.put(vmap(chunk), () -> peers.run("vmap " + chunk)));
         steps.put(FUSION_BENCH, () -> peers.run("fusionbench"));
@@ -240,22 +198,5 @@ public final class FisherReport {
       }
       return seconds;
     }
-  }
-
-  private static float[] headRows(ClipShape shape) {
-    Random random = new Random(2);
-    float[] rows = new float[CLASSES * shape.projection()];
-    for (int c = 0; c < CLASSES; c++) {
-      double norm = 0;
-      for (int i = 0; i < shape.projection(); i++) {
-        float value = (float) random.nextGaussian();
-        rows[c * shape.projection() + i] = value;
-        norm += value * value;
-      }
-      for (int i = 0; i < shape.projection(); i++) {
-        rows[c * shape.projection() + i] /= (float) Math.sqrt(norm);
-      }
-    }
-    return rows;
   }
 }
