@@ -16,17 +16,23 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import org.fishermerge.checkpoint.LoraAdapter.AdaptedTensor;
 import org.jspecify.annotations.Nullable;
 
 /**
  * A model on disk: a Hugging Face folder ({@code model.safetensors}, or else {@code
- * model.safetensors.index.json} with its shards), or one safetensors file. Opening reads and
- * validates headers only; data is mapped when a segment is first asked for. Safe for use by several
- * threads; segments are valid until {@link #close}.
+ * model.safetensors.index.json} with its shards), or one safetensors file; or one of them with a
+ * LoRA adapter, {@code BASE+ADAPTER} ({@link ModelPath}), applied where a tensor is read. Opening
+ * reads and validates headers only; data is mapped when a segment is first asked for. Safe for use
+ * by several threads; segments are valid until {@link #close}.
  */
 public final class Checkpoint implements AutoCloseable {
   static final String SINGLE_FILE = "model.safetensors";
   static final String INDEX_FILE = "model.safetensors.index.json";
+
+  /** Elements that are computed at once where memory for them is needed. */
+  private static final int STRETCH = 1 << 20;
 
   private static final Pattern SHARD_NAME = Pattern.compile("model-\\d+-of-\\d+\\.safetensors");
 
@@ -35,6 +41,11 @@ public final class Checkpoint implements AutoCloseable {
   private final List<SafetensorsHeader> files;
   private final List<String> warnings;
   private final Map<String, CheckpointTensor> tensors;
+
+  /** What an adapter changes or adds; empty without one. */
+  private final Map<String, AdaptedTensor> adapted;
+
+  private final Path basePath;
   private final Map<Path, SafetensorsFile> mapped = new HashMap<>();
   private boolean closed;
 
@@ -45,15 +56,50 @@ public final class Checkpoint implements AutoCloseable {
     this.files = List.copyOf(files);
     this.warnings = List.copyOf(warnings);
     this.tensors = Collections.unmodifiableMap(byCanonicalName(path, files));
+    this.adapted = Map.of();
+    this.basePath = path;
+  }
+
+  private Checkpoint(Path path, Checkpoint base, LoraAdapter adapter) {
+    this.path = path;
+    this.basePath = base.path;
+    this.folder = base.folder;
+    this.files = concat(base.files, List.of(adapter.header()));
+    this.warnings = concat(base.warnings, adapter.warnings());
+    this.adapted =
+        adapter.applyTo(base.path, base.tensors, new Conv1dLayers(base.config()));
+    Map<String, CheckpointTensor> all = new LinkedHashMap<>(base.tensors);
+    adapted.forEach((name, tensor) -> all.put(name, tensor.tensor()));
+    this.tensors = Collections.unmodifiableMap(all);
+  }
+
+  private static <T> List<T> concat(List<T> first, List<T> second) {
+    return Stream.concat(first.stream(), second.stream()).toList();
   }
 
   /**
-   * Opens a model folder or a single safetensors file.
+   * Opens a model folder, a single safetensors file, or one of them with an adapter.
    *
+   * @param model as {@link ModelPath#of(Path)} takes it
    * @throws InputException if there is no safetensors model, a header or index is wrong, shards and
-   *     index disagree, there are no tensors, or two stored names have one canonical name
+   *     index disagree, there are no tensors, two stored names have one canonical name, or an
+   *     adapter cannot be applied
    */
-  public static Checkpoint open(Path folderOrFile) {
+  public static Checkpoint open(Path model) {
+    return open(ModelPath.of(model));
+  }
+
+  /** The same for a name that has been taken apart. */
+  public static Checkpoint open(ModelPath model) {
+    if (model.adapter() == null) {
+      return openStored(model.base());
+    }
+    try (Checkpoint base = openStored(model.base())) { // headers only: nothing is mapped yet
+      return new Checkpoint(model.given(), base, LoraAdapter.open(model.adapter()));
+    }
+  }
+
+  private static Checkpoint openStored(Path folderOrFile) {
     if (!Files.exists(folderOrFile)) {
       throw Messages.missing(folderOrFile, null);
     }
@@ -61,11 +107,9 @@ public final class Checkpoint implements AutoCloseable {
       return openFolder(folderOrFile);
     }
     Path parent = Objects.requireNonNullElse(folderOrFile.getParent(), Path.of(""));
-    return new Checkpoint(
-        folderOrFile,
-        new ModelFolder(parent),
-        List.of(SafetensorsHeader.read(folderOrFile)),
-        List.of());
+    List<SafetensorsHeader> files = List.of(SafetensorsHeader.read(folderOrFile));
+    LoraAdapter.refuseUnapplied(folderOrFile, files);
+    return new Checkpoint(folderOrFile, new ModelFolder(parent), files, List.of());
   }
 
   private static Checkpoint openFolder(Path path) {
@@ -73,7 +117,9 @@ public final class Checkpoint implements AutoCloseable {
     Optional<Path> single = folder.find(SINGLE_FILE);
     if (single.isPresent()) {
       // As transformers does when both are there.
-      return new Checkpoint(path, folder, List.of(SafetensorsHeader.read(single.get())), List.of());
+      List<SafetensorsHeader> files = List.of(SafetensorsHeader.read(single.get()));
+      LoraAdapter.refuseUnapplied(path, files);
+      return new Checkpoint(path, folder, files, List.of());
     }
     Path index = folder.find(INDEX_FILE).orElseThrow(() -> noModel(path, folder));
     return openShards(path, folder, ShardIndex.read(index));
@@ -136,6 +182,7 @@ public final class Checkpoint implements AutoCloseable {
                     + " download all of them again");
           }
         });
+    LoraAdapter.refuseUnapplied(path, files);
     return new Checkpoint(path, folder, files, warnings(folder, index, totalSize));
   }
 
@@ -226,6 +273,11 @@ public final class Checkpoint implements AutoCloseable {
     return path;
   }
 
+  /** The path of the stored model: where an adapter is applied, of its base. */
+  public Path basePath() {
+    return basePath;
+  }
+
   /** Every tensor by canonical name, in stored order, shard after shard. */
   public Map<String, CheckpointTensor> tensors() {
     return tensors;
@@ -257,10 +309,82 @@ public final class Checkpoint implements AutoCloseable {
    * Maps the file on first use.
    *
    * @throws InputException if there is no such tensor or its file cannot be mapped any more
+   * @throws IllegalStateException if the tensor {@link #isComputed}
    */
   public MemorySegment segment(String canonicalName) {
-    CheckpointTensor tensor = tensor(canonicalName);
-    return map(tensor.file()).segment(tensor.info().name());
+    if (isComputed(canonicalName)) {
+      throw new IllegalStateException(canonicalName + " is computed, not stored");
+    }
+    return map(stored(canonicalName));
+  }
+
+  /** Whether the values are not stored but computed as they are read, with {@link #copy}. */
+  public boolean isComputed(String canonicalName) {
+    AdaptedTensor tensor = adapted.get(canonicalName);
+    return tensor != null && tensor.isComputed();
+  }
+
+  /**
+   * The data that elements {@code from} to {@code from + count} of a tensor are read or computed
+   * from, for hints to the system about mapped files.
+   *
+   * @throws InputException as {@link #segment}
+   */
+  public MemorySegment source(String canonicalName, long from, long count) {
+    CheckpointTensor tensor = stored(canonicalName);
+    long width = tensor.info().dtype().bits() / Byte.SIZE;
+    return map(tensor).asSlice(from * width, count * width);
+  }
+
+  /**
+   * Writes elements {@code from} to {@code from + count} of a tensor in row-major order, in its
+   * dtype, little-endian. What is computed has the same bits for any choice of stretches and any
+   * number of threads; several are used.
+   *
+   * @throws InputException if there is no such tensor or its file cannot be mapped any more
+   * @throws IllegalArgumentException if {@code target} has not exactly room for them
+   */
+  public void copy(String canonicalName, long from, long count, MemorySegment target) {
+    DType dtype = tensor(canonicalName).info().dtype();
+    if (target.byteSize() * Byte.SIZE != count * dtype.bits()) {
+      throw new IllegalArgumentException(count + " elements into " + target.byteSize() + " bytes");
+    }
+    AdaptedTensor tensor = adapted.get(canonicalName);
+    if (tensor == null || !tensor.isComputed()) {
+      target.copyFrom(source(canonicalName, from, count));
+      return;
+    }
+    LowRank.Source source = source(tensor);
+    LowRank update = tensor.update();
+    if (update != null) {
+      update.apply(source, dtype, factor -> map(factor.tensor()), from, count, target);
+      return;
+    }
+    long width = dtype.bits() / Byte.SIZE;
+    for (long at = 0; at < count; at += STRETCH) {
+      int length = (int) Math.min(STRETCH, count - at);
+      target.asSlice(at * width, length * width).copyFrom(source.read(from + at, length));
+    }
+  }
+
+  /** What a computed tensor is computed from, in its dtype. */
+  private LowRank.Source source(AdaptedTensor tensor) {
+    MemorySegment data = map(tensor.stored());
+    DType found = tensor.stored().info().dtype();
+    DType wanted = tensor.tensor().info().dtype();
+    long width = found.bits() / Byte.SIZE;
+    return (from, count) ->
+        Values.cast(data.asSlice(from * width, count * width), found, wanted, count);
+  }
+
+  /** The tensor of a file that this one is, or is computed from. */
+  private CheckpointTensor stored(String canonicalName) {
+    AdaptedTensor tensor = adapted.get(canonicalName);
+    return tensor == null ? tensor(canonicalName) : tensor.stored();
+  }
+
+  private MemorySegment map(CheckpointTensor stored) {
+    return map(stored.file()).segment(stored.info().name());
   }
 
   /**
@@ -329,11 +453,33 @@ public final class Checkpoint implements AutoCloseable {
       throw new IllegalArgumentException(
           canonicalName + " " + info.shapeText() + " into " + target.byteSize() + " bytes");
     }
+    if (isComputed(canonicalName)) {
+      computeFloats(canonicalName, info, target);
+      return;
+    }
     SafetensorsFile file = map(tensor.file());
     try {
       Values.copy(file.segment(info.name()), info.dtype(), target);
     } finally {
       file.requireSize();
+    }
+  }
+
+  private void computeFloats(String canonicalName, TensorInfo info, MemorySegment target) {
+    long count = info.elementCount();
+    long width = info.dtype().bits() / Byte.SIZE;
+    MemorySegment part = MemorySegment.ofArray(new byte[(int) (Math.min(STRETCH, count) * width)]);
+    try {
+      for (long at = 0; at < count; at += STRETCH) {
+        long length = Math.min(STRETCH, count - at);
+        MemorySegment values = part.asSlice(0, length * width);
+        copy(canonicalName, at, length, values);
+        Values.copy(
+            values, info.dtype(), target.asSlice(at * Float.BYTES, length * Float.BYTES));
+        MappedData.release(source(canonicalName, at, length));
+      }
+    } finally {
+      requireSizes();
     }
   }
 
@@ -407,14 +553,25 @@ public final class Checkpoint implements AutoCloseable {
   }
 
   private List<TensorDigest.Entry> entries() {
-    return tensors.values().stream()
-        .map(tensor ->
-            new TensorDigest.Entry(
-                tensor.canonicalName(),
-                tensor.info().dtype(),
-                tensor.info().shape(),
-                segment(tensor.canonicalName())))
-        .toList();
+    return tensors.keySet().stream().map(this::entry).toList();
+  }
+
+  private TensorDigest.Entry entry(String name) {
+    TensorInfo info = tensor(name).info();
+    if (!isComputed(name)) {
+      return new TensorDigest.Entry(name, info.dtype(), info.shape(), segment(name));
+    }
+    long width = info.dtype().bits() / Byte.SIZE;
+    return new TensorDigest.Entry(
+        name,
+        info.dtype(),
+        info.shape(),
+        Math.multiplyExact(info.elementCount(), width),
+        (from, bytes) -> {
+          MemorySegment part = MemorySegment.ofArray(new byte[(int) bytes]);
+          copy(name, from / width, bytes / width, part);
+          return part;
+        });
   }
 
   /** Unmaps everything: segments become invalid. Closing twice is harmless. */

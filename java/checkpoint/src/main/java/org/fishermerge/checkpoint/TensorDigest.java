@@ -16,12 +16,26 @@ public final class TensorDigest {
   /**
    * A tensor that counts unless it is an integer buffer.
    *
-   * @param data row-major, little-endian
+   * @param byteCount length of its data
+   * @param data gives parts of it, row-major, little-endian
    */
-  public record Entry(String canonicalName, DType dtype, List<Long> shape, MemorySegment data) {
+  public record Entry(
+      String canonicalName, DType dtype, List<Long> shape, long byteCount, Data data) {
     public Entry {
       shape = List.copyOf(shape);
     }
+
+    /** A tensor whose data is at hand. */
+    public Entry(String canonicalName, DType dtype, List<Long> shape, MemorySegment data) {
+      this(canonicalName, dtype, shape, data.byteSize(), data::asSlice);
+    }
+  }
+
+  /** Data that is read from front to back, in parts that begin and end between elements. */
+  @FunctionalInterface
+  public interface Data {
+    /** Valid until the next call. */
+    MemorySegment read(long fromByte, long bytes);
   }
 
   /** The order of UTF-8 bytes, which is that of code points; String.compareTo's is not. */
@@ -30,8 +44,8 @@ public final class TensorDigest {
           Arrays.compareUnsigned(
               a.getBytes(StandardCharsets.UTF_8), b.getBytes(StandardCharsets.UTF_8));
 
-  /** A ByteBuffer holds less than 2 GiB. */
-  private static final long SLICE_BYTES = 1L << 30;
+  /** Read at once: what is computed needs memory for as much. */
+  private static final long SLICE_BYTES = 1L << 23;
 
   private final MessageDigest digest;
   private final ByteBuffer number = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
@@ -68,15 +82,15 @@ public final class TensorDigest {
   }
 
   private void update(Entry tensor, long maxDataBytes) {
-    MemorySegment data = tensor.data();
     text(tensor.canonicalName());
     text(tensor.dtype().name());
     number(tensor.shape().size());
     tensor.shape().forEach(this::number);
-    number(data.byteSize());
-    long end = Math.min(data.byteSize(), maxDataBytes);
+    number(tensor.byteCount());
+    long end = Math.min(tensor.byteCount(), maxDataBytes);
     for (long from = 0; from < end; from += SLICE_BYTES) {
-      digest.update(data.asSlice(from, Math.min(SLICE_BYTES, end - from)).asByteBuffer());
+      digest.update(
+          tensor.data().read(from, Math.min(SLICE_BYTES, end - from)).asByteBuffer());
     }
   }
 

@@ -67,6 +67,92 @@ final class Values {
     }
   }
 
+  /** As many elements from the first on, F64 rounded to nearest. */
+  static float[] floats(MemorySegment data, DType dtype, int count) {
+    float[] values = new float[count];
+    switch (dtype) {
+      case F32 -> MemorySegment.copy(data, F32, 0, values, 0, count);
+      case F16 -> {
+        short[] bits = shorts(data, count);
+        for (int i = 0; i < count; i++) {
+          values[i] = Float.float16ToFloat(bits[i]);
+        }
+      }
+      case BF16 -> {
+        short[] bits = shorts(data, count);
+        for (int i = 0; i < count; i++) {
+          values[i] = bfloat(bits[i]);
+        }
+      }
+      case F64 -> {
+        double[] wide = doubles(data, count);
+        for (int i = 0; i < count; i++) {
+          values[i] = (float) wide[i];
+        }
+      }
+      default -> throw new IllegalArgumentException("not a mergeable dtype: " + dtype);
+    }
+    return values;
+  }
+
+  private static short[] shorts(MemorySegment data, int count) {
+    short[] bits = new short[count];
+    MemorySegment.copy(data, I16, 0, bits, 0, count);
+    return bits;
+  }
+
+  /** As many F64 elements from the first on. */
+  static double[] doubles(MemorySegment data, int count) {
+    double[] values = new double[count];
+    MemorySegment.copy(data, F64, 0, values, 0, count);
+    return values;
+  }
+
+  /** Writes values as F64, little-endian. */
+  static void store(double[] values, MemorySegment target) {
+    MemorySegment.copy(values, 0, target, F64, 0, values.length);
+  }
+
+  /** Writes values as F32, F16, BF16 or F64, little-endian, rounded to nearest, ties to even. */
+  static void store(float[] values, DType dtype, MemorySegment target) {
+    switch (dtype) {
+      case F32 -> MemorySegment.copy(values, 0, target, F32, 0, values.length);
+      case F16, BF16 -> {
+        short[] bits = new short[values.length];
+        for (int i = 0; i < bits.length; i++) {
+          bits[i] = dtype == DType.F16 ? Float.floatToFloat16(values[i]) : upperHalf(values[i]);
+        }
+        MemorySegment.copy(bits, 0, target, I16, 0, bits.length);
+      }
+      case F64 -> {
+        double[] wide = new double[values.length];
+        for (int i = 0; i < wide.length; i++) {
+          wide[i] = values[i];
+        }
+        store(wide, target);
+      }
+      default -> throw new IllegalArgumentException("not a mergeable dtype: " + dtype);
+    }
+  }
+
+  /** The same values in another dtype, rounded to nearest; the data itself if it has that dtype. */
+  static MemorySegment cast(MemorySegment data, DType from, DType to, int count) {
+    if (from == to) {
+      return data;
+    }
+    MemorySegment target = MemorySegment.ofArray(new byte[count * (to.bits() / Byte.SIZE)]);
+    store(floats(data, from, count), to, target);
+    return target;
+  }
+
+  private static short upperHalf(float value) {
+    int bits = Float.floatToRawIntBits(value);
+    if (Float.isNaN(value)) {
+      return (short) (bits >> Short.SIZE | 0x40); // stays a NaN
+    }
+    return (short) (bits + 0x7fff + (bits >>> Short.SIZE & 1) >>> Short.SIZE);
+  }
+
   /** BF16 is the upper half of an F32. */
   private static float bfloat(short bits) {
     return Float.intBitsToFloat(bits << Short.SIZE);

@@ -8,6 +8,7 @@ import java.util.Objects;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.FisherFile;
+import org.fishermerge.checkpoint.ModelPath;
 import org.fishermerge.checkpoint.SafetensorsHeader;
 
 /** All files of a request, opened; sources keep the request's order. */
@@ -22,7 +23,7 @@ record MergeInputs(Checkpoint base, List<Checkpoint> models, List<FisherFile> fi
       List<Checkpoint> models = new ArrayList<>();
       List<FisherFile> fishers = new ArrayList<>();
       for (MergeSource source : request.sources()) {
-        Checkpoint model = Checkpoint.open(source.model());
+        Checkpoint model = Checkpoint.open(model(request, source.model()));
         opened.add(model);
         models.add(model);
         if (source.fisher() != null) {
@@ -36,6 +37,11 @@ record MergeInputs(Checkpoint base, List<Checkpoint> models, List<FisherFile> fi
       closeAll(opened, e);
       throw e;
     }
+  }
+
+  /** A model of a request; an adapter alone may belong to the base. */
+  static ModelPath model(MergeRequest request, Path model) {
+    return ModelPath.of(model, ModelPath.of(request.base()).base());
   }
 
   /** Files whose tensor data a merge reads. */

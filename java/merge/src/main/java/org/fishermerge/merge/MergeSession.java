@@ -3,6 +3,7 @@ package org.fishermerge.merge;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
+import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.HeldInputs;
@@ -75,7 +76,11 @@ public final class MergeSession implements AutoCloseable {
     List<MemorySegment> data = new ArrayList<>();
     for (CheckpointTensor tensor : plan.mergedTensors()) {
       String name = tensor.canonicalName();
-      inputs.models().forEach(model -> data.add(model.segment(name)));
+      for (Checkpoint model : inputs.models()) {
+        if (!model.isComputed(name)) {
+          data.add(model.segment(name));
+        }
+      }
       inputs.fishers().forEach(fisher -> data.add(fisher.segment(name)));
     }
     return data;

@@ -51,6 +51,11 @@ public final class Merger {
   /** The same for a GPU, whose pipeline of copies and kernels runs empty at the end of a chunk. */
   private static final long GPU_CHUNK_BYTES = 1L << 30;
 
+  /**
+   * Chunks are as much shorter where values are computed: they are written before they are read.
+   */
+  private static final long COMPUTED_SHARE = 4;
+
   private final MergePlan plan;
   private final MergeRequest request;
   private final MergeInputs inputs;
@@ -332,11 +337,41 @@ public final class Merger {
   }
 
   private void merge(CheckpointWriter writer) {
+    long chunkBytes = kernels.info().provider().equals("cuda") ? GPU_CHUNK_BYTES : CHUNK_BYTES;
+    boolean computes =
+        plan.mergedTensors().stream()
+            .anyMatch(tensor ->
+                inputs.models().stream().anyMatch(m -> m.isComputed(tensor.canonicalName())));
     List<List<Piece>> chunks =
         chunks(
             plan.mergedTensors(),
             this::bytesPerElement,
-            kernels.info().provider().equals("cuda") ? GPU_CHUNK_BYTES : CHUNK_BYTES);
+            computes ? chunkBytes / COMPUTED_SHARE : chunkBytes);
+    long mostComputed = chunks.stream().mapToLong(this::computedBytes).max().orElse(0);
+    try (ComputedValues computed = new ComputedValues(mostComputed)) {
+      merge(chunks, computed, writer);
+    }
+  }
+
+  private long computedBytes(List<Piece> chunk) {
+    long bytes = 0;
+    for (Piece piece : chunk) {
+      for (Checkpoint model : inputs.models()) {
+        bytes +=
+            ComputedValues.alignedBytes(model, piece.tensor().canonicalName(), piece.count());
+      }
+    }
+    return bytes;
+  }
+
+  /** What a chunk's kernels are to do, and the values that are computed before. */
+  private record Work(List<WeightedAverage> averages, ComputedValues.Chunk computed) {
+    List<MemorySegment> operands() {
+      return averages.stream().flatMap(average -> Merger.operands(average).stream()).toList();
+    }
+  }
+
+  private void merge(List<List<Piece>> chunks, ComputedValues computed, CheckpointWriter writer) {
     // With a pass for the norms, the Fishers have been looked at there.
     List<Double> thresholds = new ArrayList<>();
     if (!plan.isAverage() && !scanFirst) {
@@ -346,16 +381,22 @@ public final class Merger {
     }
     ValueStatistics[] ofTensor = new ValueStatistics[thresholds.size() + 1];
     Arrays.fill(ofTensor, ValueStatistics.EMPTY);
-    List<WeightedAverage> next = chunks.isEmpty() ? List.of() : averages(chunks.getFirst(), writer);
+    Work next =
+        chunks.isEmpty()
+            ? new Work(List.of(), computed.chunk())
+            : work(chunks.getFirst(), computed.chunk(), writer);
     for (int c = 0; c < chunks.size(); c++) {
       List<Piece> chunk = chunks.get(c);
-      List<WeightedAverage> averages = next;
+      List<WeightedAverage> averages = next.averages();
+      ComputedValues.Chunk values = next.computed();
       if (c + 1 < chunks.size()) {
-        next = averages(chunks.get(c + 1), writer);
+        next = work(chunks.get(c + 1), computed.chunk(), writer);
+        next.computed().readAhead();
         if (streamed) {
-          next.forEach(average -> operands(average).forEach(MappedData::readAhead));
+          next.operands().forEach(MappedData::readAhead);
         }
       }
+      values.compute();
       List<WeightedAverage.Statistics> found = kernels.weightedAverages(averages, thresholds);
       for (int k = 0; k < chunk.size(); k++) {
         WeightedAverage average = averages.get(k);
@@ -387,25 +428,29 @@ public final class Merger {
   private long bytesPerElement(CheckpointTensor tensor) {
     long bytes = 0;
     for (int i = 0; i < inputs.models().size(); i++) {
-      bytes += valueOperand(i, tensor).bytesPerElement();
+      bytes +=
+          inputs.models().get(i).tensor(tensor.canonicalName()).info().dtype().bits() / Byte.SIZE;
       bytes += plan.isAverage() ? 0 : fisherOperand(i, tensor).bytesPerElement();
     }
     return bytes;
   }
 
-  private List<WeightedAverage> averages(List<Piece> chunk, CheckpointWriter writer) {
+  private Work work(List<Piece> chunk, ComputedValues.Chunk computed, CheckpointWriter writer) {
     List<WeightedAverage> averages = new ArrayList<>(chunk.size());
     for (Piece piece : chunk) {
       CheckpointTensor tensor = piece.tensor();
       List<Share> shares = shares(tensor.canonicalName());
       List<WeightedInput> operands = new ArrayList<>(shares.size());
       for (int i = 0; i < shares.size(); i++) {
-        Operand value = valueOperand(i, tensor);
+        Checkpoint model = inputs.models().get(i);
+        String name = tensor.canonicalName();
         Operand fisher = plan.isAverage() ? null : fisherOperand(i, tensor);
         operands.add(
             new WeightedInput(
-                piece.of(value.segment(), value.dtype()),
-                value.type(),
+                model.isComputed(name)
+                    ? computed.place(model, name, piece.from(), piece.count())
+                    : model.source(name, piece.from(), piece.count()),
+                FisherValues.elementType(model.tensor(name).info().dtype()),
                 fisher == null ? null : piece.of(fisher.segment(), fisher.dtype()),
                 fisher == null ? ElementType.F32 : fisher.type(),
                 shares.get(i).scale(),
@@ -419,7 +464,7 @@ public final class Merger {
               FisherValues.elementType(dtype),
               piece.count()));
     }
-    return averages;
+    return new Work(averages, computed);
   }
 
   private static List<MemorySegment> operands(WeightedAverage average) {
@@ -435,13 +480,34 @@ public final class Merger {
 
   /** Writes a tensor that keeps the base's values, in the output's dtype. */
   private void keep(CheckpointTensor tensor, MemorySegment out) {
-    MemorySegment values = inputs.base().segment(tensor.canonicalName());
+    Checkpoint base = inputs.base();
+    String name = tensor.canonicalName();
+    if (!base.isComputed(name)) {
+      keep(tensor, 0, tensor.info().elementCount(), base.segment(name), out);
+      return;
+    }
+    long width = plan.outputDtype(tensor).bits() / Byte.SIZE;
+    long count = tensor.info().elementCount();
+    long most = ComputedValues.alignedBytes(base, name, Math.min(PIECE_ELEMENTS, count));
+    try (ComputedValues computed = new ComputedValues(most)) {
+      for (long at = 0; at < count; at += PIECE_ELEMENTS) {
+        long length = Math.min(PIECE_ELEMENTS, count - at);
+        ComputedValues.Chunk chunk = computed.chunk();
+        MemorySegment values = chunk.place(base, name, at, length);
+        chunk.compute();
+        keep(tensor, at, length, values, out.asSlice(at * width, length * width));
+      }
+    }
+  }
+
+  /** The same for elements from {@code first} on. */
+  private void keep(
+      CheckpointTensor tensor, long first, long count, MemorySegment values, MemorySegment out) {
     DType from = tensor.info().dtype();
     DType to = plan.outputDtype(tensor);
     if (from == to) {
       out.copyFrom(values);
     } else {
-      long count = tensor.info().elementCount();
       WeightedInput whole =
           new WeightedInput(values, FisherValues.elementType(from), null, ElementType.F32, 0, 1);
       WeightedAverage cast =
@@ -451,7 +517,7 @@ public final class Merger {
         for (long j = 0; j < count; j++) {
           double value = Values.get(values, from, j);
           if (Double.isFinite(value) && !Double.isFinite(Values.get(out, to, j))) {
-            throw overflow(tensor, to, j, value);
+            throw overflow(tensor, to, first + j, value);
           }
         }
       }
@@ -490,13 +556,26 @@ public final class Merger {
     if (firstOut < 0) {
       return; // values whose squares overflow
     }
-    List<Operand> values = new ArrayList<>();
-    for (int i = 0; i < inputs.models().size(); i++) {
-      values.add(valueOperand(i, tensor));
-    }
-    for (Operand operand : values) {
-      MemorySegment segment = operand.segment();
-      long first = Values.firstWhere(segment, operand.dtype(), count, notFinite);
+    String name = tensor.canonicalName();
+    double largest = 0;
+    for (Checkpoint model : inputs.models()) {
+      CheckpointTensor found = model.tensor(name);
+      DType stored = found.info().dtype();
+      long first = -1;
+      long bad = 0;
+      double value = 0;
+      for (long at = 0; at < count; at += PIECE_ELEMENTS) {
+        long length = Math.min(PIECE_ELEMENTS, count - at);
+        MemorySegment values = ComputedValues.read(model, name, at, length);
+        long firstHere = Values.firstWhere(values, stored, length, notFinite);
+        if (firstHere >= 0) {
+          bad += Values.countWhere(values, stored, length, notFinite);
+          if (first < 0) {
+            first = at + firstHere;
+            value = Values.get(values, stored, firstHere);
+          }
+        }
+      }
       if (first >= 0) {
         throw new InputException(
             String.format(
@@ -504,16 +583,13 @@ public final class Merger {
                 "%s: tensor '%s' holds %d values that are not finite, the first at element %d: %s."
                     + " The model is damaged or its training diverged; exclude the tensor to keep"
                     + " the base's.",
-                operand.tensor().file(),
-                operand.tensor().info().name(),
-                Values.countWhere(segment, operand.dtype(), count, notFinite),
+                model.isComputed(name) ? model.path() : found.file(),
+                found.info().name(),
+                bad,
                 first,
-                Values.get(segment, operand.dtype(), first)));
+                value));
       }
-    }
-    double largest = 0;
-    for (Operand operand : values) {
-      double value = Values.get(operand.segment(), operand.dtype(), firstOut);
+      value = Values.get(ComputedValues.read(model, name, firstOut, 1), stored, 0);
       largest = Math.abs(value) > Math.abs(largest) ? value : largest;
     }
     throw new InputException(
@@ -613,12 +689,6 @@ public final class Merger {
     long bytesPerElement() {
       return dtype().bits() / 8;
     }
-  }
-
-  private Operand valueOperand(int model, CheckpointTensor tensor) {
-    Checkpoint checkpoint = inputs.models().get(model);
-    String name = tensor.canonicalName();
-    return new Operand(checkpoint.segment(name), checkpoint.tensor(name));
   }
 
   private Operand fisherOperand(int model, CheckpointTensor tensor) {

@@ -13,6 +13,7 @@ import java.util.stream.Stream;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.ModelPath;
 
 /** Where a merge writes, and what it writes beside the weights. */
 final class OutputTarget {
@@ -32,9 +33,9 @@ final class OutputTarget {
   /** Refuses a target that exists, or that would replace or mingle with an input. */
   static void check(MergeRequest request) {
     List<Path> inputs = new ArrayList<>();
-    inputs.add(request.base());
+    inputs.addAll(ModelPath.of(request.base()).parts());
     for (MergeSource source : request.sources()) {
-      inputs.add(source.model());
+      inputs.addAll(MergeInputs.model(request, source.model()).parts());
       if (source.fisher() != null) {
         inputs.add(source.fisher());
       }
@@ -53,13 +54,14 @@ final class OutputTarget {
    * behind.
    */
   static List<Path> sidecars(MergeRequest request) {
-    if (isSingleFile(request) || !Files.isDirectory(request.base())) {
+    Path base = ModelPath.of(request.base()).base();
+    if (isSingleFile(request) || !Files.isDirectory(base)) {
       return List.of();
     }
-    try (Stream<Path> files = Files.list(request.base())) {
+    try (Stream<Path> files = Files.list(base)) {
       return files.filter(OutputTarget::isSidecar).sorted().toList();
     } catch (IOException e) {
-      throw new InputException("cannot list " + request.base() + ": " + e, e);
+      throw new InputException("cannot list " + base + ": " + e, e);
     }
   }
 

@@ -21,6 +21,7 @@ import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.FisherFile;
 import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.ModelPath;
 import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.checkpoint.TensorInfo;
 
@@ -158,7 +159,7 @@ final class Planner {
 
   private void checkRepeated() {
     Set<Path> fishers = new HashSet<>();
-    Set<Path> models = new HashSet<>();
+    Set<List<Path>> models = new HashSet<>();
     for (MergeSource source : request.sources()) {
       if (source.fisher() != null && !fishers.add(real(source.fisher()))) {
         throw new InputException(
@@ -167,7 +168,7 @@ final class Planner {
                 + " is given twice; every model needs its own. To count a model more, give it a"
                 + " larger coefficient.");
       }
-      if (!models.add(real(source.model()))) {
+      if (!models.add(MergeInputs.model(request, source.model()).identity())) {
         if (source.fisher() == null) {
           throw new InputException(
               "the model "
@@ -194,9 +195,14 @@ final class Planner {
     Set<String> covered = new LinkedHashSet<>();
     if (average) {
       // Where the base has a share itself, as in task arithmetic, the others say what is merged.
-      Path base = real(request.base());
-      List<Checkpoint> others =
-          inputs.models().stream().filter(model -> !real(model.path()).equals(base)).toList();
+      List<Path> base = ModelPath.of(request.base()).identity();
+      List<Checkpoint> others = new ArrayList<>();
+      for (int i = 0; i < inputs.models().size(); i++) {
+        Path model = request.sources().get(i).model();
+        if (!MergeInputs.model(request, model).identity().equals(base)) {
+          others.add(inputs.models().get(i));
+        }
+      }
       (others.isEmpty() ? inputs.models() : others)
           .forEach(model -> covered.addAll(model.tensors().keySet()));
     } else {

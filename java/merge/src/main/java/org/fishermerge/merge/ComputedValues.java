@@ -1,0 +1,94 @@
+package org.fishermerge.merge;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.MappedData;
+
+/**
+ * Values that models compute while they are read, as those with a LoRA adapter do: memory for one
+ * chunk of a merge, used again for the next. Not for several threads.
+ */
+final class ComputedValues implements AutoCloseable {
+  /** Kernels like their operands to begin at cache lines. */
+  private static final long ALIGNMENT = 64;
+
+  private final Arena arena = Arena.ofShared();
+  private final MemorySegment memory;
+
+  /** A stretch of a tensor that is to be computed, and where to. */
+  private record Stretch(
+      Checkpoint model, String canonicalName, long from, long count, MemorySegment target) {}
+
+  /** The stretches of a chunk. */
+  final class Chunk {
+    private final List<Stretch> stretches = new ArrayList<>();
+    private long used;
+
+    /** Where the values of a stretch will be after {@link #compute}. */
+    MemorySegment place(Checkpoint model, String canonicalName, long from, long count) {
+      long bytes = bytes(model, canonicalName, count);
+      MemorySegment target = memory.asSlice(used, bytes);
+      used += aligned(bytes);
+      stretches.add(new Stretch(model, canonicalName, from, count, target));
+      return target;
+    }
+
+    void readAhead() {
+      stretches.forEach(s ->
+          MappedData.readAhead(s.model.source(s.canonicalName, s.from, s.count)));
+    }
+
+    /** Computes the values of this chunk, in the place of those of any other. */
+    void compute() {
+      for (Stretch s : stretches) {
+        s.model.copy(s.canonicalName, s.from, s.count, s.target);
+        MappedData.release(s.model.source(s.canonicalName, s.from, s.count));
+      }
+    }
+  }
+
+  /**
+   * Takes memory.
+   *
+   * @param mostBytes what the largest chunk needs, by {@link #alignedBytes}
+   */
+  ComputedValues(long mostBytes) {
+    this.memory = arena.allocate(mostBytes, ALIGNMENT);
+  }
+
+  Chunk chunk() {
+    return new Chunk();
+  }
+
+  /** Memory for a stretch; none if it need not be computed. */
+  static long alignedBytes(Checkpoint model, String canonicalName, long count) {
+    return model.isComputed(canonicalName) ? aligned(bytes(model, canonicalName, count)) : 0;
+  }
+
+  private static long aligned(long bytes) {
+    return Math.ceilDiv(bytes, ALIGNMENT) * ALIGNMENT;
+  }
+
+  private static long bytes(Checkpoint model, String canonicalName, long count) {
+    return count * (model.tensor(canonicalName).info().dtype().bits() / Byte.SIZE);
+  }
+
+  /** A stretch by itself: where it lies, or computed into new memory. */
+  static MemorySegment read(Checkpoint model, String canonicalName, long from, long count) {
+    if (!model.isComputed(canonicalName)) {
+      return model.source(canonicalName, from, count);
+    }
+    MemorySegment target =
+        MemorySegment.ofArray(new byte[Math.toIntExact(bytes(model, canonicalName, count))]);
+    model.copy(canonicalName, from, count, target);
+    return target;
+  }
+
+  @Override
+  public void close() {
+    arena.close();
+  }
+}
