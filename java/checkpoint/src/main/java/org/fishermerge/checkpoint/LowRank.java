@@ -1,6 +1,7 @@
 package org.fishermerge.checkpoint;
 
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import java.util.function.Function;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
@@ -135,7 +136,9 @@ final class LowRank {
   private final class Stretch {
     private final long firstRow;
     private final float[] left;
-    private final float[] right;
+
+    /** A row of R each: one index for all arrays of a loop lets the compiler vectorise it. */
+    private final float[][] right;
 
     Stretch(long firstRow, long endRow, Function<Factor, MemorySegment> data) {
       this.firstRow = firstRow;
@@ -143,7 +146,7 @@ final class LowRank {
       int wide = Math.toIntExact(columns);
       if (a == null) {
         left = rows(b, firstRow, count, data);
-        right = new float[] {1};
+        right = new float[][] {{1}};
       } else if (transposed) {
         left = new float[Math.multiplyExact(count, rank)];
         MemorySegment stored = data.apply(a);
@@ -156,10 +159,15 @@ final class LowRank {
             left[i * rank + k] = row[i];
           }
         }
-        right = transpose(Values.floats(data.apply(b), b.dtype(), wide * rank), wide);
+        right = turned(Values.floats(data.apply(b), b.dtype(), wide * rank), wide);
       } else {
         left = rows(b, firstRow, count, data);
-        right = Values.floats(data.apply(a), a.dtype(), Math.multiplyExact(wide, rank));
+        right = new float[rank][];
+        MemorySegment stored = data.apply(a);
+        long width = (long) wide * (a.dtype().bits() / Byte.SIZE);
+        for (int k = 0; k < rank; k++) {
+          right[k] = Values.floats(stored.asSlice(k * width, width), a.dtype(), wide);
+        }
       }
     }
 
@@ -172,11 +180,11 @@ final class LowRank {
           Math.multiplyExact(count, rank));
     }
 
-    private float[] transpose(float[] values, int wide) {
-      float[] turned = new float[values.length];
+    private float[][] turned(float[] values, int wide) {
+      float[][] turned = new float[rank][wide];
       for (int j = 0; j < wide; j++) {
         for (int k = 0; k < rank; k++) {
-          turned[k * wide + j] = values[j * rank + k];
+          turned[k][j] = values[j * rank + k];
         }
       }
       return turned;
@@ -184,44 +192,42 @@ final class LowRank {
 
     /** The change of the elements from {@code begin} on. */
     void delta(long begin, float[] out) {
-      int wide = (int) columns;
+      float[] sums = new float[(int) columns];
       int done = 0;
       while (done < out.length) {
         long row = (begin + done) / columns;
         int column = (int) ((begin + done) % columns);
-        int length = Math.min(wide - column, out.length - done);
-        add((int) (row - firstRow) * rank, column, length, out, done);
-        done += length;
-      }
-      for (int i = 0; i < out.length; i++) {
-        out[i] *= scale;
+        int end = (int) Math.min(columns, column + (long) out.length - done);
+        Arrays.fill(sums, column, end, 0);
+        add((int) (row - firstRow) * rank, column, end, sums);
+        for (int j = column; j < end; j++) {
+          out[done++] = sums[j] * scale;
+        }
       }
     }
 
     /** Four products at a time: the order of the sum stays, the sums stay in registers. */
-    private void add(int coefficients, int column, int length, float[] out, int at) {
-      int wide = (int) columns;
+    private void add(int coefficients, int begin, int end, float[] sums) {
       int k = 0;
       for (; k + 4 <= rank; k += 4) {
-        float c0 = left[coefficients + k];
-        float c1 = left[coefficients + k + 1];
-        float c2 = left[coefficients + k + 2];
-        float c3 = left[coefficients + k + 3];
-        int r0 = k * wide + column;
-        int r1 = r0 + wide;
-        int r2 = r1 + wide;
-        int r3 = r2 + wide;
-        for (int j = 0; j < length; j++) {
-          out[at + j] =
-              (((out[at + j] + c0 * right[r0 + j]) + c1 * right[r1 + j]) + c2 * right[r2 + j])
-                  + c3 * right[r3 + j];
-        }
+        addFour(
+            left[coefficients + k],
+            right[k],
+            left[coefficients + k + 1],
+            right[k + 1],
+            left[coefficients + k + 2],
+            right[k + 2],
+            left[coefficients + k + 3],
+            right[k + 3],
+            begin,
+            end,
+            sums);
       }
       for (; k < rank; k++) {
         float c = left[coefficients + k];
-        int r = k * wide + column;
-        for (int j = 0; j < length; j++) {
-          out[at + j] += c * right[r + j];
+        float[] r = right[k];
+        for (int j = begin; j < end; j++) {
+          sums[j] += c * r[j];
         }
       }
     }
@@ -232,6 +238,23 @@ final class LowRank {
         MappedData.release(data.apply(a));
       }
       MappedData.release(data.apply(b));
+    }
+  }
+
+  private static void addFour(
+      float c0,
+      float[] r0,
+      float c1,
+      float[] r1,
+      float c2,
+      float[] r2,
+      float c3,
+      float[] r3,
+      int begin,
+      int end,
+      float[] sums) {
+    for (int j = begin; j < end; j++) {
+      sums[j] = (((sums[j] + c0 * r0[j]) + c1 * r1[j]) + c2 * r2[j]) + c3 * r3[j];
     }
   }
 

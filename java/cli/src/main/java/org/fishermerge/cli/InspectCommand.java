@@ -3,6 +3,7 @@ package org.fishermerge.cli;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Collection;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
@@ -13,7 +14,10 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.LoraAdapter;
 import org.fishermerge.checkpoint.SafetensorsHeader;
+import org.fishermerge.checkpoint.TensorInfo;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -29,7 +33,7 @@ import picocli.CommandLine.Spec;
 final class InspectCommand implements Callable<Integer> {
   @Spec private CommandSpec spec = CommandSpec.create();
 
-  @Parameters(paramLabel = "PATH", description = "A model folder or a .safetensors file.")
+  @Parameters(paramLabel = "PATH", description = "A model folder, a .safetensors file, or a LoRA adapter.")
   private Path path = Path.of("");
 
   @Option(names = "--tensors", description = "List every tensor.")
@@ -41,6 +45,10 @@ final class InspectCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     PrintWriter out = spec.commandLine().getOut();
+    if (LoraAdapter.isAdapter(path)) {
+      inspect(LoraAdapter.open(path), out);
+      return 0;
+    }
     try (Checkpoint checkpoint = Checkpoint.open(path)) {
       List<SafetensorsHeader> files = checkpoint.files();
       Map<DType, Long> counts = new TreeMap<>();
@@ -57,7 +65,7 @@ final class InspectCommand implements Callable<Integer> {
           "%s: %s, %s%n",
           path,
           fisher == null
-              ? (Files.isDirectory(path) ? "model folder" : "safetensors file")
+              ? kind(checkpoint)
               : "Fisher file",
           files.size() == 1 ? "1 file" : files.size() + " shards");
       out.printf(
@@ -89,5 +97,36 @@ final class InspectCommand implements Callable<Integer> {
       }
     }
     return 0;
+  }
+
+  private String kind(Checkpoint checkpoint) {
+    return !checkpoint.basePath().equals(path)
+        ? "model with a LoRA adapter applied"
+        : Files.isDirectory(path) ? "model folder" : "safetensors file";
+  }
+
+  private void inspect(LoraAdapter adapter, PrintWriter out) {
+    if (hash) {
+      throw new InputException(
+          path + ": is a LoRA adapter; --hash is of models: name it as BASE+" + path);
+    }
+    Collection<TensorInfo> tensors = adapter.header().tensors().values();
+    Map<DType, Long> counts = new TreeMap<>();
+    tensors.forEach(tensor -> counts.merge(tensor.dtype(), 1L, Long::sum));
+    out.printf("%s: LoRA adapter, 1 file%n", path);
+    out.printf(
+        Locale.ROOT,
+        "  %,d tensors %s, %,d values, %,d bytes%n",
+        tensors.size(),
+        counts,
+        tensors.stream().mapToLong(TensorInfo::elementCount).sum(),
+        tensors.stream().mapToLong(TensorInfo::byteCount).sum());
+    adapter.describe().forEach(line -> out.printf("  %s%n", line));
+    adapter.warnings().forEach(warning -> out.printf("  warning: %s%n", warning));
+    if (listTensors) {
+      tensors.stream()
+          .sorted(Comparator.comparing(TensorInfo::name))
+          .forEach(t -> out.printf("  %s %s %s%n", t.name(), t.dtype(), t.shapeText()));
+    }
   }
 }

@@ -33,6 +33,6 @@ final class TextOptions {
    */
   TokenDataset open(String source, Checkpoint model, int positions) {
     int maxTokens = Math.min(TokenDatasets.GLUE_TOKENS, positions);
-    return TokenDatasets.open(source, tokenizer == null ? model.path() : tokenizer, maxTokens);
+    return TokenDatasets.open(source, tokenizer == null ? model.basePath() : tokenizer, maxTokens);
   }
 }

@@ -1,6 +1,8 @@
 package org.fishermerge.cli.program;
 
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.fishermerge.checkpoint.InputException;
@@ -11,14 +13,16 @@ import org.fishermerge.cli.config.Section;
  * The models to merge and the data that their Fishers are estimated on.
  *
  * @param pretrained the model that the others were fine-tuned from; no model to merge itself
- * @param models ids by task, in order
+ * @param models ids by task, in order; {@code BASE+ADAPTER} where a LoRA adapter is applied
  * @param trainData by task, in order
+ * @param factored tasks whose adapters FusionBench would not multiply out before it merges
  */
 record ModelPool(
     Family family,
     Optional<String> pretrained,
     Map<String, String> models,
-    Map<String, DatasetId> trainData) {
+    Map<String, DatasetId> trainData,
+    List<String> factored) {
   private static final String PRETRAINED = "_pretrained_";
   private static final String MODEL_NAME = "pretrained_model_name_or_path";
 
@@ -62,12 +66,16 @@ record ModelPool(
     Section models = section.requiredSection("models");
     Optional<String> pretrained = Optional.empty();
     Map<String, String> regular = new LinkedHashMap<>();
+    List<String> factored = new ArrayList<>();
     for (String name : models.keys()) {
       String id = id(models, name);
       if (name.equals(PRETRAINED)) {
         pretrained = Optional.of(id);
       } else if (models.regularKeys().contains(name)) {
         regular.put(name, id);
+        if (isFactored(models, name)) {
+          factored.add(name);
+        }
       }
     }
     Map<String, DatasetId> trainData = new LinkedHashMap<>();
@@ -76,20 +84,70 @@ record ModelPool(
       datasets.keys().forEach(task -> trainData.put(task, DatasetId.of(datasets, task, "train")));
     }
     section.done();
-    return new ModelPool(family, pretrained, regular, trainData);
+    return new ModelPool(family, pretrained, regular, trainData, List.copyOf(factored));
   }
 
-  /** A model's id, alone or in a call of {@code from_pretrained}. */
+  /** FusionBench's functions that load a base and an adapter, with their names of both. */
+  private static final Map<String, List<String>> ADAPTER_LOADERS =
+      Map.of(
+          "load_lora_vision_model_hf", List.of("base_model_name", "peft_name"),
+          "load_lora_model", List.of("base_model_path", "peft_model_path"),
+          "load_peft_causal_lm", List.of("base_model_path", "peft_model_path"));
+
+  private static final String MERGED = "merge_and_unload";
+
+  /**
+   * A model's id, alone or in a call of {@code from_pretrained}; {@code BASE+ADAPTER} in a call
+   * that loads both.
+   */
   static String id(Section parent, String key) {
     Section node = parent.sectionIfAny(key).orElse(null);
     if (node == null) {
-      String id = parent.requiredText(key);
-      return id.startsWith("hf://") ? id.substring("hf://".length()) : id;
+      return withoutScheme(parent.requiredText(key));
     }
-    node.accept("_target_", "_recursive_");
-    String id = node.requiredText(MODEL_NAME);
+    node.accept("_recursive_");
+    String loader = loader(node);
+    List<String> names = ADAPTER_LOADERS.get(loader);
+    String id;
+    if (names != null) {
+      id = node.requiredText(names.get(0)) + "+" + node.requiredText(names.get(1));
+      node.flag(MERGED);
+      node.accept("is_trainable", "return_vision_model");
+      node.require("torch_dtype", "weights are read as they are stored", "float32");
+    } else if (loader.equals("load_fft_vision_model_hf")) {
+      id = node.requiredText("model_name");
+      node.accept("return_vision_model");
+    } else if (loader.equals("load_l_lora_vision_model_hf")) {
+      throw new InputException(
+          node.path("_target_")
+              + ": linearised LoRA models ("
+              + loader
+              + ") are not supported; load_lora_vision_model_hf is");
+    } else {
+      id = node.requiredText(MODEL_NAME);
+    }
     node.done();
-    return id;
+    return withoutScheme(id);
+  }
+
+  private static String loader(Section node) {
+    String target = node.text("_target_").orElse("");
+    return target.substring(target.lastIndexOf('.') + 1);
+  }
+
+  private static String withoutScheme(String id) {
+    return id.startsWith("hf://") ? id.substring("hf://".length()) : id;
+  }
+
+  /** An adapter that is loaded beside its base, in its two factors: the default of most loaders. */
+  private static boolean isFactored(Section parent, String key) {
+    return parent
+        .sectionIfAny(key)
+        .filter(node -> ADAPTER_LOADERS.containsKey(loader(node)))
+        .filter(node ->
+            node.isFalse(MERGED)
+                || !node.keys().contains(MERGED) && !loader(node).equals("load_lora_model"))
+        .isPresent();
   }
 
   /** The pre-trained model's id, for a method that needs it. */

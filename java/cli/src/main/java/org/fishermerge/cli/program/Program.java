@@ -22,6 +22,7 @@ import java.util.stream.Stream;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.ModelPath;
 import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.cli.config.Composition;
 import org.fishermerge.cli.config.Section;
@@ -115,6 +116,15 @@ public final class Program {
     }
     if (!onlyPretrained) {
       models.requirePretrained("gives what is not merged");
+    }
+    if (!models.factored().isEmpty() && models.models().size() > 1 && !onlyPretrained) {
+      throw new InputException(
+          "modelpool.models."
+              + models.factored().getFirst()
+              + ".merge_and_unload is not true: FusionBench would merge the two factors of each"
+              + " adapter apart from each other, and not their products, which is not done here;"
+              + " set merge_and_unload: true for "
+              + NameList.of(models.factored(), TASKS_SHOWN));
     }
     if (!(method instanceof Method.FisherMerging fisher)) {
       return;
@@ -316,8 +326,9 @@ public final class Program {
       Optional<TaskPool> measured,
       Map<String, Supplier<List<Path>>> trainData,
       Map<String, Supplier<List<Path>>> testData) {
-    List<Path> all = new ArrayList<>(folders.values());
-    pretrained.ifPresent(all::add);
+    List<Path> all = new ArrayList<>();
+    folders.values().forEach(folder -> all.addAll(ModelPath.of(folder).parts()));
+    pretrained.ifPresent(folder -> all.addAll(ModelPath.of(folder).parts()));
     base.ifPresent(all::add);
     settings.save().ifPresent(folder -> AtomicOutput.requireApart(folder, all));
 

@@ -10,6 +10,8 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.Supplier;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.LoraAdapter;
+import org.fishermerge.checkpoint.ModelPath;
 import org.fishermerge.data.hub.DatasetSplit;
 import org.fishermerge.data.hub.Hub;
 import org.fishermerge.data.hub.HubSettings;
@@ -67,8 +69,15 @@ public final class Repositories implements AutoCloseable {
 
   private Model find(String id) {
     Optional<Path> local = local(id);
+    if (local.isEmpty() && id.indexOf('+') > 0) {
+      int plus = id.indexOf('+');
+      return adapted(model(id.substring(0, plus)), adapter(id.substring(plus + 1)));
+    }
     if (local.isPresent()) {
       Path folder = local.get();
+      if (LoraAdapter.isAdapter(folder)) {
+        return adapterAlone(folder);
+      }
       return new Model(
           Optional.of(folder.resolve(CONFIG)).filter(Files::isRegularFile), () -> folder);
     }
@@ -78,6 +87,37 @@ public final class Repositories implements AutoCloseable {
     return new Model(
         Optional.of(found.files().getFirst()),
         () -> progress.of(id, () -> hub().snapshot(pinned, WantedFiles.model())));
+  }
+
+  /** A base and an adapter, as one model that is put together while it is read. */
+  private static Model adapted(Model base, Supplier<Path> adapter) {
+    return new Model(
+        base.config(), () -> Path.of(base.folder().get() + "+" + adapter.get()));
+  }
+
+  /** An adapter on this machine, or on the hub, whose two files are downloaded. */
+  private Supplier<Path> adapter(String id) {
+    Optional<Path> local = local(id);
+    if (local.isPresent()) {
+      Path folder = local.get();
+      return () -> folder;
+    }
+    Repository repository = Repository.model(id);
+    Snapshot found = hub().fetch(repository, WantedFiles.adapterConfiguration());
+    Repository pinned = repository.at(found.commit());
+    return () -> progress.of(id, () -> hub().snapshot(pinned, WantedFiles.adapter()));
+  }
+
+  /** Its configuration names its base, a folder or an id. */
+  private Model adapterAlone(Path folder) {
+    String base =
+        LoraAdapter.open(folder).baseModel().filter(id -> local(id).isEmpty()).orElse(null);
+    if (base != null && !Files.exists(folder.resolveSibling(base))) {
+      return adapted(model(base), () -> folder);
+    }
+    Path stored = ModelPath.of(folder).base();
+    return new Model(
+        Optional.of(stored.resolve(CONFIG)).filter(Files::isRegularFile), () -> folder);
   }
 
   /**

@@ -14,7 +14,7 @@ public final class ZeroShotHeads {
   /** Runs every prompt through the text tower. The caller closes the head. */
   public static ZeroShotHead build(Checkpoint clip, ClassPrompts prompts) {
     try (ClipTextTower tower = ClipTextTower.load(clip);
-        ClipTokenizer tokenizer = ClipTokenizer.open(clip.path(), tower.maxTokens())) {
+        ClipTokenizer tokenizer = ClipTokenizer.open(clip.basePath(), tower.maxTokens())) {
       List<long[][]> ids = new ArrayList<>();
       for (String name : prompts.classNames()) {
         ids.add(tokenizer.encode(prompts.prompts(name)).ids());

@@ -19,6 +19,11 @@ import org.fishermerge.checkpoint.InputFiles;
  */
 final class ModelFiles implements WantedFiles {
   static final String CONFIG = "config.json";
+
+  /** The files of an adapter, its configuration first. */
+  static final List<String> ADAPTER =
+      List.of("adapter_config.json", "adapter_model.safetensors");
+
   private static final String WEIGHTS = "model.safetensors";
   private static final String INDEX = "model.safetensors.index.json";
 
@@ -39,6 +44,10 @@ final class ModelFiles implements WantedFiles {
 
   @Override
   public List<String> choose(RepositoryFiles files) {
+    if (!files.names().contains(CONFIG) && files.names().contains(ADAPTER.getFirst())) {
+      throw files.lacks(
+          CONFIG, "it is a LoRA adapter: name its base model before it, as BASE+ADAPTER");
+    }
     if (!files.names().contains(CONFIG)) {
       throw files.lacks(CONFIG, "it is no model in the format of transformers; check the id");
     }

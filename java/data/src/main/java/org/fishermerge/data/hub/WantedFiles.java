@@ -32,6 +32,31 @@ public interface WantedFiles {
     };
   }
 
+  /** What a LoRA adapter in PEFT's format consists of: its configuration and its weights. */
+  static WantedFiles adapter() {
+    return files -> {
+      String kind = "it is no adapter in PEFT's format; check the id";
+      for (String name : ModelFiles.ADAPTER) {
+        if (!files.names().contains(name)) {
+          throw files.lacks(
+              name,
+              files.names().contains("adapter_model.bin")
+                  ? "its weights are a pickle, adapter_model.bin, which can run code when loaded and"
+                      + " is never downloaded: load it with PEFT where you trust it, call"
+                      + " save_pretrained(folder), and give that folder"
+                  : kind);
+        }
+      }
+      return ModelFiles.ADAPTER;
+    };
+  }
+
+  /** An adapter's configuration alone, of one that {@link #adapter} finds complete. */
+  static WantedFiles adapterConfiguration() {
+    WantedFiles adapter = adapter();
+    return files -> adapter.choose(files).subList(0, 1);
+  }
+
   /** Exactly these. */
   static WantedFiles only(String... names) {
     List<String> wanted = List.of(names);
