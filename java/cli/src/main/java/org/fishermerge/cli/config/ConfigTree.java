@@ -7,6 +7,7 @@ import java.net.URISyntaxException;
 import java.net.URL;
 import java.nio.file.FileSystem;
 import java.nio.file.FileSystems;
+import java.nio.file.FileVisitOption;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Collection;
@@ -74,7 +75,8 @@ public final class ConfigTree {
   }
 
   private void add(Path root, String origin) throws IOException {
-    try (Stream<Path> files = Files.walk(root)) {
+    // Links are the user's own.
+    try (Stream<Path> files = Files.walk(root, FileVisitOption.FOLLOW_LINKS)) {
       for (Path file : (Iterable<Path>) files::iterator) {
         String path = root.relativize(file).toString().replace('\\', '/');
         if (path.endsWith(SUFFIX) && Files.isRegularFile(file)) {

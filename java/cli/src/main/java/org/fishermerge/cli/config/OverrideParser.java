@@ -269,11 +269,7 @@ final class OverrideParser {
   private static Object number(String word) {
     String digits = word.replace("_", "");
     if (INTEGER.matcher(word).matches()) {
-      BigInteger value = new BigInteger(digits);
-      if (value.bitLength() < Long.SIZE) {
-        return value.longValue();
-      }
-      return value;
+      return HydraScalars.whole(new BigInteger(digits));
     }
     if (FLOAT.matcher(word).matches()) {
       return switch (digits.toLowerCase(Locale.ROOT)) {

@@ -173,7 +173,7 @@ final class CompositionTest {
     assertThat(mine.config().at(List.of("method", "more")))
         .contains(new ConfigValue.Scalar("${seed}"));
     assertThat(mine.config().at(List.of("path", "deep", "x")))
-        .contains(new ConfigValue.Scalar("yes"));
+        .contains(new ConfigValue.Scalar(true));
     assertThat(Composition.of(tree, Composition.ROOT, List.of()).config().at(List.of("method")))
         .hasValueSatisfying(method ->
             assertThat(method.child("_target_")).contains(new ConfigValue.Scalar("my.Dummy")));
