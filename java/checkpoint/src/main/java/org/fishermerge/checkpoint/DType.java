@@ -1,6 +1,7 @@
 package org.fishermerge.checkpoint;
 
 import java.util.HashMap;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 
@@ -65,6 +66,22 @@ public enum DType {
       case BOOL, U8, I8, I16, U16, I32, U32, I64, U64 -> true;
       default -> false;
     };
+  }
+
+  /**
+   * The floating-point type of a name that people write: PyTorch's and transformers' ({@code
+   * bfloat16}, {@code torch.float32}, {@code half}), or the short one of this format, in any case.
+   */
+  public static Optional<DType> ofFloats(String name) {
+    String lower = name.strip().toLowerCase(Locale.ROOT);
+    return Optional.ofNullable(
+        switch (lower.startsWith("torch.") ? lower.substring(6) : lower) {
+          case "float32", "float", "f32", "fp32", "single" -> F32;
+          case "float16", "half", "f16", "fp16" -> F16;
+          case "bfloat16", "bf16" -> BF16;
+          case "float64", "double", "f64", "fp64" -> F64;
+          default -> null;
+        });
   }
 
   /** The type of that exact name (upper case), if there is one. */

@@ -1,6 +1,9 @@
 package org.fishermerge.checkpoint;
 
+import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.core.json.JsonReadFeature;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
@@ -9,12 +12,21 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.BasicFileAttributes;
-import java.util.Locale;
 
 /** Reads configurations, indexes, tokenizers and the like whole, whoever they come from. */
 public final class InputFiles {
   /** Far above any of them: the largest tokenizers have some 40 MB. */
   static final int MAX_BYTES = SafetensorsHeader.MAX_HEADER_BYTES;
+
+  /**
+   * Reads JSON as Python writes it: with NaN and Infinity, which no other key depends on. A key
+   * twice is an error.
+   */
+  public static final JsonFactory JSON =
+      JsonFactory.builder()
+          .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+          .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
+          .build();
 
   private InputFiles() {}
 
@@ -64,16 +76,7 @@ public final class InputFiles {
 
   /** What is wrong with a JSON text and where, in one line. */
   public static String jsonProblem(JsonProcessingException e) {
-    // The parser's own words on places name a source that it does not show.
-    String problem = e.getOriginalMessage().replaceAll("\\[Source: [^;]*; (line[^]]*)]", "$1");
-    return e.getLocation() == null
-        ? problem
-        : String.format(
-            Locale.ROOT,
-            "%s, at line %d, column %d",
-            problem,
-            e.getLocation().getLineNr(),
-            e.getLocation().getColumnNr());
+    return Reasons.ofJson(e);
   }
 
   /**

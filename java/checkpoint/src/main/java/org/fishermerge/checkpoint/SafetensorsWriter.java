@@ -331,7 +331,7 @@ public final class SafetensorsWriter implements AutoCloseable {
       arena.close();
       channel.close();
     } catch (UncheckedIOException e) {
-      throw new InputException(file + ": cannot be written: " + e.getMessage(), e);
+      throw new InputException(file + ": cannot be written: " + Reasons.of(e), e);
     } catch (IOException e) {
       throw Messages.cannotWrite(file, e);
     }

@@ -7,6 +7,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.core.json.JsonReadFeature;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStreamReader;
@@ -24,6 +25,8 @@ final class StrictJson {
   static final JsonFactory FACTORY =
       JsonFactory.builder()
           .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+          // Python may write them beside what is read; where a value is wanted, they are refused.
+          .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
           // A million distinct names would only fill the symbol table, and could be chosen to
           // collide in it.
           .disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES)
@@ -78,8 +81,7 @@ final class StrictJson {
     }
     if (e instanceof JsonProcessingException s) {
       return new InputException(
-          file + ": " + what + " is not valid JSON: " + Messages.firstLine(s.getOriginalMessage()),
-          e);
+          file + ": " + what + " is not valid JSON: " + Reasons.ofJson(s), e);
     }
     return Messages.cannotRead(file, e);
   }

@@ -50,8 +50,10 @@ final class MergeOptions {
 
   @Option(
       names = "--dtype",
-      paramLabel = "f32|f16|bf16",
-      description = "Dtype of the merged model (default: the base's).")
+      paramLabel = "DTYPE",
+      description =
+          "Dtype of the merged model: float32, float16, bfloat16 or float64, also as f32, half,"
+              + " bf16, torch.bfloat16 and the like (default: the base's).")
   private @Nullable String dtype;
 
   @Option(
@@ -89,12 +91,10 @@ final class MergeOptions {
     if (text == null) {
       return null;
     }
-    return switch (text.toLowerCase(Locale.ROOT)) {
-      case "f32" -> DType.F32;
-      case "f16" -> DType.F16;
-      case "bf16" -> DType.BF16;
-      default -> throw new InputException("--dtype " + text + ": expected f32, f16 or bf16");
-    };
+    return DType.ofFloats(text)
+        .orElseThrow(() ->
+            new InputException(
+                "--dtype " + text + ": expected float32, float16, bfloat16 or float64"));
   }
 
   boolean isDryRun() {

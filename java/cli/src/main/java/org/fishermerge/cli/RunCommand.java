@@ -11,12 +11,14 @@ import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.config.Composition;
 import org.fishermerge.cli.config.ConfigTree;
+import org.fishermerge.cli.config.Sweep;
 import org.fishermerge.cli.program.Program;
 import org.fishermerge.cli.program.Repositories;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
@@ -40,20 +42,31 @@ import picocli.CommandLine.Spec;
       "HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE mean what they mean for its Python client."
     })
 final class RunCommand implements Callable<Integer> {
-  private static final Set<String> WITH_VALUE =
+  /** Options of Hydra's, all of which stand for this command where no other is named. */
+  private static final Set<String> OPTIONS =
       Set.of(
           "--cfg",
           "-c",
           "--package",
           "-p",
+          "--resolve",
           "--config-dir",
           "-cd",
           "--config-path",
           "-cp",
           "--config-name",
           "-cn",
+          "--run",
+          "-r",
+          "--multirun",
+          "-m",
+          "--info",
+          "-i",
+          "--hydra-help",
+          "--shell-completion",
+          "-sc",
+          "--experimental-rerun",
           "--hub-dir");
-  private static final Set<String> WITHOUT_VALUE = Set.of("--resolve", "--multirun", "-m");
 
   private final Map<String, String> environment;
 
@@ -81,10 +94,16 @@ final class RunCommand implements Callable<Integer> {
   private @Nullable String part;
 
   @Option(
-      names = {"--config-dir", "-cd", "--config-path", "-cp"},
+      names = {"--config-dir", "-cd"},
       paramLabel = "DIR",
       description = "A folder with groups of your own, searched before the product's.")
   private @Nullable Path configDir;
+
+  @Option(
+      names = {"--config-path", "-cp"},
+      paramLabel = "DIR",
+      description = "The same, searched before --config-dir.")
+  private @Nullable Path configPath;
 
   @Option(
       names = {"--config-name", "-cn"},
@@ -100,9 +119,32 @@ final class RunCommand implements Callable<Integer> {
   private @Nullable Path hubDir;
 
   @Option(
+      names = {"--run", "-r"},
+      hidden = true)
+  private boolean run; // what happens anyway
+
+  @Option(
       names = {"--multirun", "-m"},
       hidden = true)
   private boolean multirun;
+
+  @Option(
+      names = {"--info", "-i"},
+      arity = "0..1",
+      fallbackValue = "all",
+      hidden = true)
+  private @Nullable String info;
+
+  @Option(names = "--hydra-help", hidden = true)
+  private boolean hydraHelp;
+
+  @Option(
+      names = {"--shell-completion", "-sc"},
+      hidden = true)
+  private boolean shellCompletion;
+
+  @Option(names = "--experimental-rerun", hidden = true)
+  private @Nullable String rerun;
 
   /** With the process's environment. */
   RunCommand() {
@@ -118,28 +160,55 @@ final class RunCommand implements Callable<Integer> {
 
   /** Whether a command line without a command's name is one for this command. */
   static boolean isMeantBy(String... args) {
-    for (int i = 0; i < args.length; i++) {
-      String option = args[i].contains("=") ? args[i].substring(0, args[i].indexOf('=')) : args[i];
-      if (WITH_VALUE.contains(option)) {
-        return true;
-      }
-      if (!WITHOUT_VALUE.contains(option)) {
-        // Said without the parser of overrides: most command lines are for another command.
-        return !args[i].startsWith("-") && (args[i].contains("=") || args[i].startsWith("~"));
-      }
+    if (args.length == 0) {
+      return false;
     }
-    return false;
+    String first = args[0];
+    int equals = first.indexOf('=');
+    if (OPTIONS.contains(equals < 0 ? first : first.substring(0, equals))) {
+      return true;
+    }
+    // Said without the parser of overrides: most command lines are for another command.
+    return !first.startsWith("-") && (equals >= 0 || first.startsWith("~"));
   }
 
   @Override
   public Integer call() {
-    if (multirun) {
-      throw new InputException("--multirun: sweeps are not supported; run once for each value");
-    }
-    if (cfg != null && !cfg.equals("job")) {
-      throw new InputException("--cfg " + cfg + ": expected job; Hydra itself does not run here");
+    refuseWhatIsNotHere();
+    if (cfg == null && (resolve || part != null)) {
+      throw new ParameterException(
+          spec.commandLine(),
+          (resolve ? "--resolve" : "--package") + " goes with --cfg job, which is missing");
     }
     return Work.run(this);
+  }
+
+  /** Says what to do instead of what Hydra offers and this program does not. */
+  private void refuseWhatIsNotHere() {
+    if (multirun) {
+      String loop = Sweep.loop(overrides);
+      throw new InputException(
+          loop.startsWith("for ")
+              ? "--multirun: sweeps are not supported; run once for each value, as in: " + loop
+              : "--multirun: sweeps are not supported, and no override has several values; leave it"
+                  + " out");
+    }
+    String why = null;
+    if (info != null) {
+      why = "--info is of Hydra, which does not run here";
+    } else if (hydraHelp) {
+      why = "--hydra-help is of Hydra, which does not run here; fisher-merge run --help explains";
+    } else if (shellCompletion) {
+      why = "--shell-completion is not offered here";
+    } else if (rerun != null) {
+      why = "--experimental-rerun is of Hydra; give the overrides of that run again";
+    } else if (cfg != null && !cfg.equals("job")) {
+      why = "--cfg " + cfg + ": expected job; Hydra itself does not run here";
+    }
+    if (why != null) {
+      throw new InputException(
+          why + ". --cfg job prints the configuration that a run would use, and stops.");
+    }
   }
 
   /** Apart, so that the other commands start without the classes of configurations. */
@@ -151,6 +220,9 @@ final class RunCommand implements Callable<Integer> {
       ConfigTree tree = ConfigTree.embedded();
       if (command.configDir != null) {
         tree.with(command.configDir);
+      }
+      if (command.configPath != null) {
+        tree.with(command.configPath);
       }
       Composition composition = Composition.of(tree, command.configName, command.overrides);
       composition.notes().forEach(note -> err.println("note: " + note));

@@ -1,8 +1,6 @@
 package org.fishermerge.data;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.core.StreamReadFeature;
-import com.fasterxml.jackson.core.json.JsonReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -13,11 +11,7 @@ import org.fishermerge.checkpoint.InputFiles;
 /** JSON files of a model folder. */
 final class Json {
   static final JsonMapper MAPPER =
-      JsonMapper.builder()
-          .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
-          // Python writes and reads NaN and Infinity.
-          .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
-          .build();
+      new JsonMapper(InputFiles.JSON);
 
   private Json() {}
 

@@ -22,6 +22,7 @@ import java.util.concurrent.CancellationException;
 import java.util.function.BooleanSupplier;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.NameList;
+import org.fishermerge.checkpoint.Reasons;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -326,7 +327,7 @@ final class ParquetRows {
     }
     StringBuilder text = new StringBuilder();
     for (Throwable t = e; t != null; t = t.getCause()) {
-      String message = t.getMessage() == null ? t.getClass().getSimpleName() : t.getMessage();
+      String message = Reasons.of(t);
       if (text.indexOf(message) < 0) {
         text.append(text.isEmpty() ? "" : ": ").append(message);
       }

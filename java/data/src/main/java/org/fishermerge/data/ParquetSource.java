@@ -14,6 +14,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.InputFiles;
+import org.fishermerge.checkpoint.Reasons;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -108,7 +109,7 @@ public record ParquetSource(List<Path> files, String description) {
           .sorted(Comparator.comparing(ParquetSource::name))
           .toList();
     } catch (IOException e) {
-      throw new InputException(folder + ": cannot list the folder: " + e.getMessage(), e);
+      throw new InputException(folder + ": cannot list the folder: " + Reasons.of(e), e);
     }
   }
 

@@ -15,6 +15,7 @@ import java.util.zip.CRC32;
 import javax.imageio.ImageIO;
 import javax.imageio.ImageReader;
 import javax.imageio.stream.MemoryCacheImageInputStream;
+import org.fishermerge.checkpoint.Reasons;
 
 /**
  * PNG and JPEG bytes to RGB, as Pillow's {@code Image.open(...).convert("RGB")} has it: alpha and
@@ -52,7 +53,7 @@ final class PictureDecoder {
       throw e;
     } catch (RuntimeException e) {
       // The JDK's readers report some broken files by whatever they happen to run into.
-      throw new IOException("the picture is damaged: " + e, e);
+      throw new IOException("the picture is damaged: " + Reasons.of(e), e);
     }
     throw new IOException("not a PNG or JPEG picture but " + describe(encoded));
   }

@@ -13,6 +13,7 @@ import java.util.function.Function;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.InputFiles;
 import org.fishermerge.checkpoint.ModelFolder;
+import org.fishermerge.checkpoint.Reasons;
 
 /**
  * The tokenizer files of a model folder, and the Hugging Face tokenizers library that runs them.
@@ -74,7 +75,7 @@ final class TokenizerFiles {
               "truncation", "true",
               "maxLength", Integer.toString(maxLength)));
     } catch (IOException | RuntimeException e) {
-      throw new InputException(folder + ": not a usable tokenizer: " + e.getMessage(), e);
+      throw new InputException(folder + ": not a usable tokenizer: " + Reasons.of(e), e);
     }
   }
 

@@ -12,6 +12,7 @@ import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.Reasons;
 import org.fishermerge.checkpoint.SafetensorsWriter;
 
 /**
@@ -44,7 +45,7 @@ public final class MergePlan {
       try {
         return new InputFile(path, Files.size(path), Files.getLastModifiedTime(path));
       } catch (IOException e) {
-        throw new InputException("cannot read " + path + ": " + e, e);
+        throw new InputException("cannot read " + path + ": " + Reasons.of(e), e);
       }
     }
 

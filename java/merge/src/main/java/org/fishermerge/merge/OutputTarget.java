@@ -1,7 +1,6 @@
 package org.fishermerge.merge;
 
 import java.io.IOException;
-import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -14,6 +13,7 @@ import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.ModelPath;
+import org.fishermerge.checkpoint.Reasons;
 
 /** Where a merge writes, and what it writes beside the weights. */
 final class OutputTarget {
@@ -61,7 +61,7 @@ final class OutputTarget {
     try (Stream<Path> files = Files.list(base)) {
       return files.filter(OutputTarget::isSidecar).sorted().toList();
     } catch (IOException e) {
-      throw new InputException("cannot list " + base + ": " + e, e);
+      throw new InputException("cannot list " + base + ": " + Reasons.of(e), e);
     }
   }
 
@@ -78,7 +78,7 @@ final class OutputTarget {
           && Files.isRegularFile(file)
           && Files.size(file) <= SIDECAR_MAX_BYTES;
     } catch (IOException e) {
-      throw new InputException("cannot read " + file + ": " + e, e);
+      throw new InputException("cannot read " + file + ": " + Reasons.of(e), e);
     }
   }
 
@@ -102,9 +102,7 @@ final class OutputTarget {
                 + ": cannot be written: a copy of "
                 + sidecar
                 + ": "
-                + (e instanceof FileSystemException f && f.getReason() != null
-                    ? f.getReason()
-                    : e.getMessage()),
+                + Reasons.of(e),
             e);
       }
     }

@@ -23,6 +23,7 @@ import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.ModelPath;
 import org.fishermerge.checkpoint.NameList;
+import org.fishermerge.checkpoint.Reasons;
 import org.fishermerge.checkpoint.TensorInfo;
 
 /** Makes a {@link MergePlan}: request first, then headers, then pairs of model and Fisher. */
@@ -185,7 +186,7 @@ final class Planner {
     try {
       return path.toRealPath();
     } catch (IOException e) {
-      throw new InputException("cannot read " + path + ": " + e, e);
+      throw new InputException("cannot read " + path + ": " + Reasons.of(e), e);
     }
   }
 

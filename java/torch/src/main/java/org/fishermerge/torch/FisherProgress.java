@@ -14,6 +14,7 @@ import java.util.zip.CRC32C;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.Reasons;
 import org.fishermerge.checkpoint.SafetensorsFile;
 import org.fishermerge.checkpoint.SafetensorsWriter;
 
@@ -137,7 +138,7 @@ public record FisherProgress(String run, int batch, long examples, long probes) 
     try {
       Files.deleteIfExists(file);
     } catch (IOException e) {
-      throw new InputException(file + ": cannot be removed: " + e, e);
+      throw new InputException(file + ": cannot be removed: " + Reasons.of(e), e);
     }
   }
 }

@@ -1,8 +1,6 @@
 package org.fishermerge.torch;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.core.StreamReadFeature;
-import com.fasterxml.jackson.core.json.JsonReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.nio.file.Path;
@@ -12,11 +10,7 @@ import org.fishermerge.checkpoint.InputFiles;
 /** A node of a model folder's config.json, read with messages that name the file and the key. */
 record JsonConfig(Path file, String path, JsonNode node) {
   private static final JsonMapper MAPPER =
-      JsonMapper.builder()
-          .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
-          // Python writes and reads NaN and Infinity.
-          .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
-          .build();
+      new JsonMapper(InputFiles.JSON);
 
   static JsonConfig read(Path file) {
     try {

@@ -15,6 +15,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.Reasons;
 import org.jspecify.annotations.Nullable;
 
 /** The libtorch that this process runs on. */
@@ -100,7 +101,7 @@ public final class LibTorch {
       List<String> missing = builtWithCuda() ? missing(CUDA_LIBRARIES) : List.of();
       throw new InputException(
           missing.isEmpty()
-              ? "libtorch cannot be loaded: " + e.getMessage()
+              ? "libtorch cannot be loaded: " + Reasons.of(e)
               : "libtorch, built with CUDA, cannot be loaded: it " + doesNotFind(missing),
           e);
     }

@@ -1,6 +1,7 @@
 package org.fishermerge.torch;
 
 import java.util.Locale;
+import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 
 /**
@@ -20,14 +21,31 @@ public enum Precision {
    */
   BF16;
 
-  /** By its name on the command line. */
+  /** By its name on the command line, or that of PyTorch's dtype or Lightning's precision. */
   public static Precision parse(String name, String where) {
-    for (Precision precision : values()) {
-      if (precision.text().equals(name)) {
-        return precision;
-      }
+    String lower = name.strip().toLowerCase(Locale.ROOT);
+    if (lower.equals("tf32")) {
+      return TF32;
     }
-    throw new InputException(where + " " + name + ": must be fp32, tf32 or bf16");
+    DType dtype =
+        switch (lower) {
+          case "32", "32-true" -> DType.F32;
+          case "bf16-mixed" -> DType.BF16;
+          default -> DType.ofFloats(lower).orElse(null);
+        };
+    return switch (dtype) {
+      case F32 -> FP32;
+      case BF16 -> BF16;
+      case null, default ->
+          throw new InputException(
+              where
+                  + " "
+                  + name
+                  + ": must be fp32, tf32 or bf16"
+                  + (dtype == DType.F16
+                      ? "; the squares of small gradients are 0 in half precision, bf16 is as fast"
+                      : ""));
+    };
   }
 
   /** As on the command line and in Fisher files. */

@@ -29,6 +29,7 @@ import org.bytedeco.pytorch.named_buffer_list;
 import org.bytedeco.pytorch.named_parameter_iterator;
 import org.bytedeco.pytorch.named_parameter_list;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.Reasons;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -308,6 +309,6 @@ final class ScriptModule {
         last = text;
       }
     }
-    return last.isEmpty() ? e.toString() : last;
+    return last.isEmpty() ? Reasons.of(e) : last;
   }
 }

@@ -28,12 +28,12 @@ public final class Composition {
   /**
    * Composes.
    *
-   * @param configName the file to start from, without its suffix
+   * @param configName the file to start from, with or without its suffix
    * @param overrides as on the command line
    * @throws InputException for the first thing that is wrong
    */
   public static Composition of(ConfigTree tree, String configName, List<String> overrides) {
-    Composition composition = new Composition(configName);
+    Composition composition = new Composition(ConfigTree.name(configName));
     List<ConfigOverride> groups = new ArrayList<>();
     List<ConfigOverride> values = new ArrayList<>();
     for (String text : overrides) {
@@ -200,7 +200,7 @@ public final class Composition {
   }
 
   private static String print(ConfigValue config, @Nullable String toPackage) {
-    if (toPackage == null) {
+    if (toPackage == null || toPackage.equals(Defaults.GLOBAL)) {
       return Yaml.print(config);
     }
     ConfigValue part =
@@ -209,7 +209,8 @@ public final class Composition {
             .orElseThrow(() ->
                 new InputException(
                     "--package " + toPackage + ": the configuration has no such key"));
-    return "# @package " + toPackage + "\n" + Yaml.print(part);
+    // As Hydra has it, a single value stands alone.
+    return (part instanceof Scalar ? "" : "# @package " + toPackage + "\n") + Yaml.print(part);
   }
 
   /**

@@ -22,16 +22,23 @@ import java.util.stream.Stream;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.InputFiles;
 import org.fishermerge.checkpoint.NearestNames;
+import org.fishermerge.checkpoint.Reasons;
 
 /** The YAML files that configurations are composed of: the user's first, then the product's. */
 public final class ConfigTree {
   private static final String EMBEDDED = "/config/";
   private static final String SUFFIX = ".yaml";
 
+  /** Hydra refuses such files. */
+  private static final String OTHER_SUFFIX = ".yml";
+
   /** Texts by path without suffix, for example {@code method/dummy}. */
   private final SortedMap<String, String> texts = new TreeMap<>();
 
   private final Map<String, String> origins = new HashMap<>();
+  /** Files of the other suffix, by path without it. */
+  private final Map<String, String> misnamed = new HashMap<>();
+
   private final Map<String, ConfigFile> parsed = new HashMap<>();
 
   private ConfigTree() {}
@@ -69,7 +76,7 @@ public final class ConfigTree {
     try {
       add(folder, folder + "/");
     } catch (IOException e) {
-      throw new InputException(folder + ": cannot be read: " + e.getMessage(), e);
+      throw new InputException(folder + ": cannot be read: " + Reasons.of(e), e);
     }
     return this;
   }
@@ -79,8 +86,11 @@ public final class ConfigTree {
     try (Stream<Path> files = Files.walk(root, FileVisitOption.FOLLOW_LINKS)) {
       for (Path file : (Iterable<Path>) files::iterator) {
         String path = root.relativize(file).toString().replace('\\', '/');
-        if (path.endsWith(SUFFIX) && Files.isRegularFile(file)) {
-          String name = path.substring(0, path.length() - SUFFIX.length());
+        if (path.endsWith(OTHER_SUFFIX)) {
+          misnamed.put(
+              path.substring(0, path.length() - OTHER_SUFFIX.length()), origin + path);
+        } else if (path.endsWith(SUFFIX) && Files.isRegularFile(file)) {
+          String name = name(path);
           texts.put(name, InputFiles.text(file));
           origins.put(name, origin + path);
         }
@@ -90,8 +100,14 @@ public final class ConfigTree {
     }
   }
 
-  /** The file of that path without suffix. */
-  Optional<ConfigFile> file(String path) {
+  /** A name without the suffix of a file, which may be given or left out. */
+  static String name(String path) {
+    return path.endsWith(SUFFIX) ? path.substring(0, path.length() - SUFFIX.length()) : path;
+  }
+
+  /** The file of that path, with or without its suffix. */
+  Optional<ConfigFile> file(String given) {
+    String path = name(given);
     String text = texts.get(path);
     if (text == null) {
       return Optional.empty();
@@ -99,6 +115,14 @@ public final class ConfigTree {
     return Optional.of(
         parsed.computeIfAbsent(
             path, p -> ConfigFile.parse(text, Objects.requireNonNull(origins.get(p)))));
+  }
+
+  /** What to say of a path that is missing because its file has another suffix; often nothing. */
+  String misnamed(String path) {
+    String file = misnamed.get(path.endsWith(OTHER_SUFFIX)
+        ? path.substring(0, path.length() - OTHER_SUFFIX.length())
+        : name(path));
+    return file == null ? "" : "; " + file + " must end in " + SUFFIX + ", as Hydra wants it";
   }
 
   /** Whether there is a folder of that name. */
@@ -133,8 +157,7 @@ public final class ConfigTree {
    * @throws InputException if there is none, with the nearest
    */
   String option(String group, String name) {
-    String wanted =
-        name.endsWith(SUFFIX) ? name.substring(0, name.length() - SUFFIX.length()) : name;
+    String wanted = name(name);
     for (String candidate : List.of(wanted, OldNames.task(wanted))) {
       if (texts.containsKey(group.isEmpty() ? candidate : group + "/" + candidate)) {
         return candidate;
@@ -150,6 +173,11 @@ public final class ConfigTree {
           group + "=" + name + ": there are several: " + String.join(", ", below));
     }
     throw new InputException(
-        group + "=" + name + ": no such option" + NearestNames.of(wanted, options));
+        group
+            + "="
+            + name
+            + ": no such option"
+            + misnamed(group.isEmpty() ? wanted : group + "/" + wanted)
+            + NearestNames.of(wanted, options));
   }
 }

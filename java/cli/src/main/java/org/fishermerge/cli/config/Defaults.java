@@ -18,7 +18,8 @@ import org.jspecify.annotations.Nullable;
  * first, with a file's own content where {@code _self_} stands, last where it does not.
  */
 final class Defaults {
-  private static final String GLOBAL = "_global_";
+  /** The root, as files and command lines name it. */
+  static final String GLOBAL = "_global_";
 
   /** Hydra's own settings, which FusionBench's files choose among too. */
   static final String HYDRA = "hydra";
@@ -75,6 +76,7 @@ final class Defaults {
                 new InputException(
                     configName
                         + ": no such configuration"
+                        + tree.misnamed(configName)
                         + NearestNames.of(
                             configName,
                             tree.options("").stream().filter(o -> !o.contains("/")).toList())));
@@ -221,7 +223,7 @@ final class Defaults {
         return;
       }
       throw new InputException(
-          from.origin() + ": there is no " + path + NearestNames.of(name, tree.options(folder)));
+          from.origin() + ": there is no " + path + tree.misnamed(path) + NearestNames.of(name, tree.options(folder)));
     }
     String wanted = named != null ? named : file.header().map(Defaults::header).orElse(null);
     expand(file, base, join(parentPackage, wanted == null ? below : wanted), List.of());

@@ -100,7 +100,10 @@ final class OverrideParser {
     ConfigValue value = element("");
     if (at < text.length()) {
       throw text.charAt(at) == ','
-          ? problem("several values are a sweep, which is not supported; give a list as [a,b]")
+          ? problem(
+              "several values are a sweep, which is not supported; give a list as [a,b], or run once"
+                  + " for each, as in: "
+                  + Sweep.loop(List.of(override)))
           : problem("\"" + text.charAt(at) + "\" has no place in an unquoted value");
     }
     return value;

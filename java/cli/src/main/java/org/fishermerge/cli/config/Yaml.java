@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.Reasons;
 import org.fishermerge.cli.config.ConfigValue.Mapping;
 import org.fishermerge.cli.config.ConfigValue.Scalar;
 import org.fishermerge.cli.config.ConfigValue.Sequence;
@@ -18,7 +19,6 @@ import org.snakeyaml.engine.v2.api.LoadSettings;
 import org.snakeyaml.engine.v2.api.lowlevel.Compose;
 import org.snakeyaml.engine.v2.common.FlowStyle;
 import org.snakeyaml.engine.v2.exceptions.MarkedYamlEngineException;
-import org.snakeyaml.engine.v2.exceptions.YamlEngineException;
 import org.snakeyaml.engine.v2.nodes.MappingNode;
 import org.snakeyaml.engine.v2.nodes.Node;
 import org.snakeyaml.engine.v2.nodes.NodeTuple;
@@ -104,15 +104,13 @@ final class Yaml {
 
   private static String reason(RuntimeException e) {
     if (e instanceof MarkedYamlEngineException marked) {
-      return marked.getProblem()
+      return String.valueOf(marked.getProblem())
           + marked
               .getProblemMark()
               .map(mark -> place(mark.getLine(), mark.getColumn()))
               .orElse("");
     }
-    return e instanceof YamlEngineException
-        ? String.valueOf(e.getMessage())
-        : "a word or tag in it cannot be read";
+    return Reasons.of(e);
   }
 
   private static String place(int line, int column) {

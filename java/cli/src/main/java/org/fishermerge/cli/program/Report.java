@@ -13,6 +13,7 @@ import java.util.Map;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.Reasons;
 import org.fishermerge.torch.Accuracy;
 
 /**
@@ -144,7 +145,7 @@ final class Report {
     try {
       Files.writeString(file, text);
     } catch (IOException e) {
-      throw new InputException(file + ": cannot be written: " + e.getMessage(), e);
+      throw new InputException(file + ": cannot be written: " + Reasons.of(e), e);
     }
   }
 }

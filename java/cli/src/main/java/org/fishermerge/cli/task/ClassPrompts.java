@@ -1,7 +1,6 @@
 package org.fishermerge.cli.task;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
@@ -30,11 +29,7 @@ import org.jspecify.annotations.Nullable;
 public record ClassPrompts(String origin, List<String> classNames, List<String> templates) {
   private static final Pattern PLACEHOLDER = Pattern.compile("\\{c?\\}");
   private static final JsonMapper MAPPER =
-      JsonMapper.builder()
-          .enable(
-              StreamReadFeature.STRICT_DUPLICATE_DETECTION,
-              StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION)
-          .build();
+new JsonMapper(InputFiles.JSON);
 
   /** Parses {@code FILE.json} or {@code FILE.json:task}. */
   public static ClassPrompts parse(String source) {

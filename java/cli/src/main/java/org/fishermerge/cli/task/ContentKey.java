@@ -14,6 +14,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.regex.Pattern;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.Reasons;
 
 /** A SHA-256 over parts, each told apart from the next by its length. */
 public final class ContentKey {
@@ -71,7 +72,7 @@ public final class ContentKey {
       }
       return this;
     } catch (IOException e) {
-      throw new InputException(file + ": cannot be read: " + e.getMessage(), e);
+      throw new InputException(file + ": cannot be read: " + Reasons.of(e), e);
     }
   }
 

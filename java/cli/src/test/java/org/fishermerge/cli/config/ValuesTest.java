@@ -10,6 +10,7 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.UncheckedIOException;
 import java.math.BigInteger;
 import java.nio.charset.StandardCharsets;
 import java.util.Objects;
@@ -28,7 +29,7 @@ final class ValuesTest {
   private static final JsonMapper JSON =
       JsonMapper.builder().enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS).build();
 
-  private static Stream<JsonNode> values() throws IOException {
+  private static Stream<JsonNode> values() {
     try (InputStream in =
         Objects.requireNonNull(ValuesTest.class.getResourceAsStream("values.jsonl"))) {
       String text = new String(in.readAllBytes(), StandardCharsets.UTF_8);
@@ -38,18 +39,20 @@ final class ValuesTest {
             try {
               return JSON.readTree(line);
             } catch (IOException e) {
-              throw new AssertionError(line, e);
+              throw new UncheckedIOException(line, e);
             }
           });
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
     }
   }
 
-  private static Stream<JsonNode> files() throws IOException {
+  private static Stream<JsonNode> files() {
     return values().filter(example -> example.has("yaml"));
   }
 
   @Test
-  void filesAreReadAsOmegaConfReadsThem() throws IOException {
+  void filesAreReadAsOmegaConfReadsThem() {
     SoftAssertions.assertSoftly(softly ->
         files().forEach(example -> {
           String text = example.path("yaml").textValue();
@@ -69,7 +72,7 @@ final class ValuesTest {
   }
 
   @Test
-  void whatIsPrintedIsReadAlike() throws IOException {
+  void whatIsPrintedIsReadAlike() {
     SoftAssertions.assertSoftly(softly ->
         files().filter(example -> !example.has("error")).forEach(example -> {
           Mapping read = Yaml.parse(example.path("yaml").textValue(), "mine.yaml");
@@ -82,7 +85,7 @@ final class ValuesTest {
   }
 
   @Test
-  void overridesAreReadAsHydraReadsThem() throws IOException {
+  void overridesAreReadAsHydraReadsThem() {
     SoftAssertions.assertSoftly(softly ->
         values().filter(example -> example.has("override")).forEach(example -> {
           String text = example.path("override").textValue();

@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.InputFiles;
+import org.fishermerge.checkpoint.Reasons;
 import org.jspecify.annotations.Nullable;
 import org.snakeyaml.engine.v2.api.Load;
 import org.snakeyaml.engine.v2.api.LoadSettings;
@@ -51,9 +52,8 @@ final class DatasetCard {
               .loadFromString(yaml.get());
     } catch (RuntimeException | StackOverflowError e) {
       // Some mistakes escape the parser as other exceptions than its own, and depth has no limit.
-      String reason = e instanceof StackOverflowError ? "nested too deep" : e.getMessage();
       throw new InputException(
-          "%s: the YAML at its top is not valid: %s".formatted(card, reason), e);
+          "%s: the YAML at its top is not valid: %s".formatted(card, Reasons.of(e)), e);
     }
     List<Configuration> found = new ArrayList<>();
     for (Object entry : list(get(root, "configs"))) {

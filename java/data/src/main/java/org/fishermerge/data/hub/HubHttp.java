@@ -19,6 +19,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.Reasons;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -310,7 +311,7 @@ final class HubHttp implements AutoCloseable {
         throw new HubUnreachableException("there is no host " + host + "; " + advice, e);
       }
     }
-    String reason = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
+    String reason = Reasons.of(e);
     String problem =
         e instanceof ConnectException
             ? "cannot connect to " + settings.endpoint()

@@ -5,16 +5,15 @@ import java.net.ProxySelector;
 import java.net.URI;
 import java.net.URISyntaxException;
 import java.nio.file.Files;
-import java.nio.file.InvalidPathException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
-import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.Reasons;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -42,7 +41,6 @@ public record HubSettings(
     int parallel) {
   private static final String PUBLIC_HUB = "https://huggingface.co";
   private static final Set<String> TRUE = Set.of("1", "ON", "YES", "TRUE");
-  private static final Pattern VARIABLE = Pattern.compile("\\$(?:(\\w+)|\\{(\\w+)})");
   private static final Pattern TOKEN = Pattern.compile("[\\x21-\\x7e]+");
 
   /**
@@ -56,21 +54,25 @@ public record HubSettings(
    * @throws InputException if one of them makes no sense
    */
   public static HubSettings from(Map<String, String> environment) {
+    EnvironmentPaths paths = new EnvironmentPaths(environment);
     Path home =
-        path(environment, "HF_HOME", path(environment, "XDG_CACHE_HOME", home().resolve(".cache")));
-    if (value(environment, "HF_HOME") == null) {
-      home = home.resolve("huggingface");
-    }
+        paths
+            .of("HF_HOME")
+            .orElseGet(() ->
+                paths
+                    .of("XDG_CACHE_HOME")
+                    .orElseGet(() -> paths.home().resolve(".cache"))
+                    .resolve("huggingface"));
     Path cache =
-        path(
-            environment,
-            "HF_HUB_CACHE",
-            path(environment, "HUGGINGFACE_HUB_CACHE", home.resolve("hub")));
+        paths
+            .of("HF_HUB_CACHE")
+            .or(() -> paths.of("HUGGINGFACE_HUB_CACHE"))
+            .orElse(home.resolve("hub"));
     String offline = value(environment, "HF_HUB_OFFLINE");
     return new HubSettings(
         cache,
         endpoint(value(environment, "HF_ENDPOINT")),
-        token(environment, path(environment, "HF_TOKEN_PATH", home.resolve("token"))),
+        token(environment, paths.of("HF_TOKEN_PATH").orElse(home.resolve("token"))),
         Proxies.from(environment).orElse(null),
         isTrue(offline != null ? offline : value(environment, "TRANSFORMERS_OFFLINE")),
         timeout(value(environment, "HF_HUB_DOWNLOAD_TIMEOUT")),
@@ -92,31 +94,6 @@ public record HubSettings(
 
   private static boolean isTrue(@Nullable String value) {
     return value != null && TRUE.contains(value.toUpperCase(Locale.ROOT));
-  }
-
-  private static Path home() {
-    return Path.of(System.getProperty("user.home"));
-  }
-
-  private static Path path(Map<String, String> environment, String name, Path otherwise) {
-    String value = value(environment, name);
-    if (value == null) {
-      return otherwise;
-    }
-    Matcher variables = VARIABLE.matcher(value);
-    String expanded =
-        variables.replaceAll(match -> {
-          String variable = match.group(1) != null ? match.group(1) : match.group(2);
-          return Matcher.quoteReplacement(environment.getOrDefault(variable, match.group()));
-        });
-    try {
-      if (expanded.equals("~")) {
-        return home();
-      }
-      return expanded.startsWith("~/") ? home().resolve(expanded.substring(2)) : Path.of(expanded);
-    } catch (InvalidPathException e) {
-      throw new InputException("%s is '%s', which is no path".formatted(name, value), e);
-    }
   }
 
   private static URI endpoint(@Nullable String value) {
@@ -152,7 +129,7 @@ public record HubSettings(
       return null;
     } catch (IOException e) {
       throw new InputException(
-          file + ": the hub's token cannot be read: " + e + "; mend it, or set HF_TOKEN", e);
+          file + ": the hub's token cannot be read: " + Reasons.of(e) + "; mend it, or set HF_TOKEN", e);
     }
   }
 

@@ -48,7 +48,21 @@ final class HubSettingsTest {
     "HF_HOME=/b HF_HUB_CACHE=, /b/hub",
     "HF_HOME=$DATA/hf DATA=/d, /d/hf/hub",
     "HF_HOME=${DATA}/hf DATA=/d, /d/hf/hub",
-    "HF_HOME=$NONE/hf, $NONE/hf/hub"
+    "HF_HOME=$NONE/hf, $NONE/hf/hub",
+    "HOME=/h, /h/.cache/huggingface/hub",
+    "HOME=/h/, /h/.cache/huggingface/hub",
+    "HOME=, /.cache/huggingface/hub",
+    "HOME=/, /.cache/huggingface/hub",
+    "HOME=/h HF_HOME=~, /h/hub",
+    "HOME=/h HF_HOME=~/x, /h/x/hub",
+    "HOME=/h HF_HUB_CACHE=~/c, /h/c",
+    "HOME=/h HUGGINGFACE_HUB_CACHE=~/c, /h/c",
+    "HOME=/h XDG_CACHE_HOME=~/c, /h/c/huggingface/hub",
+    "HOME=/h HF_HOME=$HOME/x, /h/x/hub",
+    "HOME=/h HF_HOME=~root/x, /root/x/hub",
+    "HOME=/h HF_HOME=./~/x, ./~/x/hub",
+    "HOME=/h HF_HOME=$X/y X=~, ~/y/hub",
+    "HOME=h HF_HOME=~/x, h/x/hub"
   })
   void theCache(String environment, Path expected) {
     assertThat(HubSettings.from(environment(environment)).cache()).isEqualTo(expected);
@@ -60,6 +74,13 @@ final class HubSettingsTest {
         .isEqualTo(HOME.resolve(".cache/huggingface/hub"));
     assertThat(HubSettings.from(environment("HF_HOME=~/x")).cache())
         .isEqualTo(HOME.resolve("x/hub"));
+  }
+
+  @Test
+  void aUserWhomNobodyKnows() {
+    assertThatThrownBy(() -> HubSettings.from(environment("HF_HOME=~no-such-user/x")))
+        .isInstanceOf(InputException.class)
+        .hasMessageContainingAll("HF_HOME", "~no-such-user/x", "/etc/passwd", "write the folder");
   }
 
   @ParameterizedTest
