@@ -95,7 +95,8 @@ final class EvaluateCommand implements Callable<Integer> {
     CommandDevice.forModels(device.name, spec.commandLine().getErr());
     // Outputs that cannot be written are refused before the work, not after it.
     try (AtomicOutput reportFile = report == null ? null : AtomicOutput.file(report, overwrite);
-        AtomicOutput outputsFile = outputs == null ? null : AtomicOutput.file(outputs, overwrite)) {
+        AtomicOutput outputsFile = outputs == null ? null : AtomicOutput.file(outputs, overwrite);
+        Progress loading = Progress.passing(spec.commandLine().getErr(), "Loading " + model)) {
       new ClassifierTasks(head, text, data, new Warnings(spec.commandLine().getErr()))
           .with(model, spec.commandLine(), task -> evaluate(task, reportFile, outputsFile));
     }

@@ -148,7 +148,9 @@ final class FisherCommand implements Callable<Integer> {
     // An output that cannot be written is refused before the work, not after it.
     if (script.file != null) {
       requireNoTower();
-      try (AtomicOutput output = AtomicOutput.file(out, overwrite)) {
+      try (AtomicOutput output = AtomicOutput.file(out, overwrite);
+          Progress loading =
+              Progress.passing(spec.commandLine().getErr(), "Loading " + script.file)) {
         Path module = script.file;
         ScriptTask.with(
             module, model, script, data, rule, task -> estimate(module, task, run, shared, output));
@@ -157,7 +159,8 @@ final class FisherCommand implements Callable<Integer> {
       Path tower = requireTower();
       ClassifierTasks tasks =
           new ClassifierTasks(head, text, data, new Warnings(spec.commandLine().getErr()));
-      try (AtomicOutput output = AtomicOutput.file(out, overwrite)) {
+      try (AtomicOutput output = AtomicOutput.file(out, overwrite);
+          Progress loading = Progress.passing(spec.commandLine().getErr(), "Loading " + tower)) {
         tasks.with(tower, spec.commandLine(), task -> estimate(tower, task, run, shared, output));
       }
     }

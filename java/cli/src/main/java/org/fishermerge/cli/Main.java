@@ -13,11 +13,17 @@ import java.util.logging.Level;
 import java.util.logging.Logger;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.Reasons;
+import org.fishermerge.cli.task.Progress;
+import org.fishermerge.cli.task.Terminal;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Help;
 import picocli.CommandLine.IFactory;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ParseResult;
+import picocli.CommandLine.RunLast;
 import picocli.CommandLine.TypeConversionException;
 import picocli.CommandLine.UnmatchedArgumentException;
 
@@ -50,6 +56,9 @@ import picocli.CommandLine.UnmatchedArgumentException;
 public final class Main {
   static final int FAILED = 1;
 
+  /** picocli's own limit. */
+  private static final int LEAST_HELP_WIDTH = 55;
+
   // Held, because the logging system keeps only weak references. Standard error is for progress.
   private static final Logger PARQUET_READER = Logger.getLogger("dev.hardwood");
 
@@ -71,7 +80,9 @@ public final class Main {
     // What libraries log, such as why no GPU is used, in one line and without a time.
     System.setProperty("java.util.logging.SimpleFormatter.format", "%4$s: %5$s%n");
     Runtime.getRuntime().addShutdownHook(Thread.ofPlatform().unstarted(Main::stop));
-    int code = run(System.out, System.err, args);
+    StandardOutput standard = new StandardOutput();
+    int code = run(new PrintStream(standard, false, StandardCharsets.UTF_8), System.err, args);
+    code = standard.exitCode(code, System.err);
     running = false;
     System.exit(code);
   }
@@ -108,11 +119,11 @@ public final class Main {
       PrintWriter outWriter,
       PrintWriter errWriter,
       String... args) {
-    PrintWriter out = new PrintWriter(new PlainWriter(outWriter), true);
-    PrintWriter err = new PrintWriter(new PlainWriter(errWriter), true);
+    PrintWriter out = plain(outWriter);
+    PrintWriter err = plain(errWriter);
     int code;
     try {
-      code = execute(environment, out, err, args);
+      code = execute(environment, outWriter, out, err, args);
     } catch (LinkageError | VirtualMachineError e) {
       code = failed(e, err);
     }
@@ -121,19 +132,41 @@ public final class Main {
     return code;
   }
 
+  /** For text that holds names from strangers' files. */
+  private static PrintWriter plain(PrintWriter writer) {
+    return new PrintWriter(new PlainWriter(Progress.around(writer)), true);
+  }
+
   private static int execute(
       Map<String, String> environment,
+      PrintWriter styled,
       PrintWriter outWriter,
       PrintWriter errWriter,
       String... args) {
+    boolean colours = Terminal.OUT.takesColours(environment);
     return new CommandLine(new Main(), new Commands(environment))
         .setOut(outWriter)
         .setErr(errWriter)
+        .setColorScheme(Help.defaultColorScheme(colours ? Help.Ansi.ON : Help.Ansi.OFF))
+        .setUsageHelpWidth(Math.max(LEAST_HELP_WIDTH, Terminal.OUT.width(environment)))
+        .setExpandAtFiles(false)
+        .setExecutionStrategy(parsed -> explained(parsed, styled))
         .setCaseInsensitiveEnumValuesAllowed(true)
         .registerConverter(Path.class, Main::path)
         .setParameterExceptionHandler((e, arguments) -> misused(e, errWriter))
         .setExecutionExceptionHandler((e, command, parsed) -> failed(e, errWriter))
         .execute(withCommand(args));
+  }
+
+  /** Prints help, whose styles are our own, or runs the command. */
+  private static int explained(ParseResult parsed, PrintWriter styled) {
+    for (CommandLine command : parsed.asCommandLineList()) {
+      if (command.isUsageHelpRequested()) {
+        command.usage(styled, command.getColorScheme());
+        return command.getCommandSpec().exitCodeOnUsageHelp();
+      }
+    }
+    return new RunLast().execute(parsed);
   }
 
   private static Path path(String text) {
@@ -201,12 +234,18 @@ public final class Main {
       return FAILED;
     }
     // What the system says of a file is no defect of ours.
-    boolean explained = e instanceof InputException || e instanceof UncheckedIOException;
+    boolean explained =
+        e instanceof InputException
+            || e instanceof UncheckedIOException
+            || e instanceof OutOfMemoryError;
     String message =
         switch (e) {
           case InputException input -> String.valueOf(input.getMessage());
           case UncheckedIOException io ->
-              io.getMessage() + ": " + describe(Objects.requireNonNull(io.getCause()));
+              io.getMessage() + ": " + Reasons.of(Objects.requireNonNull(io.getCause()));
+          case OutOfMemoryError memory ->
+              "there is not enough memory on Java's side; give it more, as in"
+                  + " FISHER_MERGE_JAVA_OPTS=-Xmx8g";
           default -> "unexpected failure: " + describe(e);
         };
     err.println("fisher-merge: " + oneLine(message));

@@ -133,7 +133,8 @@ public record FisherRun(
       warnOfClassOrder(task.examples(), chosen, err);
     }
     long[] rows = task.inRunOrder(chosen, rule);
-    try (Kernels kernels = device.device().open();
+    try (Progress preparing = Progress.passing(err, "Preparing");
+        Kernels kernels = device.device().open();
         ProcessMemory memory = new ProcessMemory()) {
       long start = System.nanoTime();
       task.prepare(rows, kernels, err);

@@ -1,14 +1,18 @@
 package org.fishermerge.cli.task;
 
-import java.io.Console;
+import java.io.FilterWriter;
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.Writer;
+import java.nio.charset.StandardCharsets;
 import java.util.Locale;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One line on standard error that follows a long step: done, rate, time left. Drawn only on a
- * terminal, so logs and pipes stay clean. Of several steps at a time one is followed.
+ * One line on standard error that follows a long step: done, rate, time left. Drawn only where that
+ * is a terminal, so logs and pipes stay clean, and cut to its width. Of several steps at a time one
+ * is followed. Safe for any number of threads.
  */
 public final class Progress implements AutoCloseable {
   private static final long REDRAW_NANOS = 100_000_000;
@@ -16,74 +20,119 @@ public final class Progress implements AutoCloseable {
   /** Held while something is written. */
   private static final Object TERMINAL = new Object();
 
+  private static final Map<String, String> ENVIRONMENT = System.getenv();
+
   /** The step whose line is on the terminal; guarded by {@link #TERMINAL}. */
   private static @Nullable Progress followed;
 
-  private final PrintWriter err;
+  /** Columns that the line takes; guarded by {@link #TERMINAL}. */
+  private static int drawn;
+
   private final boolean shown;
   private final String what;
   private final String unit;
   private final double divisor;
-  private long total;
+  private final boolean passing;
   private final long start = System.nanoTime();
+  private long total;
+  private long done;
   private long lastDrawn;
-  private int width;
 
-  /**
-   * @param divisor how many counted things make one {@code unit} of display
-   */
-  public Progress(PrintWriter err, String what, String unit, long total, double divisor) {
-    this.err = err instanceof Lines lines ? lines.whole : err;
+  private Progress(
+      PrintWriter err, String what, String unit, long total, double divisor, boolean passing) {
     this.what = err instanceof Lines lines ? lines.about + ": " + what : what;
     this.unit = unit;
     this.total = total;
     this.divisor = divisor;
-    this.shown = isTerminal();
-  }
-
-  private static boolean isTerminal() {
-    Console console = System.console();
-    return console != null && console.isTerminal();
-  }
-
-  /** The same where more work turns up on the way. */
-  public void update(long done, long newTotal) {
-    total = newTotal;
-    update(done);
-  }
-
-  /** Draws the state if it is time to. */
-  public void update(long done) {
-    long now = System.nanoTime();
-    if (!shown || (now - lastDrawn < REDRAW_NANOS && done < total)) {
-      return;
-    }
-    lastDrawn = now;
-    synchronized (TERMINAL) {
-      followed = followed == null ? this : followed;
-      if (followed == this) {
-        draw(done, now);
+    this.passing = passing;
+    this.shown = Terminal.ERR.isThere() && !"dumb".equals(ENVIRONMENT.get("TERM"));
+    if (shown && (passing || total > 0)) {
+      synchronized (TERMINAL) {
+        follow();
       }
     }
   }
 
-  private void draw(long done, long now) {
-    double seconds = (now - start) / 1e9;
+  /**
+   * A step whose work is counted; it shows at once, unless its total is not known yet.
+   *
+   * @param err where the command reports; says which of several threads this is
+   * @param divisor how many counted things make one {@code unit} of display
+   */
+  public Progress(PrintWriter err, String what, String unit, long total, double divisor) {
+    this(err, what, unit, total, divisor, false);
+  }
+
+  /** A step that is not counted, such as loading; the next counted step takes its line. */
+  public static Progress passing(PrintWriter err, String what) {
+    return new Progress(err, what, "", 0, 1, true);
+  }
+
+  /** The same where more work turns up on the way. */
+  public void update(long nowDone, long newTotal) {
+    total = newTotal;
+    update(nowDone);
+  }
+
+  /** Draws the state if it is time to. */
+  public void update(long nowDone) {
+    long now = System.nanoTime();
+    if (!shown || (now - lastDrawn < REDRAW_NANOS && nowDone < total)) {
+      return;
+    }
+    lastDrawn = now;
+    synchronized (TERMINAL) {
+      done = nowDone;
+      follow();
+    }
+  }
+
+  private void follow() {
+    if (followed == null || followed.passing) {
+      followed = this;
+    }
+    if (followed == this) {
+      draw();
+    }
+  }
+
+  private void draw() {
+    String line = line((System.nanoTime() - start) / 1e9, Terminal.ERR.width(ENVIRONMENT) - 1);
+    write("\r" + line + " ".repeat(Math.max(0, drawn - line.length())));
+    drawn = line.length();
+  }
+
+  /**
+   * The line, as much of it as fits: the rate goes first, then the end.
+   *
+   * @param width columns that it may take
+   */
+  String line(double seconds, int width) {
+    if (passing) {
+      return cut(what + " ...", width);
+    }
     double rate = done / Math.max(seconds, 1e-9);
-    String line =
-        String.format(
-            Locale.ROOT,
-            "%s  %s/%s %s  %.3g %s/s  %s left",
-            what,
-            amount(done),
-            amount(total),
-            unit,
-            rate / divisor,
-            unit,
-            duration(rate == 0 ? 0 : (total - done) / rate));
-    err.print("\r" + line + " ".repeat(Math.max(0, width - line.length())));
-    err.flush();
-    width = line.length();
+    String state = String.format(Locale.ROOT, "%s  %s/%s %s", what, amount(done), amount(total), unit);
+    if (done <= 0) {
+      return cut(state, width);
+    }
+    String left = "  " + duration((total - done) / rate) + " left";
+    String speed = String.format(Locale.ROOT, "  %.3g %s/s", rate / divisor, unit);
+    String all = state + speed + left;
+    return all.length() <= width ? all : cut(state + left, width);
+  }
+
+  private static String cut(String line, int width) {
+    // Names in it may be a stranger's.
+    String plain = line.replaceAll("\\p{Cntrl}", "?");
+    return plain.length() <= width ? plain : plain.substring(0, Math.max(0, width));
+  }
+
+  /** Not through a writer of the command's: see {@link #around}. */
+  private static void write(String text) {
+    byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
+    System.err.write(bytes, 0, bytes.length);
+    System.err.flush();
   }
 
   private String amount(long counted) {
@@ -104,11 +153,10 @@ public final class Progress implements AutoCloseable {
     return String.format(Locale.ROOT, "%d h %02d min", s / 3600, s % 3600 / 60);
   }
 
-  private void clear() {
-    if (width > 0) {
-      err.print("\r" + " ".repeat(width) + "\r");
-      err.flush();
-      width = 0;
+  private static void clear() {
+    if (drawn > 0) {
+      write("\r" + " ".repeat(drawn) + "\r");
+      drawn = 0;
     }
   }
 
@@ -122,9 +170,36 @@ public final class Progress implements AutoCloseable {
     }
   }
 
+  /** A writer to the terminal, or to anything else, whose lines do not run into a step's. */
+  public static Writer around(Writer out) {
+    return new FilterWriter(out) {
+      @Override
+      public void write(int c) throws IOException {
+        write(new char[] {(char) c}, 0, 1);
+      }
+
+      @Override
+      public void write(String text, int from, int count) throws IOException {
+        write(text.substring(from, from + count).toCharArray(), 0, count);
+      }
+
+      @Override
+      public void write(char[] text, int from, int count) throws IOException {
+        synchronized (TERMINAL) {
+          clear();
+          out.write(text, from, count);
+          if (followed != null && count > 0 && text[from + count - 1] == '\n') {
+            out.flush();
+            followed.draw();
+          }
+        }
+      }
+    };
+  }
+
   /**
-   * A writer for one of several threads that report at the same time: its lines come whole, do not
-   * run into the line of a step, and each says what it is about.
+   * A writer for one of several threads that report at the same time: its lines come whole, and
+   * each says what it is about.
    *
    * @param about begins each line
    */
@@ -133,7 +208,6 @@ public final class Progress implements AutoCloseable {
   }
 
   private static final class Lines extends PrintWriter {
-    private final PrintWriter whole;
     private final String about;
 
     Lines(PrintWriter whole, String about) {
@@ -146,7 +220,8 @@ public final class Progress implements AutoCloseable {
               for (int i = offset; i < offset + length; i++) {
                 line.append(chars[i]);
                 if (chars[i] == '\n') {
-                  print(whole, about + ": " + line);
+                  whole.write(about + ": " + line);
+                  whole.flush();
                   line.setLength(0);
                 }
               }
@@ -160,18 +235,7 @@ public final class Progress implements AutoCloseable {
             @Override
             public void close() {}
           });
-      this.whole = whole;
       this.about = about;
-    }
-
-    private static void print(PrintWriter whole, String line) {
-      synchronized (TERMINAL) {
-        if (followed != null) {
-          followed.clear();
-        }
-        whole.print(line);
-        whole.flush();
-      }
     }
   }
 }
