@@ -14,6 +14,7 @@ import java.nio.file.attribute.BasicFileAttributes;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -34,6 +35,12 @@ import org.jspecify.annotations.Nullable;
  */
 public final class AtomicOutput implements AutoCloseable {
   private static final System.Logger LOGGER = System.getLogger(AtomicOutput.class.getName());
+
+  /** Files of models, tokenizers and data sets. */
+  private static final Pattern READ =
+      Pattern.compile(
+          "model(-\\d+-of-\\d+)?\\.safetensors|.*\\.index\\.json|(.*_)?config\\.json|tokenizer.*"
+              + "|vocab\\..*|merges\\.txt|special_tokens_map\\.json|added_tokens\\.json|.*\\.parquet");
 
   private final Path target;
   private final boolean folder;
@@ -74,13 +81,15 @@ public final class AtomicOutput implements AutoCloseable {
           target + ": cannot be written: its folder " + parent + ": " + Messages.reason(e), e);
     }
     this.temp = work.path().resolve(name.toString());
-    if (folder) {
-      try {
-        Files.createDirectory(temp);
-      } catch (IOException e) {
-        close();
-        throw Messages.cannotWrite(target, e);
+    try {
+      Files.createDirectory(temp);
+      if (!folder) {
+        // Only to see that the file system takes the name, before the work and not after it.
+        Files.delete(temp);
       }
+    } catch (IOException e) {
+      close();
+      throw Messages.cannotWrite(target, e);
     }
   }
 
@@ -122,6 +131,53 @@ public final class AtomicOutput implements AutoCloseable {
                 + ": the output must lie apart from the input "
                 + input
                 + "; name another place");
+      }
+    }
+  }
+
+  /**
+   * Refuses a file that exists and is one of the inputs, or one that is read in a folder among
+   * them: replacing it would destroy what is read. Another file in the folder of a model is fine.
+   *
+   * @throws InputException naming both
+   */
+  public static void requireNoInput(Path target, Collection<Path> inputs) {
+    if (Files.exists(target)) {
+      Path output = realOrAbsolute(target);
+      for (Path input : inputs) {
+        Path read = realOrAbsolute(input);
+        if (output.equals(read)
+            || (output.startsWith(read) && READ.matcher(target.getFileName().toString()).matches())) {
+          throw new InputException(
+              target
+                  + ": is not overwritten, because it is read too ("
+                  + input
+                  + "); name another place");
+        }
+      }
+    }
+  }
+
+  /**
+   * Refuses outputs of one command that are the same or lie in one another: the later would replace
+   * the earlier.
+   *
+   * @throws InputException naming both
+   */
+  public static void requireDistinct(List<Path> outputs) {
+    for (int i = 0; i < outputs.size(); i++) {
+      Path one = realOrAbsolute(outputs.get(i));
+      for (Path other : outputs.subList(i + 1, outputs.size())) {
+        Path another = realOrAbsolute(other);
+        if (one.startsWith(another) || another.startsWith(one)) {
+          throw new InputException(
+              other
+                  + (one.equals(another)
+                      ? ": is to be written twice, as different outputs; name another place for one"
+                      : ": one output lies in another, "
+                          + outputs.get(i)
+                          + ", which is written whole; name a place outside"));
+        }
       }
     }
   }

@@ -8,6 +8,7 @@ import java.time.LocalDateTime;
 import java.time.ZoneId;
 import java.time.format.DateTimeFormatter;
 import java.util.concurrent.Callable;
+import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.demo.Demo;
 import org.jspecify.annotations.Nullable;
@@ -52,6 +53,8 @@ final class DemoCommand implements Callable<Integer> {
   public Integer call() {
     PrintWriter err = spec.commandLine().getErr();
     if (train != null) {
+      // A place that cannot be written is found before the work, not after it.
+      AtomicOutput.file(train, false).close();
       Demo.train(train, err, Demo.BASE_STEPS, Demo.TASK_STEPS);
       spec.commandLine().getOut().println(train + ": nine models");
       return 0;

@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.stream.Stream;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
@@ -93,6 +94,10 @@ final class EvaluateCommand implements Callable<Integer> {
       throw new InputException("--examples " + examples + ": must be at least 1");
     }
     CommandDevice.forModels(device.name, spec.commandLine().getErr());
+    List<Path> written = Stream.of(report, outputs).flatMap(Stream::ofNullable).toList();
+    List<Path> read = new InputPaths().add(model).add(head).add(text).add(data.source).all();
+    AtomicOutput.requireDistinct(written);
+    written.forEach(output -> AtomicOutput.requireNoInput(output, read));
     // Outputs that cannot be written are refused before the work, not after it.
     try (AtomicOutput reportFile = report == null ? null : AtomicOutput.file(report, overwrite);
         AtomicOutput outputsFile = outputs == null ? null : AtomicOutput.file(outputs, overwrite);
@@ -106,6 +111,10 @@ final class EvaluateCommand implements Callable<Integer> {
   private void evaluate(
       ClassifierTask task, @Nullable AtomicOutput reportFile, @Nullable AtomicOutput outputsFile) {
     long[] rows = new Selection.First(examples).rows(task.examples());
+    if (outputs != null) {
+      SafetensorsWriter.requireRoom(
+          outputs, (long) rows.length * task.classifier().classCount() * Float.BYTES);
+    }
     List<float[]> logits = new ArrayList<>();
     Accuracy accuracy;
     try (Progress progress =

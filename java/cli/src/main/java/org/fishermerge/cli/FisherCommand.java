@@ -145,6 +145,9 @@ final class FisherCommand implements Callable<Integer> {
             device.precision(),
             (setting, value) -> "--" + setting + " " + value);
     SharedDevice shared = new SharedDevice(device);
+    AtomicOutput.requireNoInput(
+        out,
+        new InputPaths().add(model).add(script.file).add(head).add(text).add(data.source).all());
     // An output that cannot be written is refused before the work, not after it.
     if (script.file != null) {
       requireNoTower();
@@ -195,7 +198,7 @@ final class FisherCommand implements Callable<Integer> {
     FisherRun.Result result =
         run.run(task, on, output.temp(), out, results, spec.commandLine().getErr());
     output.commit();
-    FisherRun.finished(out);
+    FisherRun.finished(out, spec.commandLine().getErr());
     results.printf(
         Locale.ROOT,
         "%s: Fisher information of %s over %d examples (%s: %.3g backward passes per example,"

@@ -49,6 +49,14 @@ final class MergeOptions {
   private List<String> exclude = List.of();
 
   @Option(
+      names = "--include",
+      paramLabel = "REGEX",
+      description =
+          "Merge only parameters whose names it matches, as --exclude does, and keep the base's"
+              + " values of all others; what is excluded stays excluded. Repeatable.")
+  private List<String> include = List.of();
+
+  @Option(
       names = "--dtype",
       paramLabel = "DTYPE",
       description =
@@ -84,6 +92,7 @@ final class MergeOptions {
             .outputDtype(parse(dtype))
             .shardBytes(shardBytes);
     exclude.forEach(request::exclude);
+    include.forEach(request::include);
     return request;
   }
 
@@ -141,12 +150,12 @@ final class MergeOptions {
         .getOut()
         .printf(
             Locale.ROOT,
-            "%s: %,d parameters in %d tensors merged from %d models, %d tensors from the base;"
+            "%s: %,d parameters in %d tensors merged from %s, %d tensors from the base;"
                 + " %.2f s, %.2f GB/s%n",
             result.output(),
             plan.mergedElements(),
             plan.merged().size(),
-            plan.request().sources().size(),
+            plan.modelsText(),
             plan.carriedOver().size() + plan.excluded().size(),
             seconds,
             (plan.bytesRead() + plan.bytesWritten()) / seconds / 1e9);

@@ -22,6 +22,7 @@ import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.cli.task.Evaluation;
+import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.data.Examples;
 import org.fishermerge.data.Selection;
@@ -169,6 +170,9 @@ final class SearchCommand implements Callable<Integer> {
     }
     MergePlan plan = MergePlan.of(equal);
     plan.warnings().forEach(warning -> err().println("warning: " + warning));
+    requireOutputsApart(equal.output());
+    // A try and the last merge are there at the same time.
+    SafetensorsWriter.requireRoom(equal.output(), 2 * plan.bytesWritten());
     options.runModelsThere(err());
     // Its folder is where tries are merged; it is never committed. The last merge writes the
     // output.
@@ -183,16 +187,20 @@ final class SearchCommand implements Callable<Integer> {
       List<ClassifierTasks> tasks = tasks(scratch.temp());
       Path tried = scratch.temp().resolve("try");
       List<CoefficientSearch.Try> done = new ArrayList<>();
-      CoefficientSearch.Try best =
-          CoefficientSearch.run(
-              members.size(),
-              tries,
-              seed,
-              coefficients -> score(merge(coefficients, tried, session), tasks),
-              each -> {
-                done.add(each);
-                printTry(done.size(), each);
-              });
+      CoefficientSearch.Try best;
+      try (Progress progress = new Progress(err(), "Searching", "tries", tries, 1)) {
+        best =
+            CoefficientSearch.run(
+                members.size(),
+                tries,
+                seed,
+                coefficients -> score(merge(coefficients, tried, session), tasks),
+                each -> {
+                  done.add(each);
+                  printTry(done.size(), each);
+                  progress.update(done.size());
+                });
+      }
       List<Accuracy> equalUnseen = measure(merge(equalCoefficients(), tried, session), tasks, true);
       MergePlan found = MergePlan.of(request(options.request(), best.coefficients()));
       MergeOptions.merge(found, spec.commandLine(), listener -> session.run(found, listener));
@@ -203,6 +211,18 @@ final class SearchCommand implements Callable<Integer> {
       }
     }
     return 0;
+  }
+
+  private void requireOutputsApart(Path output) {
+    if (report != null) {
+      InputPaths read = new InputPaths().add(options.base).add(clip).add(tokenizer);
+      for (Member member : members) {
+        read.add(member.model).add(member.fisher).add(member.classifier);
+        read.add(member.data).add(member.heads).add(member.classes);
+      }
+      AtomicOutput.requireDistinct(List.of(output, report));
+      AtomicOutput.requireNoInput(report, read.all());
+    }
   }
 
   private static void requireAtLeastOne(String option, long value) {

@@ -170,9 +170,9 @@ public final class MergePlan {
     text.append(
         String.format(
             Locale.ROOT,
-            "%s of %d models into %s%n",
+            "%s of %s into %s%n",
             average ? "average" : "Fisher merge",
-            request.sources().size(),
+            modelsText(),
             request.output()));
     text.append(String.format(Locale.ROOT, "  base        %s%n", request.base()));
     for (MergeSource source : request.sources()) {
@@ -218,6 +218,18 @@ public final class MergePlan {
       text.append("  warning: ").append(warning).append(System.lineSeparator());
     }
     return text.toString();
+  }
+
+  /** How many models are merged, for messages; the base counts apart where it has a share. */
+  public String modelsText() {
+    Path base = request.base().toAbsolutePath().normalize();
+    long others =
+        request.sources().stream()
+            .filter(source -> !source.model().toAbsolutePath().normalize().equals(base))
+            .count();
+    return others
+        + (others == 1 ? " model" : " models")
+        + (others < request.sources().size() ? " and the base" : "");
   }
 
   List<CheckpointTensor> mergedTensors() {

@@ -32,6 +32,8 @@ import org.jspecify.annotations.Nullable;
  * @param exclude regular expressions; a parameter whose name one of them matches from its start
  *     (like Python's {@code re.match}) keeps the base's value and counts in no norm. Tried on the
  *     canonical name, the base's name and the first model's name of it.
+ * @param include regular expressions, matched alike; where there are any, only parameters that one
+ *     of them matches are merged, and of these none that is excluded
  * @param outputDtype dtype of all floating-point tensors written; null keeps each of the base's
  * @param shardBytes most bytes of tensors in a file of the output, which is cut into shards with an
  *     index if it holds more; {@link CheckpointWriter#UNBOUNDED} for one file
@@ -47,6 +49,7 @@ public record MergeRequest(
     Normalization normalization,
     double minimalFisher,
     List<String> exclude,
+    List<String> include,
     @Nullable DType outputDtype,
     long shardBytes,
     boolean overwrite,
@@ -57,6 +60,7 @@ public record MergeRequest(
   public MergeRequest {
     sources = List.copyOf(sources);
     exclude = List.copyOf(exclude);
+    include = List.copyOf(include);
   }
 
   /** Starts a request; see the record's components for what the paths may be. */
@@ -72,6 +76,7 @@ public record MergeRequest(
     private Normalization normalization = Normalization.MODEL;
     private double minimalFisher = DEFAULT_MINIMAL_FISHER;
     private final List<String> exclude = new ArrayList<>();
+    private final List<String> include = new ArrayList<>();
     private @Nullable DType outputDtype;
     private long shardBytes = CheckpointWriter.UNBOUNDED;
     private boolean overwrite;
@@ -116,6 +121,12 @@ public record MergeRequest(
       return this;
     }
 
+    /** Adds a regular expression of parameters to merge; those that none matches are left. */
+    public Builder include(String regex) {
+      include.add(regex);
+      return this;
+    }
+
     /** Default null: the base's dtypes. */
     public Builder outputDtype(@Nullable DType value) {
       outputDtype = value;
@@ -148,6 +159,7 @@ public record MergeRequest(
           normalization,
           minimalFisher,
           exclude,
+          include,
           outputDtype,
           shardBytes,
           overwrite,

@@ -43,7 +43,9 @@ final class OutputTarget {
     AtomicOutput.requireApart(request.output(), inputs);
     if (!request.overwrite() && Files.exists(request.output())) {
       throw new InputException(
-          "the output " + request.output() + " exists; choose another one, or allow overwriting");
+          "the output "
+              + request.output()
+              + " exists; choose another one, or overwrite it (--overwrite)");
     }
   }
 

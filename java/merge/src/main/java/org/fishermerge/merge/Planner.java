@@ -11,8 +11,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
-import java.util.regex.Pattern;
-import java.util.regex.PatternSyntaxException;
 import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
@@ -213,13 +211,16 @@ final class Planner {
     if (covered.stream().noneMatch(name -> base.containsKey(name) && isMergeableIn(base, name))) {
       throw nothingMatches(average, covered);
     }
-    Exclusions exclusions = new Exclusions(request.exclude(), inputs.models().getFirst());
+    Checkpoint first = inputs.models().getFirst();
+    NamePatterns exclusions = new NamePatterns("exclusion", request.exclude(), first);
+    NamePatterns inclusions = new NamePatterns("inclusion", request.include(), first);
     for (CheckpointTensor tensor : base.values()) {
       String name = tensor.canonicalName();
-      boolean matches = exclusions.match(tensor);
+      boolean kept = exclusions.match(tensor);
+      kept |= !inclusions.match(tensor) && !request.include().isEmpty();
       if (tensor.info().dtype().isInteger() || !covered.contains(name)) {
         carriedOver.add(tensor);
-      } else if (matches) {
+      } else if (kept) {
         excluded.add(tensor);
       } else {
         checkTensor(tensor);
@@ -227,10 +228,17 @@ final class Planner {
       }
     }
     warnings.addAll(exclusions.unused());
+    warnings.addAll(inclusions.unused());
     if (merged.isEmpty()) {
       throw new InputException(
-          "every parameter that could be merged is excluded by "
-              + String.join(", ", request.exclude())
+          "every parameter that could be merged is "
+              + (request.include().isEmpty()
+                  ? "excluded by " + String.join(", ", request.exclude())
+                  : "left out: the inclusions are "
+                      + String.join(", ", request.include())
+                      + (request.exclude().isEmpty()
+                          ? ""
+                          : ", the exclusions " + String.join(", ", request.exclude())))
               + "; nothing is left to merge");
     }
     for (int i = 0; i < inputs.models().size(); i++) {
@@ -451,60 +459,5 @@ final class Planner {
 
   static long dataBytes(Checkpoint model) {
     return model.tensors().values().stream().mapToLong(t -> t.info().byteCount()).sum();
-  }
-
-  /** The request's regular expressions, and which of them have matched something. */
-  private static final class Exclusions {
-    private final List<Pattern> patterns = new ArrayList<>();
-    private final Set<Pattern> used = new LinkedHashSet<>();
-    private final Checkpoint firstModel;
-
-    Exclusions(List<String> expressions, Checkpoint firstModel) {
-      this.firstModel = firstModel;
-      for (String expression : expressions) {
-        try {
-          patterns.add(Pattern.compile(expression));
-        } catch (PatternSyntaxException e) {
-          throw new InputException(
-              "the exclusion '"
-                  + expression
-                  + "' is not a regular expression: "
-                  + e.getDescription()
-                  + " at position "
-                  + e.getIndex(),
-              e);
-        }
-      }
-    }
-
-    boolean match(CheckpointTensor tensor) {
-      boolean any = false;
-      for (Pattern pattern : patterns) {
-        if (matches(pattern, tensor)) {
-          used.add(pattern);
-          any = true;
-        }
-      }
-      return any;
-    }
-
-    private boolean matches(Pattern pattern, CheckpointTensor tensor) {
-      String name = tensor.canonicalName();
-      return pattern.matcher(name).lookingAt()
-          || pattern.matcher(tensor.info().name()).lookingAt()
-          || (firstModel.has(name)
-              && pattern.matcher(firstModel.tensor(name).info().name()).lookingAt());
-    }
-
-    List<String> unused() {
-      return patterns.stream()
-          .filter(pattern -> !used.contains(pattern))
-          .map(pattern ->
-              "the exclusion '"
-                  + pattern
-                  + "' matches no tensor; it is matched from the start of the name, so begin"
-                  + " it with .* to match inside")
-          .toList();
-    }
   }
 }

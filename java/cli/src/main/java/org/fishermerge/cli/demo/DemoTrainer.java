@@ -284,7 +284,7 @@ final class DemoTrainer {
         .forEach(name ->
             declared.add(
                 new SafetensorsWriter.Declared(name, DType.F16, DemoFiles.shape(name, shapes))));
-    try (AtomicOutput output = AtomicOutput.file(file, true)) {
+    try (AtomicOutput output = AtomicOutput.file(file, false)) {
       try (SafetensorsWriter writer =
           SafetensorsWriter.create(output.temp(), declared, Map.of("format", "pt"))) {
         tensors.forEach((name, values) -> {

@@ -20,6 +20,9 @@ import org.fishermerge.torch.Precision;
  * @param folder where the files are
  */
 record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estimate) {
+  /** A task may have a longer name than a file. */
+  private static final int LONGEST_TASK = 100;
+
   private static final int SHOWN = 16; // digits of the key in a file's name
 
   /**
@@ -84,7 +87,7 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
                 result.examples() / result.seconds());
           });
       output.commit();
-      FisherRun.finished(file);
+      FisherRun.finished(file, err);
     }
     return seconds[0];
   }
@@ -105,7 +108,8 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
       key.add(estimate.precision().text());
     }
     files.forEach(key::addFile);
-    return task.replaceAll("[^\\w.-]", "_")
+    String shown = task.replaceAll("[^\\w.-]", "_");
+    return shown.substring(0, Math.min(shown.length(), LONGEST_TASK))
         + "-"
         + estimate.rule().text().replace(':', '-')
         + "-"

@@ -24,6 +24,8 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.ModelPath;
 import org.fishermerge.checkpoint.NameList;
+import org.fishermerge.checkpoint.Reasons;
+import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.cli.config.Composition;
 import org.fishermerge.cli.config.Section;
 import org.fishermerge.cli.program.ModelPool.Family;
@@ -250,9 +252,10 @@ public final class Program {
         }
       }
       facts(inputs, (System.nanoTime() - start) / 1e9);
+      // Before the files: whatever happens to these, the numbers are there.
+      report.print(out);
       publish(reported);
     }
-    report.print(out);
     settings.save().ifPresent(folder -> out.println("merged model  " + folder));
     out.println("report        " + settings.report().orElse(settings.log().resolve("report.json")));
   }
@@ -331,6 +334,7 @@ public final class Program {
     pretrained.ifPresent(folder -> all.addAll(ModelPath.of(folder).parts()));
     base.ifPresent(all::add);
     settings.save().ifPresent(folder -> AtomicOutput.requireApart(folder, all));
+    pretrained.ifPresent(this::requireRoom);
 
     Tasks fisherTasks = null;
     if (method instanceof Method.FisherMerging fisher) {
@@ -352,6 +356,18 @@ public final class Program {
         fetched(testData, Function.identity()),
         fisherTasks,
         testTasks);
+  }
+
+  /** A disk that cannot hold the merged model is found before the Fishers. */
+  private void requireRoom(Path pretrained) {
+    if (!(method instanceof Method.Dummy) || settings.save().isPresent()) {
+      Path output = settings.save().orElseGet(settings::log);
+      try (Checkpoint base = Checkpoint.open(pretrained)) {
+        SafetensorsWriter.requireRoom(
+            output,
+            base.tensors().values().stream().mapToLong(t -> t.info().byteCount()).sum());
+      }
+    }
   }
 
   private Tasks tasksOf(
@@ -602,13 +618,14 @@ public final class Program {
     }
   }
 
-  private static void deleteTree(Path folder) {
+  /** Of no use any more; the run has done its work. */
+  private void deleteTree(Path folder) {
     try (Stream<Path> files = Files.walk(folder)) {
       for (Path file : files.sorted((a, b) -> b.compareTo(a)).toList()) {
         Files.deleteIfExists(file);
       }
     } catch (IOException e) {
-      throw new InputException(folder + ": cannot be removed: " + e.getMessage(), e);
+      warnings.accept(folder + ": cannot be removed: " + Reasons.of(e));
     }
   }
 }

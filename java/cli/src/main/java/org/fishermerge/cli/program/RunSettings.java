@@ -128,9 +128,23 @@ record RunSettings(
 
   /** Refuses a folder that cannot be a folder. */
   RunSettings {
-    if (save.isPresent() && report.isPresent() && save.get().equals(report.get())) {
+    if (save.isPresent()) {
+      requireOutside("report_save_path", report, save.get());
+      requireOutside("path.log_dir", Optional.of(log), save.get());
+      requireOutside("path.cache_dir", Optional.of(cache), save.get());
+    }
+  }
+
+  private static void requireOutside(String key, Optional<Path> path, Path save) {
+    Path replaced = save.toAbsolutePath().normalize();
+    if (path.isPresent() && path.get().toAbsolutePath().normalize().startsWith(replaced)) {
       throw new InputException(
-          "merged_model_save_path and report_save_path are both " + save.get());
+          key
+              + " is "
+              + path.get()
+              + ", in the folder of merged_model_save_path, "
+              + save
+              + ", which is replaced whole; name a place outside of it");
     }
   }
 }

@@ -246,8 +246,8 @@ public record FisherRun(
   }
 
   /** Removes what was saved on the way to an output that is now in its place. */
-  public static void finished(Path output) {
-    FisherProgress.delete(SavedProgress.of(output));
+  public static void finished(Path output, PrintWriter err) {
+    SavedProgress.remove(output, err);
   }
 
   /** A choice by free memory is that of the run that is taken up. */

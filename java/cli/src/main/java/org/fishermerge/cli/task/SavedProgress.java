@@ -1,6 +1,7 @@
 package org.fishermerge.cli.task;
 
 import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Optional;
 import org.fishermerge.checkpoint.InputException;
@@ -26,6 +27,11 @@ final class SavedProgress {
 
   private static final int COPIES = 3;
 
+  /** In bytes. */
+  private static final int LONGEST_NAME = 255;
+
+  private static final int HASH_DIGITS = 16;
+
   private final Path file;
   private final PrintWriter err;
   private final double interval;
@@ -39,9 +45,34 @@ final class SavedProgress {
     this.interval = interval();
   }
 
-  /** The file of the progress towards an output. */
+  /**
+   * The file of the progress towards an output. A name that would be longer than file systems allow
+   * is cut, and told apart from others by a hash.
+   */
   static Path of(Path output) {
-    return output.resolveSibling(output.getFileName() + SUFFIX);
+    String name = output.getFileName().toString();
+    if (bytes(name + SUFFIX) <= LONGEST_NAME) {
+      return output.resolveSibling(name + SUFFIX);
+    }
+    String end = "-" + new ContentKey(name).hex().substring(0, HASH_DIGITS) + SUFFIX;
+    String begin = name;
+    while (bytes(begin + end) > LONGEST_NAME) {
+      begin = begin.substring(0, begin.offsetByCodePoints(begin.length(), -1));
+    }
+    return output.resolveSibling(begin + end);
+  }
+
+  private static int bytes(String name) {
+    return name.getBytes(StandardCharsets.UTF_8).length;
+  }
+
+  /** Removes the file after the output is in its place, which nothing can undo any more. */
+  static void remove(Path output, PrintWriter err) {
+    try {
+      FisherProgress.delete(of(output));
+    } catch (InputException e) {
+      err.printf("warning: %s; it is of no use any more%n", e.getMessage());
+    }
   }
 
   private static double interval() {
