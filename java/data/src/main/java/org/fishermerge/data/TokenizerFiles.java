@@ -1,54 +1,171 @@
 package org.fishermerge.data;
 
-import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.ByteArrayInputStream;
-import java.io.IOException;
 import java.nio.file.Path;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.function.Function;
+import java.util.Set;
+import java.util.function.Consumer;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.InputFiles;
 import org.fishermerge.checkpoint.ModelFolder;
-import org.fishermerge.checkpoint.Reasons;
+import org.fishermerge.checkpoint.SettingsKeys;
 
-/**
- * The tokenizer files of a model folder, and the Hugging Face tokenizers library that runs them.
- */
-final class TokenizerFiles {
+/** The files of a model folder that say how texts become tokens, and the keys of their settings. */
+public final class TokenizerFiles {
+  static final String WHOLE = "tokenizer.json";
+  static final String CONFIG = "tokenizer_config.json";
+  static final String SPECIAL_TOKENS = "special_tokens_map.json";
+  static final String ADDED_TOKENS = "added_tokens.json";
   static final String VOCABULARY = "vocab.json";
   static final String MERGES = "merges.txt";
 
-  private static final String WHOLE = "tokenizer.json";
+  /** Names the model, and so the class of its tokenizer where the tokenizer's files do not. */
+  static final String MODEL_CONFIG = "config.json";
 
-  private TokenizerFiles() {}
+  /** All of them, whose content decides the tokens of every text. */
+  public static final List<String> NAMES =
+      List.of(WHOLE, CONFIG, SPECIAL_TOKENS, ADDED_TOKENS, VOCABULARY, MERGES, MODEL_CONFIG);
 
-  /**
-   * What tokenizer.json holds, without its padding and truncation; in the older layout, with
-   * vocab.json and merges.txt, what {@code older} makes of the folder.
-   *
-   * @param advice what to do if there is neither, for the message
-   * @throws InputException if there is neither
-   */
-  static ObjectNode definition(Path folder, String advice, Function<Path, ObjectNode> older) {
-    Optional<Path> whole = file(folder, WHOLE);
-    ObjectNode definition;
-    if (whole.isPresent()) {
-      definition = Json.object(whole.get());
-    } else if (file(folder, VOCABULARY).isPresent() && file(folder, MERGES).isPresent()) {
-      definition = older.apply(folder);
-    } else {
-      throw new InputException(
-          folder
-              + ": no tokenizer: neither tokenizer.json nor vocab.json with merges.txt"
-              + advice);
-    }
-    definition.putNull("padding");
-    definition.putNull("truncation");
-    return definition;
+  /** The special tokens that have a name, in the order in which they get their ids. */
+  static final List<String> NAMED =
+      List.of(
+          "bos_token",
+          "eos_token",
+          "unk_token",
+          "sep_token",
+          "pad_token",
+          "cls_token",
+          "mask_token");
+
+  /** Of tokenizer_config.json; every other key that ends in {@code _token} names a token too. */
+  public static final SettingsKeys CONFIG_KEYS =
+      SettingsKeys.of(
+          CONFIG,
+          List.of(
+              "add_bos_token",
+              "add_eos_token",
+              "add_prefix_space",
+              "added_tokens_decoder",
+              "additional_special_tokens",
+              "auto_map",
+              "bos_token",
+              "cls_token",
+              "eos_token",
+              "extra_special_tokens",
+              "mask_token",
+              "model_specific_special_tokens",
+              "pad_token",
+              "padding_side",
+              "sep_token",
+              "split_special_tokens",
+              "tokenizer_class",
+              "truncation_side",
+              "unk_token"),
+          List.of(
+              "backend",
+              "bos_token_id",
+              "chat_template",
+              "clean_up_tokenization_spaces",
+              "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output",
+              "cls_token_id",
+              "do_basic_tokenize",
+              "do_lower_case",
+              "eos_token_id",
+              "errors",
+              "files_loaded",
+              "is_local",
+              "legacy",
+              "local_files_only",
+              "mask_token_id",
+              "max_len",
+              "max_length",
+              "merges_file",
+              "model_input_names",
+              "model_max_length",
+              "name_or_path",
+              "never_split",
+              "pad_to_multiple_of",
+              "pad_token_id",
+              "pad_token_type_id",
+              "processor_class",
+              "response_schema",
+              "response_template",
+              "return_token_type_ids",
+              "sep_token_id",
+              "spaces_between_special_tokens",
+              "special_tokens_map_file",
+              "stride",
+              "strip_accents",
+              "tokenize_chinese_chars",
+              "tokenizer_file",
+              "transformers_version",
+              "trim_offsets",
+              "truncation_strategy",
+              "unk_token_id",
+              "use_fast",
+              "verbose",
+              "vocab_file"),
+          List.of(
+              "fast_tokenizer_files",
+              "fix_mistral_regex",
+              "gguf_file",
+              "init_inputs",
+              "merges",
+              "vocab"));
+
+  /** Of special_tokens_map.json; every other key that ends in {@code _token} names a token too. */
+  public static final SettingsKeys SPECIAL_TOKENS_KEYS =
+      SettingsKeys.of(
+          SPECIAL_TOKENS,
+          List.of(
+              "additional_special_tokens",
+              "bos_token",
+              "cls_token",
+              "eos_token",
+              "extra_special_tokens",
+              "mask_token",
+              "pad_token",
+              "sep_token",
+              "unk_token"),
+          List.of(),
+          List.of());
+
+  /** Of tokenizer.json. */
+  public static final SettingsKeys WHOLE_KEYS =
+      SettingsKeys.of(
+          WHOLE,
+          List.of(
+              "added_tokens",
+              "model",
+              "normalizer",
+              "padding",
+              "post_processor",
+              "pre_tokenizer",
+              "truncation"),
+          List.of("decoder", "version"),
+          List.of());
+
+  private final ModelFolder folder;
+  private final Path path;
+
+  TokenizerFiles(Path path) {
+    this.path = path;
+    this.folder = new ModelFolder(path);
+  }
+
+  Path folder() {
+    return path;
+  }
+
+  /** How messages name a file of the folder. */
+  Path at(String name) {
+    return path.resolve(name);
   }
 
   /**
@@ -56,48 +173,28 @@ final class TokenizerFiles {
    *
    * @throws InputException if it is no regular file, or a link that leads out of the folder
    */
-  static Optional<Path> file(Path folder, String name) {
-    return new ModelFolder(folder).find(name);
+  Optional<Path> find(String name) {
+    return folder.find(name);
   }
 
-  /** Runs a definition; texts are cut to {@code maxLength} tokens, the longer of a pair first. */
-  static HuggingFaceTokenizer tokenizer(Path folder, ObjectNode definition, int maxLength) {
-    // The library would otherwise look for CUDA builds of itself on the network.
-    if (System.getProperty("ai.djl.offline") == null) {
-      System.setProperty("ai.djl.offline", "true");
-    }
-    try {
-      return HuggingFaceTokenizer.newInstance(
-          new ByteArrayInputStream(Json.MAPPER.writeValueAsBytes(definition)),
-          Map.of(
-              "addSpecialTokens", "true",
-              "padding", "false",
-              "truncation", "true",
-              "maxLength", Integer.toString(maxLength)));
-    } catch (IOException | RuntimeException e) {
-      throw new InputException(folder + ": not a usable tokenizer: " + Reasons.of(e), e);
-    }
+  /** The object in a file of the folder, if it is there. */
+  Optional<ObjectNode> object(String name) {
+    return find(name).map(Json::object);
   }
 
-  /** Adds a token that is never split. */
-  static void addSpecial(ArrayNode added, String token, long id) {
-    added
-        .addObject()
-        .put("id", id)
-        .put("content", token)
-        .put("single_word", false)
-        .put("lstrip", false)
-        .put("rstrip", false)
-        .put("normalized", false)
-        .put("special", true);
+  /** Whether the files of the older layout are there. */
+  boolean inPieces() {
+    return find(VOCABULARY).isPresent() && find(MERGES).isPresent();
   }
 
-  /** The pairs of a merges.txt, in order. */
-  static void readMerges(Path file, ArrayNode merges) {
+  /** The pairs of merges.txt, in order. */
+  ArrayNode merges() {
+    Path file = at(MERGES);
+    ArrayNode merges = Json.MAPPER.createArrayNode();
     int line = 0;
     for (String pair : (Iterable<String>) InputFiles.text(file).lines()::iterator) {
       line++;
-      if (pair.isBlank() || (line == 1 && pair.startsWith("#version"))) {
+      if (pair.isBlank() || pair.startsWith("#version")) {
         continue;
       }
       int space = pair.indexOf(' ');
@@ -108,14 +205,39 @@ final class TokenizerFiles {
       }
       merges.addArray().add(pair.substring(0, space)).add(pair.substring(space + 1));
     }
+    return merges;
   }
 
-  /** The id of a token. */
-  static long id(Path file, JsonNode vocabulary, String token) {
-    JsonNode id = vocabulary.get(token);
-    if (id == null || !id.isIntegralNumber()) {
-      throw new InputException("%s: the vocabulary has no token %s".formatted(file, token));
+  /**
+   * Ids by token.
+   *
+   * @param file where the vocabulary was read, for messages
+   * @param warnings told of ids that two tokens share
+   */
+  static Map<String, Long> ids(Path file, JsonNode vocabulary, Consumer<String> warnings) {
+    Map<String, Long> ids = new LinkedHashMap<>();
+    if (vocabulary.isArray()) { // of a Unigram model: pairs of a token and its score
+      for (JsonNode entry : vocabulary) {
+        ids.put(entry.path(0).asText(), (long) ids.size());
+      }
+      return ids;
     }
-    return id.longValue();
+    Set<Long> taken = new HashSet<>();
+    vocabulary
+        .properties().forEach(entry -> {
+          JsonNode id = entry.getValue();
+          if (!id.isIntegralNumber() || !id.canConvertToInt() || id.intValue() < 0) {
+            throw new InputException(
+                "%s: the id of the token \"%s\" is %s; expected a whole number from 0 on"
+                    .formatted(file, entry.getKey(), id));
+          }
+          if (!taken.add(id.longValue())) {
+            warnings.accept(
+                "%s: two tokens have the id %d, one of them \"%s\""
+                    .formatted(file, id.longValue(), entry.getKey()));
+          }
+          ids.put(entry.getKey(), id.longValue());
+        });
+    return ids;
   }
 }
