@@ -37,7 +37,13 @@ record ClassifierTasks(
                 + " (model_type in its config.json) goes without");
       }
       ImageTask.with(
-          checkpoint, head.clip, data::open, head::load, data.workers, warnings, work::accept);
+          checkpoint,
+          head.clip,
+          data::open,
+          clip -> head.load(clip, warnings),
+          data.workers,
+          warnings,
+          work::accept);
     }
   }
 

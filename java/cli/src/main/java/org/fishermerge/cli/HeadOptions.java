@@ -1,6 +1,7 @@
 package org.fishermerge.cli;
 
 import java.nio.file.Path;
+import java.util.function.Consumer;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.InputException;
@@ -44,13 +45,17 @@ final class HeadOptions {
     @Nullable String heads;
   }
 
-  /** Builds or reads the head. The caller closes it. */
-  ZeroShotHead load(Checkpoint clipModel) {
+  /**
+   * Builds or reads the head. The caller closes it.
+   *
+   * @param warnings told what is odd about the files but does not stop their use
+   */
+  ZeroShotHead load(Checkpoint clipModel, Consumer<String> warnings) {
     if (source.heads != null) {
       return ready(clipModel, source.heads);
     }
     if (source.classes != null) {
-      return ZeroShotHeads.build(clipModel, ClassPrompts.parse(source.classes));
+      return ZeroShotHeads.build(clipModel, ClassPrompts.parse(source.classes), warnings);
     }
     throw new IllegalStateException("neither --classes nor --heads");
   }

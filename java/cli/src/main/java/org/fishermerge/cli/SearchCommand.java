@@ -275,12 +275,13 @@ final class SearchCommand implements Callable<Integer> {
       TextOptions text = new TextOptions();
       text.classifier = member.classifier;
       text.tokenizer = tokenizer;
-      tasks.add(new ClassifierTasks(head(member, scratch, tasks.size()), text, data, warnings));
+      tasks.add(new ClassifierTasks(head(member, scratch, tasks.size(), warnings), text, data, warnings));
     }
     return tasks;
   }
 
-  private @Nullable HeadOptions head(Member member, Path scratch, int index) {
+  private @Nullable HeadOptions head(
+      Member member, Path scratch, int index, Warnings warnings) {
     if (member.heads == null && member.classes == null) {
       return null;
     }
@@ -298,7 +299,7 @@ final class SearchCommand implements Callable<Integer> {
     if (member.classes != null) {
       Path file = scratch.resolve("head" + index + ".safetensors");
       try (Checkpoint checkpoint = Checkpoint.open(clip);
-          ZeroShotHead built = head.load(checkpoint)) {
+          ZeroShotHead built = head.load(checkpoint, warnings)) {
         write(file, built);
       }
       head.source.classes = null;

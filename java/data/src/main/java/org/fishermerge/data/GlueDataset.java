@@ -12,6 +12,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.OptionalLong;
 import org.fishermerge.checkpoint.InputException;
 
 /**
@@ -138,6 +139,16 @@ final class GlueDataset implements TokenDataset {
         offsets[at],
         offsets[at + 1] - offsets[at],
         StandardCharsets.UTF_8);
+  }
+
+  @Override
+  public OptionalLong padToken() {
+    return tokenizer.padToken();
+  }
+
+  @Override
+  public List<String> warnings() {
+    return tokenizer.warnings();
   }
 
   @Override

@@ -1,6 +1,7 @@
 package org.fishermerge.data;
 
 import java.util.List;
+import java.util.OptionalLong;
 
 /** A data set of texts as token ids, with or without labels. */
 public interface TokenDataset extends Examples, AutoCloseable {
@@ -15,6 +16,16 @@ public interface TokenDataset extends Examples, AutoCloseable {
 
   /** How messages name a row. */
   String where(long row);
+
+  /** What the reference implementation fills texts up with, if these were tokenized here. */
+  default OptionalLong padToken() {
+    return OptionalLong.empty();
+  }
+
+  /** Sentences for the user about what is odd about the files but does not stop their use. */
+  default List<String> warnings() {
+    return List.of();
+  }
 
   /** Closes the files. */
   @Override

@@ -170,8 +170,9 @@ final class TokenizerDefinition {
       long id = addedIds.get(content);
       if (!split || !token.special()) {
         list.add(token.json(id));
-      } else if (!vocabulary.containsKey(content)) {
-        // Not found in texts, but it holds its id.
+      }
+      if (split && !vocabulary.containsKey(content)) {
+        // What is not found in texts holds its id, and what is found keeps its own.
         if (!(root.path("model").path("vocab") instanceof ObjectNode ids)) {
           throw new InputException(
               settings.where(TokenizerFiles.CONFIG, "split_special_tokens")

@@ -394,7 +394,8 @@ final class TokenizerSettings {
   }
 
   /**
-   * The tokens that are added to a tokenizer, in order.
+   * The tokens that are added to a tokenizer, in order. Of those with the same content the last one
+   * says how it is found.
    *
    * @param existing tokens that it has already
    */
@@ -412,16 +413,12 @@ final class TokenizerSettings {
         known.add(token.content());
       }
     }
-    for (Optional<AddedToken> token : named.values()) {
-      if (token.isPresent() && known.add(token.get().content())) {
-        tokens.add(token.get().asSpecial());
-      }
-    }
-    for (AddedToken token : extra) {
-      if (known.add(token.content())) {
-        tokens.add(token);
-      }
-    }
+    named.values().stream()
+        .flatMap(Optional::stream)
+        .map(AddedToken::asSpecial)
+        .filter(token -> !known.contains(token.content()))
+        .forEach(tokens::add);
+    extra.stream().filter(token -> !known.contains(token.content())).forEach(tokens::add);
     return tokens;
   }
 

@@ -101,6 +101,11 @@ public final class Gpt2Classifier implements Classifier, AutoCloseable {
     return tower.config().positions();
   }
 
+  /** The id that fills texts up, which the head's folder states, if it does. */
+  public OptionalLong padToken() {
+    return padToken;
+  }
+
   /**
    * The tokens of a text that count: up to the right-most that is not the pad token. What follows
    * reaches neither logits nor gradients, since attention looks back only.
@@ -133,7 +138,8 @@ public final class Gpt2Classifier implements Classifier, AutoCloseable {
         throw new InputException(
             "%s: token %d has id %d; the model's vocabulary is 0 to %d (vocab_size): the tokenizer"
                     .formatted(where, t, ids[t], vocabulary - 1)
-                + " belongs to another model");
+                + " belongs to another model, or has added tokens that this one has no embeddings"
+                + " for");
       }
     }
     return length == ids.length ? ids : Arrays.copyOf(ids, length);

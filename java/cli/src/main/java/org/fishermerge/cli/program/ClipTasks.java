@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
+import java.util.stream.Stream;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
@@ -21,6 +22,7 @@ import org.fishermerge.cli.task.ContentKey;
 import org.fishermerge.cli.task.ImageTask;
 import org.fishermerge.cli.task.ZeroShotHeads;
 import org.fishermerge.data.ImageDatasets;
+import org.fishermerge.data.TokenizerFiles;
 import org.fishermerge.torch.ClipConfig;
 import org.fishermerge.torch.ZeroShotHead;
 
@@ -30,14 +32,10 @@ final class ClipTasks implements Tasks {
 
   /** Whatever else of a CLIP folder heads and pixels depend on. */
   private static final List<String> SETTINGS =
-      List.of(
-          "config.json",
-          "preprocessor_config.json",
-          "tokenizer.json",
-          "tokenizer_config.json",
-          "special_tokens_map.json",
-          "vocab.json",
-          "merges.txt");
+      Stream.concat(
+              Stream.of("preprocessor_config.json", "processor_config.json"),
+              TokenizerFiles.NAMES.stream())
+          .toList();
 
   private final Path base;
   private final Optional<Path> classNames;
@@ -125,7 +123,7 @@ final class ClipTasks implements Tasks {
   public String identity(String task) {
     ClassPrompts prompts = prompts(task, classNames);
     ContentKey key =
-        new ContentKey("fisher-merge zero-shot head 1")
+        new ContentKey("fisher-merge zero-shot head 2")
             .add(hashes.of(base))
             .addFiles(base, SETTINGS);
     for (String className : prompts.classNames()) {
@@ -163,8 +161,8 @@ final class ClipTasks implements Tasks {
     }
   }
 
-  private static void write(Checkpoint clip, ClassPrompts prompts, Path file) {
-    try (ZeroShotHead head = ZeroShotHeads.build(clip, prompts);
+  private void write(Checkpoint clip, ClassPrompts prompts, Path file) {
+    try (ZeroShotHead head = ZeroShotHeads.build(clip, prompts, warnings);
         AtomicOutput output = AtomicOutput.file(file, true)) {
       float[] weights = head.weights();
       long classes = head.classCount();

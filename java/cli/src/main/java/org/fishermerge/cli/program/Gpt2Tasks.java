@@ -11,6 +11,7 @@ import org.fishermerge.cli.task.ClassifierTask;
 import org.fishermerge.cli.task.ContentKey;
 import org.fishermerge.cli.task.TextTask;
 import org.fishermerge.data.TokenDatasets;
+import org.fishermerge.data.TokenizerFiles;
 import org.fishermerge.torch.Gpt2Classifier;
 
 /**
@@ -22,9 +23,6 @@ import org.fishermerge.torch.Gpt2Classifier;
  */
 record Gpt2Tasks(Map<String, Path> heads, Path tokenizer, Consumer<String> warnings)
     implements Tasks {
-  private static final List<String> TOKENIZER =
-      List.of("tokenizer.json", "vocab.json", "merges.txt");
-
   @Override
   public void check(String task, Path model) {
     try (Checkpoint checkpoint = Checkpoint.open(model)) {
@@ -49,9 +47,9 @@ record Gpt2Tasks(Map<String, Path> heads, Path tokenizer, Consumer<String> warni
 
   @Override
   public String identity(String task) {
-    return new ContentKey("fisher-merge GPT-2 tokens 1")
+    return new ContentKey("fisher-merge GPT-2 tokens 2")
         .add(TokenDatasets.GLUE_TOKENS)
-        .addFiles(tokenizer, TOKENIZER)
+        .addFiles(tokenizer, TokenizerFiles.NAMES)
         .hex();
   }
 

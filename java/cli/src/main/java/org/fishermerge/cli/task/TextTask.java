@@ -6,6 +6,7 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.function.Consumer;
 import java.util.function.IntFunction;
 import java.util.function.LongConsumer;
@@ -49,6 +50,17 @@ public record TextTask(Checkpoint model, Gpt2Classifier classifier, TokenDataset
     model.warnings().forEach(warnings);
     try (Gpt2Classifier classifier = Gpt2Classifier.load(model, head);
         TokenDataset dataset = data.apply(classifier.positions())) {
+      dataset.warnings().forEach(warnings);
+      OptionalLong pad = dataset.padToken();
+      if (pad.isPresent()
+          && classifier.padToken().isPresent()
+          && !pad.equals(classifier.padToken())) {
+        warnings.accept(
+            "%s: pad_token_id is %d, the tokenizer pads with %d: here a text ends at its own last"
+                    .formatted(
+                        head.path(), classifier.padToken().getAsLong(), pad.getAsLong())
+                + " token, where transformers would take its padding for a part of it");
+      }
       work.accept(new TextTask(model, classifier, dataset));
     }
   }
