@@ -43,7 +43,9 @@ final class TokenizerDefinition {
     this.root = Json.MAPPER.createObjectNode().put("version", "1.0");
     List<AddedToken> existing = new ArrayList<>();
     if (settings.kind() == TokenizerSettings.Kind.WHOLE_FILE) {
-      root.setAll(given);
+      given.properties().stream()
+          .filter(entry -> TokenizerFiles.WHOLE_KEYS.knows(entry.getKey()))
+          .forEach(entry -> root.set(entry.getKey(), entry.getValue()));
       given
           .path("added_tokens")
           .forEach(token ->

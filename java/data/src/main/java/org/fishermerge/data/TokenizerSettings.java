@@ -186,6 +186,7 @@ final class TokenizerSettings {
     JsonNode model = config.path("model_specific_special_tokens");
     JsonNode listed = config.path(EXTRA);
     JsonNode older = config.path(ADDITIONAL);
+    String oldersFile = CONFIG;
     if (!older.isMissingNode() && (listed.isEmpty() || listed.isNull())) {
       listed = older;
       older = config.path(""); // used
@@ -221,6 +222,7 @@ final class TokenizerSettings {
         }
         if (map.get().has(ADDITIONAL)) {
           older = map.get().path(ADDITIONAL);
+          oldersFile = SPECIAL_TOKENS;
         }
       }
       List<AddedToken> soFar = extras == null ? List.of() : extras;
@@ -228,7 +230,7 @@ final class TokenizerSettings {
       readWholesTokens();
     }
     if (extras == null && !older.isMissingNode()) {
-      extras = tokens(CONFIG, ADDITIONAL, older);
+      extras = tokens(oldersFile, ADDITIONAL, older);
     }
     extra = extras == null ? List.of() : extras;
     orderNames(customOfMap, custom);

@@ -90,11 +90,11 @@ final class ClipTokenizerTest {
   }
 
   @Test
-  void overridesTheFilesOwnPaddingAndTruncation() throws IOException {
+  void overridesTheFilesOwnLengths() throws IOException {
     ObjectNode definition = Json.object(MODEL.resolve("tokenizer.json"));
     definition
         .putObject("padding")
-        .put("direction", "Left")
+        .put("direction", "Right")
         .putNull("pad_to_multiple_of")
         .put("pad_id", 7)
         .put("pad_type_id", 0)
@@ -103,7 +103,7 @@ final class ClipTokenizerTest {
         .put("Fixed", 64);
     definition
         .putObject("truncation")
-        .put("direction", "Left")
+        .put("direction", "Right")
         .put("max_length", 4)
         .put("strategy", "LongestFirst")
         .put("stride", 0);
@@ -135,7 +135,7 @@ final class ClipTokenizerTest {
     assertRefused("neither tokenizer.json nor vocab.json with merges.txt");
     Files.writeString(folder.resolve("vocab.json"), "{\"a\": 0}");
     Files.writeString(folder.resolve("merges.txt"), "#version: 0.2\na b c\n");
-    assertRefused("vocab.json: the vocabulary has no token <|startoftext|>");
+    assertRefused("merges.txt: line 2 is \"a b c\"");
     Files.writeString(
         folder.resolve("vocab.json"), "{\"<|startoftext|>\": 1, \"<|endoftext|>\": 2}");
     assertRefused("merges.txt: line 2 is \"a b c\"");
@@ -145,7 +145,7 @@ final class ClipTokenizerTest {
     assertRefused("tokenizer.json: not readable as JSON");
     Files.writeString(
         folder.resolve("tokenizer.json"), "{\"model\": {\"vocab\": {\"<|endoftext|>\": 2}}}");
-    assertRefused("not a usable tokenizer");
+    assertRefused("tokenizer.json: the model is without vocab or merges");
   }
 
   private void assertRefused(String message) {

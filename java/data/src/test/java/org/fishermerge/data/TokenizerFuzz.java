@@ -2,6 +2,7 @@ package org.fishermerge.data;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -14,7 +15,7 @@ import org.fishermerge.testkit.Fuzzing;
 /** One file of a tokenizer: the first byte says which, the others are its content. */
 public final class TokenizerFuzz implements FuzzTarget {
   private static final TokenizerFuzz TARGET = new TokenizerFuzz();
-  private static final List<String> FILES = List.of("tokenizer.json", "vocab.json", "merges.txt");
+  private static final List<String> FILES = TokenizerFiles.NAMES;
 
   private final Path folder = Fuzzing.folder();
 
@@ -36,9 +37,29 @@ public final class TokenizerFuzz implements FuzzTarget {
     return seeds;
   }
 
+  /** What the others hold while one is fuzzed. */
   private static byte[] content(String name) {
+    String settings =
+        switch (name) {
+          case TokenizerFiles.CONFIG ->
+              """
+              {"tokenizer_class": "GPT2Tokenizer", "add_bos_token": true, "bos_token": "[B]",
+               "pad_token": {"__type": "AddedToken", "content": "[P]", "lstrip": true},
+               "truncation_side": "left", "extra_special_tokens": ["[X]"], "add_prefix_space": true}
+              """;
+          case TokenizerFiles.SPECIAL_TOKENS ->
+              """
+              {"sep_token": {"content": "[S]", "single_word": true}, "mask_token": "[M]",
+               "additional_special_tokens": ["[Y]"]}
+              """;
+          case TokenizerFiles.ADDED_TOKENS -> "{\"[S]\": 500, \"text\": 501}";
+          case TokenizerFiles.MODEL_CONFIG -> "{\"model_type\": \"gpt2\"}";
+          default -> "";
+        };
     try {
-      return Files.readAllBytes(Gpt2TokenizerTest.FOLDER.resolve(name));
+      return settings.isEmpty()
+          ? Files.readAllBytes(Gpt2TokenizerTest.FOLDER.resolve(name))
+          : settings.getBytes(StandardCharsets.UTF_8);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
