@@ -14,6 +14,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.Reasons;
 
 /**
  * A tokenizer as the Hugging Face tokenizers library takes it, in the form of tokenizer.json, made
@@ -329,7 +330,7 @@ final class TokenizerDefinition {
               "maxLength", Integer.toString(maxLength)));
     } catch (IOException | RuntimeException e) {
       throw new InputException(
-          settings.files().folder() + ": not a usable tokenizer: " + e.getMessage(), e);
+          settings.files().folder() + ": not a usable tokenizer: " + Reasons.of(e), e);
     }
   }
 }
