@@ -46,6 +46,7 @@ final class ArchitectureTest {
               "org.snakeyaml", Set.of("data", "cli"),
               "ai.djl", Set.of("data"),
               "dev.hardwood", Set.of("data"),
+              "com.luciad.imageio.webp", Set.of("data"),
               "com.fasterxml.jackson.databind", Set.of("torch", "data", "cli"),
               "com.fasterxml.jackson.core", Set.of("checkpoint", "torch", "data", "cli")));
 

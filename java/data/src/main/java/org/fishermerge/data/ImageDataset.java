@@ -17,6 +17,9 @@ public interface ImageDataset extends Examples, AutoCloseable {
    */
   BatchIterator batches(long[] rows, int batchSize, int workers);
 
+  /** Whether pictures go through the image processor; not if they are stored as its results. */
+  boolean usesProcessor();
+
   /** Closes the files. */
   @Override
   void close();

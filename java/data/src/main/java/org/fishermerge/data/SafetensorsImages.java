@@ -148,6 +148,11 @@ final class SafetensorsImages extends StoredImages {
   }
 
   @Override
+  public boolean usesProcessor() {
+    return pixelValues.dtype() == DType.U8;
+  }
+
+  @Override
   long windowExamples() {
     return Long.MAX_VALUE; // nothing is held: the file is mapped
   }

@@ -34,6 +34,11 @@ abstract class StoredImages implements ImageDataset {
   abstract Window read(long[] indices, BooleanSupplier cancelled);
 
   @Override
+  public boolean usesProcessor() {
+    return true;
+  }
+
+  @Override
   public BatchIterator batches(long[] rows, int batchSize, int workers) {
     return new BatchIterator(this, rows, batchSize, workers);
   }

@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Random;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.ModelFolder;
 import org.fishermerge.checkpoint.SafetensorsFile;
 import org.fishermerge.testkit.Golden;
 import org.junit.jupiter.api.Test;
@@ -74,7 +75,7 @@ final class ImageProcessorTest {
       pixels[i] = (byte) (i % 2 == 0 ? 255 : 0); // so that overshoot must be clipped
     }
     RgbImage resized =
-        BicubicResampler.resize(new RgbImage(width, height, pixels), toWidth, toHeight);
+        Resampler.BICUBIC.resize(new RgbImage(width, height, pixels), toWidth, toHeight);
     byte[] expected =
         bruteForce(bruteForce(pixels, height, width, 3, toWidth), 1, height, 3 * toWidth, toHeight);
 
@@ -125,17 +126,13 @@ final class ImageProcessorTest {
 
   @Test
   void readsTheGoldenConfiguration() {
-    for (Path path :
-        new Path[] {
-          Golden.path("clip-tiny/pretrained"),
-          Golden.path("clip-tiny/pretrained/preprocessor_config.json")
-        }) {
-      ImageProcessor processor = ImageProcessor.fromPreprocessorConfig(path);
-      assertThat(processor.width()).isEqualTo(32);
-      assertThat(processor.height()).isEqualTo(32);
-      byte[] png = Pictures.png(50, 41, (x, y, c) -> 5 * x + y + c);
-      assertThat(processor.process(png)).isEqualTo(ImageProcessor.clip(32).process(png));
-    }
+    Path model = Golden.path("clip-tiny/pretrained");
+    ImageProcessor processor = ImageProcessor.ofModel(new ModelFolder(model)::find, model, 32);
+    assertThat(processor.warnings()).isEmpty();
+    assertThat(processor.width()).isEqualTo(32);
+    assertThat(processor.height()).isEqualTo(32);
+    byte[] png = Pictures.png(50, 41, (x, y, c) -> 5 * x + y + c);
+    assertThat(processor.process(png)).isEqualTo(ImageProcessor.clip(32).process(png));
   }
 
   @Test
@@ -184,44 +181,6 @@ final class ImageProcessorTest {
         .containsExactly(-1, -1, 20, -1, -1, -1, 30, -1, -1, -1, 40, -1);
   }
 
-  @ParameterizedTest(name = "{0}")
-  @CsvSource(
-      delimiter = '|',
-      value = {
-        "{\"resample\": 2} | resample = 2 | bicubic",
-        "{\"resample\": \"3\"} | resample = \"3\" | bicubic",
-        "{\"size\": 0} | size = 0 | pixels",
-        "{\"size\": 1000000} | size = 1000000 | pixels",
-        "{\"size\": 22.5} | size = 22.5 | shortest_edge",
-        "{\"size\": {\"longest_edge\": 5}} | longest_edge | shortest_edge",
-        "{\"size\": {\"height\": 5, \"width\": null}} | size | pixels",
-        "{\"crop_size\": {\"height\": 5}} | crop_size | pixels",
-        "{\"do_resize\": 1} | do_resize = 1 | true or false",
-        "{\"do_convert_rgb\": false} | do_convert_rgb | RGB",
-        "{\"do_center_crop\": false} | do_center_crop | crop_size",
-        "{\"rescale_factor\": 0} | rescale_factor = 0 | positive",
-        "{\"image_mean\": [1, 2]} | image_mean | three",
-        "{\"image_mean\": [1, 2, null]} | image_mean | three",
-        "{\"image_std\": [1, 2, 0]} | image_std | above zero",
-        "{\"size\": 1, \"size\": 2} | not readable as JSON | Duplicate",
-        "[] | JSON object | preprocessor_config",
-        "version https://git-lfs | not readable as JSON | preprocessor_config"
-      })
-  void refusesWhatItCannotDo(String text, String named, String expected) {
-    assertThatThrownBy(() -> processor(text))
-        .isInstanceOf(InputException.class)
-        .hasMessageContaining(named)
-        .hasMessageContaining(expected)
-        .hasMessageContaining("preprocessor_config.json");
-  }
-
-  @Test
-  void namesAMissingFile() {
-    assertThatThrownBy(() -> ImageProcessor.fromPreprocessorConfig(folder))
-        .isInstanceOf(InputException.class)
-        .hasMessageContaining("preprocessor_config.json: no such file");
-  }
-
   @ParameterizedTest
   @ValueSource(ints = {1, 100_000})
   void refusesPicturesThatResizeToTooMuch(int height) {
@@ -232,8 +191,7 @@ final class ImageProcessorTest {
   }
 
   private ImageProcessor processor(String json) throws IOException {
-    Path file = folder.resolve("preprocessor_config.json");
-    Files.writeString(file, json);
-    return ImageProcessor.fromPreprocessorConfig(file);
+    Files.writeString(folder.resolve("preprocessor_config.json"), json);
+    return ImageProcessor.ofModel(new ModelFolder(folder)::find, folder, 224);
   }
 }

@@ -36,7 +36,7 @@ final class SafetensorsImagesTest {
   void readsTheGoldenTensorsByPrefix(int workers) {
     Path file = Golden.path("clip-tiny/expected.safetensors");
     ImageProcessor processor =
-        ImageProcessor.fromPreprocessorConfig(Golden.path("clip-tiny/pretrained"));
+        ImageProcessor.clip(32);
     try (SafetensorsFile golden = SafetensorsFile.open(file);
         ImageDataset images = ImageDatasets.open(file + "#beta.", processor);
         BatchIterator batches = images.batches(new Selection.First(100), 4, workers)) {
@@ -78,7 +78,7 @@ final class SafetensorsImagesTest {
     Path file = folder.resolve("pictures.safetensors");
     Files.copy(Golden.path("clip-tiny/expected.safetensors"), file);
     ImageProcessor processor =
-        ImageProcessor.fromPreprocessorConfig(Golden.path("clip-tiny/pretrained"));
+        ImageProcessor.clip(32);
     try (ImageDataset images = ImageDatasets.open(file + "#beta.", processor);
         FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
       channel.truncate(size);

@@ -37,8 +37,8 @@ public record ImageTask(
   /**
    * Opens pictures and a head, works with them, and closes them.
    *
-   * @param base the CLIP model that this one was fine-tuned from; its preprocessor_config.json says
-   *     how pictures are prepared, or CLIP's own constants where it has none
+   * @param base the CLIP model that this one was fine-tuned from; its picture settings say how
+   *     pictures are prepared
    * @param data opens the pictures
    * @param head builds or reads the head of the base
    * @param workers threads that decode pictures ahead
@@ -54,17 +54,17 @@ public record ImageTask(
       Consumer<ImageTask> work) {
     model.warnings().forEach(warnings);
     try (Checkpoint clip = Checkpoint.open(base);
-        ClipVisionTower tower = ClipVisionTower.load(model);
-        ImageDataset dataset = data.apply(processor(clip, tower.config()));
-        ZeroShotHead zeroShot = head.apply(clip)) {
-      work.accept(new ImageTask(model, new ClipClassifier(tower, zeroShot), dataset, workers));
+        ClipVisionTower tower = ClipVisionTower.load(model)) {
+      ImageProcessor processor =
+          ImageProcessor.ofModel(clip::sibling, base, tower.config().imageSize());
+      try (ImageDataset dataset = data.apply(processor);
+          ZeroShotHead zeroShot = head.apply(clip)) {
+        if (dataset.usesProcessor()) {
+          processor.warnings().forEach(warnings);
+        }
+        work.accept(new ImageTask(model, new ClipClassifier(tower, zeroShot), dataset, workers));
+      }
     }
-  }
-
-  private static ImageProcessor processor(Checkpoint clip, ClipConfig.Vision shape) {
-    return clip.sibling("preprocessor_config.json")
-        .map(ImageProcessor::fromPreprocessorConfig)
-        .orElseGet(() -> ImageProcessor.clip(shape.imageSize()));
   }
 
   @Override
