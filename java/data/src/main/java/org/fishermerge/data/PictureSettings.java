@@ -301,7 +301,10 @@ record PictureSettings(
     return type.isEmpty() || type.equals("null") ? "CLIPImageProcessor" : type;
   }
 
-  /** Reads values; an absent one or null is the class's default, as transformers has it. */
+  /**
+   * Reads values as transformers does: what is absent is the class's default, but a null is none,
+   * with which a step is off, or fails if it needs the value.
+   */
   private record Reader(String source, ObjectNode root, Processor defaults) {
     PictureSettings read(List<String> warnings) {
       String format = root.path("input_data_format").asText("null");
@@ -310,19 +313,20 @@ record PictureSettings(
       }
       Size crop = null;
       if (flag("do_center_crop", defaults.doCenterCrop)) {
-        crop = has("crop_size") ? square("crop_size") : defaults.crop;
+        crop = root.has("crop_size") ? square("crop_size") : defaults.crop;
         if (crop == null) {
           throw refused("do_center_crop", "it needs crop_size, which is not given");
         }
       }
       Size pad = null;
-      if (flag("do_pad", false) && has("pad_size")) {
+      if (flag("do_pad", false) && root.hasNonNull("pad_size")) {
         pad = square("pad_size"); // without it a single picture is as large as its batch
       }
       boolean normalize = flag("do_normalize", true);
+      boolean doResize = flag("do_resize", true);
       return new PictureSettings(
-          flag("do_resize", true) ? resize() : new Resize.None(),
-          resampler(),
+          doResize ? resize() : new Resize.None(),
+          doResize ? resampler() : defaults.resampler,
           crop,
           pad,
           flag("do_convert_rgb", defaults.convertRgb),
@@ -333,15 +337,14 @@ record PictureSettings(
           List.copyOf(warnings));
     }
 
-    private boolean has(String key) {
-      return root.hasNonNull(key);
-    }
-
     private boolean flag(String key, boolean absent) {
-      if (!has(key)) {
+      if (!root.has(key)) {
         return absent;
       }
       JsonNode value = root.get(key);
+      if (value.isNull()) {
+        return false;
+      }
       if (value.isBoolean() || (value.isInt() && (value.intValue() | 1) == 1)) {
         return value.asBoolean();
       }
@@ -349,7 +352,7 @@ record PictureSettings(
     }
 
     private Resampler resampler() {
-      if (!has("resample")) {
+      if (!root.has("resample")) {
         return defaults.resampler;
       }
       JsonNode value = root.get("resample");
@@ -367,7 +370,7 @@ record PictureSettings(
       if (defaults == Processor.CLIP && flag("use_square_size", false)) {
         return new Resize.Exact(new Size(224, 224)); // whatever size says
       }
-      if (!has("size")) {
+      if (!root.has("size")) {
         return defaults.resize;
       }
       JsonNode size = root.get("size");
@@ -419,7 +422,7 @@ record PictureSettings(
     }
 
     private double rescaleFactor() {
-      if (!has("rescale_factor")) {
+      if (!root.has("rescale_factor")) {
         return 1.0 / 255;
       }
       JsonNode value = root.get("rescale_factor");
@@ -430,7 +433,7 @@ record PictureSettings(
     }
 
     private double[] channels(String key, double[] absent) {
-      if (!has(key)) {
+      if (!root.has(key)) {
         return absent;
       }
       JsonNode value = root.get(key);

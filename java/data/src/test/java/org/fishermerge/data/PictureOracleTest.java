@@ -4,17 +4,20 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.net.URISyntaxException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.zip.GZIPInputStream;
 import org.fishermerge.checkpoint.SafetensorsFile;
 import org.fishermerge.checkpoint.TensorInfo;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -22,9 +25,11 @@ import org.junit.jupiter.params.provider.MethodSource;
 final class PictureOracleTest {
   private static SafetensorsFile pictures;
 
+  @TempDir static Path folder;
+
   @BeforeAll
-  static void open() throws URISyntaxException {
-    pictures = SafetensorsFile.open(resource("pictures.safetensors"));
+  static void open() throws IOException {
+    pictures = open("pictures.safetensors.gz", folder);
   }
 
   @AfterAll
@@ -32,18 +37,32 @@ final class PictureOracleTest {
     pictures.close();
   }
 
-  static Path resource(String name) throws URISyntaxException {
-    return Path.of(
-        Objects.requireNonNull(PictureOracleTest.class.getResource("/" + name)).toURI());
+  static List<String> names() throws IOException {
+    return names("pictures.safetensors.gz", " bytes");
   }
 
-  static List<String> names() throws URISyntaxException {
-    try (SafetensorsFile file = SafetensorsFile.open(resource("pictures.safetensors"))) {
+  /** A compressed resource of this module's tests, unpacked into a folder. */
+  static SafetensorsFile open(String resource, Path folder) throws IOException {
+    Path file = folder.resolve("oracle.safetensors");
+    try (InputStream in = PictureOracleTest.class.getResourceAsStream("/" + resource);
+        InputStream plain = new GZIPInputStream(Objects.requireNonNull(in))) {
+      Files.copy(plain, file);
+    }
+    return SafetensorsFile.open(file);
+  }
+
+  /** The tensors of a resource whose names end like this, without that. */
+  static List<String> names(String resource, String ending) throws IOException {
+    Path folder = Files.createTempDirectory("oracle");
+    try (SafetensorsFile file = open(resource, folder)) {
       return file.header().tensors().keySet().stream()
-          .filter(name -> name.endsWith(" bytes"))
-          .map(name -> name.substring(0, name.length() - " bytes".length()))
+          .filter(name -> name.endsWith(ending))
+          .map(name -> name.substring(0, name.length() - ending.length()))
           .sorted()
           .toList();
+    } finally {
+      Files.delete(folder.resolve("oracle.safetensors"));
+      Files.delete(folder);
     }
   }
 
