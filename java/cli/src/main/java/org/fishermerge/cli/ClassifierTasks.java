@@ -40,7 +40,8 @@ record ClassifierTasks(
           checkpoint,
           head.clip,
           data::open,
-          clip -> head.load(clip, warnings),
+          clip -> head.named(clip, warnings),
+          data.matching(),
           data.workers,
           warnings,
           work::accept);
@@ -54,7 +55,8 @@ record ClassifierTasks(
       TextTask.with(
           model,
           owner,
-          positions -> text.open(data.source, owner, positions),
+          positions -> text.open(data, owner, positions),
+          data.matching(),
           warnings,
           work::accept);
     }

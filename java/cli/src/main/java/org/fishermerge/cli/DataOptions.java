@@ -1,9 +1,13 @@
 package org.fishermerge.cli;
 
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.cli.task.BadRows;
+import org.fishermerge.data.Columns;
 import org.fishermerge.data.ImageDataset;
 import org.fishermerge.data.ImageDatasets;
 import org.fishermerge.data.ImageProcessor;
+import org.fishermerge.data.LabelMap.Matching;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
 /** Options that say which labelled examples to read, and how. */
@@ -20,6 +24,32 @@ final class DataOptions {
   String source = "";
 
   @Option(
+      names = "--columns",
+      paramLabel = "USUAL=NAME,...",
+      description =
+          "What Parquet's columns are called where not as usual: image=img,label=fine_label, or for"
+              + " texts sentence=text.")
+  @Nullable String columns;
+
+  @Option(
+      names = "--match-classes",
+      paramLabel = "auto|name|position",
+      description =
+          "How the classes that the data names are those of the model: by name where they are the"
+              + " same names, else not at all (auto, the default); by name; or by position, whatever"
+              + " they are called.")
+  String matchClasses = Matching.AUTO.text();
+
+  @Option(
+      names = "--bad-rows",
+      paramLabel = "stop|skip[:N]",
+      description =
+          "What to do about rows that cannot be used, such as damaged pictures, empty texts and"
+              + " missing labels: stop, or leave them out, N at most (default: leave out one in a"
+              + " hundred, or 10, but stop at labels beyond the classes).")
+  @Nullable String badRows;
+
+  @Option(
       names = "--workers",
       paramLabel = "N",
       description = "Threads that decode pictures ahead of the model (default: one per core).")
@@ -30,6 +60,18 @@ final class DataOptions {
     if (workers < 0) {
       throw new InputException("--workers " + workers + ": must not be negative");
     }
-    return ImageDatasets.open(source, processor);
+    return ImageDatasets.open(source, columns(), processor);
+  }
+
+  Columns columns() {
+    return columns == null ? Columns.USUAL : Columns.parse(columns, "--columns");
+  }
+
+  Matching matching() {
+    return Matching.parse(matchClasses, "--match-classes");
+  }
+
+  BadRows badRows() {
+    return BadRows.parse(badRows, "--bad-rows");
   }
 }

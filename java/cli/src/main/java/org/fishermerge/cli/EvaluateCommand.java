@@ -17,10 +17,12 @@ import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.cli.task.BadRows;
 import org.fishermerge.cli.task.ClassifierTask;
 import org.fishermerge.cli.task.CommandDevice;
 import org.fishermerge.cli.task.Evaluation;
 import org.fishermerge.cli.task.Progress;
+import org.fishermerge.cli.task.SkippedRows;
 import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.data.Examples;
 import org.fishermerge.data.Selection;
@@ -93,7 +95,9 @@ final class EvaluateCommand implements Callable<Integer> {
     if (examples < 1) {
       throw new InputException("--examples " + examples + ": must be at least 1");
     }
+    BadRows badRows = data.badRows();
     CommandDevice.forModels(device.name, spec.commandLine().getErr());
+    Warnings warnings = new Warnings(spec.commandLine().getErr());
     List<Path> written = Stream.of(report, outputs).flatMap(Stream::ofNullable).toList();
     List<Path> read = new InputPaths().add(model).add(head).add(text).add(data.source).all();
     AtomicOutput.requireDistinct(written);
@@ -102,14 +106,21 @@ final class EvaluateCommand implements Callable<Integer> {
     try (AtomicOutput reportFile = report == null ? null : AtomicOutput.file(report, overwrite);
         AtomicOutput outputsFile = outputs == null ? null : AtomicOutput.file(outputs, overwrite);
         Progress loading = Progress.passing(spec.commandLine().getErr(), "Loading " + model)) {
-      new ClassifierTasks(head, text, data, new Warnings(spec.commandLine().getErr()))
-          .with(model, spec.commandLine(), task -> evaluate(task, reportFile, outputsFile));
+      new ClassifierTasks(head, text, data, warnings)
+          .with(
+              model,
+              spec.commandLine(),
+              task ->
+                  evaluate(task, new SkippedRows(badRows, warnings), reportFile, outputsFile));
     }
     return 0;
   }
 
   private void evaluate(
-      ClassifierTask task, @Nullable AtomicOutput reportFile, @Nullable AtomicOutput outputsFile) {
+      ClassifierTask task,
+      SkippedRows skipped,
+      @Nullable AtomicOutput reportFile,
+      @Nullable AtomicOutput outputsFile) {
     long[] rows = new Selection.First(examples).rows(task.examples());
     if (outputs != null) {
       SafetensorsWriter.requireRoom(
@@ -129,29 +140,32 @@ final class EvaluateCommand implements Callable<Integer> {
                   logits.add(ofBatch);
                 }
               },
+              skipped,
               progress::update);
     }
     spec.commandLine()
         .getOut()
         .printf(
             Locale.ROOT,
-            "%s: accuracy %.4f (%d of %d; 95 %% interval %.4f to %.4f), loss %.6f%n",
+            "%s: accuracy %.4f (%d of %d%s; 95 %% interval %.4f to %.4f), loss %.6f%n",
             model,
             accuracy.accuracy(),
             accuracy.correct(),
             accuracy.examples(),
+            skipped.text(),
             accuracy.interval().low(),
             accuracy.interval().high(),
             accuracy.loss());
     if (reportFile != null) {
-      writeReport(reportFile, task.examples(), accuracy);
+      writeReport(reportFile, task.examples(), accuracy, skipped);
     }
     if (outputsFile != null) {
       writeOutputs(outputsFile, task, logits, accuracy.examples());
     }
   }
 
-  private void writeReport(AtomicOutput output, Examples dataset, Accuracy accuracy) {
+  private void writeReport(
+      AtomicOutput output, Examples dataset, Accuracy accuracy, SkippedRows skipped) {
     JsonMapper mapper = new JsonMapper();
     ObjectNode json =
         mapper
@@ -163,6 +177,7 @@ final class EvaluateCommand implements Callable<Integer> {
             .put("correct", accuracy.correct())
             .put("examples", accuracy.examples());
     json.putArray("accuracy_95").add(accuracy.interval().low()).add(accuracy.interval().high());
+    skipped.report(json);
     try {
       Files.writeString(
           output.temp(), mapper.writerWithDefaultPrettyPrinter().writeValueAsString(json) + "\n");

@@ -143,6 +143,7 @@ final class FisherCommand implements Callable<Integer> {
             Integer.MAX_VALUE,
             check,
             device.precision(),
+            data.badRows(),
             (setting, value) -> "--" + setting + " " + value);
     SharedDevice shared = new SharedDevice(device);
     AtomicOutput.requireNoInput(
@@ -201,11 +202,12 @@ final class FisherCommand implements Callable<Integer> {
     FisherRun.finished(out, spec.commandLine().getErr());
     results.printf(
         Locale.ROOT,
-        "%s: Fisher information of %s over %d examples (%s: %.3g backward passes per example,"
+        "%s: Fisher information of %s over %d examples%s (%s: %.3g backward passes per example,"
             + " batches of %d) in %s, %.2f examples/s%n",
         out,
         of,
         result.examples(),
+        result.skipped().text(),
         result.rule().text(),
         result.probesPerExample(),
         result.batch(),

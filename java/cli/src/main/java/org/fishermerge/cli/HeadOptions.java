@@ -2,11 +2,14 @@ package org.fishermerge.cli;
 
 import java.nio.file.Path;
 import java.util.function.Consumer;
+import java.util.List;
+import java.util.Optional;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.TensorSelector;
 import org.fishermerge.cli.task.ClassPrompts;
+import org.fishermerge.cli.task.ImageTask;
 import org.fishermerge.cli.task.ZeroShotHeads;
 import org.fishermerge.torch.ZeroShotHead;
 import org.jspecify.annotations.Nullable;
@@ -43,6 +46,9 @@ final class HeadOptions {
         paramLabel = "FILE.safetensors[#prefix.]",
         description = "A ready head: the tensor zeroshot_weights [classes, width].")
     @Nullable String heads;
+
+    /** Of the classes, where whoever made the head file knows them. */
+    @Nullable List<String> names;
   }
 
   /**
@@ -58,6 +64,17 @@ final class HeadOptions {
       return ZeroShotHeads.build(clipModel, ClassPrompts.parse(source.classes), warnings);
     }
     throw new IllegalStateException("neither --classes nor --heads");
+  }
+
+  /** The same, with the names of the classes where they are known. */
+  ImageTask.Head named(Checkpoint clipModel, Consumer<String> warnings) {
+    String file = source.classes != null ? source.classes : source.heads;
+    return new ImageTask.Head(
+        load(clipModel, warnings),
+        Optional.ofNullable(source.classes)
+            .map(classes -> ClassPrompts.parse(classes).classNames())
+            .or(() -> Optional.ofNullable(source.names)),
+        String.valueOf(file));
   }
 
   private static ZeroShotHead ready(Checkpoint clipModel, String text) {

@@ -72,7 +72,7 @@ record ScriptTask(ScriptClassifier classifier, TensorExamples examples, @Nullabl
     for (int first = 0; first < rows.length; first += batchSize) {
       long[] some = Arrays.copyOfRange(rows, first, Math.min(rows.length, first + batchSize));
       try (ForwardPass pass = forward(some)) {
-        work.run(pass, examples.labels(some));
+        work.run(pass, labels(some, rule));
       }
     }
   }

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
+import java.io.Writer;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -21,8 +22,11 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.cli.task.BadRows;
+import org.fishermerge.cli.task.ClassPrompts;
 import org.fishermerge.cli.task.Evaluation;
 import org.fishermerge.cli.task.Progress;
+import org.fishermerge.cli.task.SkippedRows;
 import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.data.Examples;
 import org.fishermerge.data.Selection;
@@ -91,6 +95,18 @@ final class SearchCommand implements Callable<Integer> {
     String data = "";
 
     @Option(
+        names = "--columns",
+        paramLabel = "USUAL=NAME,...",
+        description = "What the columns of --data are called, as evaluate takes it.")
+    @Nullable String columns;
+
+    @Option(
+        names = "--match-classes",
+        paramLabel = "auto|name|position",
+        description = "How the classes of data and model are matched, as evaluate takes it.")
+    @Nullable String matchClasses;
+
+    @Option(
         names = "--heads",
         paramLabel = "FILE.safetensors[#prefix.]",
         description = "For pictures: a ready head, as evaluate takes it.")
@@ -146,6 +162,12 @@ final class SearchCommand implements Callable<Integer> {
   private int batchSize = 128;
 
   @Option(
+      names = "--bad-rows",
+      paramLabel = "stop|skip[:N]",
+      description = "What to do about rows that cannot be used, as evaluate takes it.")
+  private @Nullable String badRows;
+
+  @Option(
       names = "--workers",
       paramLabel = "N",
       description = "Threads that decode pictures ahead of the model (default: one per core).")
@@ -159,8 +181,13 @@ final class SearchCommand implements Callable<Integer> {
       description = "Write all that was tried, and the comparison, as JSON.")
   private @Nullable Path report;
 
+  /** One for all measurements, which meet the same rows again and again. */
+  private Warnings warnings = new Warnings(new PrintWriter(Writer.nullWriter()));
+
   @Override
   public Integer call() {
+    warnings = new Warnings(err());
+    BadRows.parse(badRows, "--bad-rows");
     requireAtLeastOne("--tries", tries);
     requireAtLeastOne("--examples", examples);
     requireAtLeastOne("--batch-size", batchSize);
@@ -267,10 +294,14 @@ final class SearchCommand implements Callable<Integer> {
   /** Heads of class names are built once, and kept in the scratch folder. */
   private List<ClassifierTasks> tasks(Path scratch) {
     List<ClassifierTasks> tasks = new ArrayList<>();
-    Warnings warnings = new Warnings(err());
     for (Member member : members) {
       DataOptions data = new DataOptions();
       data.source = member.data;
+      data.columns = member.columns;
+      data.badRows = badRows;
+      if (member.matchClasses != null) {
+        data.matchClasses = member.matchClasses;
+      }
       data.workers = workers;
       TextOptions text = new TextOptions();
       text.classifier = member.classifier;
@@ -302,6 +333,7 @@ final class SearchCommand implements Callable<Integer> {
           ZeroShotHead built = head.load(checkpoint, warnings)) {
         write(file, built);
       }
+      head.source.names = ClassPrompts.parse(member.classes).classNames();
       head.source.classes = null;
       head.source.heads = file.toString();
     }
@@ -341,7 +373,13 @@ final class SearchCommand implements Callable<Integer> {
             measured.add(
                 rows.length == 0
                     ? new Accuracy()
-                    : Evaluation.run(task, rows, batchSize, (logits, labels) -> {}, done -> {}));
+                    : Evaluation.run(
+                        task,
+                        rows,
+                        batchSize,
+                        (logits, labels) -> {},
+                        new SkippedRows(each.data().badRows(), warnings),
+                        done -> {}));
           });
     }
     return measured;

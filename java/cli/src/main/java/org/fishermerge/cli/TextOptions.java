@@ -31,8 +31,9 @@ final class TextOptions {
    * @param model that the tokenizer belongs to, unless another is named
    * @param positions the most tokens that the model takes
    */
-  TokenDataset open(String source, Checkpoint model, int positions) {
+  TokenDataset open(DataOptions data, Checkpoint model, int positions) {
     int maxTokens = Math.min(TokenDatasets.GLUE_TOKENS, positions);
-    return TokenDatasets.open(source, tokenizer == null ? model.basePath() : tokenizer, maxTokens);
+    return TokenDatasets.open(
+        data.source, data.columns(), tokenizer == null ? model.basePath() : tokenizer, maxTokens);
   }
 }

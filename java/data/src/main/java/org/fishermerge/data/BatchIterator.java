@@ -4,10 +4,12 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Deque;
+import java.util.HashSet;
 import java.util.Iterator;
 import java.util.List;
 import java.util.NoSuchElementException;
 import java.util.Objects;
+import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
@@ -15,13 +17,14 @@ import java.util.concurrent.FutureTask;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
  * The batches of the selected examples, in order. With workers, a bounded number of batches is
- * decoded ahead of the caller. For one thread. What goes wrong with an example surfaces from {@link
- * #next} of its batch, as an {@link org.fishermerge.checkpoint.InputException} that names file and
- * row; the iterator is then closed.
+ * decoded ahead of the caller. For one thread. What goes wrong surfaces from {@link #next} of its
+ * batch, as an {@link org.fishermerge.checkpoint.InputException} that names file and row, and the
+ * iterator is then closed; of single bad rows the caller is told first, and may go on without them.
  *
  * <p>Storage is read window by window: the encoded examples of a number of batches are fetched in
  * storage order, so that a shuffled selection does not read its files once per example.
@@ -31,6 +34,7 @@ public final class BatchIterator implements Iterator<ImageBatch>, AutoCloseable 
   private final long[] rows;
   private final int batchSize;
   private final int workers;
+  private final Consumer<BadRowException> bad;
   private final int batchesPerWindow;
   private final @Nullable ThreadPoolExecutor pool;
   private final Deque<Pending> pending = new ArrayDeque<>();
@@ -42,7 +46,12 @@ public final class BatchIterator implements Iterator<ImageBatch>, AutoCloseable 
 
   private record Pending(ImageBatch batch, List<FutureTask<Void>> examples) {}
 
-  BatchIterator(StoredImages source, long[] rows, int batchSize, int workers) {
+  BatchIterator(
+      StoredImages source,
+      long[] rows,
+      int batchSize,
+      int workers,
+      Consumer<BadRowException> bad) {
     if (batchSize <= 0 || workers < 0) {
       throw new IllegalArgumentException("batch size " + batchSize + ", workers " + workers);
     }
@@ -53,6 +62,7 @@ public final class BatchIterator implements Iterator<ImageBatch>, AutoCloseable 
     this.rows = rows.clone();
     this.batchSize = batchSize;
     this.workers = workers;
+    this.bad = bad;
     this.batchesPerWindow = Math.clamp(source.windowExamples() / batchSize, 1, 1 << 20);
     this.pool = workers == 0 ? null : pool(workers);
   }
@@ -95,9 +105,7 @@ public final class BatchIterator implements Iterator<ImageBatch>, AutoCloseable 
     try {
       startAhead();
       Pending head = pending.getFirst();
-      for (FutureTask<Void> example : head.examples()) {
-        await(example);
-      }
+      dropBadRows(head);
       pending.removeFirst();
       // From here on the batch is the caller's, unless starting the following ones fails.
       whole = startAheadOrFree(head.batch());
@@ -109,6 +117,21 @@ public final class BatchIterator implements Iterator<ImageBatch>, AutoCloseable 
       if (!whole) {
         close();
       }
+    }
+  }
+
+  private void dropBadRows(Pending head) {
+    Set<Integer> dropped = new HashSet<>();
+    for (int i = 0; i < head.examples().size(); i++) {
+      try {
+        await(head.examples().get(i));
+      } catch (BadRowException e) {
+        bad.accept(e);
+        dropped.add(i);
+      }
+    }
+    if (!dropped.isEmpty()) {
+      head.batch().drop(dropped);
     }
   }
 
@@ -142,7 +165,10 @@ public final class BatchIterator implements Iterator<ImageBatch>, AutoCloseable 
     int offset = from - (index / batchesPerWindow) * batchesPerWindow * batchSize;
     ImageBatch batch =
         new ImageBatch(
-            count, source.processor.height(), source.processor.width(), from, source.labelled());
+            Arrays.copyOfRange(rows, from, from + count),
+            source.processor.height(),
+            source.processor.width(),
+            from);
     List<FutureTask<Void>> examples = new ArrayList<>(count);
     pending.add(new Pending(batch, examples));
     for (int i = 0; i < count; i++) {
@@ -162,9 +188,6 @@ public final class BatchIterator implements Iterator<ImageBatch>, AutoCloseable 
       throw new CancellationException();
     }
     encoded.decode(position, batch.example(example));
-    if (batch.labelled()) {
-      batch.labels()[example] = encoded.label(position);
-    }
   }
 
   private Future<StoredImages.Window> window(int index) {

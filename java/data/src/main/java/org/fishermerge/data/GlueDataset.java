@@ -1,18 +1,21 @@
 package org.fishermerge.data;
 
 import dev.hardwood.metadata.PhysicalType;
-import dev.hardwood.reader.ColumnReader;
 import dev.hardwood.reader.ColumnReaders;
 import dev.hardwood.schema.ColumnProjection;
 import dev.hardwood.schema.SchemaNode;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.OptionalLong;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Consumer;
+import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.InputException;
 
 /**
@@ -29,6 +32,9 @@ final class GlueDataset implements TokenDataset {
   private final Gpt2Tokenizer tokenizer;
   private final Map<Long, long[]> tokenized = new HashMap<>();
 
+  /** Rows with a text that is null, and the column of it. */
+  private final Map<Long, String> nulls = new HashMap<>();
+
   private GlueDataset(
       ParquetRows rows, List<String> columns, String description, Gpt2Tokenizer tokenizer) {
     this.rows = rows;
@@ -37,32 +43,35 @@ final class GlueDataset implements TokenDataset {
     this.tokenizer = tokenizer;
   }
 
-  static GlueDataset open(ParquetSource source, Path tokenizerFolder, int maxTokens) {
-    Texts texts = new Texts();
-    ParquetRows rows = ParquetRows.open(source, "", texts);
+  static GlueDataset open(
+      ParquetSource source, Columns columns, Path tokenizerFolder, int maxTokens) {
+    Texts texts = new Texts(columns);
+    ParquetRows rows = ParquetRows.open(source, columns, "", texts);
     return new GlueDataset(
         rows, texts.columns, source.description(), Gpt2Tokenizer.open(tokenizerFolder, maxTokens));
   }
 
   /** The columns of the texts, the same in all files. */
-  private static final class Texts implements ParquetRows.Columns {
+  private static final class Texts implements ParquetRows.Check {
+    private final Columns names;
     private List<String> columns = List.of();
 
+    Texts(Columns names) {
+      this.names = names;
+    }
+
     @Override
-    public void require(Path file, List<SchemaNode> fields, String names) {
-      List<String> found =
-          GlueTask.textColumns(fields.stream().map(SchemaNode::name).toList())
-              .orElseThrow(() ->
-                  new InputException(
-                      "%s: no texts of a GLUE task; the columns are: %s, expected one of: %s"
-                          .formatted(file, names, known())));
+    public void require(Path file, List<SchemaNode> fields, String present) {
+      List<String> found = find(file, fields, present);
       for (String column : found) {
         boolean text =
             ParquetRows.field(fields, column) instanceof SchemaNode.PrimitiveNode leaf
                 && leaf.type() == PhysicalType.BYTE_ARRAY
                 && leaf.maxRepetitionLevel() == 0;
         if (!text) {
-          throw new InputException("%s: column %s holds no text".formatted(file, column));
+          throw new InputException(
+              "%s: column %s holds no text; the columns are: %s"
+                  .formatted(file, column, present));
         }
       }
       if (!columns.isEmpty() && !columns.equals(found)) {
@@ -71,6 +80,22 @@ final class GlueDataset implements TokenDataset {
                 .formatted(file, String.join(" and ", found), String.join(" and ", columns)));
       }
       columns = found;
+    }
+
+    private List<String> find(Path file, List<SchemaNode> fields, String present) {
+      Set<String> all = fields.stream().map(SchemaNode::name).collect(Collectors.toSet());
+      for (String given : names.names().values()) {
+        if (!all.contains(given)) {
+          throw new InputException(
+              "%s: no column %s; the columns are: %s".formatted(file, given, present));
+        }
+      }
+      return GlueTask.textColumns(all, names)
+          .orElseThrow(() ->
+              new InputException(
+                  "%s: no texts of a GLUE task; the columns are: %s, expected one of: %s; name"
+                          .formatted(file, present, known())
+                      + " others with --columns, as in --columns sentence=NAME"));
     }
 
     private static String known() {
@@ -99,6 +124,16 @@ final class GlueDataset implements TokenDataset {
   }
 
   @Override
+  public Optional<List<String>> classNames() {
+    return rows.classNames();
+  }
+
+  @Override
+  public boolean labelsAreNames() {
+    return rows.labelsAreNames();
+  }
+
+  @Override
   public String description() {
     return description;
   }
@@ -109,7 +144,7 @@ final class GlueDataset implements TokenDataset {
   }
 
   @Override
-  public List<long[]> texts(long[] wanted) {
+  public List<long[]> texts(long[] wanted, Consumer<BadRowException> bad) {
     long[] missing =
         Arrays.stream(wanted).distinct().filter(row -> !tokenized.containsKey(row)).toArray();
     rows.read(
@@ -118,27 +153,28 @@ final class GlueDataset implements TokenDataset {
         ROWS_PER_STEP,
         () -> false,
         (position, readers, at) -> {
-          long row = missing[position];
-          String first = text(readers, columns.getFirst(), at, row);
-          String second = columns.size() == 1 ? null : text(readers, columns.getLast(), at, row);
-          tokenized.put(row, tokenizer.encode(first, second));
+          for (String column : columns) {
+            if (readers.getColumnReader(column).getLeafValidity().isNull(at)) {
+              nulls.putIfAbsent(missing[position], column);
+              return;
+            }
+          }
+          String first = text(readers, columns.getFirst(), at);
+          String second = columns.size() == 1 ? null : text(readers, columns.getLast(), at);
+          tokenized.put(missing[position], tokenizer.encode(first, second));
         });
-    return Arrays.stream(wanted)
-        .mapToObj(row -> Objects.requireNonNull(tokenized.get(row)))
-        .toList();
+    List<long[]> texts = new ArrayList<>();
+    for (long row : wanted) {
+      if (nulls.containsKey(row)) {
+        bad.accept(new BadRowException(row, where(row), nulls.get(row) + " is null"));
+      }
+      texts.add(tokenized.getOrDefault(row, new long[0]));
+    }
+    return texts;
   }
 
-  private String text(ColumnReaders readers, String column, int at, long row) {
-    ColumnReader reader = readers.getColumnReader(column);
-    if (reader.getLeafValidity().isNull(at)) {
-      throw new InputException("%s: %s is null".formatted(where(row), column));
-    }
-    int[] offsets = reader.getBinaryOffsets();
-    return new String(
-        reader.getBinaryValues(),
-        offsets[at],
-        offsets[at + 1] - offsets[at],
-        StandardCharsets.UTF_8);
+  private static String text(ColumnReaders readers, String column, int at) {
+    return ParquetLabels.text(readers.getColumnReader(column), at);
   }
 
   @Override

@@ -2,9 +2,11 @@ package org.fishermerge.data;
 
 import java.util.Arrays;
 import java.util.Collection;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.InputException;
 
@@ -54,14 +56,21 @@ public enum GlueTask {
   /**
    * The columns of the texts of a data set with these columns, those of the first text first; empty
    * if it is none of GLUE's.
+   *
+   * @param names what columns are called
    */
-  static Optional<List<String>> textColumns(Collection<String> present) {
-    // Pairs first: qnli's second text has the name of cola's only one.
+  static Optional<List<String>> textColumns(Collection<String> present, Columns names) {
+    Set<String> given = names.names().keySet();
+    // Pairs first: qnli's second text has the name of cola's only one. But texts that the user
+    // names are those that are meant.
     return Arrays.stream(values())
         .map(GlueTask::columns)
-        .sorted((a, b) -> Integer.compare(b.size(), a.size()))
-        .filter(present::containsAll)
-        .findFirst();
+        .filter(columns -> columns.stream().map(names::of).allMatch(present::contains))
+        .max(
+            Comparator.comparingLong((List<String> columns) ->
+                    columns.stream().filter(given::contains).count())
+                .thenComparingInt(List::size))
+        .map(columns -> columns.stream().map(names::of).toList());
   }
 
   /** The name, which is also that of the configuration. */

@@ -2,7 +2,7 @@ package org.fishermerge.data;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import org.jspecify.annotations.Nullable;
+import java.util.Set;
 
 /**
  * Some consecutive examples of a selection. Belongs to whoever took it from the {@link
@@ -12,30 +12,31 @@ public final class ImageBatch implements AutoCloseable {
   private static final long ALIGNMENT = 64;
 
   private final Arena arena = Arena.ofShared();
-  private final int count;
   private final int height;
   private final int width;
   private final long firstIndex;
   private final MemorySegment pixels;
-  private final long @Nullable [] labels;
+  private long[] rows;
 
-  ImageBatch(int count, int height, int width, long firstIndex, boolean labelled) {
-    this.count = count;
+  ImageBatch(long[] rows, int height, int width, long firstIndex) {
+    this.rows = rows;
     this.height = height;
     this.width = width;
     this.firstIndex = firstIndex;
-    this.labels = labelled ? new long[count] : null;
     try {
-      this.pixels = arena.allocate(count * exampleBytes(), ALIGNMENT);
+      this.pixels = arena.allocate(rows.length * exampleBytes(), ALIGNMENT);
     } catch (Throwable e) {
       arena.close();
       throw e;
     }
   }
 
-  /** Number of examples; the last batch of a selection may have fewer than the others. */
+  /**
+   * Number of examples; the last batch of a selection may have fewer than the others, and one with
+   * bad rows does, or none.
+   */
   public int count() {
-    return count;
+    return rows.length;
   }
 
   /** Always 3: red, green, blue. */
@@ -55,27 +56,15 @@ public final class ImageBatch implements AutoCloseable {
 
   /** The processed pictures: F32 [count, 3, height, width], contiguous, 64-byte aligned. */
   public MemorySegment pixels() {
-    return pixels;
+    return pixels.asSlice(0, rows.length * exampleBytes());
   }
 
-  /** Whether the data set has labels. */
-  public boolean labelled() {
-    return labels != null;
+  /** The place in the data set of each example; not a copy. */
+  public long[] rows() {
+    return rows;
   }
 
-  /**
-   * The label of each example; not a copy.
-   *
-   * @throws IllegalStateException if the data set has none
-   */
-  public long[] labels() {
-    if (labels == null) {
-      throw new IllegalStateException("the data set has no labels");
-    }
-    return labels;
-  }
-
-  /** Position in the selection, from 0, of the first example of this batch. */
+  /** Position in the selection, from 0, of the first row asked for in this batch. */
   public long firstIndex() {
     return firstIndex;
   }
@@ -91,6 +80,19 @@ public final class ImageBatch implements AutoCloseable {
   /** Where example {@code i} of the batch goes. */
   MemorySegment example(int i) {
     return pixels.asSlice(i * exampleBytes(), exampleBytes());
+  }
+
+  /** Leaves examples out; those behind them move up. */
+  void drop(Set<Integer> positions) {
+    long[] kept = new long[rows.length - positions.size()];
+    int to = 0;
+    for (int from = 0; from < rows.length; from++) {
+      if (!positions.contains(from)) {
+        example(to).copyFrom(example(from));
+        kept[to++] = rows[from];
+      }
+    }
+    rows = kept;
   }
 
   private long exampleBytes() {

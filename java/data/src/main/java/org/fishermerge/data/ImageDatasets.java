@@ -21,17 +21,18 @@ public final class ImageDatasets {
    *       raw RGB pixels that still get rescaled and normalised.
    *   <li>{@code FOLDER} or {@code FOLDER#split}: the {@code *.parquet} files in the folder, or in
    *       its {@code data} folder, by name, with the columns that Hugging Face data sets store:
-   *       {@code image}, a struct with the encoded picture in {@code bytes}, and optionally an
-   *       integer {@code label}. The split is the file name's part before {@code -00000-of-00002};
+   *       {@code image}, the encoded picture or a struct with it in {@code bytes}, and optionally
+   *       {@code label}, a number or a name. The split is the file name's part before {@code -00000-of-00002};
    *       it may be left out if there is only one. A single {@code FILE.parquet} is taken too.
    * </ul>
    *
+   * @param columns what Parquet's columns are called
    * @throws InputException if there is no such data, or it is not as described
    */
-  public static ImageDataset open(String source, ImageProcessor processor) {
+  public static ImageDataset open(String source, Columns columns, ImageProcessor processor) {
     Optional<ParquetSource> parquet = ParquetSource.find(source);
     if (parquet.isPresent()) {
-      return ParquetImages.open(parquet.get(), processor);
+      return ParquetImages.open(parquet.get(), columns, processor);
     }
     TensorSelector selector = TensorSelector.parse(source);
     if (!Files.exists(selector.file())) {
@@ -42,14 +43,21 @@ public final class ImageDatasets {
     return SafetensorsImages.open(selector, processor);
   }
 
+  /** The same with the usual names of columns. */
+  public static ImageDataset open(String source, ImageProcessor processor) {
+    return open(source, Columns.USUAL, processor);
+  }
+
   /**
    * Opens files: Parquet, or one safetensors file.
    *
    * @param description what they are, for messages and Fisher files
+   * @param columns what Parquet's columns are called
    */
-  public static ImageDataset open(List<Path> files, String description, ImageProcessor processor) {
+  public static ImageDataset open(
+      List<Path> files, String description, Columns columns, ImageProcessor processor) {
     return files.getFirst().toString().endsWith(".safetensors")
-        ? open(files.getFirst().toString(), processor)
-        : ParquetImages.open(new ParquetSource(files, description), processor);
+        ? open(files.getFirst().toString(), columns, processor)
+        : ParquetImages.open(new ParquetSource(files, description), columns, processor);
   }
 }

@@ -10,14 +10,13 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.BooleanSupplier;
 import org.fishermerge.checkpoint.InputException;
 import org.jspecify.annotations.Nullable;
 
 /** Encoded pictures in Parquet files as Hugging Face data sets store them. */
 final class ParquetImages extends StoredImages {
-  private static final String BYTES = "image.bytes";
-
   /** Encoded bytes held at a time: against reading files over and over for a shuffled selection. */
   private static final long WINDOW_BYTES = 128L << 20;
 
@@ -25,40 +24,68 @@ final class ParquetImages extends StoredImages {
   private static final int ROWS_PER_STEP = 16;
 
   private final ParquetRows rows;
+  private final String bytes;
   private final long windowExamples;
   private final String description;
 
-  private ParquetImages(ParquetRows rows, String description, ImageProcessor processor) {
+  private ParquetImages(
+      ParquetRows rows, String bytes, String description, ImageProcessor processor) {
     super(processor);
     this.rows = rows;
+    this.bytes = bytes;
     this.windowExamples = Math.max(1, WINDOW_BYTES / Math.max(1, rows.bytes() / rows.size()));
     this.description = description;
   }
 
-  static ParquetImages open(ParquetSource source, ImageProcessor processor) {
-    return new ParquetImages(
-        ParquetRows.open(source, BYTES, ParquetImages::requireImages),
-        source.description(),
-        processor);
+  static ParquetImages open(ParquetSource source, Columns columns, ImageProcessor processor) {
+    Pictures pictures = new Pictures(columns.of(Columns.IMAGE));
+    ParquetRows rows = ParquetRows.open(source, columns, pictures.name + ".bytes", pictures);
+    return new ParquetImages(rows, pictures.path, source.description(), processor);
   }
 
-  private static void requireImages(Path file, List<SchemaNode> fields, String names) {
-    SchemaNode image = ParquetRows.field(fields, "image");
-    if (image == null) {
-      throw new InputException("%s: no column image; the columns are: %s".formatted(file, names));
+  /** The column of the pictures, stored the same way in all files. */
+  private static final class Pictures implements ParquetRows.Check {
+    private final String name;
+    private String path = "";
+
+    Pictures(String name) {
+      this.name = name;
     }
-    boolean encoded =
-        image instanceof SchemaNode.GroupNode struct
-            && struct.isStruct()
-            && ParquetRows.field(struct.children(), "bytes")
-                instanceof SchemaNode.PrimitiveNode leaf
-            && leaf.type() == PhysicalType.BYTE_ARRAY
-            && leaf.maxRepetitionLevel() == 0;
-    if (!encoded) {
-      throw new InputException(
-          file
-              + ": column image is no struct with the encoded picture in a binary field bytes, as"
-              + " Hugging Face data sets store it");
+
+    @Override
+    public void require(Path file, List<SchemaNode> fields, String names) {
+      SchemaNode image = ParquetRows.field(fields, name);
+      if (image == null) {
+        throw new InputException(
+            "%s: no column %s; the columns are: %s; %s"
+                .formatted(file, name, names, Columns.advice(Columns.IMAGE)));
+      }
+      String found;
+      if (binary(image)) {
+        found = name;
+      } else if (image instanceof SchemaNode.GroupNode struct
+          && struct.isStruct()
+          && binary(ParquetRows.field(struct.children(), "bytes"))) {
+        found = name + ".bytes";
+      } else {
+        throw new InputException(
+            "%s: column %s holds no encoded pictures: it is neither binary nor a struct with a"
+                    .formatted(file, name)
+                + " binary field bytes, as Hugging Face data sets store them; the columns are: "
+                + names);
+      }
+      if (!path.isEmpty() && !path.equals(found)) {
+        throw new InputException(
+            "%s: pictures are in %s, in the files before in %s".formatted(file, found, path));
+      }
+      path = found;
+    }
+
+    private static boolean binary(@Nullable SchemaNode column) {
+      return column instanceof SchemaNode.PrimitiveNode leaf
+          && leaf.type() == PhysicalType.BYTE_ARRAY
+          && leaf.logicalType() == null
+          && leaf.maxRepetitionLevel() == 0;
     }
   }
 
@@ -78,6 +105,21 @@ final class ParquetImages extends StoredImages {
   }
 
   @Override
+  public Optional<List<String>> classNames() {
+    return rows.classNames();
+  }
+
+  @Override
+  public boolean labelsAreNames() {
+    return rows.labelsAreNames();
+  }
+
+  @Override
+  public String where(long row) {
+    return rows.where(row);
+  }
+
+  @Override
   public String description() {
     return description;
   }
@@ -90,58 +132,45 @@ final class ParquetImages extends StoredImages {
   @Override
   Window read(long[] indices, BooleanSupplier cancelled) {
     Encoded encoded = new Encoded(indices);
-    ColumnProjection projection =
-        rows.labelled()
-            ? ColumnProjection.columns(BYTES, ParquetRows.LABEL)
-            : ColumnProjection.columns(BYTES);
-    rows.read(indices, projection, ROWS_PER_STEP, cancelled, encoded::set);
+    rows.read(indices, ColumnProjection.columns(bytes), ROWS_PER_STEP, cancelled, encoded::set);
     return encoded;
   }
 
   private final class Encoded implements Window {
     private final long[] indices;
     private final byte[] @Nullable [] pictures;
-    private final long[] labels;
 
     Encoded(long[] indices) {
       this.indices = indices;
       this.pictures = new byte[indices.length][];
-      this.labels = new long[indices.length];
     }
 
     void set(int position, ColumnReaders readers, int row) {
-      ColumnReader bytes = readers.getColumnReader(BYTES);
-      if (bytes.getLeafValidity().isNull(row)) {
-        throw new InputException(
-            rows.where(indices[position])
-                + ": no picture: image or its bytes are null (data sets that only hold paths are"
-                + " not supported)");
+      ColumnReader reader = readers.getColumnReader(bytes);
+      if (!reader.getLeafValidity().isNull(row)) {
+        int[] offsets = reader.getBinaryOffsets();
+        pictures[position] =
+            Arrays.copyOfRange(reader.getBinaryValues(), offsets[row], offsets[row + 1]);
       }
-      int[] offsets = bytes.getBinaryOffsets();
-      pictures[position] =
-          Arrays.copyOfRange(bytes.getBinaryValues(), offsets[row], offsets[row + 1]);
-      if (rows.labelled()) {
-        labels[position] = rows.label(readers, row, indices[position]);
-      }
-    }
-
-    @Override
-    public long label(int position) {
-      return labels[position];
     }
 
     @Override
     public void decode(int position, MemorySegment out) {
       byte[] picture = pictures[position];
+      long row = indices[position];
       if (picture == null) {
-        throw new IllegalStateException("decoded before");
+        throw new BadRowException(
+            row,
+            where(row),
+            "no picture: the cell or its bytes are null (data sets that only hold paths are not"
+                + " supported)");
       }
       pictures[position] = null;
       try {
         processor.process(picture, out);
       } catch (IOException e) {
-        throw new InputException(
-            rows.where(indices[position]) + ": cannot read the picture: " + e.getMessage(), e);
+        throw new BadRowException(
+            row, where(row), "cannot read the picture: " + e.getMessage(), e);
       }
     }
   }

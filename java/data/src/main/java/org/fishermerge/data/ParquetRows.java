@@ -3,7 +3,6 @@ package org.fishermerge.data;
 import dev.hardwood.HardwoodContext;
 import dev.hardwood.metadata.ColumnChunk;
 import dev.hardwood.metadata.FileMetaData;
-import dev.hardwood.metadata.PhysicalType;
 import dev.hardwood.metadata.RowGroup;
 import dev.hardwood.reader.ColumnReader;
 import dev.hardwood.reader.ColumnReaders;
@@ -18,6 +17,8 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.function.BooleanSupplier;
 import org.fishermerge.checkpoint.InputException;
@@ -26,14 +27,17 @@ import org.fishermerge.checkpoint.Reasons;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The rows of a split's Parquet files, with an integer column {@code label} or without. Footers are
- * read on opening; of the data only the row groups and the columns that are needed.
+ * The rows of a split's Parquet files, with a column of labels or without. Footers are read on
+ * opening; of the data only the row groups and the columns that are needed.
  */
 final class ParquetRows {
-  static final String LABEL = "label";
+  /** The second is what transformers calls them. */
+  private static final List<String> LABEL_NAMES = List.of(Columns.LABEL, "labels");
+
+  private static final int NAMES_SHOWN = 8;
 
   /** Looks at the columns of each file on opening. */
-  interface Columns {
+  interface Check {
     /**
      * Refuses a file without the columns that are needed.
      *
@@ -60,17 +64,29 @@ final class ParquetRows {
   private final List<Group> groups;
   private final long[] firsts;
   private final long size;
-  private final boolean labelled;
+  private final @Nullable String labelColumn;
+  private final boolean textLabels;
+  private final Optional<List<String>> stated;
   private final String columns;
   private final long bytes;
   private final Path first;
+  private @Nullable ParquetLabels labels;
 
   private ParquetRows(
-      List<Group> groups, long size, boolean labelled, String columns, long bytes, Path first) {
+      List<Group> groups,
+      long size,
+      @Nullable String labelColumn,
+      boolean textLabels,
+      Optional<List<String>> stated,
+      String columns,
+      long bytes,
+      Path first) {
     this.groups = groups;
     this.firsts = groups.stream().mapToLong(Group::first).toArray();
     this.size = size;
-    this.labelled = labelled;
+    this.labelColumn = labelColumn;
+    this.textLabels = textLabels;
+    this.stated = stated;
     this.columns = columns;
     this.bytes = bytes;
     this.first = first;
@@ -79,13 +95,16 @@ final class ParquetRows {
   /**
    * Reads the footers.
    *
+   * @param names what columns are called
    * @param weighed the column whose {@link #bytes} are counted
    */
-  static ParquetRows open(ParquetSource source, String weighed, Columns required) {
+  static ParquetRows open(ParquetSource source, Columns names, String weighed, Check required) {
     List<Group> groups = new ArrayList<>();
     long size = 0;
     long bytes = 0;
-    int labelled = 0;
+    Set<Optional<String>> labelColumns = new LinkedHashSet<>();
+    Set<Boolean> kinds = new LinkedHashSet<>();
+    Set<Optional<List<String>>> stated = new LinkedHashSet<>();
     String columns = "";
     List<Path> files = source.files();
     for (Path file : files) {
@@ -94,10 +113,15 @@ final class ParquetRows {
         List<SchemaNode> fields = reader.getFileSchema().getRootNode().children();
         columns =
             NameList.of(
-                fields.stream().map(SchemaNode::name).toList(), SafetensorsImages.NAMES_SHOWN);
+                fields.stream().map(SchemaNode::name).toList(), NAMES_SHOWN);
         required.require(file, fields, columns);
-        labelled += hasLabels(file, fields) ? 1 : 0;
+        Optional<String> label = labelColumn(file, fields, names, columns);
+        labelColumns.add(label);
+        label.ifPresent(column -> kinds.add(ParquetLabels.areTexts(field(fields, column))));
         FileMetaData footer = reader.getFileMetaData();
+        stated.add(
+            label.flatMap(
+                column -> DatasetFeatures.classNames(footer.keyValueMetadata(), column)));
         long rowInFile = 0;
         for (RowGroup group : footer.rowGroups()) {
           if (group.numRows() > 0) {
@@ -122,12 +146,37 @@ final class ParquetRows {
       throw new InputException(
           "%s: the data set has no rows (%d files)".formatted(first, files.size()));
     }
-    if (labelled != 0 && labelled != files.size()) {
+    if (labelColumns.size() > 1) {
       throw new InputException(
           "%s and %d more files: some have a column label, others have not"
               .formatted(first, files.size() - 1));
     }
-    return new ParquetRows(groups, size, labelled != 0, columns, bytes, first);
+    if (kinds.size() > 1) {
+      throw new InputException(
+          "%s and %d more files: labels are texts in some and numbers in others"
+              .formatted(first, files.size() - 1));
+    }
+    if (stated.size() > 1) {
+      throw new InputException(
+          "%s and %d more files state different class names in their metadata: %s"
+              .formatted(
+                  first,
+                  files.size() - 1,
+                  String.join(
+                      "; ",
+                      stated.stream()
+                          .map(of -> NameList.of(of.orElse(List.of()), NAMES_SHOWN))
+                          .toList())));
+    }
+    return new ParquetRows(
+        groups,
+        size,
+        labelColumns.iterator().next().orElse(null),
+        kinds.contains(true),
+        stated.iterator().next(),
+        columns,
+        bytes,
+        first);
   }
 
   /** Where hardwood takes a row group to lie when it is asked for a range of bytes. */
@@ -139,21 +188,33 @@ final class ParquetRows {
     return group.columns().getFirst().chunkStartOffset() + bytes / 2;
   }
 
-  private static boolean hasLabels(Path file, List<SchemaNode> fields) {
-    SchemaNode label = field(fields, LABEL);
+  private static Optional<String> labelColumn(
+      Path file, List<SchemaNode> fields, Columns names, String columns) {
+    String given = names.given(Columns.LABEL).orElse(null);
+    String name =
+        given != null
+            ? given
+            : LABEL_NAMES.stream()
+                .filter(usual -> field(fields, usual) != null)
+                .findFirst()
+                .orElse(null);
+    if (name == null) {
+      return Optional.empty();
+    }
+    SchemaNode label = field(fields, name);
     if (label == null) {
-      return false;
+      throw new InputException(
+          "%s: no column %s; the columns are: %s".formatted(file, name, columns));
     }
-    if (label instanceof SchemaNode.PrimitiveNode leaf
-        && leaf.maxRepetitionLevel() == 0
-        && (leaf.type() == PhysicalType.INT64 || leaf.type() == PhysicalType.INT32)) {
-      return true;
-    }
-    throw new InputException(
-        "%s: column label is not an integer column but %s"
-            .formatted(
-                file,
-                label instanceof SchemaNode.PrimitiveNode leaf ? leaf.type() : "a nested one"));
+    ParquetLabels.refusal(label)
+        .ifPresent(what -> {
+          throw new InputException(
+              "%s: column %s holds no class labels but %s; another one can be named with --columns"
+                      .formatted(file, name, what)
+                  + " label=NAME; the columns are: "
+                  + columns);
+        });
+    return Optional.of(name);
   }
 
   /** The column of a name; null where there is none. */
@@ -176,37 +237,57 @@ final class ParquetRows {
   }
 
   boolean labelled() {
-    return labelled;
+    return labelColumn != null;
+  }
+
+  /** The names in the files' metadata, or those that are the labels. */
+  Optional<List<String>> classNames() {
+    return textLabels ? Optional.of(read().names()) : stated;
+  }
+
+  boolean labelsAreNames() {
+    return textLabels;
   }
 
   long[] labels() {
-    if (!labelled) {
-      throw new InputException(
-          "%s: no column label, and this needs labelled examples; the columns are: %s"
-              .formatted(first, columns));
+    return read().values();
+  }
+
+  private ParquetLabels read() {
+    ParquetLabels known = labels;
+    if (known != null) {
+      return known;
     }
-    long[] labels = new long[Math.toIntExact(size)];
+    String column = labelColumn;
+    if (column == null) {
+      throw new InputException(
+          "%s: no column label, and this needs labelled examples; the columns are: %s; %s"
+              .formatted(first, columns, Columns.advice(Columns.LABEL)));
+    }
+    ParquetLabels all = new ParquetLabels(Math.toIntExact(size));
     int read = 0;
     for (Path file : new LinkedHashSet<>(groups.stream().map(Group::file).toList())) {
-      read = readLabels(file, labels, read);
+      read = readLabels(file, column, all, read);
     }
     if (read != size) {
       throw new InputException(
           "%s: %d labels for %d rows; a file is damaged".formatted(first, read, size));
     }
-    return labels;
+    labels = all;
+    return all;
   }
 
   /** Reads the labels of a file into place; returns where those of the next file begin. */
-  private int readLabels(Path file, long[] labels, int from) {
+  private int readLabels(Path file, String column, ParquetLabels all, int from) {
     int next = from;
     try (HardwoodContext context = HardwoodContext.create(1);
         ParquetFileReader reader = ParquetFileReader.open(new ParquetInput(file), context);
         ColumnReaders readers =
-            reader.buildColumnReaders(ColumnProjection.columns(LABEL)).build()) {
+            reader.buildColumnReaders(ColumnProjection.columns(column)).build()) {
       while (readers.nextBatch()) {
+        ColumnReader cells = readers.getColumnReader(column);
         for (int row = 0; row < readers.getRecordCount(); row++, next++) {
-          labels[next] = label(readers, row, next);
+          all.set(next, cells, row, this::where);
         }
       }
     } catch (InputException e) {
@@ -215,17 +296,6 @@ final class ParquetRows {
       throw new InputException("%s: cannot read the labels: %s".formatted(file, reason(e)), e);
     }
     return next;
-  }
-
-  /** The label at a row of what the readers hold, which is example {@code index}. */
-  long label(ColumnReaders readers, int row, long index) {
-    ColumnReader label = readers.getColumnReader(LABEL);
-    if (label.getLeafValidity().isNull(row)) {
-      throw new InputException(where(index) + ": the label is null");
-    }
-    return label.getColumnSchema().type() == PhysicalType.INT64
-        ? label.getLongs()[row]
-        : label.getInts()[row];
   }
 
   /** The file and the row in it. */

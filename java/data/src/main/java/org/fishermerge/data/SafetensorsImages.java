@@ -142,6 +142,11 @@ final class SafetensorsImages extends StoredImages {
   }
 
   @Override
+  public String where(long row) {
+    return "%s: %spixel_values, row %d".formatted(selector.file(), selector.prefix(), row);
+  }
+
+  @Override
   public String description() {
     String prefix = selector.prefix();
     return selector.file().getFileName() + (prefix.isEmpty() ? "" : "#" + prefix);
@@ -160,11 +165,6 @@ final class SafetensorsImages extends StoredImages {
   @Override
   Window read(long[] indices, BooleanSupplier cancelled) {
     return new Window() {
-      @Override
-      public long label(int position) {
-        return SafetensorsImages.this.label(indices[position]);
-      }
-
       @Override
       public void decode(int position, MemorySegment out) {
         try {

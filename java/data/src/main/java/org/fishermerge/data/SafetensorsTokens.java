@@ -7,6 +7,7 @@ import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.Consumer;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.TensorInfo;
@@ -99,11 +100,11 @@ final class SafetensorsTokens implements TokenDataset {
 
   @Override
   public String where(long row) {
-    return "%s: %s%s, row %d".formatted(selector.file(), selector.prefix(), IDS, row);
+    return tensors.where(row);
   }
 
   @Override
-  public List<long[]> texts(long[] rows) {
+  public List<long[]> texts(long[] rows, Consumer<BadRowException> bad) {
     List<long[]> texts = new ArrayList<>();
     for (long row : rows) {
       long[] ids = values(0, row);

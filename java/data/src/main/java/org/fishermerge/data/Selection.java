@@ -67,7 +67,8 @@ public sealed interface Selection {
   }
 
   /**
-   * As many examples of each class as of any other, in random order. A class with fewer than its
+   * As many examples of each class as of any other, in random order; those without a label are left
+   * out. A class with fewer than its
    * share gives all it has, and the other classes share the rest; what does not divide goes to a
    * random choice of those others, one example each.
    *
@@ -92,8 +93,9 @@ public sealed interface Selection {
 
     long[] rows(long[] labels) {
       long[][] classes = rowsByClass(labels);
+      long labelled = Arrays.stream(classes).mapToLong(rows -> rows.length).sum();
       SplitMix64 random = new SplitMix64(seed);
-      int[] quotas = quotas(classes, Math.toIntExact(count(labels.length)), random);
+      int[] quotas = quotas(classes, Math.toIntExact(count(labelled)), random);
       LongStream.Builder chosen = LongStream.builder();
       for (int c = 0; c < classes.length; c++) {
         random.shuffle(classes[c], quotas[c]);
@@ -107,7 +109,9 @@ public sealed interface Selection {
     private static long[][] rowsByClass(long[] labels) {
       TreeMap<Long, LongStream.Builder> byLabel = new TreeMap<>();
       for (int row = 0; row < labels.length; row++) {
-        byLabel.computeIfAbsent(labels[row], label -> LongStream.builder()).add(row);
+        if (labels[row] != Examples.NO_LABEL) {
+          byLabel.computeIfAbsent(labels[row], label -> LongStream.builder()).add(row);
+        }
       }
       return byLabel.values().stream().map(rows -> rows.build().toArray()).toArray(long[][]::new);
     }

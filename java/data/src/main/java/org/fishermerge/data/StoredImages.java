@@ -2,6 +2,7 @@ package org.fishermerge.data;
 
 import java.lang.foreign.MemorySegment;
 import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
 
 /** What {@link BatchIterator} needs of a data set on disk. */
 abstract class StoredImages implements ImageDataset {
@@ -16,10 +17,11 @@ abstract class StoredImages implements ImageDataset {
    * any thread.
    */
   interface Window {
-    /** The label of the example at a position of the window; 0 if there are no labels. */
-    long label(int position);
-
-    /** Writes the processed picture at a position to F32 [3, height, width]. */
+    /**
+     * Writes the processed picture at a position to F32 [3, height, width].
+     *
+     * @throws BadRowException if this one cannot be used
+     */
     void decode(int position, MemorySegment out);
   }
 
@@ -39,7 +41,8 @@ abstract class StoredImages implements ImageDataset {
   }
 
   @Override
-  public BatchIterator batches(long[] rows, int batchSize, int workers) {
-    return new BatchIterator(this, rows, batchSize, workers);
+  public BatchIterator batches(
+      long[] rows, int batchSize, int workers, Consumer<BadRowException> bad) {
+    return new BatchIterator(this, rows, batchSize, workers, bad);
   }
 }

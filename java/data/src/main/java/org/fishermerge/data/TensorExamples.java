@@ -122,6 +122,11 @@ public final class TensorExamples implements Examples, AutoCloseable {
   }
 
   @Override
+  public String where(long row) {
+    return "%s: %s, row %d".formatted(selector.file(), inputs.getFirst().name(), row);
+  }
+
+  @Override
   public String description() {
     String prefix = selector.prefix();
     return selector.file().getFileName() + (prefix.isEmpty() ? "" : "#" + prefix);

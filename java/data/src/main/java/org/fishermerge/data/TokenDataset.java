@@ -2,20 +2,28 @@ package org.fishermerge.data;
 
 import java.util.List;
 import java.util.OptionalLong;
+import java.util.function.Consumer;
 
 /** A data set of texts as token ids, with or without labels. */
 public interface TokenDataset extends Examples, AutoCloseable {
   /**
    * The token ids of some examples, without what an attention mask leaves out. Ids and lengths are
-   * not held against any model.
+   * not held against any model. An empty text has none.
    *
    * @param rows which examples, by their place in the data set
-   * @throws org.fishermerge.checkpoint.InputException if one cannot be read, naming {@link #where}
+   * @param bad told of each that cannot be used, in order; there are no ids of it
+   * @throws org.fishermerge.checkpoint.InputException if they cannot be read
    */
-  List<long[]> texts(long[] rows);
+  List<long[]> texts(long[] rows, Consumer<BadRowException> bad);
 
-  /** How messages name a row. */
-  String where(long row);
+  /** The same where one bad row is too many. */
+  default List<long[]> texts(long[] rows) {
+    return texts(
+        rows,
+        row -> {
+          throw row;
+        });
+  }
 
   /** What the reference implementation fills texts up with, if these were tokenized here. */
   default OptionalLong padToken() {

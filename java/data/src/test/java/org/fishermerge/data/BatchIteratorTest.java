@@ -8,6 +8,9 @@ import java.lang.foreign.ValueLayout;
 import java.time.Duration;
 import java.util.List;
 import java.util.NoSuchElementException;
+import java.util.Arrays;
+import java.util.ArrayList;
+import java.util.Set;
 import java.util.Queue;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.ConcurrentLinkedQueue;
@@ -31,6 +34,7 @@ final class BatchIteratorTest {
     final AtomicInteger decodes = new AtomicInteger();
     volatile LongConsumer beforeDecoding = index -> {};
     volatile long failsAt = -1;
+    volatile Set<Long> badRows = Set.of();
     volatile boolean failsReading;
     long windowExamples = 6;
 
@@ -51,15 +55,13 @@ final class BatchIteratorTest {
       }
       return new Window() {
         @Override
-        public long label(int position) {
-          return -indices[position];
-        }
-
-        @Override
         public void decode(int position, MemorySegment out) {
           beforeDecoding.accept(indices[position]);
           decodes.incrementAndGet();
           written.add(out);
+          if (badRows.contains(indices[position])) {
+            throw new BadRowException(indices[position], where(indices[position]), "bad");
+          }
           if (indices[position] == failsAt) {
             throw new InputException("example " + failsAt);
           }
@@ -81,6 +83,11 @@ final class BatchIteratorTest {
     @Override
     public long[] labels() {
       return LongStream.range(0, size()).map(i -> -i).toArray();
+    }
+
+    @Override
+    public String where(long row) {
+      return "fake, row " + row;
     }
 
     @Override
@@ -122,7 +129,7 @@ final class BatchIteratorTest {
           for (int i = 0; i < batch.count(); i++, seen++) {
             assertThat(batch.pixels().getAtIndex(ValueLayout.JAVA_FLOAT, 3L * i))
                 .isEqualTo((float) expected[seen]);
-            assertThat(batch.labels()[i]).isEqualTo(-expected[seen]);
+            assertThat(batch.rows()[i]).isEqualTo(expected[seen]);
           }
         }
       }
@@ -133,6 +140,60 @@ final class BatchIteratorTest {
       noThreadIsLeft();
     }
     assertThat(seen).isEqualTo(53);
+    assertAllMemoryIsFreed();
+  }
+
+  @ParameterizedTest(name = "{0} workers")
+  @ValueSource(ints = {0, 1, 3})
+  void leavesBadRowsOutOfTheirBatches(int workers) {
+    images.badRows = Set.of(1L, 2L, 7L, 12L, 13L, 14L, 15L);
+    List<Long> told = new ArrayList<>();
+    List<List<Long>> seen = new ArrayList<>();
+    try (BatchIterator batches =
+        images.batches(new Selection.First(18).rows(100), 4, workers, bad -> told.add(bad.row()))) {
+      while (batches.hasNext()) {
+        try (ImageBatch batch = batches.next()) {
+          seen.add(Arrays.stream(batch.rows()).boxed().toList());
+          assertThat(batch.count()).isEqualTo(batch.rows().length);
+          assertThat(batch.pixels().byteSize()).isEqualTo(batch.count() * 3L * Float.BYTES);
+          for (int i = 0; i < batch.count(); i++) {
+            assertThat(batch.pixels().getAtIndex(ValueLayout.JAVA_FLOAT, 3L * i))
+                .isEqualTo((float) batch.rows()[i]);
+          }
+        }
+      }
+    }
+    assertThat(seen)
+        .containsExactly(
+            List.of(0L, 3L),
+            List.of(4L, 5L, 6L),
+            List.of(8L, 9L, 10L, 11L),
+            List.of(),
+            List.of(16L, 17L));
+    assertThat(told).containsExactly(1L, 2L, 7L, 12L, 13L, 14L, 15L);
+    assertAllMemoryIsFreed();
+  }
+
+  @Test
+  void oneBadRowTooManyEndsTheReading() {
+    images.badRows = Set.of(2L, 5L);
+    try (BatchIterator batches =
+        images.batches(
+            new Selection.First(8).rows(100),
+            2,
+            1,
+            bad -> {
+              if (bad.row() == 5) {
+                throw bad;
+              }
+            })) {
+      batches.next().close();
+      batches.next().close();
+      assertThatThrownBy(batches::next)
+          .isInstanceOf(BadRowException.class)
+          .hasMessage("fake, row 5: bad");
+      assertThat(batches.hasNext()).isFalse();
+    }
     assertAllMemoryIsFreed();
   }
 

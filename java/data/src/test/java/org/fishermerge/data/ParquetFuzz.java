@@ -36,7 +36,8 @@ public final class ParquetFuzz implements FuzzTarget {
   public void run(byte[] input) {
     Path file = Fuzzing.file(folder, "train.parquet", input);
     try (ImageDataset dataset =
-        ImageDatasets.open(List.of(file), file.toString(), ImageProcessor.clip(8))) {
+        ImageDatasets.open(
+            List.of(file), file.toString(), Columns.USUAL, ImageProcessor.clip(8))) {
       long[] rows = new Selection.First(4).rows(dataset);
       try (BatchIterator batches = dataset.batches(rows, 2, 1)) {
         while (batches.hasNext()) {

@@ -41,9 +41,11 @@ final class SelectionTest {
   void stratifiedIsTheDocumentedChoice() {
     assertThat(stratified(6, 0, LongStream.range(0, 12).map(i -> i % 3).toArray()))
         .containsExactly(6, 2, 1, 5, 9, 10);
-    // Both rows of -1 are fewer than its share.
-    assertThat(stratified(8, 42, 5, -1, 5, 5, 5, 7, 5, -1, 7, 5, 7, 5))
+    // Both rows of -2 are fewer than its share.
+    assertThat(stratified(8, 42, 5, -2, 5, 5, 5, 7, 5, -2, 7, 5, 7, 5))
         .containsExactly(2, 10, 4, 1, 8, 3, 5, 7);
+    // Rows without a label are not chosen.
+    assertThat(stratified(99, 42, 5, -1, 5, 7, -1)).containsExactlyInAnyOrder(0, 2, 3);
     assertThat(stratified(17, -3, LongStream.range(0, 50).map(i -> i * i % 7).toArray()))
         .containsExactly(27, 44, 26, 31, 11, 16, 24, 17, 49, 2, 0, 28, 22, 1, 19, 21, 43);
     // Fewer examples than classes.

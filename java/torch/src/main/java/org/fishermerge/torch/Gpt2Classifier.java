@@ -5,6 +5,7 @@ import static org.bytedeco.pytorch.global.torch.mm;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalLong;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
@@ -96,6 +97,14 @@ public final class Gpt2Classifier implements Classifier, AutoCloseable {
     }
   }
 
+  /**
+   * What a classification model calls its classes, from id2label or label2id in its config.json;
+   * empty if it does not say.
+   */
+  public static Optional<List<String>> classNames(Checkpoint model) {
+    return model.config().flatMap(file -> JsonConfig.read(file).classNames());
+  }
+
   /** The most tokens of a text. */
   public int positions() {
     return tower.config().positions();
@@ -108,24 +117,18 @@ public final class Gpt2Classifier implements Classifier, AutoCloseable {
 
   /**
    * The tokens of a text that count: up to the right-most that is not the pad token. What follows
-   * reaches neither logits nor gradients, since attention looks back only.
+   * reaches neither logits nor gradients, since attention looks back only. None count where all are
+   * the pad token, or there are none.
    *
    * @param ids token ids
    * @param where how messages name the text
-   * @throws InputException if no token is left, there are more than the model has positions, or an
-   *     id lies outside the vocabulary
+   * @throws InputException if there are more than the model has positions, or an id lies outside the
+   *     vocabulary
    */
   public long[] realTokens(long[] ids, String where) {
     int length = ids.length;
     while (length > 0 && padToken.isPresent() && ids[length - 1] == padToken.getAsLong()) {
       length--;
-    }
-    if (length == 0) {
-      throw new InputException(
-          where
-              + ": no token"
-              + (padToken.isPresent() ? " but padding (" + padToken.getAsLong() + ")" : "")
-              + "; leave the example out");
     }
     if (length > positions()) {
       throw new InputException(

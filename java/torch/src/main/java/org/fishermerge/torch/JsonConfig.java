@@ -3,7 +3,12 @@ package org.fishermerge.torch;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.TextNode;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.InputFiles;
 
@@ -86,6 +91,36 @@ record JsonConfig(Path file, String path, JsonNode node) {
       throw missing(key, "a string");
     }
     return value.textValue();
+  }
+
+  /**
+   * The names of the classes of a classification model, in order: those of {@code id2label}, or of
+   * {@code label2id} where that is missing.
+   *
+   * @throws InputException if there is a name for some of the numbers from 0 on only
+   */
+  Optional<List<String>> classNames() {
+    TreeMap<Long, String> byNumber = new TreeMap<>();
+    String key = has("id2label") ? "id2label" : "label2id";
+    JsonNode stated = node.path(key);
+    for (Map.Entry<String, JsonNode> entry : stated.properties()) {
+      boolean byId = key.equals("id2label");
+      JsonNode number = byId ? new TextNode(entry.getKey()) : entry.getValue();
+      if (!number.asText().matches("\\d{1,9}")) {
+        throw missing(key, "names of classes by their numbers");
+      }
+      String name = byId ? entry.getValue().asText() : entry.getKey();
+      if (byNumber.put(Long.parseLong(number.asText()), name) != null) {
+        throw missing(key, "one name for each class");
+      }
+    }
+    if (byNumber.isEmpty()) {
+      return Optional.empty();
+    }
+    if (byNumber.lastKey() != byNumber.size() - 1) {
+      throw missing(key, "a name for each class from 0 on");
+    }
+    return Optional.of(List.copyOf(byNumber.values()));
   }
 
   private InputException missing(String key, String expected) {

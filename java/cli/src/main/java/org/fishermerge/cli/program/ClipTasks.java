@@ -23,6 +23,7 @@ import org.fishermerge.cli.task.ImageTask;
 import org.fishermerge.cli.task.ZeroShotHeads;
 import org.fishermerge.data.ImageDatasets;
 import org.fishermerge.data.TokenizerFiles;
+import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.torch.ClipConfig;
 import org.fishermerge.torch.ZeroShotHead;
 
@@ -40,6 +41,7 @@ final class ClipTasks implements Tasks {
   private final Path base;
   private final Optional<Path> classNames;
   private final Path cache;
+  private final Matching matching;
   private final int workers;
   private final ModelHashes hashes;
   private final Consumer<String> warnings;
@@ -48,18 +50,21 @@ final class ClipTasks implements Tasks {
    * @param base the folder of the CLIP model that gives heads and says how pictures are prepared
    * @param classNames a JSON file with prompts, before the built-in ones
    * @param cache where heads are kept
+   * @param matching how the classes of data and prompts are matched
    * @param warnings told what is odd about the files but does not stop their use
    */
   ClipTasks(
       Path base,
       Optional<Path> classNames,
       Path cache,
+      Matching matching,
       int workers,
       ModelHashes hashes,
       Consumer<String> warnings) {
     this.base = base;
     this.classNames = classNames;
     this.cache = cache;
+    this.matching = matching;
     this.workers = workers;
     this.hashes = hashes;
     this.warnings = warnings;
@@ -139,15 +144,22 @@ final class ClipTasks implements Tasks {
       ImageTask.with(
           checkpoint,
           base,
-          processor -> ImageDatasets.open(files, data.description(), processor),
+          processor -> ImageDatasets.open(files, data.description(), data.columns(), processor),
           clip -> head(clip, task),
+          matching,
           workers,
           warnings,
           work::accept);
     }
   }
 
-  private ZeroShotHead head(Checkpoint clip, String task) {
+  private ImageTask.Head head(Checkpoint clip, String task) {
+    ClassPrompts prompts = prompts(task, classNames);
+    return new ImageTask.Head(
+        weights(clip, task), Optional.of(prompts.classNames()), prompts.origin());
+  }
+
+  private ZeroShotHead weights(Checkpoint clip, String task) {
     Path file = cache.resolve(identity(task) + ".safetensors");
     if (!Files.exists(file)) {
       write(clip, prompts(task, classNames), file);

@@ -1,9 +1,12 @@
 package org.fishermerge.cli.program;
 
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.regex.Pattern;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.config.Section;
+import org.fishermerge.data.Columns;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -11,8 +14,10 @@ import org.jspecify.annotations.Nullable;
  *
  * @param id on the hub, or a folder or file
  * @param configuration of a data set that has several; null for the default
+ * @param columns what its columns are called
  */
-public record DatasetId(String id, @Nullable String configuration, String split) {
+public record DatasetId(
+    String id, @Nullable String configuration, String split, Columns columns) {
   private static final Pattern SPLIT = Pattern.compile("[\\w.-]+");
 
   /** Where the data of GLUE's tasks is, each a configuration. */
@@ -26,9 +31,10 @@ public record DatasetId(String id, @Nullable String configuration, String split)
   static DatasetId of(Section datasets, String task, String defaultSplit) {
     Section node = datasets.sectionIfAny(task).orElse(null);
     if (node == null) {
-      return new DatasetId(datasets.requiredText(task), null, defaultSplit);
+      return new DatasetId(datasets.requiredText(task), null, defaultSplit, Columns.USUAL);
     }
     String where = datasets.path(task);
+    Columns columns = columns(node);
     DatasetId dataset =
         switch (node.target()) {
           case "load_dataset" -> {
@@ -36,13 +42,14 @@ public record DatasetId(String id, @Nullable String configuration, String split)
             String path = positional.isEmpty() ? node.requiredText("path") : positional.getFirst();
             String name =
                 positional.size() > 1 ? positional.get(1) : node.text("name").orElse(null);
-            yield new DatasetId(path, name, node.text("split").orElse(defaultSplit));
+            yield new DatasetId(path, name, node.text("split").orElse(defaultSplit), columns);
           }
           case "load_gpt2_dataset" ->
               new DatasetId(
                   node.text("path").orElse(GLUE),
                   node.requiredText("name"),
-                  node.text("split").orElse(defaultSplit));
+                  node.text("split").orElse(defaultSplit),
+                  columns);
           case String other ->
               throw new InputException(
                   where
@@ -60,6 +67,18 @@ public record DatasetId(String id, @Nullable String configuration, String split)
     }
     node.done();
     return dataset;
+  }
+
+  /** {@code columns: {label: fine_label}}, by usual name. */
+  private static Columns columns(Section node) {
+    Section columns = node.section("columns").orElse(null);
+    if (columns == null) {
+      return Columns.USUAL;
+    }
+    Map<String, String> names = new LinkedHashMap<>();
+    columns.keys().forEach(usual -> names.put(usual, columns.requiredText(usual)));
+    columns.done();
+    return new Columns(names);
   }
 
   /** For messages, reports and Fisher files. */

@@ -5,13 +5,19 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.concurrent.atomic.AtomicReference;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.FisherFile;
 import org.fishermerge.cli.task.ContentKey;
 import org.fishermerge.cli.task.FisherRun;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.SharedDevice;
+import org.fishermerge.cli.task.SkippedRows;
+import org.fishermerge.data.Columns;
 import org.fishermerge.torch.Precision;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Fisher files by the content of what they were made of: model, head, data, and every setting that
@@ -28,9 +34,16 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
   /**
    * A Fisher.
    *
+   * @param skipped rows that were left out; empty if it was there
    * @param seconds that it took; 0 if it was there
    */
-  record Entry(Path file, long examples, String labels, boolean reused, double seconds) {}
+  record Entry(
+      Path file,
+      long examples,
+      String labels,
+      boolean reused,
+      Optional<SkippedRows> skipped,
+      double seconds) {}
 
   /**
    * The Fisher of a model on its task's data, estimated unless it is kept already.
@@ -45,22 +58,28 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
       List<Path> files,
       SharedDevice device,
       PrintWriter err) {
-    Path file = folder.resolve(name(task, model, files));
+    Path file = folder.resolve(name(task, model, data, files));
     boolean reused = Files.exists(file);
-    double[] seconds = {0};
+    AtomicReference<FisherRun.@Nullable Result> done = new AtomicReference<>();
     if (reused) {
       err.println("Fisher information from " + file);
     } else {
-      device.run(() -> seconds[0] = estimate(task, model, data, files, device, file, err));
+      device.run(() -> done.set(estimate(task, model, data, files, device, file, err)));
     }
+    Optional<FisherRun.Result> result = Optional.ofNullable(done.get());
     try (FisherFile written = FisherFile.open(file)) {
       String labels = written.metadata().map(known -> known.labels()).orElse("");
-      return new Entry(file, written.examples(), labels, reused, seconds[0]);
+      return new Entry(
+          file,
+          written.examples(),
+          labels,
+          reused,
+          result.map(FisherRun.Result::skipped),
+          result.map(FisherRun.Result::seconds).orElse(0.0));
     }
   }
 
-  /** Answers how long it took. */
-  private double estimate(
+  private FisherRun.@Nullable Result estimate(
       String task,
       Path model,
       DatasetId data,
@@ -68,7 +87,7 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
       SharedDevice device,
       Path file,
       PrintWriter err) {
-    double[] seconds = {0};
+    AtomicReference<FisherRun.@Nullable Result> done = new AtomicReference<>();
     try (AtomicOutput output = AtomicOutput.file(file, true)) {
       tasks.open(
           task,
@@ -77,11 +96,12 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
           files,
           opened -> {
             FisherRun.Result result = estimate.run(opened, device, output.temp(), file, err, err);
-            seconds[0] = result.seconds();
+            done.set(result);
             err.printf(
                 Locale.ROOT,
-                "Fisher information over %d examples (%s) in %s, %.2f examples/s%n",
+                "Fisher information over %d examples%s (%s) in %s, %.2f examples/s%n",
                 result.examples(),
+                result.skipped().text(),
                 result.rule().text(),
                 Progress.duration(result.seconds()),
                 result.examples() / result.seconds());
@@ -89,10 +109,10 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
       output.commit();
       FisherRun.finished(file, err);
     }
-    return seconds[0];
+    return done.get();
   }
 
-  private String name(String task, Path model, List<Path> files) {
+  private String name(String task, Path model, DatasetId data, List<Path> files) {
     ContentKey key =
         new ContentKey("fisher-merge Fisher 1")
             .add(hashes.of(model))
@@ -106,6 +126,9 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
     }
     if (estimate.precision() != Precision.FP32) {
       key.add(estimate.precision().text());
+    }
+    if (!data.columns().equals(Columns.USUAL)) {
+      new TreeMap<>(data.columns().names()).forEach((usual, name) -> key.add(usual).add(name));
     }
     files.forEach(key::addFile);
     String shown = task.replaceAll("[^\\w.-]", "_");

@@ -10,6 +10,7 @@ import org.fishermerge.checkpoint.NearestNames;
 import org.fishermerge.cli.task.ClassifierTask;
 import org.fishermerge.cli.task.ContentKey;
 import org.fishermerge.cli.task.TextTask;
+import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.data.TokenDatasets;
 import org.fishermerge.data.TokenizerFiles;
 import org.fishermerge.torch.Gpt2Classifier;
@@ -19,9 +20,11 @@ import org.fishermerge.torch.Gpt2Classifier;
  *
  * @param heads folders of GPT2ForSequenceClassification by task
  * @param tokenizer the folder of the tokenizer
+ * @param matching how the classes of data and heads are matched
  * @param warnings told what is odd about the files but does not stop their use
  */
-record Gpt2Tasks(Map<String, Path> heads, Path tokenizer, Consumer<String> warnings)
+record Gpt2Tasks(
+    Map<String, Path> heads, Path tokenizer, Matching matching, Consumer<String> warnings)
     implements Tasks {
   @Override
   public void check(String task, Path model) {
@@ -65,8 +68,10 @@ record Gpt2Tasks(Map<String, Path> heads, Path tokenizer, Consumer<String> warni
               TokenDatasets.open(
                   files,
                   data.description(),
+                  data.columns(),
                   tokenizer,
                   Math.min(TokenDatasets.GLUE_TOKENS, positions)),
+          matching,
           warnings,
           work::accept);
     }

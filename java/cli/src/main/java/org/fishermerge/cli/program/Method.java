@@ -11,6 +11,7 @@ import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.NearestNames;
 import org.fishermerge.cli.config.Section;
 import org.fishermerge.cli.program.ModelPool.Family;
+import org.fishermerge.cli.task.BadRows;
 import org.fishermerge.cli.task.BatchSize;
 import org.fishermerge.cli.task.FisherRun;
 import org.fishermerge.torch.LabelExpectation;
@@ -63,8 +64,9 @@ sealed interface Method {
    *
    * @param seed of selections and drawn labels
    * @param precision that Fishers are estimated in
+   * @param badRows what becomes of rows that cannot be used
    */
-  static Method of(Section section, long seed, Precision precision) {
+  static Method of(Section section, long seed, Precision precision, BadRows badRows) {
     String target = section.target();
     Method method =
         switch (target) {
@@ -76,9 +78,9 @@ sealed interface Method {
           case "TaskArithmeticAlgorithm" ->
               new TaskArithmetic(target, section.requiredNumber("scaling_factor"));
           case "FisherMergingForCLIPVisionModel" ->
-              fisher(section, target, Family.CLIP, seed, precision);
+              fisher(section, target, Family.CLIP, seed, precision, badRows);
           case "FisherMergingAlgorithmForGPT2" ->
-              fisher(section, target, Family.GPT2, seed, precision);
+              fisher(section, target, Family.GPT2, seed, precision, badRows);
           default ->
               throw new InputException(
                   section.path("_target_")
@@ -99,7 +101,12 @@ sealed interface Method {
   }
 
   private static FisherMerging fisher(
-      Section section, String target, Family family, long seed, Precision precision) {
+      Section section,
+      String target,
+      Family family,
+      long seed,
+      Precision precision,
+      BadRows badRows) {
     // GPT-2's method has the loader's keys among its own.
     Section loader = family == Family.CLIP ? section.requiredSection("dataloader_kwargs") : section;
     section.accept("cache_dir", "devices", "name");
@@ -148,6 +155,7 @@ sealed interface Method {
             batchSize,
             false,
             precision,
+            badRows,
             (setting, value) -> "method." + setting.replace('-', '_') + "=" + value);
     int cores = Runtime.getRuntime().availableProcessors();
     return new FisherMerging(

@@ -35,6 +35,7 @@ import org.fishermerge.cli.task.DevicePool;
 import org.fishermerge.cli.task.Evaluation;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.SharedDevice;
+import org.fishermerge.cli.task.SkippedRows;
 import org.fishermerge.cli.task.Tool;
 import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.data.Selection;
@@ -100,7 +101,12 @@ public final class Program {
     settings = RunSettings.of(root);
     device = CommandDevice.forModels(settings.device().orElse(null), settings.precision(), err);
     pool = device.withOthers(settings.gpus()).stream().map(SharedDevice::new).toList();
-    method = Method.of(root.requiredSection("method"), settings.seed(), device.precision());
+    method =
+        Method.of(
+            root.requiredSection("method"),
+            settings.seed(),
+            device.precision(),
+            settings.badRows());
     models = ModelPool.of(root.requiredSection("modelpool"));
     tasks = root.section("taskpool").map(TaskPool::of);
     checkMethod();
@@ -378,10 +384,11 @@ public final class Program {
               base,
               settings.classNames(),
               settings.cache().resolve("heads"),
+              settings.matching(),
               workers,
               hashes,
               warnings);
-      case GPT2 -> new Gpt2Tasks(folders, pretrained.orElse(base), warnings);
+      case GPT2 -> new Gpt2Tasks(folders, pretrained.orElse(base), settings.matching(), warnings);
     };
   }
 
@@ -479,9 +486,8 @@ public final class Program {
       FisherCache.Entry entry = entries.get(i);
       double coefficient = fisher.coefficients().isEmpty() ? 1 : fisher.coefficients().get(i);
       request.source(new MergeSource(all.get(i).getValue(), entry.file(), coefficient));
-      described
-          .addObject()
-          .put("task", task)
+      ObjectNode node = described.addObject();
+      node.put("task", task)
           .put("data", trainData(task).description())
           .put("examples", entry.examples())
           .put("labels", entry.labels())
@@ -489,6 +495,10 @@ public final class Program {
           .put("reused", entry.reused())
           .put("seconds", entry.seconds())
           .put("file", entry.file().toString());
+      entry
+          .skipped()
+          .filter(rows -> rows.count() > 0)
+          .ifPresent(rows -> rows.report(node));
     }
     fisher.exclude().forEach(request::exclude);
     request
@@ -541,22 +551,29 @@ public final class Program {
             long[] rows =
                 new Selection.First(settings.fastDevRun() ? pool.batchSize() : Long.MAX_VALUE)
                     .rows(opened.examples());
+            SkippedRows skipped = new SkippedRows(settings.badRows(), warnings);
             Accuracy accuracy;
             try (Progress progress =
                 new Progress(err, "Evaluating " + task, "examples", rows.length, 1)) {
               accuracy =
                   Evaluation.run(
-                      opened, rows, pool.batchSize(), (logits, labels) -> {}, progress::update);
+                      opened,
+                      rows,
+                      pool.batchSize(),
+                      (logits, labels) -> {},
+                      skipped,
+                      progress::update);
             }
             examples[0] += accuracy.examples();
-            report.task(task, accuracy);
+            report.task(task, accuracy, skipped);
             err.printf(
                 Locale.ROOT,
-                "%s: accuracy %.4f (%d of %d), loss %.6f%n",
+                "%s: accuracy %.4f (%d of %d%s), loss %.6f%n",
                 task,
                 accuracy.accuracy(),
                 accuracy.correct(),
                 accuracy.examples(),
+                skipped.text(),
                 accuracy.loss());
             err.flush();
           });

@@ -14,6 +14,7 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.Reasons;
+import org.fishermerge.cli.task.SkippedRows;
 import org.fishermerge.torch.Accuracy;
 
 /**
@@ -52,18 +53,21 @@ final class Report {
         .put("trainable_percentage", 1.0);
   }
 
-  void task(String name, Accuracy accuracy) {
+  void task(String name, Accuracy accuracy, SkippedRows skipped) {
     tasks.put(name, accuracy);
     json.putObject(name)
         .put("accuracy", single(accuracy.accuracy()))
         .put("loss", single(accuracy.loss()));
-    own.withObject("/accuracies")
-        .putObject(name)
+    ObjectNode measured = own.withObject("/accuracies").putObject(name);
+    measured
         .put("correct", accuracy.correct())
         .put("examples", accuracy.examples())
         .putArray("accuracy_95")
         .add(accuracy.interval().low())
         .add(accuracy.interval().high());
+    if (skipped.count() > 0) {
+      skipped.report(measured);
+    }
   }
 
   /** The mean over the tasks. */

@@ -6,6 +6,8 @@ import java.util.OptionalInt;
 import java.util.Set;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.config.Section;
+import org.fishermerge.cli.task.BadRows;
+import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.torch.Precision;
 
 /**
@@ -18,6 +20,8 @@ import org.fishermerge.torch.Precision;
  * @param log the folder of this run
  * @param cache what later runs use again
  * @param classNames a JSON file with prompts of further tasks
+ * @param badRows what becomes of rows that cannot be used
+ * @param matching how the classes of data and models are matched
  * @param device {@code cpu} or {@code cuda}; empty where it is left open
  * @param gpus how many, where models run on GPUs; empty for all
  * @param precision what models are multiplied in
@@ -32,6 +36,8 @@ record RunSettings(
     Path log,
     Path cache,
     Optional<Path> classNames,
+    BadRows badRows,
+    Matching matching,
     Optional<String> device,
     OptionalInt gpus,
     Precision precision) {
@@ -63,6 +69,10 @@ record RunSettings(
             log,
             cache,
             root.text("class_names").map(Path::of),
+            BadRows.parse(root.text("bad_rows").orElse(null), root.path("bad_rows")),
+            Matching.parse(
+                root.text("match_classes").orElse(Matching.AUTO.text()),
+                root.path("match_classes")),
             fabric.device,
             fabric.gpus,
             precision);

@@ -9,9 +9,11 @@ public interface ClassifierTask extends FisherTask {
   /**
    * Classifies labelled rows of the data and hands them out in batches, in order.
    *
+   * @param skipped told of rows that cannot be read, which are left out
    * @param progress told of the number of rows classified
    */
-  void classify(long[] rows, int batchSize, LogitsWork work, LongConsumer progress);
+  void classify(
+      long[] rows, int batchSize, LogitsWork work, SkippedRows skipped, LongConsumer progress);
 
   /** The head that was built or read for the run, where that is no part of the model. */
   default Optional<ZeroShotHead> zeroShotHead() {

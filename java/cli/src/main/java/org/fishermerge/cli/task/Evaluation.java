@@ -11,20 +11,29 @@ public final class Evaluation {
    * Classifies labelled rows and scores them.
    *
    * @param also given every batch's logits
+   * @param skipped told of rows that cannot be used, which are left out
    * @param progress told of the number of rows classified
    */
   public static Accuracy run(
-      ClassifierTask task, long[] rows, int batchSize, LogitsWork also, LongConsumer progress) {
+      ClassifierTask task,
+      long[] rows,
+      int batchSize,
+      LogitsWork also,
+      SkippedRows skipped,
+      LongConsumer progress) {
     task.requireLabels("accuracy");
+    skipped.of(rows.length);
     Accuracy accuracy = new Accuracy();
     task.classify(
-        rows,
+        task.withLabels(rows, skipped),
         batchSize,
         (logits, labels) -> {
           accuracy.add(logits, labels);
           also.take(logits, labels);
         },
+        skipped,
         progress);
+    skipped.requireSome(accuracy.examples());
     return accuracy;
   }
 }

@@ -36,6 +36,7 @@ import org.jspecify.annotations.Nullable;
  * @param atMost what auto does not go beyond
  * @param check whether two batch sizes are compared first
  * @param precision what models are multiplied in, wherever they run
+ * @param badRows what becomes of rows that cannot be used
  * @param spelling how messages name a setting
  */
 public record FisherRun(
@@ -47,6 +48,7 @@ public record FisherRun(
     int atMost,
     boolean check,
     Precision precision,
+    BadRows badRows,
     Spelling spelling) {
   /** Examples that the memory of a batch is measured with. */
   private static final int MEASURED = 2;
@@ -83,7 +85,12 @@ public record FisherRun(
 
   /** What a run did. */
   public record Result(
-      long examples, LabelExpectation rule, double probesPerExample, int batch, double seconds) {}
+      long examples,
+      SkippedRows skipped,
+      LabelExpectation rule,
+      double probesPerExample,
+      int batch,
+      double seconds) {}
 
   /** What is wrong with the settings themselves is found here. */
   public FisherRun {
@@ -128,7 +135,8 @@ public record FisherRun(
     if (chosenOrder == Order.STRATIFIED) {
       task.requireLabels(spelling.of("selection", chosenOrder.text()));
     }
-    long[] chosen = chosenOrder.selection(examples, seed).rows(task.examples());
+    SkippedRows skipped = new SkippedRows(badRows, new Warnings(err));
+    long[] chosen = usable(task, chosenOrder, skipped);
     if (chosenOrder == Order.FIRST) {
       warnOfClassOrder(task.examples(), chosen, err);
     }
@@ -199,12 +207,29 @@ public record FisherRun(
             .ifPresent(plan -> compare(plan.peak(largest), memory.peak(), err));
         return new Result(
             estimator.examples(),
+            skipped,
             expectation,
             (double) estimator.probes() / estimator.examples(),
             batch,
             (System.nanoTime() - start) / 1e9);
       }
     }
+  }
+
+  /**
+   * The rows that are chosen, without those that cannot be used. All are looked at before the first
+   * one runs, so that nothing else about the run depends on them.
+   */
+  private long[] usable(FisherTask task, Order order, SkippedRows skipped) {
+    boolean byLabel = rule.needsLabels() || order == Order.STRATIFIED;
+    if (byLabel) {
+      task.withLabels(new long[0], skipped); // says so where there is no label at all
+    }
+    long[] chosen = order.selection(examples, seed).rows(task.examples());
+    skipped.of(chosen.length);
+    long[] usable = task.readable(byLabel ? task.withLabels(chosen, skipped) : chosen, skipped);
+    skipped.requireSome(usable.length);
+    return usable;
   }
 
   /**
@@ -316,7 +341,7 @@ public record FisherRun(
             MemoryPlan.gigabytes(bytes), MemoryPlan.gigabytes(planned)));
   }
 
-  private static void check(
+  private void check(
       FisherTask task, Supplier<FisherEstimator> estimators, long[] rows, PrintWriter out) {
     if (rows.length < 2) {
       throw new InputException("--check: compares batch sizes, which takes at least two examples");
@@ -326,7 +351,7 @@ public record FisherRun(
             estimators,
             (first, count) -> task.forward(Arrays.copyOfRange(rows, first, first + count)),
             rows.length,
-            task.labels(rows));
+            task.labels(rows, rule));
     out.printf(
         Locale.ROOT,
         "check: %d examples in one batch or in batches of %d differ by %.2g at most, relative to"

@@ -6,9 +6,12 @@ import java.util.Arrays;
 import java.util.Optional;
 import java.util.function.LongConsumer;
 import java.util.function.Supplier;
+import java.util.stream.LongStream;
 import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.data.BadRowException;
 import org.fishermerge.data.Examples;
+import org.fishermerge.data.TaskExamples;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.Classifier;
 import org.fishermerge.torch.FisherEstimator;
@@ -69,13 +72,56 @@ public interface FisherTask {
         });
   }
 
-  /** The labels of rows; null where there are none. */
-  default long @Nullable [] labels(long[] rows) {
-    if (!examples().labelled()) {
-      return null;
-    }
+  /** The labels of rows; null where a rule needs none. */
+  default long @Nullable [] labels(long[] rows, LabelExpectation rule) {
+    return rule.needsLabels() ? labels(rows) : null;
+  }
+
+  /** The labels of rows of labelled data. */
+  default long[] labels(long[] rows) {
     long[] all = examples().labels();
     return Arrays.stream(rows).map(row -> all[Math.toIntExact(row)]).toArray();
+  }
+
+  /**
+   * Those of some rows that have a label which is one of the classes.
+   *
+   * @param skipped told of the others
+   */
+  default long[] withLabels(long[] rows, SkippedRows skipped) {
+    long[] all = examples().labels();
+    if (Arrays.stream(all).allMatch(label -> label == Examples.NO_LABEL)) {
+      throw new InputException(
+          "%s: the labels are all -1 or null: this split has no labels; take one that has some, such"
+                  .formatted(examples().description())
+              + " as validation");
+    }
+    LongStream.Builder kept = LongStream.builder();
+    for (long row : rows) {
+      if (all[Math.toIntExact(row)] == Examples.NO_LABEL) {
+        skipped.accept(
+            new BadRowException(row, examples().where(row), "it has no label (-1 or null)"));
+        continue;
+      }
+      Optional<String> problem =
+          examples() instanceof TaskExamples known ? known.labelProblem(row) : Optional.empty();
+      if (problem.isPresent()) {
+        skipped.acceptOtherLabel(
+            new BadRowException(row, examples().where(row), problem.get()));
+      } else {
+        kept.add(row);
+      }
+    }
+    return kept.build().toArray();
+  }
+
+  /**
+   * Those of some rows that can be run, found by reading them.
+   *
+   * @param skipped told of the others
+   */
+  default long[] readable(long[] rows, SkippedRows skipped) {
+    return rows;
   }
 
   /** Whatever the task has to find out before rows are run, and to say about it. */

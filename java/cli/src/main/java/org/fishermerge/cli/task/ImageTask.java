@@ -2,20 +2,23 @@ package org.fishermerge.cli.task;
 
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.LongConsumer;
 import java.util.function.Supplier;
+import java.util.stream.LongStream;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.data.BatchIterator;
-import org.fishermerge.data.Examples;
 import org.fishermerge.data.ImageBatch;
 import org.fishermerge.data.ImageDataset;
 import org.fishermerge.data.ImageProcessor;
+import org.fishermerge.data.LabelMap.Matching;
+import org.fishermerge.data.TaskExamples;
 import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.ClipClassifier;
 import org.fishermerge.torch.ClipConfig;
@@ -30,10 +33,21 @@ import org.fishermerge.torch.ZeroShotHead;
  *
  * @param model the file or folder that the classifier's tower was loaded from
  * @param dataset preprocessed as the CLIP model says
+ * @param examples of the data set, with the head's classes as labels
  */
 public record ImageTask(
-    Checkpoint model, ClipClassifier classifier, ImageDataset dataset, int workers)
+    Checkpoint model,
+    ClipClassifier classifier,
+    ImageDataset dataset,
+    TaskExamples examples,
+    int workers)
     implements ClassifierTask {
+  /** Pictures that are decoded together only to see whether they can be. */
+  private static final int TRIED = 16;
+
+  /** A head, and what its classes are called where that is known. */
+  public record Head(ZeroShotHead weights, Optional<List<String>> classNames, String origin) {}
+
   /**
    * Opens pictures and a head, works with them, and closes them.
    *
@@ -41,6 +55,7 @@ public record ImageTask(
    *     pictures are prepared
    * @param data opens the pictures
    * @param head builds or reads the head of the base
+   * @param matching how the classes of data and head are matched
    * @param workers threads that decode pictures ahead
    * @param warnings told what is odd about the files but does not stop their use
    */
@@ -48,7 +63,8 @@ public record ImageTask(
       Checkpoint model,
       Path base,
       Function<ImageProcessor, ImageDataset> data,
-      Function<Checkpoint, ZeroShotHead> head,
+      Function<Checkpoint, Head> head,
+      Matching matching,
       int workers,
       Consumer<String> warnings,
       Consumer<ImageTask> work) {
@@ -57,19 +73,26 @@ public record ImageTask(
         ClipVisionTower tower = ClipVisionTower.load(model)) {
       ImageProcessor processor =
           ImageProcessor.ofModel(clip::sibling, base, tower.config().imageSize());
-      try (ImageDataset dataset = data.apply(processor);
-          ZeroShotHead zeroShot = head.apply(clip)) {
+      try (ImageDataset dataset = data.apply(processor)) {
         if (dataset.usesProcessor()) {
           processor.warnings().forEach(warnings);
         }
-        work.accept(new ImageTask(model, new ClipClassifier(tower, zeroShot), dataset, workers));
+        Head named = head.apply(clip);
+        try (ZeroShotHead weights = named.weights()) {
+          TaskExamples examples =
+              new TaskExamples(
+                  dataset,
+                  weights.classCount(),
+                  named.classNames(),
+                  named.origin(),
+                  matching,
+                  warnings);
+          work.accept(
+              new ImageTask(
+                  model, new ClipClassifier(tower, weights), dataset, examples, workers));
+        }
       }
     }
-  }
-
-  @Override
-  public Examples examples() {
-    return dataset;
   }
 
   @Override
@@ -93,7 +116,7 @@ public record ImageTask(
         try (ImageBatch pictures = batches.next()) {
           requireShape(pictures);
           try (ForwardPass pass = classifier.forward(pictures.pixels(), pictures.count())) {
-            work.run(pass, pictures.labelled() ? pictures.labels() : null);
+            work.run(pass, labels(pictures.rows(), rule));
           }
         }
       }
@@ -110,16 +133,34 @@ public record ImageTask(
   }
 
   @Override
-  public void classify(long[] rows, int batchSize, LogitsWork work, LongConsumer progress) {
-    long classified = 0;
-    try (BatchIterator batches = dataset.batches(rows, batchSize, workers)) {
+  public long[] readable(long[] rows, SkippedRows skipped) {
+    if (!skipped.mayBe()) {
+      return rows; // the run itself stops at the first
+    }
+    LongStream.Builder kept = LongStream.builder();
+    try (BatchIterator batches = dataset.batches(rows, TRIED, workers, skipped)) {
+      while (batches.hasNext()) {
+        try (ImageBatch pictures = batches.next()) {
+          Arrays.stream(pictures.rows()).forEach(kept);
+        }
+      }
+    }
+    return kept.build().toArray();
+  }
+
+  @Override
+  public void classify(
+      long[] rows, int batchSize, LogitsWork work, SkippedRows skipped, LongConsumer progress) {
+    try (BatchIterator batches = dataset.batches(rows, batchSize, workers, skipped)) {
       while (batches.hasNext()) {
         try (ImageBatch pictures = batches.next()) {
           requireShape(pictures);
-          work.take(classifier.logits(pictures.pixels(), pictures.count()), pictures.labels());
-          classified += pictures.count();
+          if (pictures.count() > 0) {
+            work.take(
+                classifier.logits(pictures.pixels(), pictures.count()), labels(pictures.rows()));
+          }
+          progress.accept(Math.min(rows.length, pictures.firstIndex() + batchSize));
         }
-        progress.accept(classified);
       }
     }
   }

@@ -4,9 +4,11 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.IntFunction;
 import java.util.function.LongConsumer;
@@ -14,7 +16,9 @@ import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.FisherMetadata;
-import org.fishermerge.data.Examples;
+import org.fishermerge.data.BadRowException;
+import org.fishermerge.data.LabelMap.Matching;
+import org.fishermerge.data.TaskExamples;
 import org.fishermerge.data.TokenDataset;
 import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.FisherEstimator;
@@ -28,8 +32,10 @@ import org.fishermerge.torch.TokenBatch;
  * with others of about their length, so that each costs what its own tokens cost.
  *
  * @param model the folder that the classifier's backbone was loaded from
+ * @param examples of the data set, with the classifier's classes as labels
  */
-public record TextTask(Checkpoint model, Gpt2Classifier classifier, TokenDataset dataset)
+public record TextTask(
+    Checkpoint model, Gpt2Classifier classifier, TokenDataset dataset, TaskExamples examples)
     implements ClassifierTask {
   // Texts classified together, in columns; more run no faster.
   private static final int COLUMNS = 4096;
@@ -39,12 +45,14 @@ public record TextTask(Checkpoint model, Gpt2Classifier classifier, TokenDataset
    *
    * @param head the GPT2ForSequenceClassification whose head classifies; may be the model itself
    * @param data opens the texts, cut to a number of tokens that the model takes
+   * @param matching how the classes of data and classifier are matched
    * @param warnings told what is odd about the files but does not stop their use
    */
   public static void with(
       Checkpoint model,
       Checkpoint head,
       IntFunction<TokenDataset> data,
+      Matching matching,
       Consumer<String> warnings,
       Consumer<TextTask> work) {
     model.warnings().forEach(warnings);
@@ -61,23 +69,75 @@ public record TextTask(Checkpoint model, Gpt2Classifier classifier, TokenDataset
                         head.path(), classifier.padToken().getAsLong(), pad.getAsLong())
                 + " token, where transformers would take its padding for a part of it");
       }
-      work.accept(new TextTask(model, classifier, dataset));
+      TaskExamples examples =
+          new TaskExamples(
+              dataset,
+              classifier.classCount(),
+              classNames(head, classifier.classCount(), warnings),
+              head.path().toString(),
+              matching,
+              warnings);
+      work.accept(new TextTask(model, classifier, dataset, examples));
     }
+  }
+
+  /** What the classes are called, unless that is said of another number of classes. */
+  private static Optional<List<String>> classNames(
+      Checkpoint head, int classes, Consumer<String> warnings) {
+    Optional<List<String>> names = Gpt2Classifier.classNames(head);
+    names
+        .filter(of -> of.size() != classes)
+        .ifPresent(of ->
+            warnings.accept(
+                "%s: config.json names %d classes and the head has %d; the names are not used"
+                    .formatted(head.path(), of.size(), classes)));
+    return names.filter(of -> of.size() == classes);
+  }
+
+  /**
+   * The tokens that count of some rows.
+   *
+   * @param bad told of rows that have none
+   */
+  private List<long[]> texts(long[] rows, Consumer<BadRowException> bad) {
+    Set<Long> refused = new HashSet<>();
+    List<long[]> texts =
+        dataset.texts(
+            rows,
+            row -> {
+              refused.add(row.row());
+              bad.accept(row);
+            });
+    List<long[]> real = new ArrayList<>();
+    for (int i = 0; i < rows.length; i++) {
+      long[] tokens = classifier.realTokens(texts.get(i), dataset.where(rows[i]));
+      if (tokens.length == 0 && !refused.contains(rows[i])) {
+        bad.accept(
+            new BadRowException(
+                rows[i],
+                dataset.where(rows[i]),
+                "no token but padding: the text is empty"));
+      }
+      real.add(tokens);
+    }
+    return real;
+  }
+
+  private List<long[]> texts(long[] rows) {
+    return texts(
+        rows,
+        row -> {
+          throw row;
+        });
   }
 
   @Override
-  public Examples examples() {
-    return dataset;
-  }
-
-  /** The tokens that count of some rows. */
-  private List<long[]> texts(long[] rows) {
-    List<long[]> texts = dataset.texts(rows);
-    List<long[]> real = new ArrayList<>();
-    for (int i = 0; i < rows.length; i++) {
-      real.add(classifier.realTokens(texts.get(i), dataset.where(rows[i])));
-    }
-    return real;
+  public long[] readable(long[] rows, SkippedRows skipped) {
+    List<long[]> texts = texts(rows, skipped);
+    return IntStream.range(0, rows.length)
+        .filter(i -> texts.get(i).length > 0)
+        .mapToLong(i -> rows[i])
+        .toArray();
   }
 
   /** The longest texts first; batch squares are of the batches that the selection has. */
@@ -114,7 +174,7 @@ public record TextTask(Checkpoint model, Gpt2Classifier classifier, TokenDataset
 
   @Override
   public void forEachBatch(long[] rows, int batchSize, LabelExpectation rule, BatchWork work) {
-    long[] labels = labels(rows);
+    long[] labels = labels(rows, rule);
     List<long[]> texts = texts(rows);
     int first = 0;
     for (int size : sizes(texts, batchSize, rule)) {
@@ -143,11 +203,10 @@ public record TextTask(Checkpoint model, Gpt2Classifier classifier, TokenDataset
   }
 
   @Override
-  public void classify(long[] rows, int batchSize, LogitsWork work, LongConsumer progress) {
+  public void classify(
+      long[] wanted, int batchSize, LogitsWork work, SkippedRows skipped, LongConsumer progress) {
+    long[] rows = readable(wanted, skipped);
     long[] labels = labels(rows);
-    if (labels == null) {
-      throw new IllegalStateException("unlabelled data");
-    }
     int classes = classifier.classCount();
     float[] logits = new float[Math.multiplyExact(rows.length, classes)];
     List<long[]> texts = texts(rows);
