@@ -195,9 +195,10 @@ final class BadInputCommandsTest {
         "fisher   | --data {F}/unlabelled.safetensors --selection stratified | 1"
             + " | unlabelled ; no labels ; --selection stratified needs them",
         "evaluate | --data {F}/unlabelled.safetensors | 1 | unlabelled ; labels",
-        "fisher   | --data {F}/label-7.safetensors --labels true | 1 | example 3 ; label 7 ; 0 to 2",
-        "fisher   | --data {F}/label-minus.safetensors --labels true | 1 | example 4 ; label -1",
-        "evaluate | --data {F}/label-7.safetensors | 1 | example 3 ; label 7 ; 0 to 2",
+        "fisher   | --data {F}/label-7.safetensors --labels true | 1 | row 3 ; label 7 ; 0 to 2",
+        "fisher   | --data {F}/label-minus.safetensors --labels true --bad-rows stop | 1"
+            + " | row 4 ; no label (-1 ; --bad-rows skip",
+        "evaluate | --data {F}/label-7.safetensors | 1 | row 3 ; label 7 ; 0 to 2 ; --bad-rows",
         "fisher   | --data {F}/five-labels.safetensors | 1 | five-labels ; [5] ; [6]",
         "fisher   | --data {F}/no-pictures.safetensors | 1 | no-pictures ; no examples",
         "fisher   | --data {F}/small-pictures.safetensors | 1 | small-pictures ; 16, 64 ; 32, 32",

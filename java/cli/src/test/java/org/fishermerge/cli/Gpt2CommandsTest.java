@@ -471,7 +471,7 @@ final class Gpt2CommandsTest {
         Arguments.of("hole", new String[] {"row 3", "token 1", "pad on the right"}),
         Arguments.of("left padding", new String[] {"row 1", "token 0", "pad on the right"}),
         Arguments.of("all masked", new String[] {"row 4", "no token"}),
-        Arguments.of("all padding", new String[] {"row 4", "no token but padding (96)"}),
+        Arguments.of("all padding", new String[] {"row 4", "no token but padding"}),
         Arguments.of("vocabulary", new String[] {"row 5", "token 0", "id 97", "0 to 96"}),
         Arguments.of("negative", new String[] {"row 5", "token 0", "id -1", "0 to 96"}),
         Arguments.of("long", new String[] {"row 0", "41 tokens", "40", "truncate"}),
@@ -489,9 +489,17 @@ final class Gpt2CommandsTest {
     String[] named = Arrays.copyOf(fragments, fragments.length + 1);
     named[fragments.length] = data.toString();
     for (String labels : List.of("exact", "batch-square")) {
-      fisher(data.toString(), "cola", folder.resolve("out.safetensors"), labels, 4).fails(1, named);
+      Path out = folder.resolve("out.safetensors");
+      fisher(data.toString(), "cola", out, labels, 4, "--bad-rows", "stop").fails(1, named);
     }
-    CommandResult.run("evaluate", "--model", model("cola"), "--data", data.toString())
+    CommandResult.run(
+            "evaluate",
+            "--model",
+            model("cola"),
+            "--data",
+            data.toString(),
+            "--bad-rows",
+            "stop")
         .fails(1, named);
     try (Stream<Path> left = Files.list(folder)) {
       assertThat(left).containsExactly(data);
