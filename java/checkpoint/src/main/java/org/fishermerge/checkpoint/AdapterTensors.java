@@ -139,7 +139,7 @@ record AdapterTensors(Map<String, Pair> pairs, Map<String, TensorInfo> whole) {
                 + info.dtype()
                 + "; expected F32, F16, BF16 or F64");
       }
-      return new Factor(new CheckpointTensor(info.name(), info, header.file()));
+      return new Factor(new CheckpointTensor(info.name(), info.name(), info, header.file()));
     }
 
     private InputException unfit(SafetensorsHeader header, CheckpointTensor weight, String more) {

@@ -1,22 +1,15 @@
 package org.fishermerge.checkpoint;
 
 import java.lang.foreign.MemorySegment;
-import java.math.BigDecimal;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
-import java.util.Comparator;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
-import java.util.TreeSet;
-import java.util.regex.Pattern;
-import java.util.stream.Stream;
 import org.fishermerge.checkpoint.LoraAdapter.AdaptedTensor;
 import org.jspecify.annotations.Nullable;
 
@@ -28,53 +21,52 @@ import org.jspecify.annotations.Nullable;
  * by several threads; segments are valid until {@link #close}.
  */
 public final class Checkpoint implements AutoCloseable {
-  static final String SINGLE_FILE = "model.safetensors";
-  static final String INDEX_FILE = "model.safetensors.index.json";
+  private static final String CONFIG = "config.json";
 
   /** Elements that are computed at once where memory for them is needed. */
   private static final int STRETCH = 1 << 20;
 
-  private static final Pattern SHARD_NAME = Pattern.compile("model-\\d+-of-\\d+\\.safetensors");
-
   private final Path path;
-  private final ModelFolder folder;
-  private final List<SafetensorsHeader> files;
+  private final Path basePath;
+  private final WeightFiles files;
   private final List<String> warnings;
-  private final Map<String, CheckpointTensor> tensors;
 
-  /** What an adapter changes or adds; empty without one. */
+  /** By the names that this checkpoint alone implies. */
+  private final Map<String, CheckpointTensor> own;
+
+  /** What an adapter changes or adds, by the names of {@link #own}; empty without one. */
   private final Map<String, AdaptedTensor> adapted;
 
-  private final Path basePath;
+  /** By the names that the checkpoint it was opened like has. */
+  private final Map<String, CheckpointTensor> tensors;
+
+  private final SharedNames shared;
   private final Map<Path, SafetensorsFile> mapped = new HashMap<>();
   private boolean closed;
 
-  private Checkpoint(
-      Path path, ModelFolder folder, List<SafetensorsHeader> files, List<String> warnings) {
-    this.path = path;
-    this.folder = folder;
-    this.files = List.copyOf(files);
-    this.warnings = List.copyOf(warnings);
-    this.tensors = Collections.unmodifiableMap(byCanonicalName(path, files));
-    this.adapted = Map.of();
-    this.basePath = path;
-  }
-
-  private Checkpoint(Path path, Checkpoint base, LoraAdapter adapter) {
-    this.path = path;
-    this.basePath = base.path;
-    this.folder = base.folder;
-    this.files = concat(base.files, List.of(adapter.header()));
-    this.warnings = concat(base.warnings, adapter.warnings());
-    this.adapted =
-        adapter.applyTo(base.path, base.tensors, new Conv1dLayers(base.config()));
-    Map<String, CheckpointTensor> all = new LinkedHashMap<>(base.tensors);
-    adapted.forEach((name, tensor) -> all.put(name, tensor.tensor()));
-    this.tensors = Collections.unmodifiableMap(all);
-  }
-
-  private static <T> List<T> concat(List<T> first, List<T> second) {
-    return Stream.concat(first.stream(), second.stream()).toList();
+  private Checkpoint(ModelPath model, @Nullable Checkpoint like) {
+    this.path = model.given();
+    this.basePath = model.base();
+    WeightFiles stored = WeightFiles.find(basePath);
+    LoraAdapter.refuseUnapplied(basePath, stored.headers());
+    List<String> notes = new ArrayList<>(stored.warnings());
+    Map<String, CheckpointTensor> base = byCanonicalName(basePath, stored.headers(), notes);
+    if (model.adapter() == null) {
+      this.files = stored;
+      this.adapted = Map.of();
+      this.own = base;
+    } else {
+      LoraAdapter adapter = LoraAdapter.open(model.adapter());
+      this.files = stored.with(adapter.header());
+      this.adapted = adapter.applyTo(basePath, base, new Conv1dLayers(config()));
+      Map<String, CheckpointTensor> all = new LinkedHashMap<>(base);
+      adapted.forEach((name, tensor) -> all.put(name, tensor.tensor()));
+      this.own = Collections.unmodifiableMap(all);
+      notes.addAll(adapter.warnings());
+    }
+    this.tensors = like == null ? own : OuterPrefix.match(path, own, like.own, notes);
+    this.warnings = List.copyOf(notes);
+    this.shared = new SharedNames(this, like == null ? null : like.shared);
   }
 
   /**
@@ -86,169 +78,31 @@ public final class Checkpoint implements AutoCloseable {
    *     adapter cannot be applied
    */
   public static Checkpoint open(Path model) {
-    return open(ModelPath.of(model));
+    return new Checkpoint(ModelPath.of(model), null);
   }
 
-  /** The same for a name that has been taken apart. */
-  public static Checkpoint open(ModelPath model) {
-    if (model.adapter() == null) {
-      return openStored(model.base());
-    }
-    try (Checkpoint base = openStored(model.base())) { // headers only: nothing is mapped yet
-      return new Checkpoint(model.given(), base, LoraAdapter.open(model.adapter()));
-    }
-  }
-
-  private static Checkpoint openStored(Path folderOrFile) {
-    if (!Files.exists(folderOrFile)) {
-      throw Messages.missing(folderOrFile, null);
-    }
-    if (Files.isDirectory(folderOrFile)) {
-      return openFolder(folderOrFile);
-    }
-    Path parent = Objects.requireNonNullElse(folderOrFile.getParent(), Path.of(""));
-    List<SafetensorsHeader> files = List.of(SafetensorsHeader.read(folderOrFile));
-    LoraAdapter.refuseUnapplied(folderOrFile, files);
-    return new Checkpoint(folderOrFile, new ModelFolder(parent), files, List.of());
-  }
-
-  private static Checkpoint openFolder(Path path) {
-    ModelFolder folder = new ModelFolder(path);
-    Optional<Path> single = folder.find(SINGLE_FILE);
-    if (single.isPresent()) {
-      // As transformers does when both are there.
-      List<SafetensorsHeader> files = List.of(SafetensorsHeader.read(single.get()));
-      LoraAdapter.refuseUnapplied(path, files);
-      return new Checkpoint(path, folder, files, List.of());
-    }
-    Path index = folder.find(INDEX_FILE).orElseThrow(() -> noModel(path, folder));
-    return openShards(path, folder, ShardIndex.read(index));
-  }
-
-  private static InputException noModel(Path path, ModelFolder folder) {
-    List<String> names = folder.names();
-    Optional<String> pickle =
-        names.stream()
-            .filter(name -> LookAlike.isPickleName(path.resolve(name)))
-            // The weights rather than training_args.bin or optimizer.pt beside them.
-            .min(Comparator.comparing(name -> !name.startsWith("pytorch_model")));
-    if (pickle.isPresent()) {
-      return LookAlike.pickleRefusal(path.resolve(pickle.get()));
-    }
-    List<String> others = names.stream().filter(name -> name.endsWith(".safetensors")).toList();
-    return new InputException(
-        path
-            + ": is no model folder: it has neither "
-            + SINGLE_FILE
-            + " nor "
-            + INDEX_FILE
-            + (others.isEmpty()
-                ? ""
-                : "; to open a single file, name it: " + path.resolve(others.getFirst())));
-  }
-
-  private static Checkpoint openShards(Path path, ModelFolder folder, ShardIndex index) {
-    List<SafetensorsHeader> files = new ArrayList<>();
-    Map<String, String> shardOf = new HashMap<>();
-    long totalSize = 0;
-    for (String shard : index.shards()) {
-      Path file =
-          folder
-              .find(shard)
-              .orElseThrow(() ->
-                  new InputException(
-                      index.file()
-                          + ": names the shard "
-                          + Messages.quote(shard)
-                          + ", which is not in the folder; download it too"));
-      SafetensorsHeader header = SafetensorsHeader.read(file);
-      for (TensorInfo tensor : header.tensors().values()) {
-        checkPlace(index, shard, tensor.name(), shardOf.put(tensor.name(), shard));
-        totalSize += tensor.byteCount();
-      }
-      files.add(header);
-    }
-    index
-        .weightMap()
-        .forEach((tensor, shard) -> {
-          if (!shardOf.containsKey(tensor)) {
-            throw new InputException(
-                index.file()
-                    + ": puts the tensor "
-                    + Messages.quote(tensor)
-                    + " into "
-                    + Messages.quote(shard)
-                    + ", which does not hold it; index and shards do not belong together,"
-                    + " download all of them again");
-          }
-        });
-    LoraAdapter.refuseUnapplied(path, files);
-    return new Checkpoint(path, folder, files, warnings(folder, index, totalSize));
-  }
-
-  private static void checkPlace(
-      ShardIndex index, String shard, String tensor, @Nullable String before) {
-    if (before != null) {
-      throw new InputException(
-          index.file()
-              + ": the tensor "
-              + Messages.quote(tensor)
-              + " is in two shards, "
-              + Messages.quote(before)
-              + " and "
-              + Messages.quote(shard));
-    }
-    String expected = index.weightMap().get(tensor);
-    if (!shard.equals(expected)) {
-      throw new InputException(
-          index.file()
-              + ": the tensor "
-              + Messages.quote(tensor)
-              + " is in the shard "
-              + Messages.quote(shard)
-              + ", but the index "
-              + (expected == null ? "does not list it" : "puts it into " + Messages.quote(expected))
-              + "; index and shards do not belong together, download all of them again");
-    }
-  }
-
-  private static List<String> warnings(ModelFolder folder, ShardIndex index, long totalSize) {
-    List<String> warnings = new ArrayList<>();
-    if (index.totalSize() != null && !isNumber(index.totalSize(), totalSize)) {
-      warnings.add(
-          index.file()
-              + ": total_size is "
-              + Messages.firstLine(index.totalSize())
-              + ", the shards hold "
-              + totalSize
-              + " bytes");
-    }
-    Set<String> strays = new TreeSet<>(folder.names());
-    strays.removeIf(name -> !SHARD_NAME.matcher(name).matches());
-    strays.removeAll(index.shards());
-    for (String stray : strays) {
-      warnings.add(index.file() + ": does not list the shard " + stray + ", which is left out");
-    }
-    return warnings;
-  }
-
-  /** Some writers give the size as a floating-point number. */
-  private static boolean isNumber(String text, long value) {
-    try {
-      return new BigDecimal(text).compareTo(BigDecimal.valueOf(value)) == 0;
-    } catch (NumberFormatException e) {
-      return false;
-    }
+  /**
+   * The same for a name that has been taken apart, under another checkpoint's names: where all names
+   * of one have a prefix that the other's lack ({@code model.}, {@code bert.}, ...), the tensors go
+   * by the other's names, and a warning says so. What is tied is the other's matter too, if there is
+   * no config.json here.
+   */
+  public static Checkpoint open(ModelPath model, Checkpoint like) {
+    return new Checkpoint(model, like);
   }
 
   private static Map<String, CheckpointTensor> byCanonicalName(
-      Path path, List<SafetensorsHeader> files) {
+      Path path, List<SafetensorsHeader> files, List<String> notes) {
+    List<TensorInfo> all = new ArrayList<>();
+    files.forEach(header -> all.addAll(header.tensors().values()));
+    Map<String, String> plain = Wrappers.plainNames(path, all, notes);
     Map<String, CheckpointTensor> tensors = new LinkedHashMap<>();
     for (SafetensorsHeader header : files) {
       for (TensorInfo info : header.tensors().values()) {
-        String name = ParameterNames.canonical(info.name());
+        String own = plain.getOrDefault(info.name(), info.name());
+        String name = ParameterNames.canonical(own);
         CheckpointTensor before =
-            tensors.put(name, new CheckpointTensor(name, info, header.file()));
+            tensors.put(name, new CheckpointTensor(name, own, info, header.file()));
         if (before != null) {
           throw new InputException(
               path
@@ -265,7 +119,7 @@ public final class Checkpoint implements AutoCloseable {
     if (tensors.isEmpty()) {
       throw new InputException(path + ": holds no tensors");
     }
-    return tensors;
+    return Collections.unmodifiableMap(tensors);
   }
 
   /** The path as the user gave it. */
@@ -288,20 +142,112 @@ public final class Checkpoint implements AutoCloseable {
   }
 
   /**
-   * The tensor of that name.
+   * The tensor of that name, or the one that is the same parameter under another name, where
+   * weights are tied.
+   */
+  public Optional<CheckpointTensor> find(String canonicalName) {
+    CheckpointTensor tensor = tensors.get(canonicalName);
+    return tensor != null ? Optional.of(tensor) : shared.storedAs(canonicalName);
+  }
+
+  /**
+   * As {@link #find}.
    *
    * @throws InputException if there is no such tensor; the message gives the nearest names
    */
   public CheckpointTensor tensor(String canonicalName) {
-    CheckpointTensor tensor = tensors.get(canonicalName);
-    if (tensor == null) {
-      throw new InputException(
-          path
-              + ": has no tensor "
-              + Messages.quote(canonicalName)
-              + NearestNames.of(canonicalName, tensors.keySet()));
+    return find(canonicalName)
+        .orElseThrow(() ->
+            new InputException(
+                path
+                    + ": has no tensor "
+                    + Messages.quote(canonicalName)
+                    + problem()
+                        .map(problem -> ", for it " + problem)
+                        .orElseGet(() -> NearestNames.of(canonicalName, tensors.keySet()))));
+  }
+
+  /**
+   * All canonical names, stored or not, of the parameter that a name is of, itself included: more
+   * than one where the configuration ties weights and the data do not contradict it. Where both
+   * names of a tie are stored, this compares their data.
+   *
+   * @throws InputException if a file cannot be mapped any more
+   */
+  public Set<String> namesOf(String canonicalName) {
+    return shared.namesOf(canonicalName);
+  }
+
+  /**
+   * Sentences for users about names that the configuration ties and that are stored with different
+   * values; of those that {@link #namesOf} has looked at.
+   */
+  public List<String> untied() {
+    return shared.untied();
+  }
+
+  /**
+   * Whether there may be tied weights of which {@link #namesOf} does not know, because there is no
+   * config.json or it is of an unknown model type.
+   */
+  public boolean mayTieMore() {
+    return shared.tied().open();
+  }
+
+  /** Whether two tensors have the same dtype, shape and data. */
+  public boolean equal(CheckpointTensor one, CheckpointTensor other) {
+    if (one.equals(other)) {
+      return true;
     }
-    return tensor;
+    boolean alike =
+        one.info().dtype() == other.info().dtype()
+            && one.info().shape().equals(other.info().shape());
+    return alike && sameValues(one, other);
+  }
+
+  private boolean sameValues(CheckpointTensor one, CheckpointTensor other) {
+    if (adapted(one) == null && adapted(other) == null) {
+      return data(one).mismatch(data(other)) < 0;
+    }
+    long count = one.info().elementCount();
+    long width = one.info().dtype().bits() / Byte.SIZE;
+    for (long at = 0; at < count; at += STRETCH) {
+      long length = Math.min(STRETCH, count - at);
+      MemorySegment first = MemorySegment.ofArray(new byte[(int) (length * width)]);
+      MemorySegment second = MemorySegment.ofArray(new byte[(int) (length * width)]);
+      copy(one, at, length, first);
+      copy(other, at, length, second);
+      if (first.mismatch(second) >= 0) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /**
+   * Refuses what is no set of weights that can be averaged or run: quantised weights, an adapter, an
+   * optimizer's state, a Fisher file.
+   *
+   * @throws InputException saying what it is and what to do
+   */
+  public void requireWeights() {
+    Optional<String> problem = problem();
+    if (problem.isPresent()) {
+      throw new InputException(path + ": " + problem.get());
+    }
+  }
+
+  /** What config.json says of the weights, read when it matters. */
+  Optional<ModelConfig> weightConfig() {
+    return config().map(ModelConfig::read);
+  }
+
+  /** What the tensors are, where {@link #requireWeights} refuses them. */
+  public Optional<String> problem() {
+    return WeightKind.problem(
+        own.values().stream().map(CheckpointTensor::info).toList(),
+        files.headers().getFirst().metadata(),
+        weightConfig().map(ModelConfig::quantization).orElse(null));
   }
 
   /**
@@ -315,13 +261,30 @@ public final class Checkpoint implements AutoCloseable {
     if (isComputed(canonicalName)) {
       throw new IllegalStateException(canonicalName + " is computed, not stored");
     }
-    return map(stored(canonicalName));
+    return data(stored(tensor(canonicalName)));
+  }
+
+  private MemorySegment data(CheckpointTensor stored) {
+    return map(stored.file()).segment(stored.info().name());
+  }
+
+  /** What an adapter makes of a tensor; null where it leaves it alone. */
+  private @Nullable AdaptedTensor adapted(CheckpointTensor tensor) {
+    return adapted.get(ParameterNames.canonical(tensor.name()));
+  }
+
+  /** The tensor of a file that this one is, or is computed from. */
+  private CheckpointTensor stored(CheckpointTensor tensor) {
+    AdaptedTensor found = adapted(tensor);
+    return found == null ? tensor : found.stored();
   }
 
   /** Whether the values are not stored but computed as they are read, with {@link #copy}. */
   public boolean isComputed(String canonicalName) {
-    AdaptedTensor tensor = adapted.get(canonicalName);
-    return tensor != null && tensor.isComputed();
+    if (adapted.isEmpty()) {
+      return false;
+    }
+    return find(canonicalName).map(this::adapted).map(AdaptedTensor::isComputed).orElse(false);
   }
 
   /**
@@ -331,9 +294,13 @@ public final class Checkpoint implements AutoCloseable {
    * @throws InputException as {@link #segment}
    */
   public MemorySegment source(String canonicalName, long from, long count) {
-    CheckpointTensor tensor = stored(canonicalName);
-    long width = tensor.info().dtype().bits() / Byte.SIZE;
-    return map(tensor).asSlice(from * width, count * width);
+    return source(tensor(canonicalName), from, count);
+  }
+
+  private MemorySegment source(CheckpointTensor tensor, long from, long count) {
+    CheckpointTensor stored = stored(tensor);
+    long width = stored.info().dtype().bits() / Byte.SIZE;
+    return data(stored).asSlice(from * width, count * width);
   }
 
   /**
@@ -345,19 +312,23 @@ public final class Checkpoint implements AutoCloseable {
    * @throws IllegalArgumentException if {@code target} has not exactly room for them
    */
   public void copy(String canonicalName, long from, long count, MemorySegment target) {
-    DType dtype = tensor(canonicalName).info().dtype();
+    copy(tensor(canonicalName), from, count, target);
+  }
+
+  private void copy(CheckpointTensor tensor, long from, long count, MemorySegment target) {
+    DType dtype = tensor.info().dtype();
     if (target.byteSize() * Byte.SIZE != count * dtype.bits()) {
       throw new IllegalArgumentException(count + " elements into " + target.byteSize() + " bytes");
     }
-    AdaptedTensor tensor = adapted.get(canonicalName);
-    if (tensor == null || !tensor.isComputed()) {
-      target.copyFrom(source(canonicalName, from, count));
+    AdaptedTensor found = adapted(tensor);
+    if (found == null || !found.isComputed()) {
+      target.copyFrom(source(tensor, from, count));
       return;
     }
-    LowRank.Source source = source(tensor);
-    LowRank update = tensor.update();
+    LowRank.Source source = source(found);
+    LowRank update = found.update();
     if (update != null) {
-      update.apply(source, dtype, factor -> map(factor.tensor()), from, count, target);
+      update.apply(source, dtype, factor -> data(factor.tensor()), from, count, target);
       return;
     }
     long width = dtype.bits() / Byte.SIZE;
@@ -369,22 +340,12 @@ public final class Checkpoint implements AutoCloseable {
 
   /** What a computed tensor is computed from, in its dtype. */
   private LowRank.Source source(AdaptedTensor tensor) {
-    MemorySegment data = map(tensor.stored());
+    MemorySegment data = data(tensor.stored());
     DType found = tensor.stored().info().dtype();
     DType wanted = tensor.tensor().info().dtype();
     long width = found.bits() / Byte.SIZE;
     return (from, count) ->
         Values.cast(data.asSlice(from * width, count * width), found, wanted, count);
-  }
-
-  /** The tensor of a file that this one is, or is computed from. */
-  private CheckpointTensor stored(String canonicalName) {
-    AdaptedTensor tensor = adapted.get(canonicalName);
-    return tensor == null ? tensor(canonicalName) : tensor.stored();
-  }
-
-  private MemorySegment map(CheckpointTensor stored) {
-    return map(stored.file()).segment(stored.info().name());
   }
 
   /**
@@ -393,12 +354,12 @@ public final class Checkpoint implements AutoCloseable {
    * @throws InputException if one is not: what was read of it may be anything
    */
   public void requireSizes() {
-    files.forEach(SafetensorsFile::requireSize);
+    files.headers().forEach(SafetensorsFile::requireSize);
   }
 
   /** All files, mapped whole, header included. */
   public List<MemorySegment> mappings() {
-    return files.stream().map(header -> map(header.file()).mapping()).toList();
+    return files.headers().stream().map(header -> map(header.file()).mapping()).toList();
   }
 
   private synchronized SafetensorsFile map(Path file) {
@@ -408,7 +369,7 @@ public final class Checkpoint implements AutoCloseable {
     SafetensorsFile open = mapped.get(file);
     if (open == null) {
       SafetensorsHeader header =
-          files.stream().filter(h -> h.file().equals(file)).findFirst().orElseThrow();
+          files.headers().stream().filter(h -> h.file().equals(file)).findFirst().orElseThrow();
       open = SafetensorsFile.open(header);
       mapped.put(file, open);
     }
@@ -457,9 +418,10 @@ public final class Checkpoint implements AutoCloseable {
       computeFloats(canonicalName, info, target);
       return;
     }
-    SafetensorsFile file = map(tensor.file());
+    CheckpointTensor stored = stored(tensor);
+    SafetensorsFile file = map(stored.file());
     try {
-      Values.copy(file.segment(info.name()), info.dtype(), target);
+      Values.copy(file.segment(stored.info().name()), info.dtype(), target);
     } finally {
       file.requireSize();
     }
@@ -494,33 +456,34 @@ public final class Checkpoint implements AutoCloseable {
               + tensor.info().dtype()
               + " "
               + tensor.info().shapeText()
-              + "; expected F32, F16, BF16 or F64");
+              + "; expected F32, F16, BF16 or F64"
+              + problem().map(problem -> "; the file " + problem).orElse(""));
     }
     return tensor;
   }
 
   /** The folder's {@code config.json}; of a single file, the one beside it. */
   public Optional<Path> config() {
-    return sibling("config.json");
+    return sibling(CONFIG);
   }
 
   /**
    * A file of the model's folder, for example {@code tokenizer.json}; of a single file, one beside
    * it.
    *
-   * @throws InputException if it is there but no regular file, or a link that leads out of the
-   *     folder
+   * @throws InputException if it is there but no regular file, or a link as {@link ModelFolder#find}
+   *     refuses it
    */
   public Optional<Path> sibling(String fileName) {
     if (!ModelFolder.isPlainName(fileName)) {
       throw new IllegalArgumentException("not a plain file name: " + fileName);
     }
-    return folder.find(fileName);
+    return files.folder().find(fileName);
   }
 
   /** The headers, one per shard, in order of the shards' names. */
   public List<SafetensorsHeader> files() {
-    return files;
+    return files.headers();
   }
 
   /** What is odd about the checkpoint but does not stop its use; complete sentences for users. */
@@ -553,23 +516,25 @@ public final class Checkpoint implements AutoCloseable {
   }
 
   private List<TensorDigest.Entry> entries() {
-    return tensors.keySet().stream().map(this::entry).toList();
+    return own.values().stream().map(this::entry).toList();
   }
 
-  private TensorDigest.Entry entry(String name) {
-    TensorInfo info = tensor(name).info();
-    if (!isComputed(name)) {
-      return new TensorDigest.Entry(name, info.dtype(), info.shape(), segment(name));
+  private TensorDigest.Entry entry(CheckpointTensor tensor) {
+    TensorInfo info = tensor.info();
+    AdaptedTensor found = adapted(tensor);
+    if (found == null || !found.isComputed()) {
+      return new TensorDigest.Entry(
+          tensor.canonicalName(), info.dtype(), info.shape(), data(stored(tensor)));
     }
     long width = info.dtype().bits() / Byte.SIZE;
     return new TensorDigest.Entry(
-        name,
+        tensor.canonicalName(),
         info.dtype(),
         info.shape(),
         Math.multiplyExact(info.elementCount(), width),
         (from, bytes) -> {
           MemorySegment part = MemorySegment.ofArray(new byte[(int) bytes]);
-          copy(name, from / width, bytes / width, part);
+          copy(tensor, from / width, bytes / width, part);
           return part;
         });
   }

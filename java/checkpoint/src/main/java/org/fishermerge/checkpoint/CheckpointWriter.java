@@ -54,7 +54,7 @@ public final class CheckpointWriter implements AutoCloseable {
       Path folder, List<Declared> tensors, Map<String, String> metadata, long shardBytes) {
     List<List<Declared>> shards = shards(tensors, shardBytes);
     if (shards.size() == 1) {
-      return file(folder.resolve(Checkpoint.SINGLE_FILE), tensors, metadata);
+      return file(folder.resolve(WeightFiles.SINGLE_FILE), tensors, metadata);
     }
     CheckpointWriter writer = new CheckpointWriter();
     try {
@@ -65,7 +65,7 @@ public final class CheckpointWriter implements AutoCloseable {
         shards.get(i).forEach(tensor -> nameOf.put(tensor.name(), name));
         writer.add(folder.resolve(name), shards.get(i), metadata);
       }
-      writeIndex(folder.resolve(Checkpoint.INDEX_FILE), nameOf, bytes(tensors));
+      writeIndex(folder.resolve(WeightFiles.INDEX_FILE), nameOf, bytes(tensors));
       return writer;
     } catch (RuntimeException | Error e) {
       writer.close();

@@ -47,14 +47,20 @@ public final class FisherFile implements AutoCloseable {
    *     F64
    */
   public static FisherFile open(Path file) {
-    if (Files.isDirectory(file) && !Files.exists(file.resolve(Checkpoint.INDEX_FILE))) {
+    return open(file, null);
+  }
+
+  /** The same, under the names of the base that it is merged into: {@link Checkpoint#open}. */
+  public static FisherFile open(Path file, @Nullable Checkpoint base) {
+    if (Files.isDirectory(file) && !Files.exists(file.resolve(WeightFiles.INDEX_FILE))) {
       throw new InputException(
           file
               + ": is a folder without "
-              + Checkpoint.INDEX_FILE
+              + WeightFiles.INDEX_FILE
               + ", where a Fisher file is wanted");
     }
-    Checkpoint checkpoint = Checkpoint.open(file);
+    Checkpoint checkpoint =
+        base == null ? Checkpoint.open(file) : Checkpoint.open(ModelPath.of(file), base);
     for (CheckpointTensor tensor : checkpoint.tensors().values()) {
       if (!tensor.info().dtype().isMergeable()) {
         throw new InputException(
@@ -117,6 +123,11 @@ public final class FisherFile implements AutoCloseable {
   /** As {@link Checkpoint#requireSizes}. */
   public void requireSizes() {
     checkpoint.requireSizes();
+  }
+
+  /** As {@link Checkpoint#equal}. */
+  public boolean equal(CheckpointTensor one, CheckpointTensor other) {
+    return checkpoint.equal(one, other);
   }
 
   /** All files, as {@link Checkpoint#mappings} gives them. */

@@ -15,7 +15,7 @@ final class LookAlike {
   private static final List<String> PICKLE_SUFFIXES =
       List.of(".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle");
 
-  private static final String CONVERT =
+  static final String PICKLE =
       "pickle files can run code when loaded and are never read here. Convert it where you trust"
           + " it: load it with transformers and call save_pretrained(folder,"
           + " safe_serialization=True), or use the Hugging Face space safetensors/convert";
@@ -29,7 +29,7 @@ final class LookAlike {
   }
 
   static InputException pickleRefusal(Path file) {
-    return new InputException(file + ": is a PyTorch pickle by its name; " + CONVERT);
+    return new InputException(file + ": is a PyTorch pickle by its name; " + PICKLE);
   }
 
   /** What the file is instead of safetensors, judged by its first bytes, and what to do. */
@@ -53,7 +53,7 @@ final class LookAlike {
       return Optional.of("is gzip data; unpack it with gunzip (or tar) first");
     }
     if (text.startsWith("PK\u0003\u0004") || text.startsWith("PK\u0005\u0006")) {
-      return Optional.of("is a zip archive, as torch.save writes for pickles; " + CONVERT);
+      return Optional.of("is a zip archive, as torch.save writes for pickles; " + PICKLE);
     }
     if (text.startsWith("GGUF")) {
       return Optional.of(
@@ -64,7 +64,7 @@ final class LookAlike {
         && text.charAt(0) == '\u0080'
         && text.charAt(1) >= 2
         && text.charAt(1) <= 5) {
-      return Optional.of("is a Python pickle; " + CONVERT);
+      return Optional.of("is a Python pickle; " + PICKLE);
     }
     if (trimmed.startsWith("{")) {
       return Optional.of("is a JSON text, not a safetensors file");

@@ -59,8 +59,8 @@ public final class LoraAdapter {
 
   /** Whether a folder that is no adapter alone holds one beside a model. */
   static boolean hasModel(Path folder) {
-    return Files.exists(folder.resolve(Checkpoint.SINGLE_FILE))
-        || Files.exists(folder.resolve(Checkpoint.INDEX_FILE));
+    return Files.exists(folder.resolve(WeightFiles.SINGLE_FILE))
+        || Files.exists(folder.resolve(WeightFiles.INDEX_FILE));
   }
 
   /**
@@ -270,7 +270,7 @@ public final class LoraAdapter {
       String name,
       TensorInfo info) {
     CheckpointTensor before = stored.get(canonical);
-    CheckpointTensor here = new CheckpointTensor(canonical, info, header.file());
+    CheckpointTensor here = new CheckpointTensor(canonical, canonical, info, header.file());
     if (before == null) {
       boolean head =
           config.modulesToSave().stream()
@@ -281,7 +281,7 @@ public final class LoraAdapter {
       }
       TensorInfo renamed =
           new TensorInfo(name, info.dtype(), info.shape(), info.begin(), info.end());
-      return new AdaptedTensor(new CheckpointTensor(canonical, renamed, header.file()), here, null);
+      return new AdaptedTensor(new CheckpointTensor(canonical, canonical, renamed, header.file()), here, null);
     }
     // PEFT loads it into a copy of the base's module, in that one's dtype.
     boolean cast = before.info().dtype() != info.dtype();
@@ -292,7 +292,8 @@ public final class LoraAdapter {
     TensorInfo result =
         new TensorInfo(
             before.info().name(), before.info().dtype(), info.shape(), info.begin(), info.end());
-    return new AdaptedTensor(new CheckpointTensor(canonical, result, header.file()), here, null);
+    return new AdaptedTensor(
+        new CheckpointTensor(canonical, before.name(), result, header.file()), here, null);
   }
 
   private static void requireMergeable(CheckpointTensor tensor) {

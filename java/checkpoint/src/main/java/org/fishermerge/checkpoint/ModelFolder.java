@@ -8,14 +8,11 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.stream.Stream;
-import org.jspecify.annotations.Nullable;
 
 /**
- * A folder whose files may have come from strangers. A file is found only by its plain name, and
- * only inside the folder: a symbolic link may lead elsewhere in the folder, or, in the Hugging Face
- * hub's cache, from {@code models--X/snapshots/COMMIT} to {@code models--X/blobs}. Hard links are
- * regular files and accepted: making one takes write access on this machine and read access is then
- * the operating system's matter, while caches that deduplicate consist of them.
+ * A folder of a model, whose files are found by their plain names only. Links that the user made are
+ * followed, to another disk for example; in a snapshot of the hub's cache {@link HubSnapshot} says
+ * which are.
  */
 public final class ModelFolder {
   private final Path folder;
@@ -27,7 +24,8 @@ public final class ModelFolder {
   /**
    * The file of that name, if it exists.
    *
-   * @throws InputException if it is no regular file, or a link that leads out of the folder
+   * @throws InputException if it is no regular file, a link to nowhere, or one that leads
+   *     out of a downloaded repository
    */
   public Optional<Path> find(String name) {
     Path file = folder.resolve(name);
@@ -48,35 +46,15 @@ public final class ModelFolder {
   private void checkLink(Path link) throws IOException {
     if (!Files.exists(link)) {
       throw new InputException(
-          link + ": is a link to a file that is missing; download the model again");
+          link
+              + ": is a link to "
+              + Files.readSymbolicLink(link)
+              + ", which is not there; download the model again, or mend the link");
     }
-    Path real = link.toRealPath();
-    Path root = folder.toRealPath();
-    Path blobs = hubBlobs(root);
-    if (real.startsWith(root) || (blobs != null && blobs.equals(real.getParent()))) {
-      return;
+    Optional<HubSnapshot> snapshot = HubSnapshot.of(folder);
+    if (snapshot.isPresent()) {
+      snapshot.get().resolve(link);
     }
-    throw new InputException(
-        link
-            + ": is a link that leads out of its folder, to "
-            + real
-            + "; a model must not name files elsewhere. Copy the file there, or give the real"
-            + " folder");
-  }
-
-  /** The blobs folder that belongs to a snapshot of the hub's cache. */
-  private static @Nullable Path hubBlobs(Path snapshot) {
-    for (Path path = snapshot; path != null; path = path.getParent()) {
-      Path parent = path.getParent();
-      if (parent != null && parent.endsWith("snapshots")) {
-        Path repository = parent.getParent();
-        boolean model =
-            repository != null
-                && Objects.toString(repository.getFileName(), "").startsWith("models--");
-        return model ? parent.resolveSibling("blobs") : null;
-      }
-    }
-    return null;
   }
 
   /**

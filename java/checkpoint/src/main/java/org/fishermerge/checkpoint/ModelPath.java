@@ -45,7 +45,7 @@ public record ModelPath(Path given, Path base, @Nullable Path adapter) {
         throw new InputException(
             given
                 + ": holds a whole model ("
-                + Checkpoint.SINGLE_FILE
+                + WeightFiles.SINGLE_FILE
                 + ") and a LoRA adapter ("
                 + LoraAdapter.WEIGHTS
                 + "); name the file that is meant, or BASE+"

@@ -154,7 +154,7 @@ final class MergeOptions {
                 + " %.2f s, %.2f GB/s%n",
             result.output(),
             plan.mergedElements(),
-            plan.merged().size(),
+            plan.merged().size() + plan.tied().size(),
             plan.modelsText(),
             plan.carriedOver().size() + plan.excluded().size(),
             seconds,

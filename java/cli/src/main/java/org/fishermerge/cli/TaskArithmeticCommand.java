@@ -56,7 +56,7 @@ final class TaskArithmeticCommand implements Callable<Integer> {
       left -= share;
       request.source(new MergeSource(models.get(i), null, share));
     }
-    request.source(new MergeSource(options.base, null, left));
+    request.baseShare(left);
     return options.run(request.build(), spec.commandLine());
   }
 }

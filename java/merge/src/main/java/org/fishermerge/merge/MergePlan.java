@@ -24,7 +24,7 @@ public final class MergePlan {
   static final String SINCE_PLANNED = "since the merge was planned";
 
   private final MergeRequest request;
-  private final List<CheckpointTensor> merged;
+  private final List<Parameter> merged;
   private final List<CheckpointTensor> carriedOver;
   private final List<CheckpointTensor> excluded;
   private final List<String> warnings;
@@ -63,7 +63,7 @@ public final class MergePlan {
 
   MergePlan(
       MergeRequest request,
-      List<CheckpointTensor> merged,
+      List<Parameter> merged,
       List<CheckpointTensor> carriedOver,
       List<CheckpointTensor> excluded,
       Collection<CheckpointTensor> all,
@@ -89,13 +89,13 @@ public final class MergePlan {
         all.stream()
             .map(tensor ->
                 new SafetensorsWriter.Declared(
-                    tensor.info().name(), outputDtype(tensor), tensor.info().shape()))
+                    tensor.name(), outputDtype(tensor), tensor.info().shape()))
             .toList();
-    this.mergedElements = merged.stream().mapToLong(t -> t.info().elementCount()).sum();
+    this.mergedElements = tensors(merged).stream().mapToLong(t -> t.info().elementCount()).sum();
     this.hashedBytes = hashedBytes;
     long kept = bytes(carriedOver) + bytes(excluded);
     this.bytesRead = hashedBytes + (normPass() ? fisherBytes : 0) + mergedBytes + kept;
-    this.bytesWritten = written(merged) + written(carriedOver) + written(excluded);
+    this.bytesWritten = written(tensors(merged)) + written(copies(merged)) + written(carriedOver) + written(excluded);
     this.tensorsHeld = tensorsHeld;
   }
 
@@ -114,9 +114,25 @@ public final class MergePlan {
     return request;
   }
 
-  /** The base's names of the parameters that are merged, in file order. */
+  /** The base's names of the parameters that are merged, in file order; each once. */
   public List<String> merged() {
-    return names(merged);
+    return names(tensors(merged));
+  }
+
+  /**
+   * The base's further names of parameters that are merged: of tied weights that it stores more than
+   * once. They get the same bits.
+   */
+  public List<String> tied() {
+    return names(copies(merged));
+  }
+
+  private static List<CheckpointTensor> tensors(List<Parameter> parameters) {
+    return parameters.stream().map(Parameter::tensor).toList();
+  }
+
+  private static List<CheckpointTensor> copies(List<Parameter> parameters) {
+    return parameters.stream().flatMap(parameter -> parameter.copies().stream()).toList();
   }
 
   /** The base's names of the tensors that no model has a say in; they keep the base's values. */
@@ -196,7 +212,10 @@ public final class MergePlan {
             Locale.ROOT,
             "  output      %s%n",
             outputDtype == null ? "dtypes of the base" : outputDtype.name()));
-    count(text, "merged", merged);
+    count(text, "merged", tensors(merged));
+    if (!tied().isEmpty()) {
+      count(text, "tied to these", copies(merged));
+    }
     count(text, "carried over", carriedOver);
     count(text, "excluded", excluded);
     text.append(
@@ -222,17 +241,12 @@ public final class MergePlan {
 
   /** How many models are merged, for messages; the base counts apart where it has a share. */
   public String modelsText() {
-    Path base = request.base().toAbsolutePath().normalize();
-    long others =
-        request.sources().stream()
-            .filter(source -> !source.model().toAbsolutePath().normalize().equals(base))
-            .count();
-    return others
-        + (others == 1 ? " model" : " models")
-        + (others < request.sources().size() ? " and the base" : "");
+    return request.models()
+        + (request.models() == 1 ? " model" : " models")
+        + (request.models() < request.sources().size() ? " and the base" : "");
   }
 
-  List<CheckpointTensor> mergedTensors() {
+  List<Parameter> mergedParameters() {
     return merged;
   }
 
@@ -294,7 +308,7 @@ public final class MergePlan {
   }
 
   private static List<String> names(List<CheckpointTensor> tensors) {
-    return tensors.stream().map(t -> t.info().name()).toList();
+    return tensors.stream().map(CheckpointTensor::name).toList();
   }
 
   private static void count(StringBuilder text, String label, List<CheckpointTensor> tensors) {
@@ -311,7 +325,7 @@ public final class MergePlan {
       text.append(
           tensors.stream()
               .limit(3)
-              .map(t -> t.info().name())
+              .map(CheckpointTensor::name)
               .collect(Collectors.joining(", ", ": ", tensors.size() > 3 ? ", ..." : "")));
     }
     text.append(System.lineSeparator());

@@ -28,6 +28,8 @@ import org.jspecify.annotations.Nullable;
  *     file
  * @param output a folder that transformers opens, or a single file if it ends in .safetensors
  * @param sources all with Fisher files, or all without
+ * @param baseHasShare whether the last source is the base with what the models leave it, as in task
+ *     arithmetic
  * @param minimalFisher eps, finite and not negative, added to the mean Fisher of every model
  * @param exclude regular expressions; a parameter whose name one of them matches from its start
  *     (like Python's {@code re.match}) keeps the base's value and counts in no norm. Tried on the
@@ -46,6 +48,7 @@ public record MergeRequest(
     Path base,
     Path output,
     List<MergeSource> sources,
+    boolean baseHasShare,
     Normalization normalization,
     double minimalFisher,
     List<String> exclude,
@@ -54,6 +57,11 @@ public record MergeRequest(
     long shardBytes,
     boolean overwrite,
     boolean verifyHashes) {
+  /** How many models are merged: the sources, without the base's own share. */
+  public int models() {
+    return sources.size() - (baseHasShare ? 1 : 0);
+  }
+
   /** FusionBench's {@code minimal_fisher_weight}. */
   public static final double DEFAULT_MINIMAL_FISHER = 1e-6;
 
@@ -73,6 +81,7 @@ public record MergeRequest(
     private final Path base;
     private final Path output;
     private final List<MergeSource> sources = new ArrayList<>();
+    private @Nullable MergeSource baseShare;
     private Normalization normalization = Normalization.MODEL;
     private double minimalFisher = DEFAULT_MINIMAL_FISHER;
     private final List<String> exclude = new ArrayList<>();
@@ -100,6 +109,12 @@ public record MergeRequest(
     /** Adds a model. */
     public Builder source(MergeSource source) {
       sources.add(source);
+      return this;
+    }
+
+    /** Gives the base a share of its own, as task arithmetic does; it counts as no model. */
+    public Builder baseShare(double coefficient) {
+      baseShare = new MergeSource(base, null, coefficient);
       return this;
     }
 
@@ -152,10 +167,15 @@ public record MergeRequest(
     }
 
     public MergeRequest build() {
+      List<MergeSource> all = new ArrayList<>(sources);
+      if (baseShare != null) {
+        all.add(baseShare);
+      }
       return new MergeRequest(
           base,
           output,
-          sources,
+          all,
+          baseShare != null,
           normalization,
           minimalFisher,
           exclude,

@@ -4,7 +4,6 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import org.fishermerge.checkpoint.Checkpoint;
-import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.HeldInputs;
 import org.fishermerge.kernels.Kernels;
@@ -74,14 +73,17 @@ public final class MergeSession implements AutoCloseable {
 
   private static List<MemorySegment> mergedData(MergePlan plan, MergeInputs inputs) {
     List<MemorySegment> data = new ArrayList<>();
-    for (CheckpointTensor tensor : plan.mergedTensors()) {
-      String name = tensor.canonicalName();
-      for (Checkpoint model : inputs.models()) {
+    for (Parameter parameter : plan.mergedParameters()) {
+      for (int i = 0; i < inputs.models().size(); i++) {
+        Checkpoint model = inputs.models().get(i);
+        String name = inputs.valueOf(i, parameter).canonicalName();
         if (!model.isComputed(name)) {
           data.add(model.segment(name));
         }
       }
-      inputs.fishers().forEach(fisher -> data.add(fisher.segment(name)));
+      for (int i = 0; i < inputs.fishers().size(); i++) {
+        data.add(inputs.fishers().get(i).segment(inputs.fisherOf(i, parameter).canonicalName()));
+      }
     }
     return data;
   }

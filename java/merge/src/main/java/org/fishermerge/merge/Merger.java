@@ -182,9 +182,13 @@ public final class Merger {
   // ---- pieces and chunks ----
 
   /** A stretch of a tensor. */
-  private record Piece(CheckpointTensor tensor, long from, long count) {
+  private record Piece(Parameter parameter, long from, long count) {
+    CheckpointTensor tensor() {
+      return parameter.tensor();
+    }
+
     boolean endsTensor() {
-      return from + count == tensor.info().elementCount();
+      return from + count == tensor().info().elementCount();
     }
 
     MemorySegment of(MemorySegment data, DType dtype) {
@@ -195,19 +199,19 @@ public final class Merger {
 
   /** Pieces in order, gathered until their input bytes reach {@code chunkBytes}. */
   private static List<List<Piece>> chunks(
-      List<CheckpointTensor> tensors,
-      ToLongFunction<CheckpointTensor> bytesPerElement,
+      List<Parameter> parameters,
+      ToLongFunction<Parameter> bytesPerElement,
       long chunkBytes) {
     List<List<Piece>> chunks = new ArrayList<>();
     List<Piece> chunk = new ArrayList<>();
     long bytes = 0;
-    for (CheckpointTensor tensor : tensors) {
-      long width = bytesPerElement.applyAsLong(tensor);
-      long elements = tensor.info().elementCount();
+    for (Parameter parameter : parameters) {
+      long width = bytesPerElement.applyAsLong(parameter);
+      long elements = parameter.tensor().info().elementCount();
       long from = 0;
       do {
         long count = Math.min(PIECE_ELEMENTS, elements - from);
-        chunk.add(new Piece(tensor, from, count));
+        chunk.add(new Piece(parameter, from, count));
         bytes += count * width;
         if (bytes >= chunkBytes) {
           chunks.add(chunk);
@@ -232,7 +236,7 @@ public final class Merger {
     for (int i = 0; i < inputs.fishers().size(); i++) {
       FisherFile fisher = inputs.fishers().get(i);
       SortedMap<String, Double> squares =
-          scanFirst ? sumsOfSquares(i) : statedSumsOfSquares(fisher);
+          scanFirst ? sumsOfSquares(i) : statedSumsOfSquares(i);
       double total = 0;
       for (Map.Entry<String, Double> entry : squares.entrySet()) {
         double ofTensor = entry.getValue();
@@ -247,11 +251,18 @@ public final class Merger {
     }
   }
 
-  private SortedMap<String, Double> statedSumsOfSquares(FisherFile fisher) {
+  private double statedSum(int model, Parameter parameter) {
+    return inputs
+        .fishers()
+        .get(model)
+        .sumOfSquares(inputs.fisherOf(model, parameter).canonicalName())
+        .orElseThrow();
+  }
+
+  private SortedMap<String, Double> statedSumsOfSquares(int model) {
     SortedMap<String, Double> squares = new TreeMap<>();
-    for (CheckpointTensor tensor : plan.mergedTensors()) {
-      String name = tensor.canonicalName();
-      squares.put(name, fisher.sumOfSquares(name).orElseThrow());
+    for (Parameter parameter : plan.mergedParameters()) {
+      squares.put(parameter.name(), statedSum(model, parameter));
     }
     return squares;
   }
@@ -265,13 +276,13 @@ public final class Merger {
     ValueStatistics ofTensor = ValueStatistics.EMPTY;
     List<List<Piece>> chunks =
         chunks(
-            plan.mergedTensors(),
-            tensor -> fisherOperand(model, tensor).bytesPerElement(),
+            plan.mergedParameters(),
+            parameter -> fisherOperand(model, parameter).bytesPerElement(),
             CHUNK_BYTES);
     for (List<Piece> chunk : chunks) {
       List<TypedValues> ranges = new ArrayList<>();
       for (Piece piece : chunk) {
-        Operand operand = fisherOperand(model, piece.tensor());
+        Operand operand = fisherOperand(model, piece.parameter());
         ranges.add(new TypedValues(piece.of(operand.segment(), operand.dtype()), operand.type()));
       }
       List<ValueStatistics> found = kernels.statistics(ranges, threshold(model));
@@ -279,8 +290,8 @@ public final class Merger {
         Piece piece = chunk.get(k);
         ofTensor = ofTensor.plus(found.get(k));
         if (piece.endsTensor()) {
-          scanned(model, piece.tensor(), ofTensor);
-          squares.put(piece.tensor().canonicalName(), ofTensor.sumOfSquares());
+          scanned(model, piece.parameter(), ofTensor);
+          squares.put(piece.parameter().name(), ofTensor.sumOfSquares());
           ofTensor = ValueStatistics.EMPTY;
         }
         advance(ranges.get(k).data().byteSize());
@@ -295,17 +306,16 @@ public final class Merger {
     return request.minimalFisher() * inputs.fishers().get(model).examples();
   }
 
-  private void scanned(int model, CheckpointTensor tensor, ValueStatistics found) {
+  private void scanned(int model, Parameter parameter, ValueStatistics found) {
     if (found.minimum() < 0 || !found.finite()) {
       throw FisherValues.invalid(
-          inputs.fishers().get(model), fisherOperand(model, tensor).tensor());
+          inputs.fishers().get(model), fisherOperand(model, parameter).tensor());
     }
     scans[model] = scans[model].plus(found);
     if (plan.isNormalized() && !scanFirst) {
-      double stated =
-          inputs.fishers().get(model).sumOfSquares(tensor.canonicalName()).orElseThrow();
+      double stated = statedSum(model, parameter);
       if (!(Math.abs(stated - found.sumOfSquares()) <= SUM_TOLERANCE * stated)) {
-        disproved.add(fisherOperand(model, tensor).tensor());
+        disproved.add(fisherOperand(model, parameter).tensor());
       }
     }
   }
@@ -322,8 +332,13 @@ public final class Merger {
         computeNorms();
         merge(writer);
       }
+      for (Parameter parameter : plan.mergedParameters()) {
+        for (CheckpointTensor copy : parameter.copies()) {
+          writer.segment(copy.name()).copyFrom(writer.segment(parameter.tensor().name()));
+        }
+      }
       for (CheckpointTensor tensor : plan.keptTensors()) {
-        keep(tensor, writer.segment(tensor.info().name()));
+        keep(tensor, writer.segment(tensor.name()));
       }
       writer.finish();
     }
@@ -339,12 +354,10 @@ public final class Merger {
   private void merge(CheckpointWriter writer) {
     long chunkBytes = kernels.info().provider().equals("cuda") ? GPU_CHUNK_BYTES : CHUNK_BYTES;
     boolean computes =
-        plan.mergedTensors().stream()
-            .anyMatch(tensor ->
-                inputs.models().stream().anyMatch(m -> m.isComputed(tensor.canonicalName())));
+        plan.mergedParameters().stream().anyMatch(parameter -> computedBytes(parameter, 1) > 0);
     List<List<Piece>> chunks =
         chunks(
-            plan.mergedTensors(),
+            plan.mergedParameters(),
             this::bytesPerElement,
             computes ? chunkBytes / COMPUTED_SHARE : chunkBytes);
     long mostComputed = chunks.stream().mapToLong(this::computedBytes).max().orElse(0);
@@ -354,12 +367,15 @@ public final class Merger {
   }
 
   private long computedBytes(List<Piece> chunk) {
+    return chunk.stream().mapToLong(p -> computedBytes(p.parameter(), p.count())).sum();
+  }
+
+  /** Memory for a stretch of a parameter's values, of the models that compute them. */
+  private long computedBytes(Parameter parameter, long count) {
     long bytes = 0;
-    for (Piece piece : chunk) {
-      for (Checkpoint model : inputs.models()) {
-        bytes +=
-            ComputedValues.alignedBytes(model, piece.tensor().canonicalName(), piece.count());
-      }
+    for (int i = 0; i < inputs.models().size(); i++) {
+      String name = inputs.valueOf(i, parameter).canonicalName();
+      bytes += ComputedValues.alignedBytes(inputs.models().get(i), name, count);
     }
     return bytes;
   }
@@ -400,17 +416,18 @@ public final class Merger {
       List<WeightedAverage.Statistics> found = kernels.weightedAverages(averages, thresholds);
       for (int k = 0; k < chunk.size(); k++) {
         WeightedAverage average = averages.get(k);
-        CheckpointTensor tensor = chunk.get(k).tensor();
+        Parameter parameter = chunk.get(k).parameter();
+        CheckpointTensor tensor = parameter.tensor();
         for (int i = 0; i < thresholds.size(); i++) {
           ofTensor[i] = ofTensor[i].plus(found.get(k).fishers().get(i));
         }
         ofTensor[thresholds.size()] = ofTensor[thresholds.size()].plus(found.get(k).out());
         if (chunk.get(k).endsTensor()) {
           for (int i = 0; i < thresholds.size(); i++) {
-            scanned(i, tensor, ofTensor[i]);
+            scanned(i, parameter, ofTensor[i]);
           }
           if (!ofTensor[thresholds.size()].finite()) {
-            requireFinite(tensor, writer.segment(tensor.info().name()));
+            requireFinite(parameter, writer.segment(tensor.name()));
           }
           Arrays.fill(ofTensor, ValueStatistics.EMPTY);
         }
@@ -420,17 +437,16 @@ public final class Merger {
             MappedData.release(operand);
           }
         }
-        writer.writeBehind(tensor.info().name(), average.out());
+        writer.writeBehind(tensor.name(), average.out());
       }
     }
   }
 
-  private long bytesPerElement(CheckpointTensor tensor) {
+  private long bytesPerElement(Parameter parameter) {
     long bytes = 0;
     for (int i = 0; i < inputs.models().size(); i++) {
-      bytes +=
-          inputs.models().get(i).tensor(tensor.canonicalName()).info().dtype().bits() / Byte.SIZE;
-      bytes += plan.isAverage() ? 0 : fisherOperand(i, tensor).bytesPerElement();
+      bytes += inputs.valueOf(i, parameter).info().dtype().bits() / Byte.SIZE;
+      bytes += plan.isAverage() ? 0 : fisherOperand(i, parameter).bytesPerElement();
     }
     return bytes;
   }
@@ -443,14 +459,15 @@ public final class Merger {
       List<WeightedInput> operands = new ArrayList<>(shares.size());
       for (int i = 0; i < shares.size(); i++) {
         Checkpoint model = inputs.models().get(i);
-        String name = tensor.canonicalName();
-        Operand fisher = plan.isAverage() ? null : fisherOperand(i, tensor);
+        CheckpointTensor value = inputs.valueOf(i, piece.parameter());
+        String name = value.canonicalName();
+        Operand fisher = plan.isAverage() ? null : fisherOperand(i, piece.parameter());
         operands.add(
             new WeightedInput(
                 model.isComputed(name)
                     ? computed.place(model, name, piece.from(), piece.count())
                     : model.source(name, piece.from(), piece.count()),
-                FisherValues.elementType(model.tensor(name).info().dtype()),
+                FisherValues.elementType(value.info().dtype()),
                 fisher == null ? null : piece.of(fisher.segment(), fisher.dtype()),
                 fisher == null ? ElementType.F32 : fisher.type(),
                 shares.get(i).scale(),
@@ -460,7 +477,7 @@ public final class Merger {
       averages.add(
           new WeightedAverage(
               operands,
-              piece.of(writer.segment(tensor.info().name()), dtype),
+              piece.of(writer.segment(tensor.name()), dtype),
               FisherValues.elementType(dtype),
               piece.count()));
     }
@@ -548,7 +565,8 @@ public final class Merger {
 
   // ---- what is wrong with the values ----
 
-  private void requireFinite(CheckpointTensor tensor, MemorySegment out) {
+  private void requireFinite(Parameter parameter, MemorySegment out) {
+    CheckpointTensor tensor = parameter.tensor();
     DoublePredicate notFinite = v -> !Double.isFinite(v);
     long count = tensor.info().elementCount();
     DType dtype = plan.outputDtype(tensor);
@@ -556,10 +574,11 @@ public final class Merger {
     if (firstOut < 0) {
       return; // values whose squares overflow
     }
-    String name = tensor.canonicalName();
     double largest = 0;
-    for (Checkpoint model : inputs.models()) {
-      CheckpointTensor found = model.tensor(name);
+    for (int i = 0; i < inputs.models().size(); i++) {
+      Checkpoint model = inputs.models().get(i);
+      CheckpointTensor found = inputs.valueOf(i, parameter);
+      String name = found.canonicalName();
       DType stored = found.info().dtype();
       long first = -1;
       long bad = 0;
@@ -596,7 +615,7 @@ public final class Merger {
         String.format(
             Locale.ROOT,
             "the merged tensor '%s' overflows %s in %d values, the first at element %d, where the"
-                + " largest input is %s. Write another dtype, BF16 or F32.",
+                + " largest input is %s. Write another dtype, --dtype bf16 or f32.",
             tensor.info().name(),
             dtype,
             Values.countWhere(out, dtype, count, notFinite),
@@ -609,8 +628,8 @@ public final class Merger {
     return new InputException(
         String.format(
             Locale.ROOT,
-            "%s: tensor '%s' overflows %s, first at element %d: %s. Write another dtype, BF16 or"
-                + " F32.",
+            "%s: tensor '%s' overflows %s, first at element %d: %s. Write another dtype,"
+                + " --dtype bf16 or f32.",
             tensor.file(),
             tensor.info().name(),
             to,
@@ -691,9 +710,8 @@ public final class Merger {
     }
   }
 
-  private Operand fisherOperand(int model, CheckpointTensor tensor) {
-    FisherFile fisher = inputs.fishers().get(model);
-    String name = tensor.canonicalName();
-    return new Operand(fisher.segment(name), Planner.tensorOf(fisher, name));
+  private Operand fisherOperand(int model, Parameter parameter) {
+    CheckpointTensor found = inputs.fisherOf(model, parameter);
+    return new Operand(inputs.fishers().get(model).segment(found.canonicalName()), found);
   }
 }

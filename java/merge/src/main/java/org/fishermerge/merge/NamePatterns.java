@@ -12,18 +12,18 @@ import org.fishermerge.checkpoint.InputException;
 
 /** Regular expressions for names of parameters, and which of them have matched something. */
 final class NamePatterns {
-  private final String kind;
   private final List<Pattern> patterns = new ArrayList<>();
   private final Set<Pattern> used = new LinkedHashSet<>();
-  private final Checkpoint firstModel;
+  private final String kind;
+  private final MergeInputs inputs;
 
   /**
    * @param kind what messages call one of them
-   * @param firstModel whose names are tried too
+   * @param inputs whose names are tried
    */
-  NamePatterns(String kind, List<String> expressions, Checkpoint firstModel) {
+  NamePatterns(String kind, List<String> expressions, MergeInputs inputs) {
     this.kind = kind;
-    this.firstModel = firstModel;
+    this.inputs = inputs;
     for (String expression : expressions) {
       try {
         patterns.add(Pattern.compile(expression));
@@ -42,10 +42,37 @@ final class NamePatterns {
     }
   }
 
+  /** Whether a tensor of the base is named. */
   boolean match(CheckpointTensor tensor) {
+    return match(tensor.canonicalName());
+  }
+
+  /** Whether one of the names under which an input stores a parameter is named. */
+  boolean match(Parameter parameter) {
+    boolean any = false;
+    for (String name : parameter.names()) {
+      boolean stored =
+          inputs.base().has(name)
+              || inputs.models().stream().anyMatch(model -> model.has(name))
+              || inputs.fishers().stream().anyMatch(f -> f.tensors().containsKey(name));
+      any |= stored && match(name);
+    }
+    return any;
+  }
+
+  private boolean match(String canonicalName) {
+    Checkpoint first = inputs.models().getFirst();
+    Set<String> names = new LinkedHashSet<>(List.of(canonicalName));
+    for (Checkpoint checkpoint : List.of(inputs.base(), first)) {
+      CheckpointTensor tensor = checkpoint.tensors().get(canonicalName);
+      if (tensor != null) {
+        names.add(tensor.name());
+        names.add(tensor.info().name());
+      }
+    }
     boolean any = false;
     for (Pattern pattern : patterns) {
-      if (matches(pattern, tensor)) {
+      if (names.stream().anyMatch(name -> pattern.matcher(name).lookingAt())) {
         used.add(pattern);
         any = true;
       }
@@ -53,15 +80,7 @@ final class NamePatterns {
     return any;
   }
 
-  private boolean matches(Pattern pattern, CheckpointTensor tensor) {
-    String name = tensor.canonicalName();
-    return pattern.matcher(name).lookingAt()
-        || pattern.matcher(tensor.info().name()).lookingAt()
-        || (firstModel.has(name)
-            && pattern.matcher(firstModel.tensor(name).info().name()).lookingAt());
-  }
-
-  /** A sentence for each that has matched nothing. */
+  /** Warnings about expressions that have matched nothing. */
   List<String> unused() {
     return patterns.stream()
         .filter(pattern -> !used.contains(pattern))

@@ -12,6 +12,7 @@ import java.util.stream.Stream;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.ModelFolder;
 import org.fishermerge.checkpoint.ModelPath;
 import org.fishermerge.checkpoint.Reasons;
 
@@ -45,8 +46,13 @@ final class OutputTarget {
       throw new InputException(
           "the output "
               + request.output()
-              + " exists; choose another one, or overwrite it (--overwrite)");
+              + " exists; name another one, or replace it with --overwrite");
     }
+  }
+
+  /** The same of files that an input's links lead to. */
+  static void checkFiles(MergeRequest request, List<Path> files) {
+    AtomicOutput.requireApart(request.output(), files);
   }
 
   /**
@@ -60,8 +66,13 @@ final class OutputTarget {
     if (isSingleFile(request) || !Files.isDirectory(base)) {
       return List.of();
     }
+    ModelFolder folder = new ModelFolder(base);
     try (Stream<Path> files = Files.list(base)) {
-      return files.filter(OutputTarget::isSidecar).sorted().toList();
+      return files
+          .filter(OutputTarget::isSidecar)
+          .sorted()
+          .flatMap(file -> folder.find(file.getFileName().toString()).stream())
+          .toList();
     } catch (IOException e) {
       throw new InputException("cannot list " + base + ": " + Reasons.of(e), e);
     }

@@ -10,7 +10,9 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
+import java.util.function.BiFunction;
 import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
@@ -31,7 +33,7 @@ final class Planner {
   private final MergeRequest request;
   private final MergeInputs inputs;
   private final List<String> warnings = new ArrayList<>();
-  private final List<CheckpointTensor> merged = new ArrayList<>();
+  private final List<Parameter> merged = new ArrayList<>();
   private final List<CheckpointTensor> carriedOver = new ArrayList<>();
   private final List<CheckpointTensor> excluded = new ArrayList<>();
 
@@ -44,6 +46,7 @@ final class Planner {
     checkRequest(request);
     OutputTarget.check(request);
     try (MergeInputs inputs = MergeInputs.open(request)) {
+      OutputTarget.checkFiles(request, inputs.paths());
       return new Planner(request, inputs).plan();
     }
   }
@@ -59,22 +62,17 @@ final class Planner {
     long hashedBytes = verified.stream().mapToLong(i -> dataBytes(inputs.models().get(i))).sum();
     long fisherBytes = 0;
     long mergedBytes = 0;
-    long widest = 1;
-    for (CheckpointTensor tensor : merged) {
+    for (Parameter parameter : merged) {
       long model = 0;
       long fisher = 0;
-      for (Checkpoint checkpoint : inputs.models()) {
-        model += checkpoint.tensor(tensor.canonicalName()).info().byteCount();
+      for (int i = 0; i < inputs.models().size(); i++) {
+        model += inputs.valueOf(i, parameter).info().byteCount();
       }
-      for (FisherFile file : inputs.fishers()) {
-        fisher += tensorOf(file, tensor.canonicalName()).info().byteCount();
+      for (int i = 0; i < inputs.fishers().size(); i++) {
+        fisher += inputs.fisherOf(i, parameter).info().byteCount();
       }
       fisherBytes += fisher;
       mergedBytes += model + fisher;
-      long elements = tensor.info().elementCount();
-      if (elements > 0) {
-        widest = Math.max(widest, (model + fisher + tensor.info().byteCount()) / elements);
-      }
     }
     long held = inputs.base().tensors().size();
     for (Checkpoint model : inputs.models()) {
@@ -97,10 +95,17 @@ final class Planner {
         fisherBytes,
         mergedBytes,
         held,
-        merged.stream()
-            .allMatch(tensor ->
-                inputs.fishers().stream()
-                    .allMatch(file -> file.sumOfSquares(tensor.canonicalName()).isPresent())));
+        merged.stream().allMatch(this::sumsStated));
+  }
+
+  private boolean sumsStated(Parameter parameter) {
+    for (int i = 0; i < inputs.fishers().size(); i++) {
+      String name = inputs.fisherOf(i, parameter).canonicalName();
+      if (inputs.fishers().get(i).sumOfSquares(name).isEmpty()) {
+        return false;
+      }
+    }
+    return true;
   }
 
   // ---- the request itself ----
@@ -140,11 +145,11 @@ final class Planner {
     }
     double eps = request.minimalFisher();
     if (!(eps >= 0) || Double.isInfinite(eps)) {
-      throw new InputException("minimal-fisher is " + eps + "; it is finite and not negative");
+      throw new InputException("--minimal-fisher is " + eps + "; it is finite and not negative");
     }
     if (request.shardBytes() < 1) {
       throw new InputException(
-          "the shard size is " + request.shardBytes() + " bytes; it must be at least 1");
+          "--shard-size is " + request.shardBytes() + " bytes; it must be at least 1");
     }
     if (request.shardBytes() != CheckpointWriter.UNBOUNDED && OutputTarget.isSingleFile(request)) {
       throw new InputException(
@@ -191,40 +196,41 @@ final class Planner {
   // ---- tensors ----
 
   private void sortTensors(boolean average) {
-    Set<String> covered = new LinkedHashSet<>();
-    if (average) {
-      // Where the base has a share itself, as in task arithmetic, the others say what is merged.
-      List<Path> base = ModelPath.of(request.base()).identity();
-      List<Checkpoint> others = new ArrayList<>();
-      for (int i = 0; i < inputs.models().size(); i++) {
-        Path model = request.sources().get(i).model();
-        if (!MergeInputs.model(request, model).identity().equals(base)) {
-          others.add(inputs.models().get(i));
-        }
-      }
-      (others.isEmpty() ? inputs.models() : others)
-          .forEach(model -> covered.addAll(model.tensors().keySet()));
-    } else {
-      inputs.fishers().forEach(fisher -> covered.addAll(fisher.tensors().keySet()));
-    }
+    Set<String> covered = covered(average);
     Map<String, CheckpointTensor> base = inputs.base().tensors();
-    if (covered.stream().noneMatch(name -> base.containsKey(name) && isMergeableIn(base, name))) {
-      throw nothingMatches(average, covered);
+    NamePatterns exclusions = new NamePatterns("exclusion", request.exclude(), inputs);
+    NamePatterns inclusions = new NamePatterns("inclusion", request.include(), inputs);
+    List<Parameter> parameters = Parameters.of(inputs, exclusions::match);
+    if (parameters.stream().noneMatch(parameter -> isCovered(parameter, covered))) {
+      throw nothingMatches(average);
     }
-    Checkpoint first = inputs.models().getFirst();
-    NamePatterns exclusions = new NamePatterns("exclusion", request.exclude(), first);
-    NamePatterns inclusions = new NamePatterns("inclusion", request.include(), first);
-    for (CheckpointTensor tensor : base.values()) {
-      String name = tensor.canonicalName();
-      boolean kept = exclusions.match(tensor);
-      kept |= !inclusions.match(tensor) && !request.include().isEmpty();
-      if (tensor.info().dtype().isInteger() || !covered.contains(name)) {
-        carriedOver.add(tensor);
-      } else if (kept) {
-        excluded.add(tensor);
+    Set<CheckpointTensor> keptByRequest = new HashSet<>();
+    Set<CheckpointTensor> uncovered = new HashSet<>();
+    for (Parameter parameter : parameters) {
+      boolean left = exclusions.match(parameter);
+      boolean wanted = inclusions.match(parameter) || request.include().isEmpty();
+      if (!isCovered(parameter, covered)) {
+        uncovered.add(parameter.tensor());
+        uncovered.addAll(parameter.copies());
+      } else if (left || !wanted) {
+        keptByRequest.add(parameter.tensor());
+        keptByRequest.addAll(parameter.copies());
+        if (left) {
+          sayWhatElse(parameter, exclusions);
+        }
       } else {
-        checkTensor(tensor);
-        merged.add(tensor);
+        merged.add(parameter);
+      }
+    }
+    for (CheckpointTensor tensor : base.values()) {
+      if (tensor.info().dtype().isInteger()) {
+        exclusions.match(tensor);
+        inclusions.match(tensor);
+        carriedOver.add(tensor);
+      } else if (uncovered.contains(tensor)) {
+        carriedOver.add(tensor);
+      } else if (keptByRequest.contains(tensor)) {
+        excluded.add(tensor);
       }
     }
     warnings.addAll(exclusions.unused());
@@ -241,49 +247,135 @@ final class Planner {
                           : ", the exclusions " + String.join(", ", request.exclude())))
               + "; nothing is left to merge");
     }
+    checkInputs();
+    warnings.addAll(inputs.base().untied());
+    inputs.models().forEach(model -> warnings.addAll(model.untied()));
+    Set<String> known = new HashSet<>(base.keySet());
+    parameters.forEach(parameter -> known.addAll(parameter.names()));
     for (int i = 0; i < inputs.models().size(); i++) {
-      leftOut(inputs.models().get(i).path(), inputs.models().get(i).tensors().values(), base);
+      leftOut(inputs.models().get(i).path(), inputs.models().get(i).tensors().values(), known);
     }
     for (FisherFile fisher : inputs.fishers()) {
-      leftOut(fisher.path(), fisher.tensors().values(), base);
+      leftOut(fisher.path(), fisher.tensors().values(), known);
     }
+    Buffers.check(inputs, warnings);
   }
 
-  private static boolean isMergeableIn(Map<String, CheckpointTensor> base, String name) {
-    CheckpointTensor tensor = base.get(name);
-    return tensor != null && !tensor.info().dtype().isInteger();
-  }
-
-  private void checkTensor(CheckpointTensor tensor) {
-    String name = tensor.canonicalName();
-    requireMergeable(tensor.info(), tensor.file());
-    Path covering = inputs.coveringFile(name);
-    for (Checkpoint model : inputs.models()) {
-      if (!model.has(name)) {
-        throw notEverywhere(model.path(), tensor.info().name(), covering);
+  /** Names of what is merged, as the inputs that decide it have them. */
+  private Set<String> covered(boolean average) {
+    Set<String> covered = new LinkedHashSet<>();
+    if (average) {
+      // Where the base has a share itself, as in task arithmetic, the others say what is merged.
+      List<Path> base = ModelPath.of(request.base()).identity();
+      List<Checkpoint> others = new ArrayList<>();
+      for (int i = 0; i < inputs.models().size(); i++) {
+        Path model = request.sources().get(i).model();
+        if (!MergeInputs.model(request, model).identity().equals(base)) {
+          others.add(inputs.models().get(i));
+        }
       }
-      CheckpointTensor found = model.tensor(name);
-      requireMergeable(found.info(), found.file());
-      requireSameShape(tensor, found);
+      (others.isEmpty() ? inputs.models() : others)
+          .forEach(model -> covered.addAll(model.tensors().keySet()));
+    } else {
+      inputs.fishers().forEach(fisher -> covered.addAll(fisher.tensors().keySet()));
     }
-    for (FisherFile fisher : inputs.fishers()) {
-      CheckpointTensor found = fisher.tensors().get(name);
+    return covered;
+  }
+
+  private static boolean isCovered(Parameter parameter, Set<String> covered) {
+    return parameter.names().stream().anyMatch(covered::contains);
+  }
+
+  /** A parameter that the exclusion names by one of several names. */
+  private void sayWhatElse(Parameter parameter, NamePatterns exclusions) {
+    List<CheckpointTensor> all = new ArrayList<>(List.of(parameter.tensor()));
+    all.addAll(parameter.copies());
+    if (!all.stream().allMatch(exclusions::match)) {
+      warnings.add(
+          "the exclusion of one name of a tied parameter keeps the base's value of all: "
+              + parameter.names().stream()
+                  .map(name -> "'" + name + "'")
+                  .collect(Collectors.joining(", ")));
+    }
+  }
+
+  // ---- what inputs have of what is merged ----
+
+  private void checkInputs() {
+    List<CheckpointTensor> all = merged.stream().map(Parameter::tensor).toList();
+    all.forEach(tensor -> requireMergeable(tensor.info(), tensor.file()));
+    for (int i = 0; i < inputs.models().size(); i++) {
+      Checkpoint model = inputs.models().get(i);
+      check(model.path(), model.tensors(), i, inputs::findValue, all);
+      for (Parameter parameter : merged) {
+        CheckpointTensor found = inputs.valueOf(i, parameter);
+        requireMergeable(found.info(), found.file());
+        for (String name : parameter.names()) {
+          if (model.has(name) && !model.equal(found, model.tensor(name))) {
+            throw untied(model.path(), parameter, found, model.tensor(name));
+          }
+        }
+      }
+    }
+    for (int i = 0; i < inputs.fishers().size(); i++) {
+      FisherFile fisher = inputs.fishers().get(i);
+      check(fisher.path(), fisher.tensors(), i, inputs::findFisher, all);
+      for (Parameter parameter : merged) {
+        CheckpointTensor found = inputs.fisherOf(i, parameter);
+        for (String name : parameter.names()) {
+          CheckpointTensor other = fisher.tensors().get(name);
+          if (other != null && !fisher.equal(found, other)) {
+            throw untied(fisher.path(), parameter, found, other);
+          }
+        }
+      }
+    }
+  }
+
+  /** Whether an input has every parameter, in the base's shapes. */
+  private void check(
+      Path path,
+      Map<String, CheckpointTensor> stored,
+      int index,
+      BiFunction<Integer, Parameter, Optional<CheckpointTensor>> find,
+      List<CheckpointTensor> all) {
+    List<CheckpointTensor> missing = new ArrayList<>();
+    List<CheckpointTensor> different = new ArrayList<>();
+    CheckpointTensor firstDifferent = null;
+    Parameter firstMissing = null;
+    for (Parameter parameter : merged) {
+      CheckpointTensor found = find.apply(index, parameter).orElse(null);
+      CheckpointTensor tensor = parameter.tensor();
       if (found == null) {
-        throw notEverywhere(fisher.path(), tensor.info().name(), covering);
+        missing.add(tensor);
+        firstMissing = firstMissing == null ? parameter : firstMissing;
+      } else if (!found.info().shape().equals(tensor.info().shape())) {
+        different.add(tensor);
+        firstDifferent = firstDifferent == null ? found : firstDifferent;
       }
-      requireSameShape(tensor, found);
+    }
+    if (firstMissing != null) {
+      throw Mismatch.missing(
+          path, stored.values(), missing, all, inputs.base(), inputs.coveringFile(firstMissing));
+    }
+    if (firstDifferent != null) {
+      throw Mismatch.shape(different.getFirst(), firstDifferent, different, all);
     }
   }
 
-  private static InputException notEverywhere(Path lacking, String tensor, Path covering) {
+  private InputException untied(
+      Path path, Parameter parameter, CheckpointTensor one, CheckpointTensor other) {
     return new InputException(
-        lacking
-            + " has no tensor '"
-            + tensor
-            + "', but "
-            + covering
-            + " has one: a parameter is merged from all models or from none. "
-            + toKeep(tensor));
+        path
+            + ": holds different values under '"
+            + one.info().name()
+            + "' and '"
+            + other.info().name()
+            + "', which are one parameter in "
+            + request.base()
+            + " (tied weights), so they cannot be merged as one. To keep the base's value, exclude"
+            + " it: "
+            + Mismatch.exclude(List.of(parameter.tensor().name())));
   }
 
   private static void requireMergeable(TensorInfo info, Path file) {
@@ -294,61 +386,32 @@ final class Planner {
               + info.name()
               + "' has dtype "
               + info.dtype()
-              + ", which cannot be merged (F32, F16, BF16 and F64 can). Convert it. "
-              + toKeep(info.name()));
+              + ", which cannot be merged (F32, F16, BF16 and F64 can). Convert it, or keep the"
+              + " base's value: "
+              + Mismatch.exclude(List.of(info.name())));
     }
   }
 
-  private static void requireSameShape(CheckpointTensor base, CheckpointTensor found) {
-    List<Long> expected = base.info().shape();
-    List<Long> actual = found.info().shape();
-    if (actual.equals(expected)) {
-      return;
-    }
-    String hint =
-        actual.reversed().equals(expected)
-            ? ": it looks transposed. "
-            : ": models of one architecture are needed. ";
-    throw new InputException(
-        found.file()
-            + ": tensor '"
-            + found.info().name()
-            + "' has shape "
-            + found.info().shapeText()
-            + ", but "
-            + base.file()
-            + " has "
-            + base.info().shapeText()
-            + hint
-            + toKeep(base.info().name()));
-  }
-
-  private static String toKeep(String tensor) {
-    return "To keep the base's value, exclude '" + tensor.replace(".", "\\.") + "'.";
-  }
-
-  private InputException nothingMatches(boolean average, Set<String> covered) {
+  private InputException nothingMatches(boolean average) {
     Path other = average ? inputs.models().getFirst().path() : inputs.fishers().getFirst().path();
+    Map<String, CheckpointTensor> tensors =
+        average
+            ? inputs.models().getFirst().tensors()
+            : inputs.fishers().getFirst().tensors();
     return new InputException(
         "no tensor of "
             + other
             + " is a parameter of the base "
             + inputs.base().path()
             + ": "
-            + other.getFileName()
-            + " has "
-            + examples(covered)
-            + "; the base has "
-            + examples(inputs.base().tensors().keySet())
-            + ". Are they of the same architecture?");
+            + Mismatch.difference(tensors.values(), inputs.base()));
   }
 
-  private void leftOut(
-      Path file, Iterable<CheckpointTensor> tensors, Map<String, CheckpointTensor> base) {
+  private void leftOut(Path file, Iterable<CheckpointTensor> tensors, Set<String> base) {
     Set<String> names = new LinkedHashSet<>();
     for (CheckpointTensor tensor : tensors) {
       // Older writers store position_ids, newer ones do not: its absence means nothing.
-      if (!base.containsKey(tensor.canonicalName()) && !tensor.info().dtype().isInteger()) {
+      if (!base.contains(tensor.canonicalName()) && !tensor.info().dtype().isInteger()) {
         names.add(tensor.info().name());
       }
     }
@@ -447,14 +510,6 @@ final class Planner {
             + labels.entrySet().stream()
                 .map(e -> e.getKey() + " (" + e.getValue() + ")")
                 .collect(Collectors.joining(", ")));
-  }
-
-  static CheckpointTensor tensorOf(FisherFile fisher, String canonicalName) {
-    CheckpointTensor tensor = fisher.tensors().get(canonicalName);
-    if (tensor == null) {
-      throw new InputException(fisher.path() + " has no tensor '" + canonicalName + "'");
-    }
-    return tensor;
   }
 
   static long dataBytes(Checkpoint model) {

@@ -153,7 +153,7 @@ public final class Similarity {
   }
 
   private long byteCount(String name) {
-    return files.stream().mapToLong(f -> Planner.tensorOf(f, name).info().byteCount()).sum();
+    return files.stream().mapToLong(f -> tensorOf(f, name).info().byteCount()).sum();
   }
 
   // ---- the pass ----
@@ -173,7 +173,7 @@ public final class Similarity {
   private void pass(Kernels kernels, ProgressListener listener) {
     long done = 0;
     for (String name : common) {
-      List<CheckpointTensor> tensors = files.stream().map(f -> Planner.tensorOf(f, name)).toList();
+      List<CheckpointTensor> tensors = files.stream().map(f -> tensorOf(f, name)).toList();
       List<MemorySegment> data = files.stream().map(file -> file.segment(name)).toList();
       long count = tensors.getFirst().info().elementCount();
       PairSums sums = new PairSums(files.size());
@@ -263,5 +263,13 @@ public final class Similarity {
         warnings.add(files.get(i).path() + " is zero everywhere: nothing is similar to it");
       }
     }
+  }
+
+  private static CheckpointTensor tensorOf(FisherFile fisher, String canonicalName) {
+    CheckpointTensor tensor = fisher.tensors().get(canonicalName);
+    if (tensor == null) {
+      throw new InputException(fisher.path() + " has no tensor '" + canonicalName + "'");
+    }
+    return tensor;
   }
 }

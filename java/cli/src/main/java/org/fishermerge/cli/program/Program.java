@@ -417,7 +417,7 @@ public final class Program {
       case Method.TaskArithmetic arithmetic -> {
         Path base = inputs.pretrained.orElseThrow();
         double rest = 1 - arithmetic.scaling() * inputs.models.size();
-        request.source(new MergeSource(base, null, rest));
+        request.baseShare(rest);
         for (Path model : inputs.models.values()) {
           request.source(new MergeSource(model, null, arithmetic.scaling()));
         }
@@ -446,9 +446,9 @@ public final class Program {
   /** What is in one model only: it takes no part in a difference of models. */
   private static List<String> notIn(Path base, Path model) {
     try (Checkpoint whole = Checkpoint.open(base);
-        Checkpoint part = Checkpoint.open(model)) {
+        Checkpoint part = Checkpoint.open(ModelPath.of(model), whole)) {
       return whole.tensors().keySet().stream()
-          .filter(name -> !part.has(name))
+          .filter(name -> part.find(name).isEmpty())
           .map(name -> Pattern.quote(name) + "$")
           .toList();
     }

@@ -17,6 +17,7 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
+import org.fishermerge.checkpoint.HubSnapshot;
 import org.fishermerge.checkpoint.InputException;
 import org.jspecify.annotations.Nullable;
 
@@ -100,15 +101,8 @@ final class HubCache {
       return null;
     }
     try {
-      Path real = file.toRealPath();
       Path blobs = folder(repository).resolve("blobs");
-      boolean inside = real.startsWith(snapshot(repository, commit).toRealPath());
-      if (!inside && !(Files.exists(blobs) && real.startsWith(blobs.toRealPath()))) {
-        throw new InputException(
-            "%s: is a link that leads out of its repository in the cache, to %s; delete it"
-                .formatted(file, real));
-      }
-      return real;
+      return new HubSnapshot(snapshot(repository, commit), blobs).resolve(file);
     } catch (IOException e) {
       throw cannotRead(file, e);
     }
