@@ -50,9 +50,9 @@ final class WeightKind {
           new Scheme("AQLM", ends("codes"), DType::isInteger),
           new Scheme("MXFP4", name -> name.endsWith("_blocks"), WeightKind::isCoded),
           new Scheme("MLX", ends("weight"), dtype -> dtype == DType.U32),
-          new Scheme("8-bit floating point", ends("weight"), WeightKind::isShortFloat),
+          new Scheme("floating point of 8 bits or fewer", ends("weight"), WeightKind::isShortFloat),
           new Scheme("integers", ends("weight"), DType::isInteger),
-          new Scheme("8-bit floating point", name -> true, WeightKind::isShortFloat));
+          new Scheme("floating point of 8 bits or fewer", name -> true, WeightKind::isShortFloat));
 
   private WeightKind() {}
 

@@ -212,7 +212,7 @@ class ShardedCheckpointTest {
     Files.createSymbolicLink(two, Path.of("/dev/zero"));
     assertThatThrownBy(() -> Checkpoint.open(folder))
         .isInstanceOf(InputException.class)
-        .hasMessageContainingAll(two.toString(), "/dev/zero", "leads out of its folder");
+        .hasMessageContainingAll(two.toString(), "device");
   }
 
   @Test
@@ -290,30 +290,26 @@ class ShardedCheckpointTest {
   }
 
   @Test
-  void linksOutOfTheFolderAreRefused() throws IOException {
+  void linksThatTheUserMadeAreFollowed() throws IOException {
     indexOf(GOOD_MAP);
     Path outside = shard(temp.resolve("outside.safetensors"), "b");
+    Files.writeString(temp.resolve("settings.json"), "{}");
+    Files.createSymbolicLink(folder.resolve("config.json"), temp.resolve("settings.json"));
     Files.delete(folder.resolve(TWO));
     for (Path to : List.of(outside, Path.of("../outside.safetensors"))) {
       Files.createSymbolicLink(folder.resolve(TWO), to);
-      assertThatThrownBy(() -> Checkpoint.open(folder))
-          .isInstanceOf(InputException.class)
-          .hasMessageContainingAll(
-              folder.resolve(TWO).toString(), "leads out of its folder", "outside.safetensors");
+      try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+        assertThat(checkpoint.floats("b")).hasSize(1);
+        assertThat(checkpoint.config()).contains(folder.resolve("config.json"));
+      }
       Files.delete(folder.resolve(TWO));
     }
     Files.createSymbolicLink(folder.resolve(TWO), Path.of("nowhere"));
     assertThatThrownBy(() -> Checkpoint.open(folder))
         .isInstanceOf(InputException.class)
-        .hasMessageContainingAll(folder.resolve(TWO).toString(), "missing");
-    Files.createSymbolicLink(folder.resolve("config.json"), Path.of("/etc/passwd"));
+        .hasMessageContainingAll(folder.resolve(TWO).toString(), "nowhere", "not there");
     Files.delete(folder.resolve(TWO));
     shard(folder.resolve(TWO), "b");
-    try (Checkpoint checkpoint = Checkpoint.open(folder)) {
-      assertThatThrownBy(checkpoint::config)
-          .isInstanceOf(InputException.class)
-          .hasMessageContaining("leads out of its folder");
-    }
     // The folder itself is the user's own choice.
     Path link = Files.createSymbolicLink(temp.resolve("link"), folder);
     try (Checkpoint checkpoint = Checkpoint.open(link)) {
@@ -339,13 +335,13 @@ class ShardedCheckpointTest {
     Files.createSymbolicLink(link, Path.of("../../../models--org--other/blobs/feed"));
     assertThatThrownBy(() -> Checkpoint.open(snapshot))
         .isInstanceOf(InputException.class)
-        .hasMessageContaining("leads out of its folder");
+        .hasMessageContaining("leads out of its repository");
     // Nor is what a link among the blobs leads to.
     Files.createSymbolicLink(blobs.resolve("feed"), others.resolve("feed"));
     Files.delete(link);
     Files.createSymbolicLink(link, Path.of("../../blobs/feed"));
     assertThatThrownBy(() -> Checkpoint.open(snapshot))
         .isInstanceOf(InputException.class)
-        .hasMessageContaining("leads out of its folder");
+        .hasMessageContaining("leads out of its repository");
   }
 }

@@ -84,6 +84,9 @@ final class InspectCommand implements Callable<Integer> {
           }
         }
       }
+      if (fisher == null) {
+        checkpoint.problem().ifPresent(problem -> out.printf("  %s%n", problem));
+      }
       checkpoint.warnings().forEach(warning -> out.printf("  warning: %s%n", warning));
       if (hash) {
         out.printf("  sha256 %s%n", checkpoint.tensorSha256());

@@ -72,12 +72,16 @@ final class Gpt2TokenizerTest {
   }
 
   @Test
-  void aFileThatIsNoneOrLiesElsewhereIsRefused() throws Exception {
+  void aFileThatIsNoneOrThatADownloadNamesElsewhereIsRefused() throws Exception {
+    Path snapshot = Files.createDirectories(folder.resolve("models--org--name/snapshots/0123"));
+    Path link = snapshot.resolve("tokenizer.json");
+    Files.createSymbolicLink(link, FOLDER.resolve("tokenizer.json").toAbsolutePath());
+    assertThatThrownBy(() -> Gpt2Tokenizer.open(snapshot, 512))
+        .isInstanceOf(InputException.class)
+        .hasMessageContainingAll(link.toString(), "leads out of its repository");
     Path file = folder.resolve("tokenizer.json");
     Files.createSymbolicLink(file, FOLDER.resolve("tokenizer.json").toAbsolutePath());
-    assertThatThrownBy(() -> Gpt2Tokenizer.open(folder, 512))
-        .isInstanceOf(InputException.class)
-        .hasMessageContainingAll(file.toString(), "leads out of its folder");
+    Gpt2Tokenizer.open(folder, 512).close();
     Files.delete(file);
     assertThat(new ProcessBuilder("mkfifo", file.toString()).start().waitFor()).isZero();
     assertThatThrownBy(() -> Gpt2Tokenizer.open(folder, 512))

@@ -164,7 +164,8 @@ final class Planner {
   private void checkRepeated() {
     Set<Path> fishers = new HashSet<>();
     Set<List<Path>> models = new HashSet<>();
-    for (MergeSource source : request.sources()) {
+    for (int i = 0; i < request.sources().size(); i++) {
+      MergeSource source = request.sources().get(i);
       if (source.fisher() != null && !fishers.add(real(source.fisher()))) {
         throw new InputException(
             "the Fisher file "
@@ -172,7 +173,9 @@ final class Planner {
                 + " is given twice; every model needs its own. To count a model more, give it a"
                 + " larger coefficient.");
       }
-      if (!models.add(MergeInputs.model(request, source.model()).identity())) {
+      List<Path> files =
+          inputs.models().get(i).files().stream().map(header -> real(header.file())).toList();
+      if (!models.add(files)) {
         if (source.fisher() == null) {
           throw new InputException(
               "the model "
