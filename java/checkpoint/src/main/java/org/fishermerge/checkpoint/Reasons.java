@@ -98,6 +98,9 @@ public final class Reasons {
               ? " of what begins at line " + start.group(1) + ", column " + start.group(2)
               : "");
     }
+    if (text.startsWith("Trailing token")) {
+      return "there is more after its end";
+    }
     if (text.contains("CTRL-CHAR")) {
       return "a control character where none may be";
     }

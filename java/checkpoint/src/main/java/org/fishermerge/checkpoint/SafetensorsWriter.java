@@ -233,6 +233,9 @@ public final class SafetensorsWriter implements AutoCloseable {
   /** Bytes that are free where a file is to be written; the largest number if that is unknown. */
   public static long room(Path file) {
     Path parent = file.toAbsolutePath().getParent();
+    while (parent != null && !Files.exists(parent)) {
+      parent = parent.getParent(); // to be created there
+    }
     try {
       FileStore store = Files.getFileStore(parent == null ? file : parent);
       // Some network file systems report nothing at all; there the allocation decides.

@@ -7,10 +7,13 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.logging.Level;
 import java.util.logging.Logger;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.Reasons;
@@ -58,6 +61,9 @@ public final class Main {
 
   /** picocli's own limit. */
   private static final int LEAST_HELP_WIDTH = 55;
+
+  private static final Pattern CHOICES =
+      Pattern.compile("expected one of \\[(.*?)] \\(case-insensitive\\) but was");
 
   // Held, because the logging system keeps only weak references. Standard error is for progress.
   private static final Logger PARQUET_READER = Logger.getLogger("dev.hardwood");
@@ -210,12 +216,29 @@ public final class Main {
     String message = String.valueOf(e.getMessage());
     err.println(
         "fisher-merge: "
-            + oneLine(message.startsWith("Error: ") ? message.substring(7) : message)
+            + plainly(oneLine(message.startsWith("Error: ") ? message.substring(7) : message))
             + (suggestions.isEmpty() ? "" : "; did you mean " + String.join(" or ", suggestions))
             + "; see "
             + command.qualifiedName()
             + " --help");
     return command.exitCodeOnInvalidInput();
+  }
+
+  /** Java's names of types mean nothing to whoever gives an option. */
+  private static String plainly(String message) {
+    Matcher choices = CHOICES.matcher(message);
+    String named =
+        choices.find()
+            ? message.substring(0, choices.start())
+                + "expected one of "
+                + choices.group(1).toLowerCase(Locale.ROOT)
+                + " and not"
+                + message.substring(choices.end())
+            : message;
+    return named
+        .replaceAll("' is not an? (int|long)$", "' is not a whole number")
+        .replaceAll("' is not a (double|float)$", "' is not a number")
+        .replaceAll("' is not a boolean$", "' is neither true nor false");
   }
 
   private static String oneLine(String message) {

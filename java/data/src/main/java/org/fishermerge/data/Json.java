@@ -1,6 +1,7 @@
 package org.fishermerge.data;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -11,7 +12,9 @@ import org.fishermerge.checkpoint.InputFiles;
 /** JSON files of a model folder. */
 final class Json {
   static final JsonMapper MAPPER =
-      new JsonMapper(InputFiles.JSON);
+      JsonMapper.builder(InputFiles.JSON)
+          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+          .build();
 
   private Json() {}
 

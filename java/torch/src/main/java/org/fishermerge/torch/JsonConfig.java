@@ -1,6 +1,7 @@
 package org.fishermerge.torch;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.TextNode;
@@ -15,7 +16,9 @@ import org.fishermerge.checkpoint.InputFiles;
 /** A node of a model folder's config.json, read with messages that name the file and the key. */
 record JsonConfig(Path file, String path, JsonNode node) {
   private static final JsonMapper MAPPER =
-      new JsonMapper(InputFiles.JSON);
+      JsonMapper.builder(InputFiles.JSON)
+          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+          .build();
 
   static JsonConfig read(Path file) {
     try {

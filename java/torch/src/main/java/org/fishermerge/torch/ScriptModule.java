@@ -309,6 +309,7 @@ final class ScriptModule {
         last = text;
       }
     }
-    return last.isEmpty() ? Reasons.of(e) : last;
+    // The name of its reader says nothing that the rest does not.
+    return last.isEmpty() ? Reasons.of(e) : last.replace("PytorchStreamReader ", "");
   }
 }

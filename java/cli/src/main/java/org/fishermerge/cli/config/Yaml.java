@@ -18,6 +18,7 @@ import org.snakeyaml.engine.v2.api.DumpSettings;
 import org.snakeyaml.engine.v2.api.LoadSettings;
 import org.snakeyaml.engine.v2.api.lowlevel.Compose;
 import org.snakeyaml.engine.v2.common.FlowStyle;
+import org.snakeyaml.engine.v2.common.SpecVersion;
 import org.snakeyaml.engine.v2.exceptions.MarkedYamlEngineException;
 import org.snakeyaml.engine.v2.nodes.MappingNode;
 import org.snakeyaml.engine.v2.nodes.Node;
@@ -81,6 +82,8 @@ final class Yaml {
                   LoadSettings.builder()
                       .setLabel(origin)
                       .setSchema(READING)
+                      .setAllowNonScalarKeys(true) // refused here, in other words
+                      .setVersionFunction(Yaml::known)
                       .setMaxAliasesForCollections(MOST_ALIASES)
                       .build())
               .composeString(text)
@@ -100,6 +103,13 @@ final class Yaml {
       return mapping;
     }
     throw new InputException(origin + ": expected keys with values, as in \"key: value\"");
+  }
+
+  private static SpecVersion known(SpecVersion version) {
+    if (version.getMajor() != 1) {
+      throw new IllegalArgumentException("its %YAML line names a version other than 1.1 and 1.2");
+    }
+    return version;
   }
 
   private static String reason(RuntimeException e) {

@@ -1,6 +1,7 @@
 package org.fishermerge.cli.task;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
@@ -29,7 +30,9 @@ import org.jspecify.annotations.Nullable;
 public record ClassPrompts(String origin, List<String> classNames, List<String> templates) {
   private static final Pattern PLACEHOLDER = Pattern.compile("\\{c?\\}");
   private static final JsonMapper MAPPER =
-new JsonMapper(InputFiles.JSON);
+JsonMapper.builder(InputFiles.JSON)
+          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+          .build();
 
   /** Parses {@code FILE.json} or {@code FILE.json:task}. */
   public static ClassPrompts parse(String source) {
