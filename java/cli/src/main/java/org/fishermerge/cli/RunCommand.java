@@ -186,12 +186,7 @@ final class RunCommand implements Callable<Integer> {
   /** Says what to do instead of what Hydra offers and this program does not. */
   private void refuseWhatIsNotHere() {
     if (multirun) {
-      String loop = Sweep.loop(overrides);
-      throw new InputException(
-          loop.startsWith("for ")
-              ? "--multirun: sweeps are not supported; run once for each value, as in: " + loop
-              : "--multirun: sweeps are not supported, and no override has several values; leave it"
-                  + " out");
+      throw Work.noSweep(overrides);
     }
     String why = null;
     if (info != null) {
@@ -213,6 +208,15 @@ final class RunCommand implements Callable<Integer> {
 
   /** Apart, so that the other commands start without the classes of configurations. */
   private static final class Work {
+    static InputException noSweep(List<String> overrides) {
+      String loop = Sweep.loop(overrides);
+      return new InputException(
+          loop.startsWith("for ")
+              ? "--multirun: sweeps are not supported; run once for each value, as in: " + loop
+              : "--multirun: sweeps are not supported, and no override has several values; leave it"
+                  + " out");
+    }
+
     static int run(RunCommand command) {
       PrintWriter out = command.spec.commandLine().getOut();
       PrintWriter err = command.spec.commandLine().getErr();

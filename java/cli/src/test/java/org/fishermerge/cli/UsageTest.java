@@ -40,7 +40,7 @@ final class UsageTest {
         + " --precision fp32|tf32|bf16 --batch-size --labels --selection --seed --out --overwrite --workers exact sampled:V"
         + " argmax true batch-square first shuffled",
     "merge, --base --model --fisher --out --normalize --minimal-fisher --coefficients --exclude"
-        + " --dtype --dry-run --overwrite --verify none|model|tensor f32|f16|bf16 1.0E-6",
+        + " --dtype --dry-run --overwrite --verify none|model|tensor --include float32 bfloat16 1.0E-6",
     "average, --base --model --out --coefficients --exclude --dtype --dry-run --overwrite",
     "add, --out --overwrite FISHER",
     "similarity, --metric --layers --names --json --image --overwrite FISHER overlap|cosine",
