@@ -237,6 +237,17 @@ public final class Checkpoint implements AutoCloseable {
     }
   }
 
+  /** A sentence for the user where config.json calls weights quantised that are not. */
+  public Optional<String> wronglyCalledQuantised() {
+    return weightConfig()
+        .filter(config -> config.quantization() != null && problem().isEmpty())
+        .map(config ->
+            config.file()
+                + ": has a quantization_config, but the weights beside it are not quantised; they"
+                + " are taken as they are. Take the entry out, or the merged model may be loaded"
+                + " as if it were");
+  }
+
   /** What config.json says of the weights, read when it matters. */
   Optional<ModelConfig> weightConfig() {
     return config().map(ModelConfig::read);

@@ -60,7 +60,10 @@ public enum DType {
     };
   }
 
-  /** Whether this is BOOL or an integer type: such tensors are buffers, not parameters. */
+  /**
+   * Whether this is BOOL or an integer type: such tensors are buffers, not parameters, or the codes
+   * of quantised weights, which {@link Checkpoint#requireWeights} refuses.
+   */
   public boolean isInteger() {
     return switch (this) {
       case BOOL, U8, I8, I16, U16, I32, U32, I64, U64 -> true;

@@ -55,6 +55,11 @@ final class LookAlike {
     if (text.startsWith("PK\u0003\u0004") || text.startsWith("PK\u0005\u0006")) {
       return Optional.of("is a zip archive, as torch.save writes for pickles; " + PICKLE);
     }
+    if (text.startsWith("\u0089HDF\r\n")) {
+      return Optional.of(
+          "is an HDF5 file (TensorFlow or Keras weights); take the safetensors original of the"
+              + " model, or convert it with transformers");
+    }
     if (text.startsWith("GGUF")) {
       return Optional.of(
           "is a GGUF file (llama.cpp), usually quantised; take the safetensors original of the"

@@ -55,6 +55,7 @@ final class Planner {
     boolean average = inputs.fishers().isEmpty();
     warnings.addAll(inputs.base().warnings());
     inputs.models().forEach(model -> warnings.addAll(model.warnings()));
+    inputs.base().wronglyCalledQuantised().ifPresent(warnings::add);
     checkRepeated();
     sortTensors(average);
     List<Integer> verified = average ? List.of() : checkPairs();
