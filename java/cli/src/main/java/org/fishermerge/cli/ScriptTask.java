@@ -50,11 +50,14 @@ record ScriptTask(ScriptClassifier classifier, TensorExamples examples, @Nullabl
     }
   }
 
-  /** Decides which parameters go the fast way, and says so. */
+  /**
+   * Refuses a module that does not answer each example by itself; decides which parameters go the
+   * fast way, and says so.
+   */
   @Override
   public void prepare(long[] rows, Kernels kernels, PrintWriter err) {
     try (Arena arena = Arena.ofConfined()) {
-      int needed = Math.min(ScriptClassifier.PROOF_EXAMPLES, rows.length);
+      int needed = Math.min(ScriptClassifier.FIRST_EXAMPLES, rows.length);
       classifier.prepare(batch(Arrays.copyOf(rows, needed), arena), kernels);
     }
     err.println(classifier.plan());

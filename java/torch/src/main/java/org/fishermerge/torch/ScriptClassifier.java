@@ -52,7 +52,10 @@ import org.jspecify.annotations.Nullable;
  */
 public final class ScriptClassifier implements Classifier {
   /** Examples that {@link #prepare} looks at. */
-  public static final int PROOF_EXAMPLES = 2;
+  public static final int FIRST_EXAMPLES = 5;
+
+  /** Those of them that the taps are held against autograd on. */
+  private static final int PROOF_EXAMPLES = 2;
 
   private static final int NAMES_SHOWN = 3;
   // Above fp32 rounding through a deep network, below any wrong tap.
@@ -106,14 +109,22 @@ public final class ScriptClassifier implements Classifier {
   /**
    * Decides how each parameter goes, by running a first batch; must come before {@link #forward}.
    *
-   * @param batch at least one example; the first {@link #PROOF_EXAMPLES} are used
-   * @throws InputException if forward fails on them or gives no logits
+   * @param batch at least one example; the first {@link #FIRST_EXAMPLES} are used
+   * @throws InputException if forward fails on them or gives no logits, if it answers them
+   *     differently when it is run again, or, but for batch squares, alone and together
    */
   public void prepare(List<InputTensor> batch, Kernels kernels) {
     LibTorch.initialize();
     try (PointerScope scope = new PointerScope()) {
       List<Tensor> inputs = tensors(batch);
-      int examples = Math.toIntExact(Math.min(PROOF_EXAMPLES, inputs.getFirst().size(0)));
+      int given = Math.toIntExact(Math.min(FIRST_EXAMPLES, inputs.getFirst().size(0)));
+      ScriptFaults.requireNoneInRun(
+          module.origin(),
+          (some, count) -> Tensors.floats(logits(run(forward, some), count).detach()),
+          inputs.stream().map(input -> input.narrow(0, 0, given)).toList(),
+          given,
+          batchSquares);
+      int examples = Math.min(PROOF_EXAMPLES, given);
       List<Tensor> first = inputs.stream().map(input -> input.narrow(0, 0, examples)).toList();
       try (Pass alone = batchSquares ? together(first, examples) : singly(first, examples)) {
         classes = alone.logits().length / examples;
@@ -201,7 +212,7 @@ public final class ScriptClassifier implements Classifier {
             new FisherAccumulator(kernels, Squares.PER_EXAMPLE, parameterGroups())) {
       float[] together = Tensors.floats(run.logits.detach());
       if (!close(alone.logits(), together, 0)) {
-        throw new Untappable("the examples of a batch change each other's logits");
+        throw new Untappable("its tapped graph gives other logits");
       }
       double noise = NOISE * largest(expected);
       for (Tap tap : candidate.taps()) {

@@ -76,7 +76,8 @@ final class ScriptModule {
   /**
    * Loads a file that {@code torch.jit.save} wrote.
    *
-   * @throws InputException if it is none, or has no {@code forward} or no fp32 parameters
+   * @throws InputException if it is none, has no {@code forward} or no fp32 parameters, or draws at
+   *     random or normalises by the batch in evaluation mode too
    */
   static ScriptModule load(Path file) {
     if (!Files.isRegularFile(file)) {
@@ -104,6 +105,7 @@ final class ScriptModule {
       throw new InputException(origin + ": the module has no method forward");
     }
     module.eval();
+    ScriptFaults.requireNoneInGraph(module, origin);
     ScriptModule script = new ScriptModule(origin, module, module.get_method("forward"));
     if (script.parameters.isEmpty()) {
       throw new InputException(

@@ -38,6 +38,7 @@ import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
@@ -285,21 +286,11 @@ final class ScriptClassifierTest {
             floats(3, 8),
             List.of()),
         new Case(
-            "examples that mix",
-            shapes("w1", 6, 5, "b1", 6, "w2", 3, 6),
-            """
-            h = torch.linear(x, self.w1, self.b1)
-            h = torch.tanh(h - 0.5 * h.mean(0))
-            return torch.linear(h, self.w2)
-            """,
-            floats(5),
-            List.of("w1", "b1", "w2")),
-        new Case(
             "control flow",
             shapes("w1", 6, 5, "w2", 3, 6),
             """
             h = torch.linear(x, self.w1)
-            if float(h.sum()) > 0:
+            if float(self.w2.sum()) > 0:
               h = torch.tanh(h)
             else:
               h = torch.relu(h)
@@ -339,10 +330,97 @@ final class ScriptClassifierTest {
     }
   }
 
+  private static final Case MIXED =
+      new Case(
+          "examples that mix",
+          shapes("w1", 6, 5, "b1", 6, "w2", 3, 6),
+          """
+          h = torch.linear(x, self.w1, self.b1)
+          h = torch.tanh(h - 0.5 * h.mean(0))
+          return torch.linear(h, self.w2)
+          """,
+          floats(5),
+          List.of());
+
+  /** Bodies of forward(x [B, 5]) with w1 [6, 5] and w2 [3, 6], and what is said of them. */
+  static Stream<Arguments> faults() {
+    String mixes = "examples of a batch change each other's logits";
+    String random = "draws at random";
+    String training = "saved in training mode: call eval()";
+    String head = "return torch.linear(torch.tanh(h), self.w2)\n";
+    String layer = "h = torch.linear(x, self.w1)\n";
+    return Stream.of(
+        Arguments.of(MIXED.forward().replace(", self.b1", ""), mixes),
+        // Of the first two examples alone one would not know.
+        Arguments.of(layer + "h = h + (x.size(0) // 3)\n" + head, mixes),
+        Arguments.of(
+            layer + "if float(h.sum()) > 0:\n  h = h * 2\n" + head, mixes),
+        Arguments.of(layer + "h = h.cumsum(0)\n" + head, mixes),
+        Arguments.of(layer + "h = torch.dropout(h, 0.1, True)\n" + head, training),
+        Arguments.of(layer + "h = torch.alpha_dropout(h, 0.1, True)\n" + head, training),
+        Arguments.of(layer + "h = torch.feature_dropout(h, 0.1, True)\n" + head, training),
+        Arguments.of(layer + "h = torch.rrelu(h, 0.1, 0.3, True)\n" + head, random),
+        Arguments.of(layer + "h = h + 0.1 * torch.rand_like(h)\n" + head, random),
+        Arguments.of(layer + "h = h * torch.bernoulli(torch.ones_like(h) / 2)\n" + head, random),
+        Arguments.of(
+            layer + "if float(h.sum()) > 1e9:\n  h = torch.randn_like(h)\n" + head, random),
+        Arguments.of(
+            layer + "h = torch.batch_norm(h, None, None, None, None, True, 0.1, 1e-5, False)\n"
+                + head,
+            "track_running_stats=False"),
+        Arguments.of(
+            layer + "m = torch.zeros(6)\nh = torch.batch_norm(h, None, None, m, m + 1, True, 0.1,"
+                + " 1e-5, False)\n" + head,
+            training),
+        Arguments.of(
+            layer + "m = torch.zeros(6)\nh = torch.instance_norm(h.unsqueeze(2).expand(-1, -1, 2),"
+                + " None, None, m, m + 1, True, 0.1, 1e-5, False).mean(2) + h\n" + head,
+            training),
+        Arguments.of(layer + head.replace("\n", ".softmax(1)\n"), "--logits"),
+        Arguments.of(layer + "return {'logits': torch.softmax(h, 1), 'h': h}\n", "--logits"));
+  }
+
+  @ParameterizedTest
+  @MethodSource("faults")
+  void aModuleWithoutAFisherPerExampleIsRefused(String body, String message) {
+    JitModule module = build(shapes("w1", 6, 5, "w2", 3, 6), body);
+    assertThatThrownBy(
+            () -> estimate(classifier(module, null), EXACT, floats(5), null, EXAMPLES, 1))
+        .isInstanceOf(InputException.class)
+        .hasMessageContainingAll("module.pt: ", message);
+  }
+
+  /** What looks like those and is none of them. */
+  static Stream<String> soundBodies() {
+    return Stream.of(
+        "return torch.log_softmax(torch.linear(torch.linear(x, self.w1), self.w2), 1)\n",
+        "h = torch.dropout(torch.linear(x, self.w1), 0.5, self.training)\n"
+            + "return torch.linear(h, self.w2)\n",
+        "h = torch.dropout(torch.linear(x, self.w1), 0.0, True)\nreturn torch.linear(h, self.w2)\n",
+        "h = torch.linear(x, self.w1)\nif self.training:\n  h = h + torch.rand_like(h)\n"
+            + "return torch.linear(h, self.w2)\n",
+        "h = torch.linear(x, self.w1).unsqueeze(1)\n"
+            + "h = torch.instance_norm(h, None, None, None, None, True, 0.1, 1e-5, False)\n"
+            + "return torch.linear(h.squeeze(1), self.w2)\n",
+        "h = torch.linear(x, self.w1).unsqueeze(1)\n"
+            + "h = torch.scaled_dot_product_attention(h, h, h).squeeze(1)\n"
+            + "return torch.linear(h, self.w2)\n",
+        "h = torch.linear(x.view(1, 5), self.w1)\nreturn torch.linear(h, self.w2)\n");
+  }
+
+  @ParameterizedTest
+  @MethodSource("soundBodies")
+  void aModuleThatAnswersEachExampleByItselfIsTaken(String body) {
+    Map<String, long[]> parameters = shapes("w1", 6, 5, "w2", 3, 6);
+    JitModule module = build(parameters, body);
+    Map<String, float[]> found = estimate(classifier(module, null), EXACT, floats(5), null, 5, 1);
+    oracle(build(parameters, body), floats(5))
+        .forEach((name, values) -> assertClose(name, found.get(name), values));
+  }
+
   @Test
   void squaresTheGradientOfABatchForBatchSquare() {
-    Case example =
-        cases().filter(c -> c.name().equals("examples that mix")).findFirst().orElseThrow();
+    Case example = MIXED;
     LabelExpectation labels = new LabelExpectation.BatchSquare();
     ScriptClassifier classifier = classifier(example.module(), null, labels);
     Map<String, float[]> found = estimate(classifier, labels, example.input(), null, 2, 2);
