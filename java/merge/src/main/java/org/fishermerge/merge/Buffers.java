@@ -4,19 +4,40 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Pattern;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.NameList;
 
 /**
- * Integer tensors are no parameters: the merged model has the base's. That is right for what all
+ * Tensors that are no parameters. Integer ones are not merged: the merged model has the base's. That is right for what all
  * models have alike, positions and masks; where a model has others, the user is told.
  */
 final class Buffers {
   /** Counts of training steps, which nothing computes with. */
   private static final List<String> COUNTERS = List.of("num_batches_tracked", "n_averaged");
 
+  private static final Pattern RUNNING_STATISTIC = Pattern.compile("(^|\\.)running_(mean|var)$");
+
   private Buffers() {}
+
+  /** Batch normalisation's statistics fit the activations of the model that they were taken in. */
+  static void sayWhoseStatistics(
+      List<CheckpointTensor> tensors, String whose, List<String> warnings) {
+    List<String> names =
+        tensors.stream()
+            .filter(tensor -> !tensor.info().dtype().isInteger())
+            .map(tensor -> tensor.info().name())
+            .filter(name -> RUNNING_STATISTIC.matcher(name).find())
+            .toList();
+    if (!names.isEmpty()) {
+      warnings.add(
+          "running statistics of batch normalisation are %s, and do not fit the merged model:"
+                  .formatted(whose)
+              + " take them anew, by running it on data in training mode (%s)"
+                  .formatted(NameList.of(names, 3)));
+    }
+  }
 
   static void check(MergeInputs inputs, List<String> warnings) {
     Map<String, Path> different = new LinkedHashMap<>();

@@ -263,6 +263,9 @@ final class Planner {
       leftOut(fisher.path(), fisher.tensors().values(), known);
     }
     Buffers.check(inputs, warnings);
+    Buffers.sayWhoseStatistics(carriedOver, "the base's", warnings);
+    Buffers.sayWhoseStatistics(
+        merged.stream().map(Parameter::tensor).toList(), "averages of the models'", warnings);
   }
 
   /** Names of what is merged, as the inputs that decide it have them. */
