@@ -49,3 +49,8 @@ torch.jit.save(torch.jit.trace(Net(nn.Sequential(Attention(), nn.BatchNorm1d(4),
                                    nn.LogSoftmax(1)).eval(), x), f"{out}/sound.pt")
 for name in sorted(os.listdir(out)):
     print(name, os.path.getsize(f"{out}/{name}"))
+
+# Fisher information of score.bias, sum over examples of p (1 - p), for the inputs of ScriptCasesTest.
+data = torch.sin(1.3 * torch.arange(1, 7 * 4 * 6 + 1, dtype=torch.float64)).reshape(7, 4, 6)
+p = torch.jit.load(f"{out}/sound.pt").double()(data).exp()
+print("score.bias:", ", ".join(f"{v:.7f}" for v in (p * (1 - p)).sum(0)))
