@@ -4,6 +4,7 @@ import java.awt.image.Raster;
 import java.io.IOException;
 import java.util.Arrays;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import org.fishermerge.data.TiffDirectory.Field;
 
@@ -44,20 +45,18 @@ final class TiffPicture {
   private static final int CMYK = 5;
   private static final int YCBCR = 6;
 
-  private static final int UNCOMPRESSED = 1;
-  private static final int JPEG = 7;
-  private static final Map<Integer, String> COMPRESSIONS =
-      new TreeMap<>(
-          Map.of(
-              UNCOMPRESSED, "none",
-              2, "CCITT RLE",
-              3, "CCITT group 3",
-              4, "CCITT group 4",
-              5, "LZW",
-              JPEG, "JPEG",
-              8, "Deflate",
-              32_773, "PackBits",
-              32_946, "Deflate"));
+  /** None, three of CCITT, LZW, JPEG, Deflate under two numbers, PackBits. */
+  private static final Set<Integer> COMPRESSIONS =
+      Set.of(
+          TiffLengths.UNCOMPRESSED,
+          2,
+          3,
+          4,
+          TiffLengths.LZW,
+          TiffLengths.JPEG,
+          TiffLengths.DEFLATE,
+          TiffLengths.PACK_BITS,
+          TiffLengths.OLD_DEFLATE);
 
   private final byte[] tiff;
   private final TiffDirectory tags;
@@ -78,7 +77,7 @@ final class TiffPicture {
     PictureDecoder.checkSize(wide, tall);
     width = (int) wide;
     height = (int) tall;
-    compression = small(COMPRESSION, UNCOMPRESSED);
+    compression = small(COMPRESSION, TiffLengths.UNCOMPRESSED);
     photometric = small(PHOTOMETRIC, WHITE_IS_ZERO);
     samples = small(SAMPLES_PER_PIXEL, 1);
     format = small(SAMPLE_FORMAT, 1);
@@ -100,7 +99,7 @@ final class TiffPicture {
 
   /** Pillow's mode for such a picture; refuses what it does not know either. */
   private String mode() throws IOException {
-    if (!COMPRESSIONS.containsKey(compression)) {
+    if (!COMPRESSIONS.contains(compression)) {
       throw new IOException(
           "TIFF with compression %d; supported are none, LZW, Deflate, PackBits, CCITT and JPEG"
               .formatted(compression));
@@ -117,7 +116,7 @@ final class TiffPicture {
             case RGB -> bits == 8 ? samples == 3 ? "RGB" : coloursWithExtra() : null;
             case PALETTE -> samples == 1 ? "P" : one && bits == 8 ? "PA" : null;
             case CMYK -> bits == 8 && samples >= 4 && samples <= 6 ? "CMYK" : null;
-            case YCBCR -> compression == JPEG && bits == 8 ? samples == 3 ? "RGB" : samples == 1 ? "L" : null : null;
+            case YCBCR -> compression == TiffLengths.JPEG && bits == 8 ? samples == 3 ? "RGB" : samples == 1 ? "L" : null : null;
             default -> null;
           };
       if (mode != null && bits != 1 && bits != 2 && bits != 4 && bits != 8) {
@@ -160,7 +159,7 @@ final class TiffPicture {
     if (tags.has(T4_OPTIONS)) {
       kept.put(T4_OPTIONS, Field.longs(tags.value(T4_OPTIONS, 0)));
     }
-    if (compression == JPEG && tags.bytes(JPEG_TABLES).length > 0) {
+    if (compression == TiffLengths.JPEG && tags.bytes(JPEG_TABLES).length > 0) {
       kept.put(JPEG_TABLES, Field.bytes(tags.bytes(JPEG_TABLES)));
     }
     kept.put(WIDTH, Field.longs(width));
@@ -200,7 +199,7 @@ final class TiffPicture {
     long needed = across * down * (planes ? samples : 1);
     long[] offsets = tags.values(tiled ? TILE_OFFSETS : STRIP_OFFSETS);
     long[] counts = tags.values(tiled ? TILE_BYTE_COUNTS : STRIP_BYTE_COUNTS);
-    if (counts.length == 0 && compression == UNCOMPRESSED && offsets.length == 1) {
+    if (counts.length == 0 && compression == TiffLengths.UNCOMPRESSED && offsets.length == 1) {
       counts = new long[] {tiff.length - offsets[0]};
     }
     if (offsets.length < needed || counts.length < needed) {
@@ -213,12 +212,10 @@ final class TiffPicture {
       if (offsets[i] < 0 || counts[i] < 0 || offsets[i] > tiff.length - counts[i]) {
         throw new IOException("the TIFF is cut off: its pixels lie behind its end");
       }
-      if (compression == UNCOMPRESSED) {
-        long rows = tiled ? partHeight : Math.min(partHeight, height - i % down * partHeight);
-        long row = (partWidth * bits * (planes ? 1 : samples) + 7) / 8;
-        if (counts[i] < row * rows) {
-          throw new IOException("the TIFF is cut off: it has fewer pixels than its size says");
-        }
+      long rows = tiled ? partHeight : Math.min(partHeight, height - i % down * partHeight);
+      long row = (partWidth * bits * (planes ? 1 : samples) + 7) / 8;
+      if (!TiffLengths.enough(tiff, (int) offsets[i], (int) counts[i], compression, row * rows)) {
+        throw new IOException("the TIFF is cut off: it has fewer pixels than its size says");
       }
     }
     kept.put(
