@@ -2,7 +2,6 @@ package org.fishermerge.data;
 
 import dev.hardwood.metadata.PhysicalType;
 import dev.hardwood.reader.ColumnReaders;
-import dev.hardwood.schema.ColumnProjection;
 import dev.hardwood.schema.SchemaNode;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -149,7 +148,7 @@ final class GlueDataset implements TokenDataset {
         Arrays.stream(wanted).distinct().filter(row -> !tokenized.containsKey(row)).toArray();
     rows.read(
         missing,
-        ColumnProjection.columns(columns.toArray(String[]::new)),
+        Set.copyOf(columns),
         ROWS_PER_STEP,
         () -> false,
         (position, readers, at) -> {

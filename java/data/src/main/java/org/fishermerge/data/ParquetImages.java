@@ -3,7 +3,6 @@ package org.fishermerge.data;
 import dev.hardwood.metadata.PhysicalType;
 import dev.hardwood.reader.ColumnReader;
 import dev.hardwood.reader.ColumnReaders;
-import dev.hardwood.schema.ColumnProjection;
 import dev.hardwood.schema.SchemaNode;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
@@ -11,6 +10,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.BooleanSupplier;
 import org.fishermerge.checkpoint.InputException;
 import org.jspecify.annotations.Nullable;
@@ -132,7 +132,7 @@ final class ParquetImages extends StoredImages {
   @Override
   Window read(long[] indices, BooleanSupplier cancelled) {
     Encoded encoded = new Encoded(indices);
-    rows.read(indices, ColumnProjection.columns(bytes), ROWS_PER_STEP, cancelled, encoded::set);
+    rows.read(indices, Set.of(bytes), ROWS_PER_STEP, cancelled, encoded::set);
     return encoded;
   }
 

@@ -7,10 +7,10 @@ import dev.hardwood.metadata.RowGroup;
 import dev.hardwood.reader.ColumnReader;
 import dev.hardwood.reader.ColumnReaders;
 import dev.hardwood.reader.ParquetFileReader;
-import dev.hardwood.reader.RowGroupPredicate;
 import dev.hardwood.schema.ColumnProjection;
 import dev.hardwood.schema.SchemaNode;
 import java.io.IOException;
+import java.nio.BufferUnderflowException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -59,7 +59,7 @@ final class ParquetRows {
   }
 
   /** A row group of one of the files; {@code first} is the index of its first row overall. */
-  private record Group(Path file, long rowInFile, long first, long rows, long midpoint) {}
+  private record Group(Path file, int index, long rowInFile, long first, long rows) {}
 
   private final List<Group> groups;
   private final long[] firsts;
@@ -109,7 +109,7 @@ final class ParquetRows {
     List<Path> files = source.files();
     for (Path file : files) {
       try (HardwoodContext context = HardwoodContext.create(1);
-          ParquetFileReader reader = ParquetFileReader.open(new ParquetInput(file), context)) {
+          ParquetFileReader reader = ParquetFileReader.open(ParquetInput.footer(file), context)) {
         List<SchemaNode> fields = reader.getFileSchema().getRootNode().children();
         columns =
             NameList.of(
@@ -123,9 +123,11 @@ final class ParquetRows {
             label.flatMap(
                 column -> DatasetFeatures.classNames(footer.keyValueMetadata(), column)));
         long rowInFile = 0;
+        int index = -1;
         for (RowGroup group : footer.rowGroups()) {
+          index++;
           if (group.numRows() > 0) {
-            groups.add(new Group(file, rowInFile, size, group.numRows(), midpoint(group)));
+            groups.add(new Group(file, index, rowInFile, size, group.numRows()));
           }
           rowInFile += group.numRows();
           size += group.numRows();
@@ -177,15 +179,6 @@ final class ParquetRows {
         columns,
         bytes,
         first);
-  }
-
-  /** Where hardwood takes a row group to lie when it is asked for a range of bytes. */
-  private static long midpoint(RowGroup group) {
-    long bytes = 0;
-    for (ColumnChunk chunk : group.columns()) {
-      bytes += chunk.metaData().totalCompressedSize();
-    }
-    return group.columns().getFirst().chunkStartOffset() + bytes / 2;
   }
 
   private static Optional<String> labelColumn(
@@ -281,7 +274,8 @@ final class ParquetRows {
   private int readLabels(Path file, String column, ParquetLabels all, int from) {
     int next = from;
     try (HardwoodContext context = HardwoodContext.create(1);
-        ParquetFileReader reader = ParquetFileReader.open(new ParquetInput(file), context);
+        ParquetFileReader reader =
+            ParquetFileReader.open(ParquetInput.columns(file, Set.of(column)), context);
         ColumnReaders readers =
             reader.buildColumnReaders(ColumnProjection.columns(column)).build()) {
       while (readers.nextBatch()) {
@@ -313,13 +307,13 @@ final class ParquetRows {
    * Reads rows in stored order, whatever the order asked for.
    *
    * @param indices the rows
-   * @param projection the columns to read
+   * @param columns to read, by their paths with dots
    * @param step rows decoded from pages at a time
    * @param cancelled asked now and then; when true the result is not needed any more
    */
   void read(
       long[] indices,
-      ColumnProjection projection,
+      Set<String> columns,
       int step,
       BooleanSupplier cancelled,
       Cells cells) {
@@ -334,7 +328,7 @@ final class ParquetRows {
         end++;
       }
       int[] positions = Arrays.stream(order, next, end).mapToInt(Integer::intValue).toArray();
-      read(group, indices, positions, projection, step, cancelled, cells);
+      read(group, indices, positions, columns, step, cancelled, cells);
       next = end;
     }
   }
@@ -344,16 +338,17 @@ final class ParquetRows {
       Group group,
       long[] indices,
       int[] positions,
-      ColumnProjection projection,
+      Set<String> columns,
       int step,
       BooleanSupplier cancelled,
       Cells cells) {
     try (HardwoodContext context = HardwoodContext.create(1);
-        ParquetFileReader reader = ParquetFileReader.open(new ParquetInput(group.file()), context);
+        ParquetFileReader reader =
+            ParquetFileReader.open(
+                ParquetInput.columns(group.file(), columns, group.index()), context);
         ColumnReaders readers =
             reader
-                .buildColumnReaders(projection)
-                .filter(RowGroupPredicate.byteRange(group.midpoint(), group.midpoint() + 1))
+                .buildColumnReaders(ColumnProjection.columns(columns.toArray(String[]::new)))
                 .batchSize(step)
                 .build()) {
       long row = group.first();
@@ -397,11 +392,21 @@ final class ParquetRows {
     }
     StringBuilder text = new StringBuilder();
     for (Throwable t = e; t != null; t = t.getCause()) {
-      String message = Reasons.of(t);
+      String message = t.getMessage() == null || isSlip(t) ? "it is damaged" : Reasons.of(t);
       if (text.indexOf(message) < 0) {
         text.append(text.isEmpty() ? "" : ": ").append(message);
       }
     }
     return text.toString();
+  }
+
+  /** Whether hardwood ran into what it had not thought of; the message is about its own code. */
+  private static boolean isSlip(Throwable t) {
+    return t instanceof NullPointerException
+        || t instanceof ClassCastException
+        || t instanceof IndexOutOfBoundsException
+        || t instanceof NegativeArraySizeException
+        || t instanceof ArithmeticException
+        || t instanceof BufferUnderflowException;
   }
 }

@@ -4,8 +4,10 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.Set;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.testkit.FuzzTarget;
 import org.fishermerge.testkit.Fuzzing;
@@ -23,18 +25,63 @@ public final class ParquetFuzz implements FuzzTarget {
 
   @Override
   public List<byte[]> seeds() {
-    try (var in =
-        Objects.requireNonNull(
-            ParquetFuzz.class.getResourceAsStream("train-00000-of-00001.parquet"))) {
-      return List.of(in.readAllBytes(), Files.readAllBytes(Path.of("pom.xml")), new byte[0]);
+    try {
+      List<byte[]> seeds = new ArrayList<>();
+      seeds.add(resource("train-00000-of-00001.parquet"));
+      seeds.add(Files.readAllBytes(Path.of("pom.xml")));
+      seeds.add(new byte[0]);
+      for (String codec : List.of("snappy", "gzip", "brotli", "zstd", "lz4")) {
+        seeds.add(resource("tables/codec-" + codec + ".parquet"));
+        seeds.add(resource("tables/pages-" + codec + ".parquet"));
+      }
+      return seeds;
     } catch (IOException e) {
       throw new UncheckedIOException(e);
+    }
+  }
+
+  private static byte[] resource(String name) throws IOException {
+    try (var in = Objects.requireNonNull(ParquetFuzz.class.getResourceAsStream(name))) {
+      return in.readAllBytes();
     }
   }
 
   @Override
   public void run(byte[] input) {
     Path file = Fuzzing.file(folder, "train.parquet", input);
+    naming(file, () -> pictures(file));
+    naming(file, () -> texts(file));
+  }
+
+  private static void naming(Path file, Runnable work) {
+    try {
+      work.run();
+    } catch (InputException e) {
+      if (!String.valueOf(e.getMessage()).contains(file.toString())) {
+        throw new AssertionError("does not name the file: " + e.getMessage(), e);
+      }
+    }
+  }
+
+  private static void texts(Path file) {
+    ParquetRows rows =
+        ParquetRows.open(
+            new ParquetSource(List.of(file), "fuzz"),
+            Columns.USUAL,
+            "",
+            (of, fields, names) -> {
+              if (ParquetRows.field(fields, "sentence") == null) {
+                throw new InputException(of + ": no sentences");
+              }
+            });
+    if (rows.labelled()) {
+      rows.labels();
+    }
+    rows.read(
+        new long[] {0}, Set.of("sentence"), 16, () -> false, (position, readers, at) -> {});
+  }
+
+  private static void pictures(Path file) {
     try (ImageDataset dataset =
         ImageDatasets.open(
             List.of(file), file.toString(), Columns.USUAL, ImageProcessor.clip(8))) {
@@ -43,10 +90,6 @@ public final class ParquetFuzz implements FuzzTarget {
         while (batches.hasNext()) {
           batches.next().close();
         }
-      }
-    } catch (InputException e) {
-      if (!String.valueOf(e.getMessage()).contains(file.toString())) {
-        throw new AssertionError("does not name the file: " + e.getMessage(), e);
       }
     }
   }

@@ -27,7 +27,6 @@ import java.util.Arrays;
 import java.util.HashSet;
 import java.util.HexFormat;
 import java.util.List;
-import java.util.Locale;
 import java.util.Objects;
 import java.util.Set;
 import java.util.function.BiPredicate;
@@ -39,8 +38,6 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.ValueSource;
-import org.xerial.snappy.Snappy;
 
 /** Parquet files are written by DuckDB here, and one by pyarrow: the reader is another program. */
 final class ParquetImagesTest {
@@ -144,7 +141,7 @@ final class ParquetImagesTest {
   }
 
   @ParameterizedTest(name = "{0}, version {1}")
-  @CsvSource({"snappy, V1", "zstd, V1", "gzip, V1", "uncompressed, V1", "zstd, V2", "snappy, V2"})
+  @CsvSource({"snappy, V1", "zstd, V1", "gzip, V1", "uncompressed, V1", "zstd, V2", "snappy, V2", "brotli, V1", "lz4, V2"})
   void readsEveryUsualCodec(String codec, String version) throws SQLException {
     Path file =
         write(
@@ -309,32 +306,6 @@ final class ParquetImagesTest {
     assertRefused(folder.toString(), "no column image", "idx, y");
   }
 
-  /** What Jazzer found: data that say they hold more than the page says overwrote the heap. */
-  @Test
-  void snappyDataStayInTheirRoom() throws IOException {
-    byte[] literal = {5, 4 << 2, 'a', 'b', 'c', 'd', 'e'};
-    ByteBuffer out = ByteBuffer.allocateDirect(6);
-    assertThat(Snappy.uncompress(ByteBuffer.wrap(literal), out.position(1))).isEqualTo(5);
-    byte[] text = new byte[5];
-    out.get(text);
-    assertThat(text).asString().isEqualTo("abcde");
-    byte[][] wrong = {
-      {(byte) 0xff, (byte) 0xff, (byte) 0xff, (byte) 0xff, 7, 4 << 2, 'a', 'b', 'c', 'd', 'e'},
-      {(byte) 0xff, (byte) 0xff, (byte) 0xff, (byte) 0xff, 15, 4 << 2, 'a', 'b', 'c', 'd', 'e'},
-      {7, 4 << 2, 'a', 'b', 'c', 'd', 'e'}, // more than the room
-      {6, 4 << 2, 'a', 'b', 'c', 'd', 'e'}, // more than there is
-      {5, 4 << 2, 'a'},
-      {5, 1, 9, 4 << 2}, // a copy from before the beginning
-      {},
-    };
-    for (byte[] data : wrong) {
-      assertThatThrownBy(
-              () -> Snappy.uncompress(ByteBuffer.wrap(data), ByteBuffer.allocateDirect(6)))
-          .as(Arrays.toString(data))
-          .isInstanceOf(IOException.class);
-    }
-  }
-
   @Test
   void aFileThatIsCutShortIsNamed() throws IOException, SQLException {
     Path file = folder.resolve("a.parquet");
@@ -352,7 +323,7 @@ final class ParquetImagesTest {
 
   /** What Jazzer found: a page's header and a column's sizes that lead a reader on without end. */
   @Test
-  void sizesThatLeadInCirclesAreRefused() throws IOException {
+  void sizesThatLeadInCirclesDoNotLeadFar() throws IOException {
     Path file = folder.resolve("a.parquet");
     byte[] bytes = new ParquetFuzz().seeds().getFirst();
     bytes[179] = 5;
@@ -366,7 +337,7 @@ final class ParquetImagesTest {
             assertThatThrownBy(batches::next)
                 .isInstanceOf(InputException.class)
                 .hasMessageStartingWith(file + ": cannot read rows")
-                .hasMessageContaining("sizes in it lead in circles");
+                .hasMessageContaining("it is damaged");
           }
         });
   }
@@ -491,16 +462,6 @@ final class ParquetImagesTest {
           .hasMessageContaining(message);
       assertThat(batches.hasNext()).isFalse();
     }
-  }
-
-  @ParameterizedTest
-  @ValueSource(strings = {"brotli", "lz4"})
-  void saysWhichCodecIsNotThere(String codec) throws SQLException {
-    write(folder.resolve("a.parquet"), rows(0, 10), "CODEC " + codec);
-    assertThatThrownBy(() -> read(folder.toString(), new Selection.First(3), 3, 0))
-        .isInstanceOf(InputException.class)
-        .hasMessageContaining("a.parquet")
-        .hasMessageContaining(codec.toUpperCase(Locale.ROOT));
   }
 
   private static void assertRefused(String source, String... named) {

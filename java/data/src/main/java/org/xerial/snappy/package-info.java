@@ -1,4 +1,0 @@
-@NullMarked
-package org.xerial.snappy;
-
-import org.jspecify.annotations.NullMarked;
