@@ -59,8 +59,11 @@ final class FolderKind {
   }
 
   private static String reason(Path path, List<String> names) {
-    if (names.contains("adapter_config.json") || any(names, n -> n.startsWith("adapter_model."))) {
-      return "is a PEFT adapter (adapter_config.json), which holds changes to a model and no model."
+    Optional<String> adapter = adapter(names);
+    if (adapter.isPresent()) {
+      return "is a PEFT adapter ("
+          + adapter.get()
+          + "), which holds changes to a model and no model."
           + " Give it with its base, as BASE+"
           + path
           + ", where that is taken; or load it with peft, call merge_and_unload() and"
@@ -89,26 +92,27 @@ final class FolderKind {
       return "is a distributed checkpoint of PyTorch (FSDP). Put it together where you trust it:"
           + " accelerate merge-weights FOLDER OUTPUT writes model.safetensors";
     }
-    Optional<String> foreign = foreign(path, names);
+    Optional<String> foreign = foreign(names);
     List<String> tensors =
         names.stream()
             .filter(n -> n.endsWith(".safetensors"))
             .filter(n -> Files.isRegularFile(path.resolve(n)))
             .toList();
-    if (!tensors.isEmpty()) {
-      return safetensors(path, tensors);
-    }
     Optional<String> pickle =
         names.stream()
             .filter(name -> LookAlike.isPickleName(path.resolve(name)))
             .filter(name -> !STATE.matcher(name).matches())
             // The weights rather than what else may lie beside them.
             .min(Comparator.comparing(name -> !name.startsWith("pytorch_model")));
-    if (pickle.isPresent()) {
+    boolean model = pickle.isPresent() && pickle.get().startsWith("pytorch_model");
+    if (pickle.isPresent() && (model || tensors.isEmpty())) {
       return "has no model.safetensors but "
-          + pickle.get()
+          + path.resolve(pickle.get())
           + (pickle.get().startsWith("consolidated.") ? ", Meta's own layout: " : ": ")
           + LookAlike.PICKLE;
+    }
+    if (!tensors.isEmpty()) {
+      return safetensors(path, tensors);
     }
     if (foreign.isPresent()) {
       return foreign.get();
@@ -125,6 +129,15 @@ final class FolderKind {
         + " nor "
         + WeightFiles.INDEX_FILE
         + (below.isEmpty() ? "" : "; a folder in it has, name that: " + path.resolve(below.getFirst()));
+  }
+
+  private static Optional<String> adapter(List<String> names) {
+    if (names.contains("adapter_config.json")) {
+      return Optional.of("adapter_config.json");
+    }
+    return any(names, n -> n.startsWith("pytorch_model"))
+        ? Optional.empty()
+        : names.stream().filter(n -> n.startsWith("adapter_model.")).findFirst();
   }
 
   private static boolean any(List<String> names, Predicate<String> test) {
@@ -185,7 +198,7 @@ final class FolderKind {
     }
   }
 
-  private static Optional<String> foreign(Path path, List<String> names) {
+  private static Optional<String> foreign(List<String> names) {
     for (Foreign kind : Foreign.values()) {
       Optional<String> file =
           names.stream()

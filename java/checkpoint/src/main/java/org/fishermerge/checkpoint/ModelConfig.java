@@ -50,7 +50,7 @@ record ModelConfig(Path file, List<Part> parts, @Nullable String quantization) {
         throw new InputException(
             file + ": expected a JSON object with the model's configuration");
       }
-      reader.object(parser, false);
+      reader.object(parser, true, false);
       StrictJson.expectEnd(parser);
     } catch (IOException e) {
       throw StrictJson.invalid(file, "the configuration", e);
@@ -67,7 +67,7 @@ record ModelConfig(Path file, List<Part> parts, @Nullable String quantization) {
     private final List<Part> parts = new ArrayList<>();
     private @Nullable String quantization;
 
-    void object(JsonParser parser, boolean quantizing) throws IOException {
+    void object(JsonParser parser, boolean top, boolean quantizing) throws IOException {
       int place = parts.size();
       String type = "";
       Boolean tied = null;
@@ -75,11 +75,12 @@ record ModelConfig(Path file, List<Part> parts, @Nullable String quantization) {
         String key = parser.currentName();
         JsonToken value = parser.nextToken();
         if (value == JsonToken.START_OBJECT) {
-          boolean quantized = key.equals(QUANTIZATION) || key.equals("quantization");
+          // MLX's key is too common a word to mean the same deeper down.
+          boolean quantized = key.equals(QUANTIZATION) || (top && key.equals("quantization"));
           if (quantized && quantization == null) {
             quantization = key.equals(QUANTIZATION) ? "" : "mlx";
           }
-          object(parser, quantized);
+          object(parser, false, quantized);
         } else if (value == JsonToken.START_ARRAY) {
           parser.skipChildren();
         } else if (key.equals("model_type") && value == JsonToken.VALUE_STRING) {

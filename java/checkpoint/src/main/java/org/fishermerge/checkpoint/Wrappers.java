@@ -37,28 +37,29 @@ final class Wrappers {
    *
    * @param tensors of all files of a checkpoint
    * @param notes receives a sentence for the user for each kind of wrapper that was taken off
-   * @return stored name to plain name, in the order given
+   * @return stored name to plain name; nothing where no name has a wrapper
    */
   static Map<String, String> plainNames(
       Path path, Collection<TensorInfo> tensors, List<String> notes) {
+    if (tensors.stream().noneMatch(tensor -> suspicious(tensor.name()))) {
+      return Map.of();
+    }
     Map<String, String> plain = new LinkedHashMap<>();
     tensors.forEach(tensor -> plain.put(tensor.name(), tensor.name()));
-    if (plain.keySet().stream().anyMatch(Wrappers::suspicious)) {
-      Set<String> found = new LinkedHashSet<>();
-      boolean again = true;
-      while (again) {
-        again = takeSegments(plain, found) | takeLeading(plain, tensors, found);
-      }
-      for (String wrapper : found) {
-        notes.add(
-            "%s: its names hold \"%s\", which %s leaves there; it is taken off"
-                .formatted(
-                    path,
-                    wrapper,
-                    ANYWHERE.getOrDefault(
-                        wrapper.substring(0, wrapper.length() - 1),
-                        LEADING.getOrDefault(wrapper, ""))));
-      }
+    Set<String> found = new LinkedHashSet<>();
+    boolean again = true;
+    while (again) {
+      again = takeSegments(plain, found) | takeLeading(plain, tensors, found);
+    }
+    for (String wrapper : found) {
+      notes.add(
+          "%s: its names hold \"%s\", which %s leaves there; it is taken off"
+              .formatted(
+                  path,
+                  wrapper,
+                  ANYWHERE.getOrDefault(
+                      wrapper.substring(0, wrapper.length() - 1),
+                      LEADING.getOrDefault(wrapper, ""))));
     }
     return plain;
   }

@@ -214,7 +214,7 @@ public final class MergePlan {
             outputDtype == null ? "dtypes of the base" : outputDtype.name()));
     count(text, "merged", tensors(merged));
     if (!tied().isEmpty()) {
-      count(text, "tied to these", copies(merged));
+      count(text, "tied to them", copies(merged));
     }
     count(text, "carried over", carriedOver);
     count(text, "excluded", excluded);

@@ -80,7 +80,7 @@ final class TiedMergeTest {
     assertThat(plan.mergedElements()).isEqualTo(4);
     assertThat(plan.merged()).containsExactly(HEAD);
     assertThat(plan.tied()).containsExactly(WORDS);
-    assertThat(plan.toString()).contains("tied to these1 tensor, 4 elements: " + WORDS);
+    assertThat(plan.toString()).contains("tied to them 1 tensor, 4 elements: " + WORDS);
   }
 
   @Test
