@@ -63,6 +63,7 @@ public final class Checkpoint implements AutoCloseable {
       adapted.forEach((name, tensor) -> all.put(name, tensor.tensor()));
       this.own = Collections.unmodifiableMap(all);
       notes.addAll(adapter.warnings());
+      adapter.missing(basePath, base).ifPresent(notes::add);
     }
     this.tensors = like == null ? own : OuterPrefix.match(path, own, like.own, notes);
     this.warnings = List.copyOf(notes);

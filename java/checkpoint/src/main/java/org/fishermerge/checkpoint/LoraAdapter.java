@@ -176,7 +176,8 @@ public final class LoraAdapter {
                     .map(kind -> kind.getKey() + " (" + kind.getValue() + ")")
                     .collect(Collectors.joining(", "))));
     lines.add(
-        NameList.of(settings, 8)
+        String.join("; ", settings.stream().limit(8).toList())
+            + (settings.size() > 8 ? " and more" : "")
             + (config.rankStabilised() ? ", scaled by the root of the rank (rslora)" : "")
             + (config.magnitudes() ? ", with magnitudes (DoRA)" : ""));
     if (!tensors.whole().isEmpty()) {
@@ -196,12 +197,12 @@ public final class LoraAdapter {
    *
    * @param base what messages call the base
    * @param stored the base's tensors by canonical name
-   * @param convolved whether the layer of that name stores its weight as [in, out] (GPT-2's Conv1D)
-   * @throws InputException if a tensor of the adapter has no place in the base, does not fit there,
-   *     or is missing
+   * @param conv1d which layers store their weights as [in, out]
+   * @throws InputException if a tensor of the adapter has no place in the base, or does not fit
+   *     there
    */
   Map<String, AdaptedTensor> applyTo(
-      Path base, Map<String, CheckpointTensor> stored, Conv1dLayers convolved) {
+      Path base, Map<String, CheckpointTensor> stored, Conv1dLayers conv1d) {
     UnaryOperator<String> inBase = names(base, stored);
     Map<String, AdaptedTensor> adapted = new LinkedHashMap<>();
     tensors
@@ -229,10 +230,9 @@ public final class LoraAdapter {
           adapted.put(
               weight,
               new AdaptedTensor(
-                  result, from, pair.update(header, config, module, result, convolved)));
+                  result, from, pair.update(header, config, module, result, conv1d)));
           biased(stored, inBase, module, pair, adapted);
         });
-    requireComplete(stored, inBase);
     return adapted;
   }
 
@@ -358,13 +358,16 @@ public final class LoraAdapter {
     return ParameterNames::canonical;
   }
 
-  /** PEFT would leave what is missing as it is in the base, with a warning. */
-  private void requireComplete(
-      Map<String, CheckpointTensor> stored, UnaryOperator<String> inBase) {
+  /**
+   * What the configuration asks for and the file does not have, as a sentence for the user: PEFT
+   * leaves it as it is in the base, with a warning.
+   */
+  Optional<String> missing(Path base, Map<String, CheckpointTensor> stored) {
     Targets targets = config.targets().orElse(null);
     if (targets == null || tensors.pairs().isEmpty()) {
-      return;
+      return Optional.empty();
     }
+    UnaryOperator<String> inBase = names(base, stored);
     Set<String> parts = new TreeSet<>();
     Set<String> prefixes = new TreeSet<>();
     Set<String> adapted = new TreeSet<>();
@@ -375,25 +378,25 @@ public final class LoraAdapter {
       int shared = (module + ".weight").lastIndexOf(canonical);
       prefixes.add(shared < 0 ? "" : module.substring(0, shared));
     }
-    for (CheckpointTensor tensor : stored.values()) {
-      String name = tensor.canonicalName();
-      if (!name.endsWith(".weight")
-          || tensor.info().shape().size() < 2
-          || adapted.contains(name)
-          || !parts.contains(part(name))) {
-        continue;
-      }
-      String module = name.substring(0, name.length() - ".weight".length());
-      if (prefixes.stream().anyMatch(prefix -> targets.include(prefix + module))) {
-        throw new InputException(
+    List<String> missing =
+        stored.values().stream()
+            .filter(tensor -> tensor.info().shape().size() > 1)
+            .map(CheckpointTensor::canonicalName)
+            .filter(name -> name.endsWith(".weight") && !adapted.contains(name))
+            .filter(name -> parts.contains(part(name)))
+            .map(name -> name.substring(0, name.length() - ".weight".length()))
+            .filter(module -> prefixes.stream().anyMatch(p -> targets.include(p + module)))
+            .toList();
+    return missing.isEmpty()
+        ? Optional.empty()
+        : Optional.of(
             header.file()
-                + ": has no LoRA matrices for "
-                + Messages.quote(module)
+                + ": holds nothing for "
+                + NameList.of(missing.stream().map(Messages::quote).toList(), 3)
                 + ", which target_modules of "
-                + config.file()
-                + " asks for; the file is not complete, or belongs to other settings");
-      }
-    }
+                + AdapterConfig.FILE
+                + (missing.size() == 1 ? " asks for; it stays" : " asks for; they stay")
+                + " as in the base");
   }
 
   /** The part of a model that a tensor is in: an image tower, say, beside a text tower. */

@@ -67,7 +67,9 @@ final class InspectCommand implements Callable<Integer> {
           fisher == null
               ? kind(checkpoint)
               : "Fisher file",
-          files.size() == 1 ? "1 file" : files.size() + " shards");
+          files.size() == 1
+              ? "1 file"
+              : files.size() + (checkpoint.basePath().equals(path) ? " shards" : " files"));
       out.printf(
           Locale.ROOT,
           "  %,d tensors %s, %,d values, %,d bytes%n",
