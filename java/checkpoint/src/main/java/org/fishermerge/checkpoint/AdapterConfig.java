@@ -12,7 +12,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.regex.Pattern;
-import java.util.regex.PatternSyntaxException;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -181,8 +180,7 @@ final class AdapterConfig {
     Object type = values.getOrDefault("peft_type", NULL);
     if (!"LORA".equals(type)) {
       throw wrong(
-          "peft_type",
-          "only LORA adapters are applied here: for another kind, " + MERGE_THERE);
+          "peft_type", "only LORA adapters are applied here: for another kind, " + MERGE_THERE);
     }
   }
 
@@ -288,8 +286,7 @@ final class AdapterConfig {
       if (!(number instanceof Double n) || !Double.isFinite(n)) {
         throw wrong(key, "the value of " + Messages.quote(String.valueOf(name)) + " is no number");
       }
-      overrides.add(
-          new Setting(Targets.pattern(file, key, "(.*\\.)?(" + name + ")$"), n));
+      overrides.add(new Setting(Targets.pattern(file, key, "(.*\\.)?(" + name + ")$"), n));
     });
     return overrides;
   }

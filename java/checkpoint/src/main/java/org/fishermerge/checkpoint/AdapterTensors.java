@@ -20,10 +20,9 @@ record AdapterTensors(Map<String, Pair> pairs, Map<String, TensorInfo> whole) {
   private static final String SAVED = ".modules_to_save.";
   private static final String ORIGINAL = ".original_module.";
 
-  /** Names of a layer's tensors; "lora_embedding" before "lora_A" would be found in neither. */
+  /** What the names of a layer's tensors hold. */
   private static final List<String> MARKS =
-      List.of(
-          "lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector");
+      List.of("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector");
 
   /**
    * The matrices of a layer.
@@ -69,7 +68,8 @@ record AdapterTensors(Map<String, Pair> pairs, Map<String, TensorInfo> whole) {
       boolean straight = rows == out && columns == in && out == b.shape().getFirst();
       boolean turned = shape.size() == 2 && rows == in && columns == out;
       boolean sameInside =
-          shape.size() == 2 || a.shape().subList(1, a.shape().size()).equals(shape.subList(1, shape.size()));
+          shape.size() == 2
+              || a.shape().subList(1, a.shape().size()).equals(shape.subList(1, shape.size()));
       if (embedding ? !turned : !(straight && sameInside) && !turned) {
         throw unfit(
             header,
@@ -116,7 +116,8 @@ record AdapterTensors(Map<String, Pair> pairs, Map<String, TensorInfo> whole) {
         throw new IllegalStateException("no bias");
       }
       if (!added.shape().equals(target.info().shape()) || added.shape().size() != 1) {
-        throw unfit(header, target, "; " + Messages.quote(added.name()) + " is " + added.shapeText());
+        throw unfit(
+            header, target, "; " + Messages.quote(added.name()) + " is " + added.shapeText());
       }
       return new LowRank(
           null,
@@ -267,7 +268,10 @@ record AdapterTensors(Map<String, Pair> pairs, Map<String, TensorInfo> whole) {
   }
 
   private static Pair pair(
-      SafetensorsHeader header, AdapterConfig config, String module, Map<String, TensorInfo> parts) {
+      SafetensorsHeader header,
+      AdapterConfig config,
+      String module,
+      Map<String, TensorInfo> parts) {
     boolean embedding =
         parts.containsKey("lora_embedding_A") || parts.containsKey("lora_embedding_B");
     String kind = embedding ? "lora_embedding_" : "lora_";

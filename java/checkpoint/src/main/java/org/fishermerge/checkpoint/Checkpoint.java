@@ -448,8 +448,7 @@ public final class Checkpoint implements AutoCloseable {
         long length = Math.min(STRETCH, count - at);
         MemorySegment values = part.asSlice(0, length * width);
         copy(canonicalName, at, length, values);
-        Values.copy(
-            values, info.dtype(), target.asSlice(at * Float.BYTES, length * Float.BYTES));
+        Values.copy(values, info.dtype(), target.asSlice(at * Float.BYTES, length * Float.BYTES));
         MappedData.release(source(canonicalName, at, length));
       }
     } finally {

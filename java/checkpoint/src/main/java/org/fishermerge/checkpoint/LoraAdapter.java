@@ -57,7 +57,7 @@ public final class LoraAdapter {
     return Files.exists(folder.resolve(WEIGHTS)) || Files.exists(folder.resolve(PICKLE));
   }
 
-  /** Whether a folder that is no adapter alone holds one beside a model. */
+  /** Whether a folder holds a whole model. */
   static boolean hasModel(Path folder) {
     return Files.exists(folder.resolve(WeightFiles.SINGLE_FILE))
         || Files.exists(folder.resolve(WeightFiles.INDEX_FILE));
@@ -71,8 +71,7 @@ public final class LoraAdapter {
    *     not applied here
    */
   public static LoraAdapter open(Path path) {
-    Path path0 = Files.isDirectory(path) ? path : path.resolveSibling("");
-    ModelFolder folder = new ModelFolder(path0);
+    ModelFolder folder = new ModelFolder(Files.isDirectory(path) ? path : path.resolveSibling(""));
     Path config =
         folder
             .find(AdapterConfig.FILE)
@@ -160,8 +159,7 @@ public final class LoraAdapter {
         .keySet()
         .forEach(module ->
             settings.add(
-                "rank %d, alpha %s"
-                    .formatted(config.rank(module), plain(config.alpha(module)))));
+                "rank %d, alpha %s".formatted(config.rank(module), plain(config.alpha(module)))));
     List<String> lines = new ArrayList<>();
     lines.add(
         "base model: "
@@ -229,8 +227,7 @@ public final class LoraAdapter {
           requireMergeable(result);
           adapted.put(
               weight,
-              new AdaptedTensor(
-                  result, from, pair.update(header, config, module, result, conv1d)));
+              new AdaptedTensor(result, from, pair.update(header, config, module, result, conv1d)));
           biased(stored, inBase, module, pair, adapted);
         });
     return adapted;
@@ -274,8 +271,8 @@ public final class LoraAdapter {
     if (before == null) {
       boolean head =
           config.modulesToSave().stream()
-              .anyMatch(module ->
-                  name.startsWith(module + ".") || name.contains("." + module + "."));
+              .anyMatch(
+                  module -> name.startsWith(module + ".") || name.contains("." + module + "."));
       if (!head) {
         throw noPlace(base, stored, name);
       }
@@ -405,7 +402,6 @@ public final class LoraAdapter {
     return dot < 0 ? canonicalName : canonicalName.substring(0, dot);
   }
 
-
   /**
    * A tensor of an adapted model.
    *
@@ -413,8 +409,7 @@ public final class LoraAdapter {
    * @param stored what it is computed from, or where it is
    * @param update what is done to it, if anything but a change of dtype
    */
-  record AdaptedTensor(
-      CheckpointTensor tensor, CheckpointTensor stored, @Nullable LowRank update) {
+  record AdaptedTensor(CheckpointTensor tensor, CheckpointTensor stored, @Nullable LowRank update) {
     boolean isComputed() {
       return update != null || tensor.info().dtype() != stored.info().dtype();
     }

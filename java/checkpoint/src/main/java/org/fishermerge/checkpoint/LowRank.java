@@ -7,8 +7,8 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What a LoRA adapter does to one tensor, seen as a matrix of rows and columns: {@code W + scale * L
- * R}, with L of [rows, rank] and R of [rank, columns], or with DoRA {@code m (W + scale * L R) /
+ * What a LoRA adapter does to one tensor, seen as a matrix of rows and columns: {@code W + scale *
+ * L R}, with L of [rows, rank] and R of [rank, columns], or with DoRA {@code m (W + scale * L R) /
  * |W + scale * L R|}, norms taken per output of the layer. Products are summed in fp32 in order of
  * the rank, multiplied by the scale, and the sum with W, taken in fp32 (F64 where W is), is rounded
  * once to W's dtype: as PEFT's merge does on a CPU, but for the order of its sums. Each element is

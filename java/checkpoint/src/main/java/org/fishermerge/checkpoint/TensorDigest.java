@@ -89,8 +89,7 @@ public final class TensorDigest {
     number(tensor.byteCount());
     long end = Math.min(tensor.byteCount(), maxDataBytes);
     for (long from = 0; from < end; from += SLICE_BYTES) {
-      digest.update(
-          tensor.data().read(from, Math.min(SLICE_BYTES, end - from)).asByteBuffer());
+      digest.update(tensor.data().read(from, Math.min(SLICE_BYTES, end - from)).asByteBuffer());
     }
   }
 

@@ -166,8 +166,7 @@ final class LoraAdapterTest {
               .toList();
       try (SafetensorsWriter writer = SafetensorsWriter.create(merged, declared, Map.of())) {
         for (SafetensorsWriter.Declared tensor : declared) {
-          Values.store(
-              checkpoint.floats(tensor.name()), DType.F32, writer.segment(tensor.name()));
+          Values.store(checkpoint.floats(tensor.name()), DType.F32, writer.segment(tensor.name()));
         }
         writer.finish();
       }

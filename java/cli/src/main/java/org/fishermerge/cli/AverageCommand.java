@@ -26,7 +26,7 @@ final class AverageCommand implements Callable<Integer> {
       names = "--model",
       required = true,
       paramLabel = "DIR",
-      description = "A fine-tuned model. Repeatable.")
+      description = "A fine-tuned model; BASE+ADAPTER for a LoRA adapter. Repeatable.")
   private List<Path> models = List.of();
 
   @Mixin private CoefficientOptions coefficients = new CoefficientOptions();

@@ -48,7 +48,8 @@ final class EvaluateCommand implements Callable<Integer> {
       names = "--model",
       required = true,
       paramLabel = "DIR",
-      description = "The model: a Hugging Face folder or a .safetensors file.")
+      description =
+          "The model: a Hugging Face folder or a .safetensors file; BASE+ADAPTER for a LoRA adapter.")
   private Path model = Path.of("");
 
   @ArgGroup(exclusive = false)

@@ -38,7 +38,9 @@ final class FisherCommand implements Callable<Integer> {
   @Option(
       names = "--model",
       paramLabel = "DIR",
-      description = "The fine-tuned model: a Hugging Face folder or a .safetensors file.")
+      description =
+          "The fine-tuned model: a Hugging Face folder or a .safetensors file; BASE+ADAPTER for a"
+              + " LoRA adapter.")
   private @Nullable Path model;
 
   @ArgGroup(exclusive = false)

@@ -33,7 +33,9 @@ final class MergeCommand implements Callable<Integer> {
         names = "--model",
         required = true,
         paramLabel = "DIR",
-        description = "A fine-tuned model, followed by its Fisher file. Repeat the pair.")
+        description =
+            "A fine-tuned model, BASE+ADAPTER for a LoRA adapter, followed by its Fisher file."
+                + " Repeat the pair.")
     Path model = Path.of("");
 
     @Option(

@@ -78,7 +78,8 @@ final class SearchCommand implements Callable<Integer> {
         required = true,
         paramLabel = "DIR",
         description =
-            "A fine-tuned model, followed by its Fisher file and its task. Repeat the group.")
+            "A fine-tuned model, BASE+ADAPTER for a LoRA adapter, followed by its Fisher file and its"
+                + " task. Repeat the group.")
     Path model = Path.of("");
 
     @Option(
