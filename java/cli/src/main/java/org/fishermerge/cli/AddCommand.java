@@ -36,7 +36,10 @@ final class AddCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    FisherFile.add(inputs, out, overwrite, Tool.nameAndVersion());
+    try (Places places = new Places(spec)) {
+      FisherFile.add(
+          inputs.stream().map(places::fisher).toList(), out, overwrite, Tool.nameAndVersion());
+    }
     try (FisherFile sum = FisherFile.open(out)) {
       spec.commandLine()
           .getOut()

@@ -33,10 +33,14 @@ final class AverageCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    MergeRequest.Builder request = options.request();
-    for (int i = 0; i < models.size(); i++) {
-      request.source(new MergeSource(models.get(i), null, coefficients.of(i, models.size())));
+    try (Places places = new Places(spec)) {
+      options.locate(places);
+      MergeRequest.Builder request = options.request();
+      for (int i = 0; i < models.size(); i++) {
+        Path model = places.model(models.get(i));
+        request.source(new MergeSource(model, null, coefficients.of(i, models.size())));
+      }
+      return options.run(request.build(), spec.commandLine());
     }
-    return options.run(request.build(), spec.commandLine());
   }
 }

@@ -18,6 +18,15 @@ import picocli.CommandLine.ParameterException;
  */
 record ClassifierTasks(
     @Nullable HeadOptions head, TextOptions text, DataOptions data, Warnings warnings) {
+  /** Puts the places of what is on the hub in place of its names. */
+  void locate(Places places) {
+    if (head != null) {
+      head.locate(places);
+    }
+    text.locate(places);
+    data.locate(places);
+  }
+
   /** Opens what the options name, works with it, and closes it. */
   void with(Path model, CommandLine command, Consumer<ClassifierTask> work) {
     try (Checkpoint checkpoint = Checkpoint.open(model)) {

@@ -1,5 +1,7 @@
 package org.fishermerge.cli;
 
+import java.nio.file.Path;
+import java.util.function.Supplier;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.task.BadRows;
 import org.fishermerge.data.Columns;
@@ -7,6 +9,9 @@ import org.fishermerge.data.ImageDataset;
 import org.fishermerge.data.ImageDatasets;
 import org.fishermerge.data.ImageProcessor;
 import org.fishermerge.data.LabelMap.Matching;
+import org.fishermerge.data.TokenDataset;
+import org.fishermerge.data.TokenDatasets;
+import org.fishermerge.data.files.DataSource;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
@@ -18,9 +23,11 @@ final class DataOptions {
       paramLabel = "SRC",
       description =
           "Pictures: FILE.safetensors[#prefix.] with pixel_values [N,3,H,W] and labels [N], or a"
-              + " folder of Parquet files with image and label columns. Texts, for a GPT-2:"
-              + " input_ids and attention_mask [N,T] and labels [N], or Parquet files with the"
-              + " columns of a GLUE task.")
+              + " folder of Parquet files with image and label columns, or of pictures by class, or"
+              + " the id of such a data set on the hub, with #split behind it, as in"
+              + " OWNER/NAME#train[:10%%]. Texts, for a GPT-2: input_ids and attention_mask [N,T]"
+              + " and labels [N], or Parquet files with the columns of a GLUE task. docs/data.md has"
+              + " all of it.")
   String source = "";
 
   @Option(
@@ -55,12 +62,29 @@ final class DataOptions {
       description = "Threads that decode pictures ahead of the model (default: one per core).")
   int workers = Runtime.getRuntime().availableProcessors();
 
+  /** What the source names, unless it is a safetensors file. */
+  private @Nullable Supplier<DataSource> found;
+
+  /** Finds the data, here or on the hub. */
+  void locate(Places places) {
+    found = places.data(source).orElse(null);
+  }
+
   /** Opens pictures. */
   ImageDataset open(ImageProcessor processor) {
     if (workers < 0) {
       throw new InputException("--workers " + workers + ": must not be negative");
     }
-    return ImageDatasets.open(source, columns(), processor);
+    return found == null
+        ? ImageDatasets.open(source, columns(), processor)
+        : ImageDatasets.open(found.get(), columns(), processor);
+  }
+
+  /** Opens texts; see {@link TokenDatasets#open}. */
+  TokenDataset openTexts(Path tokenizer, int maxTokens) {
+    return found == null
+        ? TokenDatasets.open(source, columns(), tokenizer, maxTokens)
+        : TokenDatasets.open(found.get(), columns(), tokenizer, maxTokens);
   }
 
   Columns columns() {

@@ -100,19 +100,21 @@ final class EvaluateCommand implements Callable<Integer> {
     CommandDevice.forModels(device.name, spec.commandLine().getErr());
     Warnings warnings = new Warnings(spec.commandLine().getErr());
     List<Path> written = Stream.of(report, outputs).flatMap(Stream::ofNullable).toList();
-    List<Path> read = new InputPaths().add(model).add(head).add(text).add(data.source).all();
     AtomicOutput.requireDistinct(written);
-    written.forEach(output -> AtomicOutput.requireNoInput(output, read));
+    ClassifierTasks tasks = new ClassifierTasks(head, text, data, warnings);
     // Outputs that cannot be written are refused before the work, not after it.
-    try (AtomicOutput reportFile = report == null ? null : AtomicOutput.file(report, overwrite);
+    try (Places places = new Places(spec);
+        AtomicOutput reportFile = report == null ? null : AtomicOutput.file(report, overwrite);
         AtomicOutput outputsFile = outputs == null ? null : AtomicOutput.file(outputs, overwrite);
         Progress loading = Progress.passing(spec.commandLine().getErr(), "Loading " + model)) {
-      new ClassifierTasks(head, text, data, warnings)
-          .with(
-              model,
-              spec.commandLine(),
-              task ->
-                  evaluate(task, new SkippedRows(badRows, warnings), reportFile, outputsFile));
+      Path found = places.model(model);
+      tasks.locate(places);
+      List<Path> read = new InputPaths().add(found).add(head).add(text).add(data.source).all();
+      written.forEach(output -> AtomicOutput.requireNoInput(output, read));
+      tasks.with(
+          found,
+          spec.commandLine(),
+          task -> evaluate(task, new SkippedRows(badRows, warnings), reportFile, outputsFile));
     }
     return 0;
   }

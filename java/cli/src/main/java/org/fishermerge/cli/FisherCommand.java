@@ -154,20 +154,27 @@ final class FisherCommand implements Callable<Integer> {
     // An output that cannot be written is refused before the work, not after it.
     if (script.file != null) {
       requireNoTower();
-      try (AtomicOutput output = AtomicOutput.file(out, overwrite);
+      try (Places places = new Places(spec);
+          AtomicOutput output = AtomicOutput.file(out, overwrite);
           Progress loading =
               Progress.passing(spec.commandLine().getErr(), "Loading " + script.file)) {
         Path module = script.file;
+        Path source = model == null ? null : places.model(model);
         ScriptTask.with(
-            module, model, script, data, rule, task -> estimate(module, task, run, shared, output));
+            module, source, script, data, rule, task -> estimate(module, task, run, shared, output));
       }
     } else {
       Path tower = requireTower();
       ClassifierTasks tasks =
           new ClassifierTasks(head, text, data, new Warnings(spec.commandLine().getErr()));
-      try (AtomicOutput output = AtomicOutput.file(out, overwrite);
+      try (Places places = new Places(spec);
+          AtomicOutput output = AtomicOutput.file(out, overwrite);
           Progress loading = Progress.passing(spec.commandLine().getErr(), "Loading " + tower)) {
-        tasks.with(tower, spec.commandLine(), task -> estimate(tower, task, run, shared, output));
+        tasks.locate(places);
+        tasks.with(
+            places.model(tower),
+            spec.commandLine(),
+            task -> estimate(tower, task, run, shared, output));
       }
     }
     return 0;

@@ -37,8 +37,10 @@ final class HeadOptions {
   static final class Source {
     @Option(
         names = "--classes",
-        paramLabel = "FILE.json[:task]",
-        description = "Class names and prompt templates, turned into a head by the text tower.")
+        paramLabel = "TASK|FILE.json[:task]",
+        description =
+            "Class names and prompt templates, turned into a head by the text tower: the name of a"
+                + " built-in list, such as sun397, or a file of your own (docs/data.md).")
     @Nullable String classes;
 
     @Option(
@@ -49,6 +51,12 @@ final class HeadOptions {
 
     /** Of the classes, where whoever made the head file knows them. */
     @Nullable List<String> names;
+  }
+
+  /** Puts the places of what is on the hub in place of its names. */
+  void locate(Places places) {
+    clip = places.model(clip);
+    source.heads = source.heads == null ? null : places.selector(source.heads);
   }
 
   /**

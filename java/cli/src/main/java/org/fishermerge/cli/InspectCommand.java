@@ -45,11 +45,19 @@ final class InspectCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     PrintWriter out = spec.commandLine().getOut();
-    if (LoraAdapter.isAdapter(path)) {
-      inspect(LoraAdapter.open(path), out);
-      return 0;
+    try (Places places = new Places(spec)) {
+      Path found = places.tensors(path);
+      if (LoraAdapter.isAdapter(found)) {
+        inspect(LoraAdapter.open(found), out);
+      } else {
+        inspect(found, out);
+      }
     }
-    try (Checkpoint checkpoint = Checkpoint.open(path)) {
+    return 0;
+  }
+
+  private void inspect(Path found, PrintWriter out) {
+    try (Checkpoint checkpoint = Checkpoint.open(found)) {
       List<SafetensorsHeader> files = checkpoint.files();
       Map<DType, Long> counts = new TreeMap<>();
       long elements = 0;
@@ -69,7 +77,7 @@ final class InspectCommand implements Callable<Integer> {
               : "Fisher file",
           files.size() == 1
               ? "1 file"
-              : files.size() + (checkpoint.basePath().equals(path) ? " shards" : " files"));
+              : files.size() + (isWhole(checkpoint) ? " shards" : " files"));
       out.printf(
           Locale.ROOT,
           "  %,d tensors %s, %,d values, %,d bytes%n",
@@ -101,13 +109,16 @@ final class InspectCommand implements Callable<Integer> {
                     "  %s %s %s%n", t.info().name(), t.info().dtype(), t.info().shapeText()));
       }
     }
-    return 0;
   }
 
-  private String kind(Checkpoint checkpoint) {
-    return !checkpoint.basePath().equals(path)
+  private static boolean isWhole(Checkpoint checkpoint) {
+    return checkpoint.basePath().equals(checkpoint.path());
+  }
+
+  private static String kind(Checkpoint checkpoint) {
+    return !isWhole(checkpoint)
         ? "model with a LoRA adapter applied"
-        : Files.isDirectory(path) ? "model folder" : "safetensors file";
+        : Files.isDirectory(checkpoint.path()) ? "model folder" : "safetensors file";
   }
 
   private void inspect(LoraAdapter adapter, PrintWriter out) {

@@ -22,7 +22,6 @@ import org.fishermerge.cli.task.Terminal;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Help;
-import picocli.CommandLine.IFactory;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ParseResult;
@@ -72,7 +71,16 @@ public final class Main {
     PARQUET_READER.setLevel(Level.WARNING);
   }
 
-  private Main() {}
+  private final Map<String, String> environment;
+
+  private Main(Map<String, String> environment) {
+    this.environment = environment;
+  }
+
+  /** What a command asks for where models, data and configurations are. */
+  static Map<String, String> environment(CommandSpec command) {
+    return ((Main) command.root().userObject()).environment;
+  }
 
   private static volatile boolean running;
   private static volatile boolean stopped;
@@ -150,7 +158,7 @@ public final class Main {
       PrintWriter errWriter,
       String... args) {
     boolean colours = Terminal.OUT.takesColours(environment);
-    return new CommandLine(new Main(), new Commands(environment))
+    return new CommandLine(new Main(environment))
         .setOut(outWriter)
         .setErr(errWriter)
         .setColorScheme(Help.defaultColorScheme(colours ? Help.Ansi.ON : Help.Ansi.OFF))
@@ -187,16 +195,6 @@ public final class Main {
               + (text.chars().allMatch(c -> c < 128)
                   ? ""
                   : "; names beyond ASCII need a UTF-8 locale, such as LC_ALL=C.UTF-8"));
-    }
-  }
-
-  /** Makes the commands; one of them asks the environment. */
-  private record Commands(Map<String, String> environment) implements IFactory {
-    @Override
-    public <K> K create(Class<K> type) throws Exception {
-      return type == RunCommand.class
-          ? type.cast(new RunCommand(environment))
-          : CommandLine.defaultFactory().create(type);
     }
   }
 

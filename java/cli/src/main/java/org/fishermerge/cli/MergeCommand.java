@@ -51,11 +51,18 @@ final class MergeCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    MergeRequest.Builder request = weighting.apply(options.request());
-    for (int i = 0; i < pairs.size(); i++) {
-      Pair pair = pairs.get(i);
-      request.source(new MergeSource(pair.model, pair.fisher, coefficients.of(i, pairs.size())));
+    try (Places places = new Places(spec)) {
+      options.locate(places);
+      MergeRequest.Builder request = weighting.apply(options.request());
+      for (int i = 0; i < pairs.size(); i++) {
+        Pair pair = pairs.get(i);
+        request.source(
+            new MergeSource(
+                places.model(pair.model),
+                places.fisher(pair.fisher),
+                coefficients.of(i, pairs.size())));
+      }
+      return options.run(request.build(), spec.commandLine());
     }
-    return options.run(request.build(), spec.commandLine());
   }
 }

@@ -79,6 +79,11 @@ final class MergeOptions {
   @Option(names = "--overwrite", description = "Replace an existing output.")
   private boolean overwrite;
 
+  /** Puts the places of what is on the hub in place of its names. */
+  void locate(Places places) {
+    base = places.model(base);
+  }
+
   /** What the options ask for, without models. */
   MergeRequest.Builder request() {
     return request(out);

@@ -13,7 +13,7 @@ import org.fishermerge.cli.config.Composition;
 import org.fishermerge.cli.config.ConfigTree;
 import org.fishermerge.cli.config.Sweep;
 import org.fishermerge.cli.program.Program;
-import org.fishermerge.cli.program.Repositories;
+import org.fishermerge.cli.task.Repositories;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -67,8 +67,6 @@ final class RunCommand implements Callable<Integer> {
           "-sc",
           "--experimental-rerun",
           "--hub-dir");
-
-  private final Map<String, String> environment;
 
   @Spec private CommandSpec spec = CommandSpec.create();
 
@@ -146,18 +144,6 @@ final class RunCommand implements Callable<Integer> {
   @Option(names = "--experimental-rerun", hidden = true)
   private @Nullable String rerun;
 
-  /** With the process's environment. */
-  RunCommand() {
-    this(System.getenv());
-  }
-
-  /**
-   * @param environment what configurations and the hub's client ask for
-   */
-  RunCommand(Map<String, String> environment) {
-    this.environment = environment;
-  }
-
   /** Whether a command line without a command's name is one for this command. */
   static boolean isMeantBy(String... args) {
     if (args.length == 0) {
@@ -220,7 +206,7 @@ final class RunCommand implements Callable<Integer> {
     static int run(RunCommand command) {
       PrintWriter out = command.spec.commandLine().getOut();
       PrintWriter err = command.spec.commandLine().getErr();
-      Map<String, String> environment = command.environment;
+      Map<String, String> environment = Main.environment(command.spec);
       ConfigTree tree = ConfigTree.embedded();
       if (command.configDir != null) {
         tree.with(command.configDir);

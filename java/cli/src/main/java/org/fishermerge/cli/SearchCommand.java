@@ -115,7 +115,7 @@ final class SearchCommand implements Callable<Integer> {
 
     @Option(
         names = "--classes",
-        paramLabel = "FILE.json[:task]",
+        paramLabel = "TASK|FILE.json[:task]",
         description = "For pictures: class names and templates, as evaluate takes them.")
     @Nullable String classes;
 
@@ -124,6 +124,11 @@ final class SearchCommand implements Callable<Integer> {
         paramLabel = "DIR",
         description = "For texts: the folder whose head classifies (default: the model).")
     @Nullable Path classifier;
+
+    /** Where the model and its Fisher are on this machine. */
+    Path modelPlace = Path.of("");
+
+    @Nullable Path fisherPlace;
   }
 
   @Option(
@@ -192,6 +197,17 @@ final class SearchCommand implements Callable<Integer> {
     requireAtLeastOne("--tries", tries);
     requireAtLeastOne("--examples", examples);
     requireAtLeastOne("--batch-size", batchSize);
+    try (Places places = new Places(spec)) {
+      options.locate(places);
+      for (Member member : members) {
+        member.modelPlace = places.model(member.model);
+        member.fisherPlace = member.fisher == null ? null : places.fisher(member.fisher);
+      }
+      return search(places);
+    }
+  }
+
+  private int search(Places places) {
     MergeRequest equal = request(options.request(), equalCoefficients());
     if (options.isDryRun()) {
       return options.run(equal, spec.commandLine());
@@ -212,7 +228,7 @@ final class SearchCommand implements Callable<Integer> {
       if (kernels.info().provider().equals("cuda")) {
         err().println(session.describeInputs());
       }
-      List<ClassifierTasks> tasks = tasks(scratch.temp());
+      List<ClassifierTasks> tasks = tasks(scratch.temp(), places);
       Path tried = scratch.temp().resolve("try");
       List<CoefficientSearch.Try> done = new ArrayList<>();
       CoefficientSearch.Try best;
@@ -279,7 +295,8 @@ final class SearchCommand implements Callable<Integer> {
     weighting.apply(request);
     for (int i = 0; i < members.size(); i++) {
       Member member = members.get(i);
-      request.source(new MergeSource(member.model, member.fisher, coefficients.get(i)));
+      request.source(
+          new MergeSource(member.modelPlace, member.fisherPlace, coefficients.get(i)));
     }
     return request.build();
   }
@@ -293,7 +310,7 @@ final class SearchCommand implements Callable<Integer> {
   // ---- measuring ----
 
   /** Heads of class names are built once, and kept in the scratch folder. */
-  private List<ClassifierTasks> tasks(Path scratch) {
+  private List<ClassifierTasks> tasks(Path scratch, Places places) {
     List<ClassifierTasks> tasks = new ArrayList<>();
     for (Member member : members) {
       DataOptions data = new DataOptions();
@@ -307,13 +324,16 @@ final class SearchCommand implements Callable<Integer> {
       TextOptions text = new TextOptions();
       text.classifier = member.classifier;
       text.tokenizer = tokenizer;
-      tasks.add(new ClassifierTasks(head(member, scratch, tasks.size(), warnings), text, data, warnings));
+      text.locate(places);
+      data.locate(places);
+      HeadOptions head = head(member, scratch, tasks.size(), places);
+      tasks.add(new ClassifierTasks(head, text, data, warnings));
     }
     return tasks;
   }
 
   private @Nullable HeadOptions head(
-      Member member, Path scratch, int index, Warnings warnings) {
+      Member member, Path scratch, int index, Places places) {
     if (member.heads == null && member.classes == null) {
       return null;
     }
@@ -328,9 +348,10 @@ final class SearchCommand implements Callable<Integer> {
     head.clip = clip;
     head.source.heads = member.heads;
     head.source.classes = member.classes;
+    head.locate(places);
     if (member.classes != null) {
       Path file = scratch.resolve("head" + index + ".safetensors");
-      try (Checkpoint checkpoint = Checkpoint.open(clip);
+      try (Checkpoint checkpoint = Checkpoint.open(head.clip);
           ZeroShotHead built = head.load(checkpoint, warnings)) {
         write(file, built);
       }

@@ -141,11 +141,13 @@ final class SimilarityCommand implements Callable<Integer> {
   }
 
   private Similarity compare() {
-    try (Kernels kernels = CommandDevice.forMerging(null).open()) {
-      long bytes = inputs.stream().mapToLong(SimilarityCommand::size).sum();
+    try (Places places = new Places(spec);
+        Kernels kernels = CommandDevice.forMerging(null).open()) {
+      List<Path> files = inputs.stream().map(places::fisher).toList();
+      long bytes = files.stream().mapToLong(SimilarityCommand::size).sum();
       try (Progress progress =
           new Progress(spec.commandLine().getErr(), "Comparing", "GB", bytes, 1e9)) {
-        return Similarity.of(inputs, kernels, (done, total) -> progress.update(done));
+        return Similarity.of(files, kernels, (done, total) -> progress.update(done));
       }
     }
   }

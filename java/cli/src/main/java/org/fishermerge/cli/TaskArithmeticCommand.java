@@ -49,14 +49,17 @@ final class TaskArithmeticCommand implements Callable<Integer> {
     if (!Double.isFinite(scalingFactor)) {
       throw new InputException("--scaling-factor " + scalingFactor + ": must be finite");
     }
-    MergeRequest.Builder request = options.request();
-    double left = 1;
-    for (int i = 0; i < models.size(); i++) {
-      double share = scalingFactor * coefficients.of(i, models.size());
-      left -= share;
-      request.source(new MergeSource(models.get(i), null, share));
+    try (Places places = new Places(spec)) {
+      options.locate(places);
+      MergeRequest.Builder request = options.request();
+      double left = 1;
+      for (int i = 0; i < models.size(); i++) {
+        double share = scalingFactor * coefficients.of(i, models.size());
+        left -= share;
+        request.source(new MergeSource(places.model(models.get(i)), null, share));
+      }
+      request.baseShare(left);
+      return options.run(request.build(), spec.commandLine());
     }
-    request.baseShare(left);
-    return options.run(request.build(), spec.commandLine());
   }
 }

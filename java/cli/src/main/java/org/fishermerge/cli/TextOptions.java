@@ -25,6 +25,12 @@ final class TextOptions {
               + " --classifier or --model).")
   @Nullable Path tokenizer;
 
+  /** Puts the places of what is on the hub in place of its names. */
+  void locate(Places places) {
+    classifier = classifier == null ? null : places.model(classifier);
+    tokenizer = tokenizer == null ? null : places.tokenizer(tokenizer);
+  }
+
   /**
    * Opens {@code --data}.
    *
@@ -33,7 +39,6 @@ final class TextOptions {
    */
   TokenDataset open(DataOptions data, Checkpoint model, int positions) {
     int maxTokens = Math.min(TokenDatasets.GLUE_TOKENS, positions);
-    return TokenDatasets.open(
-        data.source, data.columns(), tokenizer == null ? model.basePath() : tokenizer, maxTokens);
+    return data.openTexts(tokenizer == null ? model.basePath() : tokenizer, maxTokens);
   }
 }

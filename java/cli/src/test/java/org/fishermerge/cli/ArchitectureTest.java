@@ -47,6 +47,7 @@ final class ArchitectureTest {
               "ai.djl", Set.of("data"),
               "dev.hardwood", Set.of("data"),
               "com.luciad.imageio.webp", Set.of("data"),
+              "com.fasterxml.jackson.dataformat.csv", Set.of("data"),
               "com.fasterxml.jackson.databind", Set.of("torch", "data", "cli"),
               "com.fasterxml.jackson.core", Set.of("checkpoint", "torch", "data", "cli")));
 

@@ -524,7 +524,7 @@ final class ProgramTest {
         "modelpool.models.alpha=x method=simple_average | model x ; HF_HUB_OFFLINE is set",
         "taskpool.test_datasets.alpha.path=x   | data set x ; is not in the cache",
         "+taskpool.test_datasets.delta=x | the task delta has no class names ; \"dtd\"",
-        "+taskpool.test_datasets.alpha.split='test[:9]' | parts of splits are not supported",
+        "+taskpool.test_datasets.alpha.split='test[9]' | expected the name of a split or a part of one",
         "++taskpool.test_datasets.alpha._target_=my.data | data is not supported ; load_dataset",
         "fabric.devices=0 | fabric.devices ; at least 1",
         "method=clip_fisher_merging method.models_per_device=0 | method.models_per_device ; at least 1",

@@ -386,7 +386,7 @@ final class ParquetRows {
    * is the file's doing: hardwood allocates what a length in the file asks for before it compares
    * it with the bytes there are.
    */
-  private static String reason(Throwable e) {
+  static String reason(Throwable e) {
     if (e instanceof OutOfMemoryError) {
       return "a length in it asks for more memory than there is";
     }

@@ -2,10 +2,12 @@ package org.fishermerge.data;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.Optional;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.TensorSelector;
+import org.fishermerge.data.files.DataSource;
+import org.fishermerge.data.files.LocalData;
+import org.fishermerge.data.files.SplitFiles;
 
 /** Opens data sets of texts. */
 public final class TokenDatasets {
@@ -15,16 +17,15 @@ public final class TokenDatasets {
   private TokenDatasets() {}
 
   /**
-   * Opens what {@code source} names:
+   * Opens what {@code source} names on this machine:
    *
    * <ul>
    *   <li>{@code FILE.safetensors} or {@code FILE.safetensors#prefix.}: tensors {@code
    *       <prefix>input_ids} [N, T] and, optionally, {@code <prefix>attention_mask} [N, T], ones
    *       and then zeros in each row, and {@code <prefix>labels} [N].
-   *   <li>{@code FOLDER} or {@code FOLDER#split}: the {@code *.parquet} files in the folder, or in
-   *       its {@code data} folder, with the text columns of a {@link GlueTask} and optionally
-   *       {@code label}, a number or a name; for example {@code glue/mnli#validation_matched}. A single {@code
-   *       FILE.parquet} is taken too.
+   *   <li>What {@link LocalData#find} finds: Parquet files with the text columns of a {@link
+   *       GlueTask} and optionally {@code label}, a number or a name; for example {@code
+   *       glue/mnli#validation_matched}.
    * </ul>
    *
    * @param columns what Parquet's columns are called
@@ -34,15 +35,16 @@ public final class TokenDatasets {
    */
   public static TokenDataset open(
       String source, Columns columns, Path tokenizer, int maxTokens) {
-    Optional<ParquetSource> parquet = ParquetSource.find(source);
-    if (parquet.isPresent()) {
-      return GlueDataset.open(parquet.get(), columns, tokenizer, maxTokens);
+    Optional<DataSource> found = LocalData.find(source);
+    if (found.isPresent()) {
+      return open(found.get(), columns, tokenizer, maxTokens);
     }
     TensorSelector selector = TensorSelector.parse(source);
     if (!Files.exists(selector.file())) {
       throw new InputException(
-          "%s does not exist; texts are a .safetensors file or a folder of .parquet files"
-              .formatted(selector.file()));
+          "%s does not exist; texts are a .safetensors file, a folder of .parquet files, or the id"
+                  .formatted(selector.file())
+              + " of a data set on the Hugging Face hub as OWNER/NAME#SPLIT");
     }
     return SafetensorsTokens.open(selector);
   }
@@ -53,15 +55,35 @@ public final class TokenDatasets {
   }
 
   /**
-   * Opens files: Parquet with the text columns of a {@link GlueTask}, or one safetensors file.
+   * Opens files that were found: Parquet with the text columns of a {@link GlueTask}, or one
+   * safetensors file.
    *
-   * @param description what they are, for messages and Fisher files
    * @param columns what Parquet's columns are called
    */
   public static TokenDataset open(
-      List<Path> files, String description, Columns columns, Path tokenizer, int maxTokens) {
-    return files.getFirst().toString().endsWith(".safetensors")
-        ? open(files.getFirst().toString(), columns, tokenizer, maxTokens)
-        : GlueDataset.open(new ParquetSource(files, description), columns, tokenizer, maxTokens);
+      DataSource source, Columns columns, Path tokenizer, int maxTokens) {
+    SplitFiles.Format format = source.splits().getFirst().format();
+    if (format == SplitFiles.Format.TENSORS) {
+      return open(source.files().getFirst().toString(), columns, tokenizer, maxTokens);
+    }
+    if (format != SplitFiles.Format.PARQUET) {
+      throw new InputException(
+          source.description() + ": holds pictures, where a GPT-2 wants texts in .parquet files");
+    }
+    TokenDataset all =
+        GlueDataset.open(
+            new ParquetSource(source.files(), source.description()),
+            columns,
+            tokenizer,
+            maxTokens);
+    if (source.isWhole()) {
+      return all;
+    }
+    try {
+      return new SlicedTokens(all, ImageDatasets.rows(source, columns), source.description());
+    } catch (RuntimeException e) {
+      all.close();
+      throw e;
+    }
   }
 }

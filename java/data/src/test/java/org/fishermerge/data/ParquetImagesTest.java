@@ -293,13 +293,13 @@ final class ParquetImagesTest {
       assertThat(images.description()).isEqualTo(folder.getFileName() + "#train");
       assertThat(images.size()).isEqualTo(5);
     }
-    assertRefused(folder.toString(), "several splits (test, train)", folder + "#train");
-    assertRefused(folder + "#tr", "no split 'tr'", "test, train");
+    assertRefused(folder.toString(), "several splits (train, test)", folder + "#train");
+    assertRefused(folder + "#tr", "no split 'tr'", "train, test");
   }
 
   @Test
   void namesWhatIsMissing() throws IOException, SQLException {
-    assertRefused(folder.toString(), "no *.parquet files", "data folder");
+    assertRefused(folder.toString(), "holds no data files", "folder of .parquet files");
     Files.writeString(folder.resolve("a.parquet"), "version https://git-lfs.github.com/spec/v1");
     assertRefused(folder.toString(), "a.parquet: not readable as Parquet");
     write(folder.resolve("a.parquet"), "SELECT i AS idx, i % 2 AS y FROM pictures", "CODEC zstd");

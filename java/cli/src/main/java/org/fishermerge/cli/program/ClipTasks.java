@@ -24,6 +24,7 @@ import org.fishermerge.cli.task.ZeroShotHeads;
 import org.fishermerge.data.ImageDatasets;
 import org.fishermerge.data.TokenizerFiles;
 import org.fishermerge.data.LabelMap.Matching;
+import org.fishermerge.data.files.DataSource;
 import org.fishermerge.torch.ClipConfig;
 import org.fishermerge.torch.ZeroShotHead;
 
@@ -139,12 +140,12 @@ final class ClipTasks implements Tasks {
 
   @Override
   public void open(
-      String task, Path model, DatasetId data, List<Path> files, Consumer<ClassifierTask> work) {
+      String task, Path model, DatasetId data, DataSource files, Consumer<ClassifierTask> work) {
     try (Checkpoint checkpoint = Checkpoint.open(model)) {
       ImageTask.with(
           checkpoint,
           base,
-          processor -> ImageDatasets.open(files, data.description(), data.columns(), processor),
+          processor -> ImageDatasets.open(files, data.columns(), processor),
           clip -> head(clip, task),
           matching,
           workers,

@@ -3,22 +3,23 @@ package org.fishermerge.cli.program;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.regex.Pattern;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.config.Section;
 import org.fishermerge.data.Columns;
+import org.fishermerge.data.files.DatasetSplit;
+import org.fishermerge.data.files.SplitSlice;
+import org.fishermerge.data.hub.HubName;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A split of a data set.
+ * Splits of a data set, or parts of them.
  *
  * @param id on the hub, or a folder or file
  * @param configuration of a data set that has several; null for the default
+ * @param splits as {@link SplitSlice#parse} reads them
  * @param columns what its columns are called
  */
-public record DatasetId(
-    String id, @Nullable String configuration, String split, Columns columns) {
-  private static final Pattern SPLIT = Pattern.compile("[\\w.-]+");
+record DatasetId(String id, @Nullable String configuration, String splits, Columns columns) {
 
   /** Where the data of GLUE's tasks is, each a configuration. */
   private static final String GLUE = "nyu-mll/glue";
@@ -42,7 +43,12 @@ public record DatasetId(
             String path = positional.isEmpty() ? node.requiredText("path") : positional.getFirst();
             String name =
                 positional.size() > 1 ? positional.get(1) : node.text("name").orElse(null);
-            yield new DatasetId(path, name, node.text("split").orElse(defaultSplit), columns);
+            yield new DatasetId(
+                HubName.write(
+                    path, node.text("revision").orElse(null), node.text("data_dir").orElse(null)),
+                name,
+                node.text("split").orElse(defaultSplit),
+                columns);
           }
           case "load_gpt2_dataset" ->
               new DatasetId(
@@ -58,15 +64,18 @@ public record DatasetId(
                       + " is not supported; give load_dataset with path and split, or the name of"
                       + " a data set or folder alone");
         };
-    if (!SPLIT.matcher(dataset.split).matches()) {
-      throw new InputException(
-          where
-              + ".split is "
-              + dataset.split
-              + "; parts of splits are not supported, give the whole name of one, as in train");
+    try {
+      SplitSlice.parse(dataset.splits);
+    } catch (InputException e) {
+      throw new InputException(where + ".split: " + e.getMessage(), e);
     }
     node.done();
     return dataset;
+  }
+
+  /** As the data's files are looked for. */
+  DatasetSplit split() {
+    return new DatasetSplit(id, configuration, splits);
   }
 
   /** {@code columns: {label: fine_label}}, by usual name. */
@@ -83,6 +92,6 @@ public record DatasetId(
 
   /** For messages, reports and Fisher files. */
   public String description() {
-    return id + (configuration == null ? "" : "/" + configuration) + "#" + split;
+    return id + (configuration == null ? "" : "/" + configuration) + "#" + splits;
   }
 }

@@ -3,7 +3,6 @@ package org.fishermerge.cli.program;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.TreeMap;
@@ -16,6 +15,8 @@ import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.SharedDevice;
 import org.fishermerge.cli.task.SkippedRows;
 import org.fishermerge.data.Columns;
+import org.fishermerge.data.files.DataSource;
+import org.fishermerge.data.files.SplitFiles;
 import org.fishermerge.torch.Precision;
 import org.jspecify.annotations.Nullable;
 
@@ -55,7 +56,7 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
       String task,
       Path model,
       DatasetId data,
-      List<Path> files,
+      DataSource files,
       SharedDevice device,
       PrintWriter err) {
     Path file = folder.resolve(name(task, model, data, files));
@@ -83,7 +84,7 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
       String task,
       Path model,
       DatasetId data,
-      List<Path> files,
+      DataSource files,
       SharedDevice device,
       Path file,
       PrintWriter err) {
@@ -112,7 +113,7 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
     return done.get();
   }
 
-  private String name(String task, Path model, DatasetId data, List<Path> files) {
+  private String name(String task, Path model, DatasetId data, DataSource files) {
     ContentKey key =
         new ContentKey("fisher-merge Fisher 1")
             .add(hashes.of(model))
@@ -130,7 +131,17 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
     if (!data.columns().equals(Columns.USUAL)) {
       new TreeMap<>(data.columns().names()).forEach((usual, name) -> key.add(usual).add(name));
     }
-    files.forEach(key::addFile);
+    files.files().forEach(key::addFile);
+    if (!files.isWhole()) {
+      files.parts().forEach(part -> key.add(part.slice()));
+    }
+    for (SplitFiles split : files.splits()) {
+      if (split.format() == SplitFiles.Format.PICTURES) {
+        // Names of folders are labels.
+        split.classes().forEach(key::add);
+        split.files().forEach(file -> key.add(file.toAbsolutePath().getParent().getFileName()));
+      }
+    }
     String shown = task.replaceAll("[^\\w.-]", "_");
     return shown.substring(0, Math.min(shown.length(), LONGEST_TASK))
         + "-"

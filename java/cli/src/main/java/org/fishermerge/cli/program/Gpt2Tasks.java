@@ -13,6 +13,7 @@ import org.fishermerge.cli.task.TextTask;
 import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.data.TokenDatasets;
 import org.fishermerge.data.TokenizerFiles;
+import org.fishermerge.data.files.DataSource;
 import org.fishermerge.torch.Gpt2Classifier;
 
 /**
@@ -58,7 +59,7 @@ record Gpt2Tasks(
 
   @Override
   public void open(
-      String task, Path model, DatasetId data, List<Path> files, Consumer<ClassifierTask> work) {
+      String task, Path model, DatasetId data, DataSource files, Consumer<ClassifierTask> work) {
     try (Checkpoint checkpoint = Checkpoint.open(model);
         Checkpoint head = Checkpoint.open(head(task))) {
       TextTask.with(
@@ -67,7 +68,6 @@ record Gpt2Tasks(
           positions ->
               TokenDatasets.open(
                   files,
-                  data.description(),
                   data.columns(),
                   tokenizer,
                   Math.min(TokenDatasets.GLUE_TOKENS, positions)),

@@ -8,6 +8,7 @@ import java.util.Optional;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.NearestNames;
 import org.fishermerge.cli.config.Section;
+import org.fishermerge.data.hub.HubName;
 
 /**
  * The models to merge and the data that their Fishers are estimated on.
@@ -126,8 +127,10 @@ record ModelPool(
     } else {
       id = node.requiredText(MODEL_NAME);
     }
+    Optional<String> revision = node.text("revision");
+    Optional<String> subfolder = node.text("subfolder");
     node.done();
-    return withoutScheme(id);
+    return HubName.write(withoutScheme(id), revision.orElse(null), subfolder.orElse(null));
   }
 
   private static String loader(Section node) {

@@ -29,16 +29,18 @@ import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.cli.config.Composition;
 import org.fishermerge.cli.config.Section;
 import org.fishermerge.cli.program.ModelPool.Family;
-import org.fishermerge.cli.program.Repositories.Model;
 import org.fishermerge.cli.task.CommandDevice;
 import org.fishermerge.cli.task.DevicePool;
 import org.fishermerge.cli.task.Evaluation;
 import org.fishermerge.cli.task.Progress;
+import org.fishermerge.cli.task.Repositories;
+import org.fishermerge.cli.task.Repositories.Model;
 import org.fishermerge.cli.task.SharedDevice;
 import org.fishermerge.cli.task.SkippedRows;
 import org.fishermerge.cli.task.Tool;
 import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.data.Selection;
+import org.fishermerge.data.files.DataSource;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.MergePlan;
 import org.fishermerge.merge.MergeRequest;
@@ -225,8 +227,8 @@ public final class Program {
   private record Inputs(
       Optional<Path> pretrained,
       Map<String, Path> models,
-      Map<String, List<Path>> trainFiles,
-      Map<String, List<Path>> testFiles,
+      Map<String, DataSource> trainData,
+      Map<String, DataSource> testData,
       @Nullable Tasks fisherTasks,
       @Nullable Tasks testTasks) {}
 
@@ -281,14 +283,14 @@ public final class Program {
     regular.forEach((name, model) -> all.put(models.models().getOrDefault(name, name), model));
     tasks.flatMap(TaskPool::base).ifPresent(id -> all.put(id, base.orElseThrow()));
     checkShapes(all);
-    Map<String, Supplier<List<Path>>> trainData = new LinkedHashMap<>();
+    Map<String, Supplier<DataSource>> trainData = new LinkedHashMap<>();
     if (method instanceof Method.FisherMerging) {
-      regular.keySet().forEach(task -> trainData.put(task, repositories.dataset(trainData(task))));
+      regular.keySet().forEach(task -> trainData.put(task, repositories.dataset(trainData(task).split())));
     }
-    Map<String, Supplier<List<Path>>> testData = new LinkedHashMap<>();
+    Map<String, Supplier<DataSource>> testData = new LinkedHashMap<>();
     Optional<TaskPool> measured = tasks.filter(pool -> pool.family().isPresent());
     measured.ifPresent(pool ->
-        pool.testData().forEach((task, id) -> testData.put(task, repositories.dataset(id))));
+        pool.testData().forEach((task, id) -> testData.put(task, repositories.dataset(id.split()))));
     return fetch(
         pretrained.map(model -> model.folder().get()),
         fetched(regular, Model::folder),
@@ -333,8 +335,8 @@ public final class Program {
       Map<String, Path> folders,
       Optional<Path> base,
       Optional<TaskPool> measured,
-      Map<String, Supplier<List<Path>>> trainData,
-      Map<String, Supplier<List<Path>>> testData) {
+      Map<String, Supplier<DataSource>> trainData,
+      Map<String, Supplier<DataSource>> testData) {
     List<Path> all = new ArrayList<>();
     folders.values().forEach(folder -> all.addAll(ModelPath.of(folder).parts()));
     pretrained.ifPresent(folder -> all.addAll(ModelPath.of(folder).parts()));
@@ -390,6 +392,14 @@ public final class Program {
               warnings);
       case GPT2 -> new Gpt2Tasks(folders, pretrained.orElse(base), settings.matching(), warnings);
     };
+  }
+
+  private static DataSource found(Map<String, DataSource> data, String task) {
+    DataSource found = data.get(task);
+    if (found == null) {
+      throw new IllegalStateException("found before: " + task);
+    }
+    return found;
   }
 
   private DatasetId trainData(String task) {
@@ -476,7 +486,7 @@ public final class Program {
                   task,
                   all.get(index).getValue(),
                   trainData(task),
-                  inputs.trainFiles.getOrDefault(task, List.of()),
+                  found(inputs.trainData, task),
                   where,
                   Progress.lines(err, task));
             });
@@ -546,7 +556,7 @@ public final class Program {
           task,
           merged,
           test.getValue(),
-          inputs.testFiles.getOrDefault(task, List.of()),
+          found(inputs.testData, task),
           opened -> {
             long[] rows =
                 new Selection.First(settings.fastDevRun() ? pool.batchSize() : Long.MAX_VALUE)

@@ -1,19 +1,19 @@
 package org.fishermerge.cli.program;
 
 import java.nio.file.Path;
-import java.util.List;
 import java.util.function.Consumer;
 import org.fishermerge.cli.task.ClassifierTask;
+import org.fishermerge.data.files.DataSource;
 
 /** Opens models of one family as classifiers of tasks, with data. */
 interface Tasks {
   /**
    * Opens a model under a task's head on data, works with them, and closes them.
    *
-   * @param files of the data
+   * @param files of the data, on this machine
    */
   void open(
-      String task, Path model, DatasetId data, List<Path> files, Consumer<ClassifierTask> work);
+      String task, Path model, DatasetId data, DataSource files, Consumer<ClassifierTask> work);
 
   /** A hash of what logits depend on besides the model and the data. */
   String identity(String task);

@@ -18,6 +18,7 @@ import java.util.regex.Pattern;
 import java.util.stream.StreamSupport;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.InputFiles;
+import org.fishermerge.checkpoint.NearestNames;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -34,14 +35,34 @@ JsonMapper.builder(InputFiles.JSON)
           .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
           .build();
 
-  /** Parses {@code FILE.json} or {@code FILE.json:task}. */
+  /**
+   * Parses {@code FILE.json} or {@code FILE.json:task}, or the name of one of {@link
+   * #builtInTasks}.
+   *
+   * @throws InputException if it is none of them
+   */
   public static ClassPrompts parse(String source) {
     Path whole = Path.of(source);
     int colon = source.lastIndexOf(':');
-    if (Files.exists(whole) || colon < 0) {
+    if (Files.exists(whole)) {
       return read(whole, null);
     }
+    if (colon < 0) {
+      return builtIn(source).orElseThrow(() -> unknown(source));
+    }
     return read(Path.of(source.substring(0, colon)), source.substring(colon + 1));
+  }
+
+  private static InputException unknown(String source) {
+    List<String> known = builtInTasks();
+    return new InputException(
+        source
+            + ": is neither a file nor a built-in list of classes"
+            + (source.contains("/") || source.endsWith(".json")
+                ? ""
+                : NearestNames.of(source, known))
+            + "; give FILE.json[:task], or one of "
+            + String.join(", ", known));
   }
 
   /** The prompts of one of the eight tasks that CLIP models are merged for; empty for others. */

@@ -21,6 +21,7 @@ import java.util.concurrent.Executors;
 import java.util.function.Function;
 import java.util.function.ToLongFunction;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.data.files.RepositoryFiles;
 import org.fishermerge.data.hub.HubHttp.Headers;
 import org.jspecify.annotations.Nullable;
 

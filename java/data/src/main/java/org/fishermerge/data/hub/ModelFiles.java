@@ -8,8 +8,12 @@ import java.util.List;
 import java.util.Locale;
 import java.util.NavigableSet;
 import java.util.TreeSet;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.InputFiles;
+import org.fishermerge.checkpoint.NameList;
+import org.fishermerge.data.files.RepositoryFiles;
 
 /**
  * What a model consists of: {@code config.json}, the weights as {@code model.safetensors} or as
@@ -26,6 +30,11 @@ final class ModelFiles implements WantedFiles {
 
   private static final String WEIGHTS = "model.safetensors";
   private static final String INDEX = "model.safetensors.index.json";
+  private static final String WEIGHTS_ENDING = ".safetensors";
+  private static final String INDEX_ENDING = ".safetensors.index.json";
+  private static final Pattern MODEL_NAME =
+      Pattern.compile("(adapter_)?model(-\\d+-of-\\d+)?\\.safetensors(\\.index\\.json)?");
+  private static final int NAMES_SHOWN = 5;
 
   private static final List<String> OPTIONAL =
       List.of(
@@ -58,15 +67,66 @@ final class ModelFiles implements WantedFiles {
       chosen.add(WEIGHTS);
     } else if (files.names().contains(INDEX)) {
       chosen.add(INDEX);
-      chosen.addAll(shards(files));
+      chosen.addAll(shards(files, INDEX));
     } else {
       throw noWeights(files);
     }
     return chosen;
   }
 
-  private static NavigableSet<String> shards(RepositoryFiles files) {
-    Path index = files.fetch(INDEX);
+  /** See {@link WantedFiles#tokenizer}. */
+  static List<String> tokenizer(RepositoryFiles files) {
+    List<String> chosen = new ArrayList<>();
+    Stream.concat(Stream.of(CONFIG), OPTIONAL.stream())
+        .filter(files.names()::contains)
+        .forEach(chosen::add);
+    if (chosen.isEmpty()) {
+      throw files.lacks("tokenizer's files", "check the id");
+    }
+    return chosen;
+  }
+
+  /** See {@link WantedFiles#tensors}. */
+  static List<String> tensors(RepositoryFiles files) {
+    return files.names().contains(CONFIG)
+        ? new ModelFiles().choose(files)
+        : single(files, files.names().stream().toList());
+  }
+
+  /** See {@link WantedFiles#fisher}. */
+  static List<String> fisher(RepositoryFiles files) {
+    boolean besideModel = files.names().contains(CONFIG);
+    return single(
+        files,
+        files.names().stream()
+            .filter(name -> !besideModel || !MODEL_NAME.matcher(name).matches())
+            .toList());
+  }
+
+  private static List<String> single(RepositoryFiles files, List<String> names) {
+    List<String> indexes = names.stream().filter(name -> isTop(name, INDEX_ENDING)).toList();
+    List<String> all = names.stream().filter(name -> isTop(name, WEIGHTS_ENDING)).toList();
+    if (indexes.size() == 1) {
+      List<String> chosen = new ArrayList<>(shards(files, indexes.getFirst()));
+      chosen.addFirst(indexes.getFirst());
+      return chosen;
+    }
+    if (all.size() == 1) {
+      return all;
+    }
+    throw files.lacks(
+        all.isEmpty() ? "safetensors file of that kind" : "single safetensors file",
+        all.isEmpty()
+            ? "check the id"
+            : "name one of " + NameList.of(all, NAMES_SHOWN) + ", as in OWNER/NAME@main/FILE");
+  }
+
+  private static boolean isTop(String name, String ending) {
+    return name.endsWith(ending) && name.indexOf('/') < 0;
+  }
+
+  private static NavigableSet<String> shards(RepositoryFiles files, String indexName) {
+    Path index = files.fetch(indexName);
     JsonNode map;
     try {
       map = Json.MAPPER.readTree(InputFiles.text(index)).path("weight_map");

@@ -1,6 +1,7 @@
 package org.fishermerge.data.hub;
 
 import java.util.List;
+import org.fishermerge.data.files.RepositoryFiles;
 
 /** Says which files of a repository are needed, so that nothing else is downloaded. */
 @FunctionalInterface
@@ -55,6 +56,41 @@ public interface WantedFiles {
   static WantedFiles adapterConfiguration() {
     WantedFiles adapter = adapter();
     return files -> adapter.choose(files).subList(0, 1);
+  }
+
+  /** The files of a model's tokenizer, with its {@code config.json}, and no weights. */
+  static WantedFiles tokenizer() {
+    return ModelFiles::tokenizer;
+  }
+
+  /**
+   * Tensors alone: {@code config.json} makes it a {@link #model}; else the one {@code .safetensors}
+   * file that is there, or the shards of the one index.
+   */
+  static WantedFiles tensors() {
+    return ModelFiles::tensors;
+  }
+
+  /**
+   * A Fisher file: the one {@code .safetensors} file that is no model's, or the shards of the one
+   * index.
+   */
+  static WantedFiles fisher() {
+    return ModelFiles::fisher;
+  }
+
+  /** The same below a folder of the repository; all of it if that is empty. */
+  static WantedFiles below(String folder, WantedFiles wanted) {
+    if (folder.isEmpty()) {
+      return wanted;
+    }
+    return files -> {
+      FolderFiles below = new FolderFiles(files, folder + "/");
+      if (below.names().isEmpty()) {
+        throw files.lacks("folder " + folder, "check the name");
+      }
+      return wanted.choose(below).stream().map(name -> folder + "/" + name).toList();
+    };
   }
 
   /** Exactly these. */

@@ -1,11 +1,10 @@
-package org.fishermerge.cli.program;
+package org.fishermerge.cli.task;
 
 import java.io.PrintWriter;
 import java.util.HashMap;
 import java.util.Locale;
 import java.util.Map;
 import java.util.function.Supplier;
-import org.fishermerge.cli.task.Progress;
 import org.fishermerge.data.hub.HubProgress;
 
 /** Says what is downloaded: a moving line on a terminal, and one that stays for each repository. */

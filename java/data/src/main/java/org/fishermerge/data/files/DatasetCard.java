@@ -1,4 +1,4 @@
-package org.fishermerge.data.hub;
+package org.fishermerge.data.files;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -23,6 +23,10 @@ final class DatasetCard {
   /** Of lists and mappings: aliases of aliases grow with their power. */
   private static final int MOST_ALIASES = 20;
 
+  /** Parameters of a configuration that change which rows there are. */
+  private static final List<String> UNSUPPORTED =
+      List.of("filters", "metadata_filenames", "drop_metadata");
+
   private DatasetCard() {}
 
   /**
@@ -31,9 +35,14 @@ final class DatasetCard {
    * @param isDefault whether it is meant when none is named
    * @param folder below which its files are, with a slash at the end; empty for all of it
    * @param patterns split to {@link Glob} patterns below the folder; empty to go by names
+   * @param dropLabels whether folders of pictures are no classes; null to go by names
    */
   record Configuration(
-      String name, boolean isDefault, String folder, Map<String, List<String>> patterns) {}
+      String name,
+      boolean isDefault,
+      String folder,
+      Map<String, List<String>> patterns,
+      @Nullable Boolean dropLabels) {}
 
   /**
    * The configurations that the card lists, in its order.
@@ -41,7 +50,9 @@ final class DatasetCard {
    * @throws InputException if the card is not as described
    */
   static List<Configuration> configurations(Path card) {
-    Optional<String> yaml = frontMatter(InputFiles.text(card));
+    String text = InputFiles.text(card);
+    Optional<String> yaml =
+        card.toString().endsWith(".yaml") ? Optional.of(text) : frontMatter(text);
     if (yaml.isEmpty()) {
       return List.of();
     }
@@ -81,12 +92,21 @@ final class DatasetCard {
     if (!(entry instanceof Map)) {
       throw new InputException(card + ": configs must be a list of mappings");
     }
+    for (String key : UNSUPPORTED) {
+      if (get(entry, key) != null && !Boolean.FALSE.equals(get(entry, key))) {
+        throw new InputException(
+            "%s: configs: %s chooses rows or files in a way that is not supported; take it out, or"
+                    .formatted(card, key)
+                + " name files instead of the data set");
+      }
+    }
     String below = folder == null ? "" : text(card, folder).replaceAll("^\\./|/+$", "");
     return new Configuration(
         name == null ? "default" : text(card, name),
         Boolean.TRUE.equals(get(entry, "default")),
         below.isEmpty() || below.equals(".") ? "" : below + "/",
-        patterns(card, get(entry, "data_files")));
+        patterns(card, get(entry, "data_files")),
+        get(entry, "drop_labels") instanceof Boolean drop ? drop : null);
   }
 
   /**
@@ -99,21 +119,29 @@ final class DatasetCard {
       bySplit.forEach((split, paths) -> add(card, patterns, split, paths));
       return patterns;
     }
+    List<Object> train = new ArrayList<>();
     for (Object entry : list(dataFiles)) {
       if (entry instanceof Map<?, ?> file) {
         Object split = file.get("split");
         add(card, patterns, split == null ? TRAIN : split, file.get("path"));
       } else {
-        add(card, patterns, TRAIN, entry);
+        train.add(entry);
       }
+    }
+    if (!train.isEmpty()) {
+      add(card, patterns, TRAIN, train);
     }
     return patterns;
   }
 
   private static void add(
       Path card, Map<String, List<String>> patterns, Object split, @Nullable Object paths) {
-    List<String> all = patterns.computeIfAbsent(text(card, split), any -> new ArrayList<>());
+    List<String> all = new ArrayList<>();
     list(paths).forEach(path -> all.add(text(card, path)));
+    if (patterns.put(text(card, split), all) != null) {
+      throw new InputException(
+          "%s: configs: data_files names split %s twice".formatted(card, split));
+    }
   }
 
   /** Lists and mappings have a text as well, which may be endless: they can hold themselves. */

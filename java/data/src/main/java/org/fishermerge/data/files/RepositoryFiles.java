@@ -1,4 +1,4 @@
-package org.fishermerge.data.hub;
+package org.fishermerge.data.files;
 
 import java.nio.file.Path;
 import java.util.NavigableSet;

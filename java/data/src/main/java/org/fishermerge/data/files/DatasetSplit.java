@@ -1,0 +1,317 @@
+package org.fishermerge.data.files;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.NavigableSet;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeSet;
+import org.fishermerge.checkpoint.InputException;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Splits of a data set, as {@code load_dataset(source, configuration, split=split)} of Python's
+ * {@code datasets} means them, as far as they are Parquet files or folders of pictures.
+ *
+ * @param source the name of the data set, for messages
+ * @param configuration the subset, as {@code cola} is of {@code nyu-mll/glue}; without a card that
+ *     lists subsets, the folder of that name; null for the default, or the only one
+ * @param split splits and parts of them, for example {@code train[:50%]+test}, or {@code all}; null
+ *     for the only one
+ */
+public record DatasetSplit(String source, @Nullable String configuration, @Nullable String split) {
+  private static final String CARD = "README.md";
+
+  /** Where {@code datasets} looks as well, for people who cannot change the card. */
+  private static final String MORE_CARD = ".huggingface.yaml";
+
+  private static final String DEFAULT = "default";
+  private static final String PARTIAL = "partial-";
+
+  /** Files of {@code save_to_disk}. */
+  private static final Set<String> SAVED = Set.of("dataset_dict.json", "state.json");
+
+  /** Where the files of a configuration are found, and how. */
+  private record Configuration(
+      Map<String, List<String>> splits,
+      Collection<String> names,
+      boolean byCard,
+      @Nullable Boolean dropLabels) {}
+
+  /**
+   * The splits' files in a folder.
+   *
+   * @throws InputException if there is no such configuration or split, with those there are; if
+   *     shards are missing; or if the files are of a kind that is not read
+   */
+  public DataSource inFolder(Path folder) {
+    LocalFiles local = new LocalFiles(folder);
+    SplitChoice choice = choose(local);
+    if (choice.parts().isEmpty()) {
+      throw new InputException(
+          "%s: %s; data is a folder of .parquet files or of pictures"
+              .formatted(folder, choice.unread()));
+    }
+    Path name = folder.toAbsolutePath().normalize().getFileName();
+    return choice.at(
+        choice.names().stream().map(local::fetch).toList(),
+        name == null ? folder.toString() : name.toString());
+  }
+
+  /** Chooses among the files of a folder or repository. */
+  public SplitChoice choose(RepositoryFiles files) {
+    NavigableSet<String> names = files.names();
+    if (SAVED.stream().anyMatch(names::contains)) {
+      return unread(
+          "it was written by save_to_disk, as Arrow files; in Python, write it anew with"
+              + " load_from_disk(folder)[split].to_parquet('train.parquet')");
+    }
+    List<DatasetCard.Configuration> card = new ArrayList<>();
+    for (String name : List.of(MORE_CARD, CARD)) {
+      if (card.isEmpty() && names.contains(name)) {
+        card = DatasetCard.configurations(files.fetch(name));
+      }
+    }
+    return choose(card.isEmpty() ? byName(names) : byCard(card, files), files);
+  }
+
+  /** The same in the hub's own Parquet version, with its folders {@code CONFIGURATION/SPLIT}. */
+  public SplitChoice chooseConverted(RepositoryFiles files) {
+    Map<String, Map<String, List<String>>> found = new LinkedHashMap<>();
+    for (String name : NamingRules.matching("*/*/*.parquet", files.names())) {
+      String[] parts = name.split("/", -1);
+      String folder = parts[1];
+      found
+          .computeIfAbsent(parts[0], any -> new LinkedHashMap<>())
+          .computeIfAbsent(
+              folder.startsWith(PARTIAL) ? folder.substring(PARTIAL.length()) : folder,
+              any -> new ArrayList<>())
+          .add(name);
+    }
+    if (found.isEmpty()) {
+      return unread("holds no Parquet files");
+    }
+    String chosen =
+        configuration != null ? configuration : found.size() == 1 ? first(found.keySet()) : DEFAULT;
+    Map<String, List<String>> splits = found.get(chosen);
+    if (splits == null) {
+      throw noConfiguration(found.keySet());
+    }
+    return choose(new Configuration(splits, List.of(), true, null), files);
+  }
+
+  private static SplitChoice unread(String what) {
+    return new SplitChoice(List.of(), List.of(), what);
+  }
+
+  private static String first(Collection<String> names) {
+    return names.iterator().next();
+  }
+
+  // ---- configurations ----
+
+  private Configuration byCard(List<DatasetCard.Configuration> card, RepositoryFiles files) {
+    DatasetCard.Configuration chosen = chosen(card);
+    List<String> below =
+        files.names().stream().filter(name -> name.startsWith(chosen.folder())).toList();
+    if (chosen.patterns().isEmpty()) {
+      return named(chosen.folder(), below, chosen.dropLabels());
+    }
+    Map<String, List<String>> splits = new LinkedHashMap<>();
+    chosen
+        .patterns()
+        .forEach((split, patterns) -> {
+          Set<String> matching = new LinkedHashSet<>();
+          for (String pattern : patterns) {
+            List<String> found = NamingRules.matching(chosen.folder() + plain(pattern), below);
+            if (found.isEmpty() && pattern.chars().noneMatch(c -> "*?[".indexOf(c) >= 0)) {
+              throw files.lacks(pattern, "its card names that file as one of split " + split);
+            }
+            matching.addAll(found);
+          }
+          splits.put(split, List.copyOf(matching));
+        });
+    return new Configuration(splits, below, true, chosen.dropLabels());
+  }
+
+  private static String plain(String pattern) {
+    return pattern.startsWith("./") ? pattern.substring(2) : pattern;
+  }
+
+  private DatasetCard.Configuration chosen(List<DatasetCard.Configuration> card) {
+    List<String> there = card.stream().map(DatasetCard.Configuration::name).toList();
+    if (configuration != null) {
+      return card.stream()
+          .filter(c -> c.name().equals(configuration))
+          .findFirst()
+          .orElseThrow(() -> noConfiguration(there));
+    }
+    List<DatasetCard.Configuration> defaults =
+        card.stream()
+            .filter(c -> card.size() == 1 || c.isDefault() || c.name().equals(DEFAULT))
+            .toList();
+    if (defaults.size() > 1) {
+      throw new InputException(
+          "data set %s: its card marks several configurations as the default; name one of %s"
+              .formatted(source, String.join(", ", there)));
+    }
+    return defaults.stream().findFirst().orElseThrow(() -> noConfiguration(there));
+  }
+
+  private Configuration byName(NavigableSet<String> names) {
+    if (configuration == null) {
+      return named("", List.copyOf(names), null);
+    }
+    for (String folder : List.of(configuration + "/", "data/" + configuration + "/")) {
+      List<String> below = names.stream().filter(name -> name.startsWith(folder)).toList();
+      if (!below.isEmpty()) {
+        return named(folder, below, null);
+      }
+    }
+    // A folder with the files of one configuration may stand for it.
+    Configuration whole = named("", List.copyOf(names), null);
+    Set<String> folders = new TreeSet<>();
+    whole.splits.forEach((split, files) ->
+        files.stream()
+            .filter(FileKind::isData)
+            .forEach(name -> folders.add(NamingRules.folderOf(name, split))));
+    if (!Set.of("", "data/").containsAll(folders)) {
+      throw noConfiguration(
+          folders.stream().map(name -> name.replaceAll("^data/(?=.)|/$", "")).toList());
+    }
+    return whole;
+  }
+
+  /** Splits by the names below a folder, which do not see its own name. */
+  private static Configuration named(
+      String folder, List<String> below, @Nullable Boolean dropLabels) {
+    Map<String, List<String>> splits = new LinkedHashMap<>();
+    List<String> relative =
+        below.stream().map(name -> name.substring(folder.length())).toList();
+    NamingRules.splits(relative)
+        .forEach((split, names) ->
+            splits.put(split, names.stream().map(name -> folder + name).toList()));
+    return new Configuration(splits, below, false, dropLabels);
+  }
+
+  private InputException noConfiguration(Collection<String> there) {
+    return new InputException(
+        configuration == null
+            ? "data set %s has several configurations; name one of %s"
+                .formatted(source, String.join(", ", there))
+            : "data set %s has no configuration '%s'; there is %s"
+                .formatted(source, configuration, String.join(", ", there)));
+  }
+
+  // ---- splits ----
+
+  private SplitChoice choose(Configuration from, RepositoryFiles files) {
+    Map<String, List<String>> splits = new LinkedHashMap<>();
+    from.splits.forEach((split, names) -> {
+      List<String> data = names.stream().filter(FileKind::isData).toList();
+      if (!data.isEmpty() || from.byCard) {
+        splits.put(split, data);
+      }
+    });
+    if (splits.isEmpty()) {
+      return unread(
+          from.splits.isEmpty()
+              ? "holds no data files"
+              : "holds no data files of split "
+                  + String.join(", ", from.splits.keySet())
+                  + ", only "
+                  + String.join(", ", from.splits.values().iterator().next().stream().limit(3).toList()));
+    }
+    List<SplitChoice.Part> parts = new ArrayList<>();
+    Set<String> warnings = new LinkedHashSet<>();
+    for (SplitSlice slice : slices(splits)) {
+      List<String> names = splits.get(slice.split());
+      if (names == null && !from.byCard) {
+        names =
+            NamingRules.named(slice.split(), from.names).stream().filter(FileKind::isData).toList();
+      }
+      if (names == null || (names.isEmpty() && !from.byCard)) {
+        throw new InputException(
+            "%s: there is no split '%s'; there is %s"
+                .formatted(this, slice.split(), String.join(", ", splits.keySet())));
+      }
+      if (names.isEmpty()) {
+        throw files.lacks("files of split " + slice.split(), "its card names some; check the id");
+      }
+      FileKind kind = FileKind.of(names).orElseThrow();
+      if (kind.format().isEmpty()) {
+        return unread(
+            "split %s is of %s files, which are not read"
+                .formatted(slice.split(), FileKind.endingsOf(names)));
+      }
+      SplitFiles.Format format = kind.format().get();
+      List<String> chosen = kind.of(names.stream());
+      if (from.byCard && chosen.size() < names.size()) {
+        return unread(
+            "split %s mixes files of several kinds: %s"
+                .formatted(slice.split(), FileKind.endingsOf(names)));
+      }
+      refuseArchives(names);
+      List<String> classes = List.of();
+      if (format == SplitFiles.Format.PARQUET) {
+        Shards.requireAll(chosen, files);
+        Shards.warn(this, slice.split(), chosen, from.byCard, warnings::add);
+      } else {
+        classes = PictureClasses.of(splits, from.dropLabels, warnings::add);
+        long unread =
+            from.splits.getOrDefault(slice.split(), List.of()).stream()
+                .filter(name -> FileKind.isPicture(name) && !FileKind.isData(name))
+                .count();
+        if (unread > 0) {
+          warnings.add(
+              "%s: %d pictures of split %s are left out, as Python's datasets does: their endings mix upper and lower case; rename them"
+                  .formatted(this, unread, slice.split()));
+        }
+      }
+      if (!parts.isEmpty() && parts.getFirst().format() != format) {
+        throw new InputException(
+            "%s: the splits that are joined are files of different kinds".formatted(this));
+      }
+      parts.add(new SplitChoice.Part(format, chosen, classes, slice));
+    }
+    return new SplitChoice(parts, List.copyOf(warnings), "");
+  }
+
+  private List<SplitSlice> slices(Map<String, List<String>> splits) {
+    if (split == null) {
+      if (splits.size() > 1) {
+        throw new InputException(
+            "%s holds several splits (%s); choose one, as in %s#%s"
+                .formatted(
+                    source,
+                    String.join(", ", splits.keySet()),
+                    source,
+                    first(splits.keySet())));
+      }
+      return List.of(SplitSlice.whole(first(splits.keySet())));
+    }
+    if (split.equals(SplitSlice.ALL) && !splits.containsKey(SplitSlice.ALL)) {
+      return splits.keySet().stream().map(SplitSlice::whole).toList();
+    }
+    return SplitSlice.parse(split);
+  }
+
+  private void refuseArchives(List<String> names) {
+    Optional<String> archive = names.stream().filter(name -> name.endsWith(".zip")).findFirst();
+    if (archive.isPresent()) {
+      throw new InputException(
+          "%s: %s is an archive, which is not looked into; unpack it".formatted(this, archive.get()));
+    }
+  }
+
+  /** For messages. */
+  @Override
+  public String toString() {
+    return configuration == null ? "data set " + source : source + ", " + configuration;
+  }
+}

@@ -1,0 +1,30 @@
+package org.fishermerge.data.files;
+
+import java.nio.file.Path;
+import java.util.List;
+
+/**
+ * The files of one split.
+ *
+ * @param files in the order in which they are read, at least one
+ * @param classes the class names that pictures have by the folders they lie in; empty where no
+ *     folder says a class
+ */
+public record SplitFiles(Format format, List<Path> files, List<String> classes) {
+  /** What the files are. */
+  public enum Format {
+    /** Tables with pictures or texts in them. */
+    PARQUET,
+
+    /** One safetensors file of tensors that models take as they are. */
+    TENSORS,
+
+    /** A file for each picture, and metadata.csv or metadata.jsonl where there is one. */
+    PICTURES
+  }
+
+  public SplitFiles {
+    files = List.copyOf(files);
+    classes = List.copyOf(classes);
+  }
+}
