@@ -12,6 +12,7 @@ import org.fishermerge.cli.task.FisherTask;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.SharedDevice;
 import org.fishermerge.cli.task.Warnings;
+import org.fishermerge.data.LabelMap;
 import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.Precision;
 import org.jspecify.annotations.Nullable;
@@ -185,6 +186,11 @@ final class FisherCommand implements Callable<Integer> {
       throw usage(
           "--torchscript brings its own head: leave --clip, --classes, --heads, --classifier and"
               + " --tokenizer out");
+    }
+    if (data.columns != null || data.matching() != LabelMap.Matching.AUTO) {
+      throw usage(
+          "--torchscript takes tensors, without columns or names of classes: leave --columns and"
+              + " --match-classes out");
     }
   }
 

@@ -54,6 +54,14 @@ public record Columns(Map<String, String> names) {
     return Optional.ofNullable(names.get(usual));
   }
 
+  /** Refuses names for data that has no columns. */
+  void requireUsual(Object file) {
+    if (!names.isEmpty()) {
+      throw new InputException(
+          file + ": holds tensors and no columns; names of columns are for Parquet files");
+    }
+  }
+
   /** What messages add to the names of the columns there are. */
   static String advice(String usual) {
     return "name it with --columns %s=NAME (columns.%s in a configuration)".formatted(usual, usual);

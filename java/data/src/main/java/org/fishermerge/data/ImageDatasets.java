@@ -41,6 +41,7 @@ public final class ImageDatasets {
                   .formatted(selector.file())
               + " pictures, or the id of a data set on the Hugging Face hub as OWNER/NAME#SPLIT");
     }
+    columns.requireUsual(selector.file());
     return SafetensorsImages.open(selector, processor);
   }
 

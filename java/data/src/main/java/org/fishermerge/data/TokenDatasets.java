@@ -46,6 +46,7 @@ public final class TokenDatasets {
                   .formatted(selector.file())
               + " of a data set on the Hugging Face hub as OWNER/NAME#SPLIT");
     }
+    columns.requireUsual(selector.file());
     return SafetensorsTokens.open(selector);
   }
 
