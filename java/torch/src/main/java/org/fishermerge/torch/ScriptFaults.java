@@ -96,7 +96,7 @@ final class ScriptFaults {
                 + ": it draws at random ("
                 + kind
                 + "), so that it answers the same example differently each time; "
-                + (kind.contains("dropout") || switchedOn(node)
+                + (belongsToTraining(node, kind)
                     ? EVAL
                     : "take that out, or, if it belongs to training, call eval() on the module"
                         + " before torch.jit.trace or torch.jit.script"));
@@ -107,8 +107,10 @@ final class ScriptFaults {
     }
   }
 
-  private static boolean switchedOn(JitNode node) {
-    return SWITCHES.stream().anyMatch(name -> isTrue(node, name));
+  /** Whether evaluation mode would have turned the operator off. */
+  private static boolean belongsToTraining(JitNode node, String kind) {
+    return kind.contains("dropout")
+        || SWITCHES.stream().anyMatch(name -> !name.equals("p") && node.hasNamedInput(name));
   }
 
   private static boolean isRandom(JitNode node, String kind) {
