@@ -39,7 +39,9 @@ final class BmpPicture {
     int tables = readHeader();
     long pixels = Integer.toUnsignedLong(in.getInt(10));
     int entry = headerSize == 12 ? 3 : 4;
-    if (pixels == 14 + headerSize && bits <= 8) {
+    if (pixels == 0) {
+      pixels = tables + (bits <= 8 ? (long) entry * colours : 0);
+    } else if (pixels == 14 + headerSize && bits <= 8) {
       pixels += (long) entry * colours; // some writers leave the colours out of the offset
     }
     if (pixels > in.capacity()) {
@@ -87,9 +89,8 @@ final class BmpPicture {
     }
     if (compression == MASKS) {
       readMasks();
-      return 54 + (headerSize == 40 ? 12 : 0);
     }
-    return 14 + headerSize;
+    return 14 + headerSize + (compression == MASKS && headerSize == 40 ? 12 : 0);
   }
 
   private void readMasks() throws IOException {

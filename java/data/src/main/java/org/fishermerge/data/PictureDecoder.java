@@ -36,7 +36,7 @@ final class PictureDecoder {
   private enum Format {
     JPEG("\u00ff\u00d8\u00ff", JpegPicture::decode),
     PNG("\u0089PNG\r\n\u001a\n", PngPicture::decode),
-    GIF("GIF8", GifPicture::decode),
+    GIF("GIF8[79]a", GifPicture::decode),
     BMP("BM", BmpPicture::decode),
     TIFF("(?:II[*+]\0|MM\0[*+]|MM[*]\0|II\0[*])", TiffPicture::decode),
     WebP("RIFF....WEBP", WebpPicture::decode);

@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 
 /** The first directory of tags of a TIFF or BigTIFF file, or of the EXIF data of a picture. */
@@ -15,8 +16,11 @@ final class TiffDirectory {
   private static final int LONG = 4;
   private static final int UNDEFINED = 7;
 
-  /** Bytes per value of each type; those that hold no whole numbers have 0. */
-  private static final int[] SIZES = {0, 1, 0, 2, 4, 0, 1, 0, 2, 4, 0, 0, 0, 0, 0, 0, 8, 8, 8};
+  /** Bytes per value of each type; types that do not exist have 0. */
+  private static final int[] SIZES = {0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8};
+
+  /** Types of whole numbers. Pillow takes bytes (1) for text. */
+  private static final Set<Integer> NUMBERS = Set.of(SHORT, LONG, 6, 8, 9, 16);
 
   /** Where the values of a tag are. */
   private record Entry(int type, long count, long at) {}
@@ -29,7 +33,8 @@ final class TiffDirectory {
   }
 
   /**
-   * Reads the tags, without their values. What lies beyond the end is passed over, as Pillow does.
+   * Reads the tags, without their values. As for Pillow, the directory ends with the first value that
+   * lies beyond the end of the file.
    *
    * @throws IOException if the bytes do not begin as a TIFF file does
    */
@@ -53,29 +58,34 @@ final class TiffDirectory {
     }
     long count = big ? in.getLong((int) start) : Short.toUnsignedInt(in.getShort((int) start));
     for (long i = 0; i < count && start + lead + (i + 1) * step <= tiff.length; i++) {
-      int at = (int) (start + lead + i * step);
-      directory.add(at, big);
+      if (!directory.add((int) (start + lead + i * step), big)) {
+        break;
+      }
     }
     return directory;
   }
 
-  private void add(int at, boolean big) {
+  /** Returns false if the values lie outside of the file. */
+  private boolean add(int at, boolean big) {
     int type = Short.toUnsignedInt(file.getShort(at + 2));
     long count = big ? file.getLong(at + 4) : Integer.toUnsignedLong(file.getInt(at + 4));
     int size = type < SIZES.length ? SIZES[type] : 0;
-    // EXIF and XMP data are bytes of no or any type, and rational numbers are not asked for.
-    int bytes = size == 0 && (type == 2 || type == UNDEFINED) ? 1 : size;
-    if (bytes == 0 || count <= 0 || count > file.capacity() / bytes) {
-      return;
+    if (size == 0 || count == 0) {
+      return true;
+    }
+    if (count < 0 || count > file.capacity() / size) {
+      return false;
     }
     int field = at + (big ? 12 : 8);
     long place = field;
-    if (bytes * count > (big ? 8 : 4)) {
+    if (size * count > (big ? 8 : 4)) {
       place = big ? file.getLong(field) : Integer.toUnsignedLong(file.getInt(field));
     }
-    if (place >= 0 && place <= file.capacity() - bytes * count) {
-      entries.put(Short.toUnsignedInt(file.getShort(at)), new Entry(type, count, place));
+    if (place < 0 || place > file.capacity() - size * count) {
+      return false;
     }
+    entries.put(Short.toUnsignedInt(file.getShort(at)), new Entry(type, count, place));
+    return true;
   }
 
   boolean bigEndian() {
@@ -85,19 +95,19 @@ final class TiffDirectory {
   /** Whether there are whole numbers under a tag. */
   boolean has(int tag) {
     Entry entry = entries.get(tag);
-    return entry != null && SIZES[entry.type] > 0;
+    return entry != null && NUMBERS.contains(entry.type);
   }
 
   /** The first value of a tag. */
   long value(int tag, long absent) {
     Entry entry = entries.get(tag);
-    return entry == null || SIZES[entry.type] == 0 ? absent : value(entry, 0);
+    return entry == null || !NUMBERS.contains(entry.type) ? absent : value(entry, 0);
   }
 
   /** All values of a tag; none if there is no such tag. */
   long[] values(int tag) {
     Entry entry = entries.get(tag);
-    if (entry == null || SIZES[entry.type] == 0) {
+    if (entry == null || !NUMBERS.contains(entry.type)) {
       return new long[0];
     }
     long[] values = new long[(int) entry.count];
@@ -121,7 +131,6 @@ final class TiffDirectory {
   private long value(Entry entry, int index) {
     int at = (int) entry.at + index * SIZES[entry.type];
     return switch (entry.type) {
-      case 1 -> file.get(at) & 0xff;
       case 6 -> file.get(at);
       case SHORT -> Short.toUnsignedInt(file.getShort(at));
       case 8 -> file.getShort(at);

@@ -106,6 +106,11 @@ final class TiffPicture {
     }
     long[] depths = tags.values(BITS_PER_SAMPLE);
     boolean even = Arrays.stream(depths).limit(samples).allMatch(depth -> depth == bits);
+    if (compression == TiffLengths.JPEG && (samples == 2 || samples > 3 || photometric == PALETTE)) {
+      throw new IOException(
+          "TIFF with JPEG compression of %d samples, photometric interpretation %d; convert it to PNG"
+              .formatted(samples, photometric));
+    }
     boolean one = samples == 1 || (samples == 2 && extra >= 0);
     String mode = null;
     if (even && format == 1 && bits <= 8) {
@@ -140,6 +145,9 @@ final class TiffPicture {
       throw new IOException(
           "TIFF with %s of %d bits, sample format %d and photometric interpretation %d; convert it to PNG"
               .formatted(samples == 1 ? "1 sample" : samples + " samples", bits, format, photometric));
+    }
+    if (photometric == PALETTE && tags.values(COLOR_MAP).length < 3 << bits) {
+      throw new IOException("the TIFF is damaged: it has no colours for its palette");
     }
     return mode;
   }

@@ -116,10 +116,11 @@ final class WebpPicture {
       width = frameWidth;
       height = frameHeight;
     }
+    boolean still = (flags & ANIMATED) == 0;
     if (image.getWidth() != frameWidth
         || image.getHeight() != frameHeight
-        || left + frameWidth > width
-        || top + frameHeight > height) {
+        || (still ? frameWidth != width : left + frameWidth > width)
+        || (still ? frameHeight != height : top + frameHeight > height)) {
       throw new IOException("the WebP is damaged: its sizes contradict each other");
     }
     byte[] rgb = new byte[Math.toIntExact(3L * width * height)];
@@ -162,6 +163,12 @@ final class WebpPicture {
       return reader.read(0);
     } catch (LinkageError e) {
       throw new IOException("WebP pictures cannot be read on this machine: libwebp does not load", e);
+    } catch (OutOfMemoryError e) {
+      if (e.getMessage() != null) {
+        throw e;
+      }
+      // What the library throws, without a word, for one kind of damage.
+      throw new IOException("the WebP is damaged", e);
     } catch (IOException e) {
       throw new IOException("the WebP is damaged or cut off", e);
     } finally {

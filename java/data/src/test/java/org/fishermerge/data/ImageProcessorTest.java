@@ -13,6 +13,7 @@ import java.util.Random;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.ModelFolder;
 import org.fishermerge.checkpoint.SafetensorsFile;
+import org.fishermerge.checkpoint.SettingsKeys;
 import org.fishermerge.testkit.Golden;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -179,6 +180,94 @@ final class ImageProcessorTest {
     // Left margin ceil(3/2) = 2; rows 1 to 3.
     assertThat(Arrays.copyOf(values, 12))
         .containsExactly(-1, -1, 20, -1, -1, -1, 30, -1, -1, -1, 40, -1);
+  }
+
+  @ParameterizedTest(name = "{0}")
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{\"resample\": 6} | resample = 6 | bilinear",
+        "{\"resample\": \"3\"} | resample = \"3\" | bicubic",
+        "{\"resample\": null} | resample = null | bicubic",
+        "{\"size\": 0} | size = 0 | pixels",
+        "{\"size\": 1000000} | size = 1000000 | pixels",
+        "{\"size\": 22.5} | size = 22.5 | [height, width]",
+        "{\"size\": {\"longest_edge\": 5}} | longest_edge | shortest_edge",
+        "{\"size\": {\"height\": 5, \"width\": null}} | size | pixels",
+        "{\"size\": null} | size = null | pixels",
+        "{\"crop_size\": {\"height\": 5}} | crop_size | pixels",
+        "{\"crop_size\": {\"shortest_edge\": 5}} | crop_size | \"height\"",
+        "{\"do_resize\": 2} | do_resize = 2 | true or false",
+        "{\"do_center_crop\": \"false\"} | do_center_crop = \"false\" | true or false",
+        "{\"do_pad\": true, \"pad_size\": 0} | pad_size = 0 | pixels",
+        "{\"default_to_square\": 3} | default_to_square = 3 | true or false",
+        "{\"use_square_size\": 3} | use_square_size = 3 | true or false",
+        "{\"rescale_factor\": 0} | rescale_factor = 0 | positive",
+        "{\"rescale_factor\": NaN} | rescale_factor = \"NaN\" | positive",
+        "{\"image_mean\": [1, 2]} | image_mean | three",
+        "{\"image_mean\": [1, 2, null]} | image_mean | three",
+        "{\"image_mean\": null} | image_mean = null | three",
+        "{\"image_std\": [1, 2, 0]} | image_std | above zero",
+        "{\"image_std\": Infinity} | image_std = \"Infinity\" | number",
+        "{\"input_data_format\": \"channels_first\"} | input_data_format | channels last",
+        "{\"image_processor_type\": \"ConvNextImageProcessor\"} | ConvNextImageProcessor | not supported",
+        "{\"feature_extractor_type\": \"DetrFeatureExtractor\"} | DetrImageProcessor | not supported",
+        "{\"image_processor_type\": 5} | image processor 5 | not supported",
+        "{\"image_processor_type\": \"ViTImageProcessor\", \"do_center_crop\": true} | do_center_crop | crop_size",
+        "{\"size\": 1, \"size\": 2} | not readable as JSON | Duplicate",
+        "[] | JSON object | preprocessor_config",
+        "version https://git-lfs | not readable as JSON | preprocessor_config"
+      })
+  void refusesWhatItCannotDo(String text, String named, String expected) {
+    assertThatThrownBy(() -> processor(text))
+        .isInstanceOf(InputException.class)
+        .hasMessageContaining(named)
+        .hasMessageContaining(expected)
+        .hasMessageContaining("preprocessor_config.json");
+  }
+
+  @Test
+  void refusesAProcessorThatIsNoObject() throws IOException {
+    Files.writeString(folder.resolve("processor_config.json"), "{\"image_processor\": []}");
+    assertThatThrownBy(() -> processor("{}"))
+        .isInstanceOf(InputException.class)
+        .hasMessageContaining("processor_config.json: image_processor = []; expected an object");
+  }
+
+  @Test
+  void saysWhatItDoesNotKnow() throws IOException {
+    Files.writeString(
+        folder.resolve("processor_config.json"), "{\"image_processor\": {}, \"sepia\": 1}");
+    assertThat(processor("{\"tint\": 1}").warnings())
+        .singleElement()
+        .asString()
+        .contains("processor_config.json", "sepia");
+    Files.delete(folder.resolve("processor_config.json"));
+    assertThat(processor("{\"tint\": 1, \"blur\": 2}").warnings())
+        .singleElement()
+        .asString()
+        .contains("preprocessor_config.json", "blur", "tint");
+    Files.delete(folder.resolve("preprocessor_config.json"));
+    ImageProcessor absent = ImageProcessor.ofModel(new ModelFolder(folder)::find, folder, 64);
+    assertThat(absent.warnings())
+        .singleElement()
+        .asString()
+        .contains(folder.toString(), "no picture settings", "64 pixels");
+    assertThat(absent.width()).isEqualTo(64);
+  }
+
+  /** Each key that the tests here and the oracle turn is stated as honoured, and the other way. */
+  @Test
+  void everyHonouredKeyIsTested() throws IOException {
+    String tests = String.join(" ", PictureSettingsOracleTest.settingsText());
+    ImageProcessor.SETTINGS
+        .treatments()
+        .forEach(
+            (key, treatment) -> {
+              if (treatment == SettingsKeys.Treatment.HONOURED) {
+                assertThat(tests).contains("\"" + key + "\":");
+              }
+            });
   }
 
   @ParameterizedTest

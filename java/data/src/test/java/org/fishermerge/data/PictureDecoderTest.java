@@ -5,11 +5,15 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Arrays;
+import org.fishermerge.checkpoint.SafetensorsFile;
 import org.fishermerge.testkit.Golden;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -143,6 +147,85 @@ final class PictureDecoderTest {
           .as("%s cut to %d bytes", name, length)
           .isInstanceOf(IOException.class);
     }
+  }
+
+  /** Bits that the end lacks may be none of the picture; then it is the same picture. */
+  @ParameterizedTest(name = "{0}")
+  @ValueSource(
+      strings = {
+        "jpeg/cmyk adobe", "jpeg/440 27x29", "gif/palette", "gif/offset", "bmp/bits 8",
+        "bmp/bits 24", "bmp/rle8", "tiff/RGB raw", "tiff/RGB tiff_lzw", "tiff/P packbits",
+        "tiff/CMYK tiff_adobe_deflate", "tiff/tiles deflate", "tiff/jpeg rgb", "tiff/group4",
+        "webp/lossy 33x27", "webp/lossless alpha", "webp/animated offset"
+      })
+  void readsNoPartOfACutOffPicture(String name, @TempDir Path folder) throws IOException {
+    try (SafetensorsFile oracle = PictureOracleTest.open("pictures.safetensors.gz", folder)) {
+      byte[] whole = oracle.segment(name + " bytes").toArray(ValueLayout.JAVA_BYTE);
+      byte[] expected = oracle.segment(name + " rgb").toArray(ValueLayout.JAVA_BYTE);
+      int refused = 0;
+      int step = Math.max(1, whole.length / 61);
+      for (int length = 0; length < whole.length; length += step) {
+        byte[] part = Arrays.copyOf(whole, length);
+        try {
+          assertThat(PictureDecoder.decode(part).pixels())
+              .as("%s cut to %d bytes", name, length)
+              .isEqualTo(expected);
+        } catch (IOException e) {
+          assertThat(e.getMessage()).isNotBlank().doesNotContain("Exception");
+          refused++;
+        }
+      }
+      assertThat(refused).isGreaterThan(40);
+    }
+  }
+
+  /** Strips within the file, but with too little in them. */
+  @ParameterizedTest(name = "{0}")
+  @ValueSource(
+      strings = {"tiff/RGB tiff_lzw", "tiff/P packbits", "tiff/CMYK tiff_adobe_deflate"})
+  void refusesShortStrips(String name, @TempDir Path folder) throws IOException {
+    try (SafetensorsFile oracle = PictureOracleTest.open("pictures.safetensors.gz", folder)) {
+      byte[] whole = oracle.segment(name + " bytes").toArray(ValueLayout.JAVA_BYTE);
+      TiffDirectory tags = TiffDirectory.read(whole);
+      long count = tags.value(279, 0);
+      int field = indexOf(whole, new byte[] {0x17, 1, 4, 0, 1, 0, 0, 0});
+      assertThat(count).isPositive();
+      whole[field + 8] = (byte) (count / 2);
+      whole[field + 9] = (byte) (count / 2 >> 8);
+      assertThatThrownBy(() -> PictureDecoder.decode(whole))
+          .isInstanceOf(IOException.class)
+          .hasMessageContaining("fewer pixels");
+    }
+  }
+
+  /** What is large by its header only, in every format. */
+  @ParameterizedTest(name = "{0}")
+  @CsvSource({
+    "gif/palette, 6, 2",
+    "bmp/bits 24, 18, 4",
+    "webp/animated offset, 24, 3",
+    "tiff/8 bit rgb le, 124, 4"
+  })
+  void refusesHostileSizesInEveryFormat(
+      String name, int at, int size, @TempDir Path folder) throws IOException {
+    try (SafetensorsFile oracle = PictureOracleTest.open("pictures.safetensors.gz", folder)) {
+      byte[] picture = oracle.segment(name + " bytes").toArray(ValueLayout.JAVA_BYTE);
+      int second = name.startsWith("tiff") ? at + 12 : at + size;
+      Arrays.fill(picture, at, at + size, (byte) 0x7f);
+      Arrays.fill(picture, second, second + size, (byte) 0x7f);
+      assertThatThrownBy(() -> PictureDecoder.decode(picture))
+          .isInstanceOf(IOException.class)
+          .hasMessageContaining("more than the");
+    }
+  }
+
+  private static int indexOf(byte[] bytes, byte[] wanted) {
+    for (int i = 0; i + wanted.length <= bytes.length; i++) {
+      if (Arrays.equals(bytes, i, i + wanted.length, wanted, 0, wanted.length)) {
+        return i;
+      }
+    }
+    throw new AssertionError("not there");
   }
 
   @Test

@@ -5,6 +5,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
+import java.util.Base64;
 import java.util.List;
 import javax.imageio.ImageIO;
 import org.fishermerge.testkit.FuzzTarget;
@@ -12,6 +13,12 @@ import org.fishermerge.testkit.FuzzTarget;
 /** An encoded picture. What it claims to be large is refused before memory is taken for it. */
 public final class PictureFuzz implements FuzzTarget {
   private static final PictureFuzz TARGET = new PictureFuzz();
+
+  /** A small picture, lossless and lossy. */
+  private static final List<String> WEBP =
+      List.of(
+          "UklGRjAAAABXRUJQVlA4TCMAAAAvCAABAM1lRP9jFxH9D4OCtm2YHhjjD/UjmOICEjEBb2k8AQA=",
+          "UklGRjgAAABXRUJQVlA4ICwAAACwAQCdASoJAAUAAsBMJagCdAEOtOvAAP70X9fVspcSv3SP/50B3+9lz2NAAA==");
 
   /** What Jazzer calls. */
   public static void fuzzerTestOneInput(byte[] input) {
@@ -32,7 +39,7 @@ public final class PictureFuzz implements FuzzTarget {
       for (int i = 0; i < 45; i++) {
         image.setRGB(i % 9, i / 9, 0x010305 * i);
       }
-      for (String format : List.of("png", "jpeg")) {
+      for (String format : List.of("png", "jpeg", "gif", "bmp", "tiff")) {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         try {
           ImageIO.write(image, format, out);
@@ -42,6 +49,7 @@ public final class PictureFuzz implements FuzzTarget {
         seeds.add(out.toByteArray());
       }
     }
+    WEBP.forEach(webp -> seeds.add(Base64.getDecoder().decode(webp)));
     return seeds;
   }
 

@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -43,6 +44,21 @@ final class PictureSettingsOracleTest {
 
   static List<String> names() throws IOException {
     return PictureOracleTest.names("picture-settings.safetensors.gz", " case");
+  }
+
+  /** The cases as JSON. */
+  static List<String> settingsText() throws IOException {
+    Path unpacked = Files.createTempDirectory("oracle");
+    try (SafetensorsFile file =
+        PictureOracleTest.open("picture-settings.safetensors.gz", unpacked)) {
+      return names().stream()
+          .map(name -> file.segment(name + " case").toArray(ValueLayout.JAVA_BYTE))
+          .map(text -> new String(text, StandardCharsets.UTF_8))
+          .toList();
+    } finally {
+      Files.delete(unpacked.resolve("oracle.safetensors"));
+      Files.delete(unpacked);
+    }
   }
 
   @ParameterizedTest
