@@ -250,8 +250,8 @@ public final class Checkpoint implements AutoCloseable {
   }
 
   /** What config.json says of the weights, read when it matters. */
-  Optional<ModelConfig> weightConfig() {
-    return config().map(ModelConfig::read);
+  Optional<WeightConfig> weightConfig() {
+    return config().map(WeightConfig::read);
   }
 
   /** What the tensors are, where {@link #requireWeights} refuses them. */
@@ -259,7 +259,7 @@ public final class Checkpoint implements AutoCloseable {
     return WeightKind.problem(
         own.values().stream().map(CheckpointTensor::info).toList(),
         files.headers().getFirst().metadata(),
-        weightConfig().map(ModelConfig::quantization).orElse(null));
+        weightConfig().map(WeightConfig::quantization).orElse(null));
   }
 
   /**

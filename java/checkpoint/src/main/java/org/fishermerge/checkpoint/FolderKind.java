@@ -181,7 +181,7 @@ final class FolderKind {
     if (!Files.isRegularFile(state)) {
       return Optional.empty();
     }
-    try (JsonParser parser = ModelConfig.parser(state)) {
+    try (JsonParser parser = WeightConfig.parser(state)) {
       parser.nextToken();
       while (parser.nextToken() == JsonToken.FIELD_NAME) {
         String key = parser.currentName();

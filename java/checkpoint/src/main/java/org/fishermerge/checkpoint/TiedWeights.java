@@ -82,13 +82,13 @@ record TiedWeights(List<Pair> pairs, boolean stated, boolean open) {
    * What a configuration implies. A nested configuration that ties counts for the whole, as in
    * transformers, where older files state it there.
    */
-  static TiedWeights of(ModelConfig config) {
+  static TiedWeights of(WeightConfig config) {
     boolean ties = false;
     boolean stated = false;
     boolean denied = false;
     boolean open = config.parts().isEmpty();
     Set<Pair> pairs = new LinkedHashSet<>();
-    for (ModelConfig.Part part : config.parts()) {
+    for (WeightConfig.Part part : config.parts()) {
       Type type = Table.TYPES.get(part.modelType());
       boolean always = type != null && type.always();
       ties |= part.tied() == null ? type != null && type.tied() : part.tied() || always;

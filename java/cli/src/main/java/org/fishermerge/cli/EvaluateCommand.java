@@ -58,6 +58,7 @@ final class EvaluateCommand implements Callable<Integer> {
   @Mixin private TextOptions text = new TextOptions();
   @Mixin private DataOptions data = new DataOptions();
   @Mixin private DeviceOption device = new DeviceOption();
+  @Mixin private DifferenceOptions different = new DifferenceOptions();
 
   @Option(
       names = "--examples",
@@ -101,7 +102,7 @@ final class EvaluateCommand implements Callable<Integer> {
     Warnings warnings = new Warnings(spec.commandLine().getErr());
     List<Path> written = Stream.of(report, outputs).flatMap(Stream::ofNullable).toList();
     AtomicOutput.requireDistinct(written);
-    ClassifierTasks tasks = new ClassifierTasks(head, text, data, warnings);
+    ClassifierTasks tasks = new ClassifierTasks(head, text, data, different.keys, warnings);
     // Outputs that cannot be written are refused before the work, not after it.
     try (Places places = new Places(spec);
         AtomicOutput reportFile = report == null ? null : AtomicOutput.file(report, overwrite);

@@ -51,6 +51,7 @@ final class FisherCommand implements Callable<Integer> {
   @Mixin private ScriptOptions script = new ScriptOptions();
   @Mixin private DataOptions data = new DataOptions();
   @Mixin private DeviceOption device = new DeviceOption();
+  @Mixin private DifferenceOptions different = new DifferenceOptions();
 
   @Option(
       names = "--precision",
@@ -167,7 +168,8 @@ final class FisherCommand implements Callable<Integer> {
     } else {
       Path tower = requireTower();
       ClassifierTasks tasks =
-          new ClassifierTasks(head, text, data, new Warnings(spec.commandLine().getErr()));
+          new ClassifierTasks(
+              head, text, data, different.keys, new Warnings(spec.commandLine().getErr()));
       try (Places places = new Places(spec);
           AtomicOutput output = AtomicOutput.file(out, overwrite);
           Progress loading = Progress.passing(spec.commandLine().getErr(), "Loading " + tower)) {

@@ -48,6 +48,8 @@ final class MergeOptions {
               + " their names. Repeatable.")
   private List<String> exclude = List.of();
 
+  @Mixin DifferenceOptions different = new DifferenceOptions();
+
   @Option(
       names = "--include",
       paramLabel = "REGEX",
@@ -98,6 +100,7 @@ final class MergeOptions {
             .shardBytes(shardBytes);
     exclude.forEach(request::exclude);
     include.forEach(request::include);
+    different.keys.forEach(request::allowDifferent);
     return request;
   }
 

@@ -229,6 +229,10 @@ final class SearchCommand implements Callable<Integer> {
         err().println(session.describeInputs());
       }
       List<ClassifierTasks> tasks = tasks(scratch.temp(), places);
+      // Every try has the settings of the base.
+      try (Checkpoint base = Checkpoint.open(options.base)) {
+        tasks.forEach(task -> task.check(base));
+      }
       Path tried = scratch.temp().resolve("try");
       List<CoefficientSearch.Try> done = new ArrayList<>();
       CoefficientSearch.Try best;
@@ -327,7 +331,7 @@ final class SearchCommand implements Callable<Integer> {
       text.locate(places);
       data.locate(places);
       HeadOptions head = head(member, scratch, tasks.size(), places);
-      tasks.add(new ClassifierTasks(head, text, data, warnings));
+      tasks.add(new ClassifierTasks(head, text, data, options.different.keys, warnings));
     }
     return tasks;
   }

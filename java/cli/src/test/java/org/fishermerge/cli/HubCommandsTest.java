@@ -254,8 +254,8 @@ final class HubCommandsTest {
   @CsvSource(
       delimiter = '|',
       value = {
-        "modelpool.models.mnist=me/other | clip-tiny/alpha | me/other ; models of different shapes"
-            + " ; patchSize=14 ; patchSize=8",
+        "modelpool.models.mnist=me/other | clip-tiny/alpha | me/other ; do not belong together"
+            + " ; image_size is 28 and 32",
         "modelpool.models.mnist=me/none | | me/none ; there is no such",
         "modelpool.models.mnist=me/pickle | clip-tiny/alpha | me/pickle ; pytorch_model.bin ; pickle",
         "modelpool.models.mnist=me/texts | gpt2-tiny/cola | model_type is \"gpt2\"",

@@ -566,7 +566,7 @@ final class ProgramTest {
     CommandResult result =
         CommandResult.run(tiny("method=clip_fisher_merging", "taskpool.clip_model=" + other));
     assertThat(result.code()).isEqualTo(1);
-    assertThat(result.err()).contains("models of different shapes").contains("patchSize=16");
+    assertThat(result.err()).contains("do not belong together").contains("patch_size is 8 and 16");
     assertThat(folder.resolve("outputs")).doesNotExist();
   }
 

@@ -43,6 +43,8 @@ import org.jspecify.annotations.Nullable;
  * @param verifyHashes whether each model is read whole to compare it with the SHA-256 in its Fisher
  *     file; otherwise the cheap fingerprint there is compared, and the SHA-256 only where it is the
  *     sole evidence
+ * @param allowDifferent keys of settings files that models may disagree on, as {@link
+ *     Compatibility#check} takes them
  */
 public record MergeRequest(
     Path base,
@@ -56,7 +58,8 @@ public record MergeRequest(
     @Nullable DType outputDtype,
     long shardBytes,
     boolean overwrite,
-    boolean verifyHashes) {
+    boolean verifyHashes,
+    List<String> allowDifferent) {
   /** How many models are merged: the sources, without the base's own share. */
   public int models() {
     return sources.size() - (baseHasShare ? 1 : 0);
@@ -69,6 +72,7 @@ public record MergeRequest(
     sources = List.copyOf(sources);
     exclude = List.copyOf(exclude);
     include = List.copyOf(include);
+    allowDifferent = List.copyOf(allowDifferent);
   }
 
   /** Starts a request; see the record's components for what the paths may be. */
@@ -90,6 +94,7 @@ public record MergeRequest(
     private long shardBytes = CheckpointWriter.UNBOUNDED;
     private boolean overwrite;
     private boolean verifyHashes;
+    private final List<String> allowDifferent = new ArrayList<>();
 
     private Builder(Path base, Path output) {
       this.base = base;
@@ -166,6 +171,12 @@ public record MergeRequest(
       return this;
     }
 
+    /** Adds a key of settings files that models may disagree on. */
+    public Builder allowDifferent(String key) {
+      allowDifferent.add(key);
+      return this;
+    }
+
     public MergeRequest build() {
       List<MergeSource> all = new ArrayList<>(sources);
       if (baseShare != null) {
@@ -183,7 +194,8 @@ public record MergeRequest(
           outputDtype,
           shardBytes,
           overwrite,
-          verifyHashes);
+          verifyHashes,
+          allowDifferent);
     }
   }
 }

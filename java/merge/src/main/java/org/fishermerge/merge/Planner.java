@@ -13,7 +13,9 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.BiFunction;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
@@ -29,6 +31,11 @@ import org.fishermerge.checkpoint.TensorInfo;
 /** Makes a {@link MergePlan}: request first, then headers, then pairs of model and Fisher. */
 final class Planner {
   private static final int EXAMPLES_SHOWN = 3;
+
+  /** Parameters that turn features into classes, in transformers, timm and torchvision. */
+  private static final Pattern HEAD =
+      Pattern.compile(
+          "(?:score|classifier|classification_head|qa_outputs|logits_proj|heads?|fc)\\.");
 
   private final MergeRequest request;
   private final MergeInputs inputs;
@@ -57,7 +64,15 @@ final class Planner {
     inputs.models().forEach(model -> warnings.addAll(model.warnings()));
     inputs.base().wronglyCalledQuantised().ifPresent(warnings::add);
     checkRepeated();
+    List<Compatibility.Member> members =
+        Stream.concat(Stream.of(inputs.base()), inputs.models().stream())
+            .map(Compatibility.Member::of)
+            .toList();
+    warnings.addAll(Compatibility.check(members, request.allowDifferent()));
     sortTensors(average);
+    if (merged.stream().anyMatch(p -> HEAD.matcher(p.tensor().canonicalName()).lookingAt())) {
+      Compatibility.checkHeads(members, request.allowDifferent());
+    }
     List<Integer> verified = average ? List.of() : checkPairs();
     warnings.addAll(differentLabels());
     long hashedBytes = verified.stream().mapToLong(i -> dataBytes(inputs.models().get(i))).sum();

@@ -2,12 +2,15 @@ package org.fishermerge.torch;
 
 import static org.bytedeco.pytorch.global.torch.gelu;
 import static org.bytedeco.pytorch.global.torch.gelu_backward;
+import static org.bytedeco.pytorch.global.torch.relu;
 import static org.bytedeco.pytorch.global.torch.silu;
 import static org.bytedeco.pytorch.global.torch.silu_backward;
+import static org.bytedeco.pytorch.global.torch.threshold_backward;
 
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.ModelConfig;
 
 /**
  * The activation of a transformer's MLP, as a function of {@code u = inputScale * z} where z is the
@@ -48,6 +51,28 @@ enum Activation {
     Tensor backward(Tensor gradient, Tensor u) {
       return gelu_backward(gradient, u, "tanh");
     }
+  },
+  RELU("relu", 1) {
+    @Override
+    Tensor forward(Tensor u) {
+      return relu(u);
+    }
+
+    @Override
+    Tensor backward(Tensor gradient, Tensor u) {
+      return threshold_backward(gradient, u.expand_as(gradient), new Scalar(0.0));
+    }
+  },
+  SILU("silu", 1) {
+    @Override
+    Tensor forward(Tensor u) {
+      return silu(u);
+    }
+
+    @Override
+    Tensor backward(Tensor gradient, Tensor u) {
+      return silu_backward(gradient, u);
+    }
   };
 
   private final String configName;
@@ -65,18 +90,17 @@ enum Activation {
 
   /** By the name in a Hugging Face config ({@code hidden_act}, {@code activation_function}). */
   static Activation named(String name, String where) {
+    String known = ModelConfig.activation(name);
     for (Activation activation : values()) {
-      if (activation.configName.equals(name)) {
+      if (activation.configName.equals(known)) {
         return activation;
       }
     }
-    if (name.equals("gelu_pytorch_tanh")) {
-      return GELU_TANH;
-    }
     throw new InputException(
         where
-            + ": activation \""
+            + ": the activation \""
             + name
-            + "\" is not supported; expected quick_gelu, gelu, gelu_new or gelu_pytorch_tanh");
+            + "\" is not supported; expected quick_gelu, gelu, gelu_new, relu or silu, or another name"
+            + " of one of these functions");
   }
 }

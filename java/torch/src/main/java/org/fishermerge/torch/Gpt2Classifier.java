@@ -7,10 +7,12 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.stream.Stream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.SettingsKeys;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -19,17 +21,26 @@ import org.jspecify.annotations.Nullable;
  * not the pad token. The backbone's parameters are studied; the head is frozen. Not thread-safe.
  */
 public final class Gpt2Classifier implements Classifier, AutoCloseable {
+  /** Keys of a GPT-2's config.json. */
+  public static final SettingsKeys CONFIG_KEYS = Gpt2Config.KEYS;
+
   private static final String SCORE = "score.weight";
 
   private final Gpt2Tower tower;
   private final OptionalLong padToken;
   private final LayerParameters headParameters;
   private final Tensor score; // [K, D]
+  private final List<String> warnings;
 
   private Gpt2Classifier(Gpt2Tower tower, Checkpoint head, LayerParameters headParameters) {
     this.tower = tower;
     this.headParameters = headParameters;
-    this.padToken = Gpt2Config.of(head).padToken();
+    Gpt2Config ofHead = Gpt2Config.of(head);
+    this.padToken = ofHead.padToken();
+    this.warnings =
+        Stream.concat(tower.config().warnings().stream(), ofHead.warnings().stream())
+            .distinct()
+            .toList();
     List<Long> shape = head.tensor(SCORE).info().shape();
     if (shape.size() != 2 || shape.getFirst() < 2) {
       throw new InputException(
@@ -39,6 +50,16 @@ public final class Gpt2Classifier implements Classifier, AutoCloseable {
               + " has shape "
               + head.tensor(SCORE).info().shapeText()
               + "; expected [classes, width] of at least two classes");
+    }
+    if (ofHead.labels().isPresent() && ofHead.labels().getAsInt() != shape.getFirst()) {
+      throw new InputException(
+          "%s: %s has %d classes, but the config.json beside it states %d (id2label, or else"
+                  .formatted(
+                      head.tensor(SCORE).file(),
+                      SCORE,
+                      shape.getFirst(),
+                      ofHead.labels().getAsInt())
+              + " num_labels); weights and configuration do not belong together");
     }
     if (shape.getLast() != tower.config().width()) {
       throw new InputException(
@@ -55,13 +76,17 @@ public final class Gpt2Classifier implements Classifier, AutoCloseable {
   }
 
   /**
-   * What the config.json of a GPT-2 says of its shape, in words; equal for models that can be
-   * merged.
+   * Reads the config.json of a GPT-2 and leaves it at that.
    *
    * @throws InputException if it is of another model, or says what is not supported
    */
-  public static String shape(Path config) {
-    return Gpt2Config.of(config).shape();
+  public static void check(Path config) {
+    Gpt2Config.of(config);
+  }
+
+  /** What is odd about the configurations but does not stop their use. */
+  public List<String> warnings() {
+    return warnings;
   }
 
   /**

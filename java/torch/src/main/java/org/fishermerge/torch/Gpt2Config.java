@@ -1,10 +1,16 @@
 package org.fishermerge.torch;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.OptionalLong;
+import java.util.stream.Stream;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.ModelConfig;
+import org.fishermerge.checkpoint.SettingsKeys;
 
 /**
  * The shape of a GPT-2 model as its Hugging Face config.json states it.
@@ -13,6 +19,8 @@ import org.fishermerge.checkpoint.InputException;
  * @param scaledScores whether attention scores are divided by the root of a head's width
  * @param scoresByLayer whether those of layer i are also divided by i + 1
  * @param padToken the id that fills texts up to a common length, if the model has one
+ * @param labels classes of the head, if the file tells
+ * @param warnings what is odd about the file but does not stop its use
  */
 record Gpt2Config(
     int width,
@@ -25,13 +33,67 @@ record Gpt2Config(
     double epsilon,
     boolean scaledScores,
     boolean scoresByLayer,
-    OptionalLong padToken) {
-  private static final String TYPE = "gpt2";
+    OptionalLong padToken,
+    OptionalInt labels,
+    List<String> warnings) {
+  private static final String SINGLE_LABEL = "single_label_classification";
+
+  /** Keys of the file. */
+  static final SettingsKeys KEYS =
+      SettingsKeys.of(
+          "config.json of a GPT-2",
+          List.of(
+              "model_type",
+              "n_embd",
+              "hidden_size",
+              "n_layer",
+              "num_hidden_layers",
+              "n_head",
+              "num_attention_heads",
+              "n_positions",
+              "max_position_embeddings",
+              "n_inner",
+              "vocab_size",
+              "activation_function",
+              "layer_norm_epsilon",
+              "scale_attn_weights",
+              "scale_attn_by_inverse_layer_idx",
+              "pad_token_id",
+              "problem_type",
+              "id2label",
+              "num_labels"),
+          Stream.concat(
+                  ModelConfig.WITHOUT_EFFECT.stream(),
+                  Stream.of(
+                      "architectures",
+                      "auto_map",
+                      "cross_attention_hidden_size",
+                      "eos_token_id",
+                      "is_decoder",
+                      "label2id",
+                      // Of models older than their sizes' present names.
+                      "n_ctx",
+                      // In F32 it changes the order of two factors and nothing else.
+                      "reorder_and_upcast_attn",
+                      "summary_activation",
+                      "summary_proj_to_labels",
+                      "summary_type",
+                      "summary_use_proj",
+                      "tie_encoder_decoder",
+                      "tie_word_embeddings"))
+              .toList(),
+          List.of(
+              "add_cross_attention",
+              "is_encoder_decoder",
+              "per_layer_config",
+              "pruned_heads",
+              "quantization_config"));
 
   /** Whether a model folder says that it holds a GPT-2. */
   static boolean describes(Checkpoint checkpoint) {
     Optional<Path> file = checkpoint.config();
-    return file.isPresent() && JsonConfig.read(file.get()).text("model_type", "").equals(TYPE);
+    return file.isPresent()
+        && ModelConfig.read(file.get()).modelType().equals(ModelConfig.GPT2);
   }
 
   /**
@@ -53,20 +115,19 @@ record Gpt2Config(
 
   /** Reads a config.json that may lie apart from its weights. */
   static Gpt2Config of(Path file) {
-    JsonConfig json = JsonConfig.read(file);
-    String type = json.text("model_type", "");
-    if (!type.equals(TYPE)) {
-      throw new InputException(file + ": model_type is \"" + type + "\"; expected gpt2");
+    ModelConfig config = ModelConfig.read(file);
+    if (!config.modelType().equals(ModelConfig.GPT2)) {
+      throw new InputException(
+          file + ": model_type is \"" + config.modelType() + "\"; expected gpt2");
     }
-    if (json.flag("add_cross_attention", false)) {
-      throw unsupported(json, "add_cross_attention is true", "false");
+    JsonConfig json = JsonConfig.of(config);
+    json.refuse(KEYS);
+    String problem = json.has("problem_type") ? json.text("problem_type") : SINGLE_LABEL;
+    if (!problem.equals(SINGLE_LABEL)) {
+      throw new InputException(
+          "%s: key problem_type is \"%s\", which is not supported; expected %s"
+              .formatted(file, problem, SINGLE_LABEL));
     }
-    String problem = json.text("problem_type", "single_label_classification");
-    if (!problem.equals("single_label_classification")) {
-      throw unsupported(json, "problem_type is " + problem, "single_label_classification");
-    }
-    // In fp32 it changes the order of two factors and nothing else.
-    json.flag("reorder_and_upcast_attn", false);
     int width = json.positive("n_embd");
     int heads = json.positive("n_head");
     if (width % heads != 0) {
@@ -74,6 +135,8 @@ record Gpt2Config(
           file + ": n_embd " + width + " is not a multiple of n_head " + heads);
     }
     int pad = json.integer("pad_token_id", -1);
+    List<String> warnings = new ArrayList<>(config.warnings());
+    warnings.addAll(json.unknown(KEYS));
     return new Gpt2Config(
         width,
         json.positive("n_layer"),
@@ -81,22 +144,23 @@ record Gpt2Config(
         json.has("n_inner") ? json.positive("n_inner") : 4 * width,
         json.positive("vocab_size"),
         json.positive("n_positions"),
-        Activation.named(json.text("activation_function", "gelu_new"), file.toString()),
-        json.number("layer_norm_epsilon", 1e-5),
-        json.flag("scale_attn_weights", true),
-        json.flag("scale_attn_by_inverse_layer_idx", false),
-        pad < 0 ? OptionalLong.empty() : OptionalLong.of(pad));
+        json.activation("activation_function"),
+        json.epsilon("layer_norm_epsilon"),
+        json.flag("scale_attn_weights"),
+        json.flag("scale_attn_by_inverse_layer_idx"),
+        pad < 0 ? OptionalLong.empty() : OptionalLong.of(pad),
+        labels(json),
+        List.copyOf(warnings));
   }
 
-  private static InputException unsupported(JsonConfig json, String what, String expected) {
-    return new InputException(
-        json.file() + ": " + what + ", which is not supported; expected " + expected);
-  }
-
-  /** What models that are merged have in common, in words. */
-  String shape() {
-    return "%d layers of width %d with %d heads and MLPs of %d, for %d tokens at %d positions"
-        .formatted(layers, width, heads, mlpWidth, vocabulary, positions);
+  /** How many classes the file says there are: the names count before the number. */
+  private static OptionalInt labels(JsonConfig json) {
+    if (json.has("id2label")) {
+      return OptionalInt.of(json.object("id2label").node().size());
+    }
+    return json.has("num_labels")
+        ? OptionalInt.of(json.positive("num_labels"))
+        : OptionalInt.empty();
   }
 
   /** What queries of a layer are multiplied by. */

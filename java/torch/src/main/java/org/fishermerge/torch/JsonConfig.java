@@ -1,35 +1,32 @@
 package org.fishermerge.torch;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.TextNode;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.checkpoint.InputFiles;
+import org.fishermerge.checkpoint.JsonFile;
+import org.fishermerge.checkpoint.ModelConfig;
+import org.fishermerge.checkpoint.SettingsKeys;
 
-/** A node of a model folder's config.json, read with messages that name the file and the key. */
+/**
+ * A node of a model folder's config.json as {@link ModelConfig} resolves it, read with messages
+ * that name the file and the key.
+ */
 record JsonConfig(Path file, String path, JsonNode node) {
-  private static final JsonMapper MAPPER =
-      JsonMapper.builder(InputFiles.JSON)
-          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
-          .build();
+  private static final JsonMapper MAPPER = new JsonMapper();
 
   static JsonConfig read(Path file) {
-    try {
-      JsonNode root = MAPPER.readTree(InputFiles.text(file));
-      if (!root.isObject()) {
-        throw new InputException(file + ": expected a JSON object with the model's configuration");
-      }
-      return new JsonConfig(file, "", root);
-    } catch (JsonProcessingException e) {
-      throw new InputException(file + ": not readable as JSON: " + InputFiles.jsonProblem(e), e);
-    }
+    return of(ModelConfig.read(file));
+  }
+
+  static JsonConfig of(ModelConfig config) {
+    return new JsonConfig(config.file(), "", MAPPER.valueToTree(config.values()));
   }
 
   boolean has(String key) {
@@ -46,51 +43,55 @@ record JsonConfig(Path file, String path, JsonNode node) {
 
   int positive(String key) {
     JsonNode value = node.get(key);
-    if (value == null || !value.canConvertToInt() || value.intValue() <= 0) {
+    if (value == null || !isInteger(value) || value.intValue() <= 0) {
       throw missing(key, "a positive integer");
     }
     return value.intValue();
   }
 
+  /** The value, or {@code absent} where it is missing or null. */
   int integer(String key, int absent) {
+    return has(key) ? integer(key) : absent;
+  }
+
+  int integer(String key) {
     JsonNode value = node.get(key);
-    if (value == null || value.isNull()) {
-      return absent;
-    }
-    if (!value.canConvertToInt()) {
+    if (value == null || !isInteger(value)) {
       throw missing(key, "an integer");
     }
     return value.intValue();
   }
 
-  double number(String key, double absent) {
+  /** 24.0 is one too, as some writers have it. */
+  private static boolean isInteger(JsonNode value) {
+    return value.isNumber()
+        && value.canConvertToInt()
+        && value.canConvertToExactIntegral();
+  }
+
+  /** What is added to a variance. */
+  double epsilon(String key) {
     JsonNode value = node.get(key);
-    if (value == null || value.isNull()) {
-      return absent;
-    }
-    if (!value.isNumber()) {
-      throw missing(key, "a number");
+    if (value == null
+        || !value.isNumber()
+        || !Double.isFinite(value.doubleValue())
+        || value.doubleValue() < 0) {
+      throw missing(key, "a finite number that is not negative, such as 1e-05");
     }
     return value.doubleValue();
   }
 
-  boolean flag(String key, boolean absent) {
+  boolean flag(String key) {
     JsonNode value = node.get(key);
-    if (value == null || value.isNull()) {
-      return absent;
-    }
-    if (!value.isBoolean()) {
+    if (value == null || !value.isBoolean()) {
       throw missing(key, "true or false");
     }
     return value.booleanValue();
   }
 
-  String text(String key, String absent) {
+  String text(String key) {
     JsonNode value = node.get(key);
-    if (value == null || value.isNull()) {
-      return absent;
-    }
-    if (!value.isTextual()) {
+    if (value == null || !value.isTextual()) {
       throw missing(key, "a string");
     }
     return value.textValue();
@@ -124,6 +125,48 @@ record JsonConfig(Path file, String path, JsonNode node) {
       throw missing(key, "a name for each class from 0 on");
     }
     return Optional.of(List.copyOf(byNumber.values()));
+  }
+
+  /** An activation function, by the name that transformers has for it. */
+  Activation activation(String key) {
+    return Activation.named(text(key), file + ": key " + path + key);
+  }
+
+  /**
+   * Refuses each key that {@code keys} states as refused, unless its value changes nothing: null,
+   * false, or empty.
+   */
+  void refuse(SettingsKeys keys) {
+    keys.treatments()
+        .forEach((key, treatment) -> {
+          JsonNode value = node.get(key);
+          if (treatment == SettingsKeys.Treatment.REFUSED
+              && value != null
+              && !value.isNull()
+              && !(value.isBoolean() && !value.booleanValue())
+              && !(value.isContainerNode() && value.isEmpty())) {
+            throw new InputException(
+                file
+                    + ": key "
+                    + path
+                    + key
+                    + " is "
+                    + JsonFile.text(MAPPER.convertValue(value, Object.class))
+                    + ", which is not supported; expected null, or none of that name"
+                    + (key.equals("quantization_config")
+                        ? ": save the model in float32, float16 or bfloat16"
+                        : ""));
+          }
+        });
+  }
+
+  /** What {@link SettingsKeys#unknown} says of the keys of this node. */
+  List<String> unknown(SettingsKeys keys) {
+    List<String> present = new ArrayList<>();
+    node.fieldNames().forEachRemaining(present::add);
+    String where =
+        path.isEmpty() ? file.toString() : file + ": " + path.substring(0, path.length() - 1);
+    return keys.unknown(where, present).stream().toList();
   }
 
   private InputException missing(String key, String expected) {

@@ -6,6 +6,8 @@ import static org.bytedeco.pytorch.global.torch.gelu;
 import static org.bytedeco.pytorch.global.torch.layer_norm;
 import static org.bytedeco.pytorch.global.torch.linear;
 import static org.bytedeco.pytorch.global.torch.scaled_dot_product_attention;
+import static org.bytedeco.pytorch.global.torch.relu;
+import static org.bytedeco.pytorch.global.torch.silu;
 import static org.bytedeco.pytorch.global.torch.softmax;
 
 import java.lang.foreign.MemorySegment;
@@ -166,6 +168,8 @@ public final class VisionTraining implements AutoCloseable {
       case QUICK_GELU -> z.mul(z.mul(new Scalar(1.702)).sigmoid());
       case GELU -> gelu(z, "none");
       case GELU_TANH -> gelu(z, "tanh");
+      case RELU -> relu(z);
+      case SILU -> silu(z);
     };
   }
 

@@ -42,6 +42,7 @@ import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.data.Selection;
 import org.fishermerge.data.files.DataSource;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.merge.Compatibility;
 import org.fishermerge.merge.MergePlan;
 import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeResult;
@@ -49,6 +50,7 @@ import org.fishermerge.merge.MergeSource;
 import org.fishermerge.merge.Merger;
 import org.fishermerge.merge.Normalization;
 import org.fishermerge.torch.Accuracy;
+import org.fishermerge.torch.ClipConfig;
 import org.fishermerge.torch.Gpt2Classifier;
 import org.jspecify.annotations.Nullable;
 
@@ -282,7 +284,7 @@ public final class Program {
     models.pretrained().ifPresent(id -> all.put(id, pretrained.orElseThrow()));
     regular.forEach((name, model) -> all.put(models.models().getOrDefault(name, name), model));
     tasks.flatMap(TaskPool::base).ifPresent(id -> all.put(id, base.orElseThrow()));
-    checkShapes(all);
+    checkConfigs(all);
     Map<String, Supplier<DataSource>> trainData = new LinkedHashMap<>();
     if (method instanceof Method.FisherMerging) {
       regular.keySet().forEach(task -> trainData.put(task, repositories.dataset(trainData(task).split())));
@@ -307,26 +309,32 @@ public final class Program {
     return all;
   }
 
-  /** Models of several shapes cannot be merged, as their configurations tell. */
-  private void checkShapes(Map<String, Model> found) {
-    String firstId = null;
-    String first = null;
-    for (Map.Entry<String, Model> entry : found.entrySet()) {
-      Path config = entry.getValue().config().orElse(null);
-      if (config == null) {
-        continue;
-      }
-      String shape =
-          models.family() == Family.CLIP ? ClipTasks.shape(config) : Gpt2Classifier.shape(config);
-      if (first == null) {
-        first = shape;
-        firstId = entry.getKey();
-      } else if (!first.equals(shape)) {
-        throw new InputException(
-            "%s and %s are models of different shapes: %s, %s; models of one architecture are merged"
-                .formatted(firstId, entry.getKey(), first, shape));
+  /** What the configurations alone tell of models that do not belong together. */
+  private void checkConfigs(Map<String, Model> found) {
+    List<Compatibility.Member> members = new ArrayList<>();
+    found.forEach((id, model) -> {
+      model
+          .config()
+          .ifPresent(config -> {
+            switch (models.family()) {
+              case CLIP -> ClipConfig.of(config);
+              case GPT2 -> Gpt2Classifier.check(config);
+            }
+          });
+      members.add(Compatibility.Member.of(id, model.config()));
+    });
+    Compatibility.check(members, settings.allowDifferent());
+  }
+
+  /** The same of all that is in their folders, which are all there now. */
+  private void checkFolders(List<Path> folders) {
+    List<Compatibility.Member> members = new ArrayList<>();
+    for (Path folder : folders) {
+      try (Checkpoint model = Checkpoint.open(folder)) {
+        members.add(Compatibility.Member.of(model));
       }
     }
+    Compatibility.check(members, settings.allowDifferent()).forEach(warnings);
   }
 
   /** Downloads what is not here yet, and checks what the weights' headers show. */
@@ -338,11 +346,12 @@ public final class Program {
       Map<String, Supplier<DataSource>> trainData,
       Map<String, Supplier<DataSource>> testData) {
     List<Path> all = new ArrayList<>();
-    folders.values().forEach(folder -> all.addAll(ModelPath.of(folder).parts()));
     pretrained.ifPresent(folder -> all.addAll(ModelPath.of(folder).parts()));
     base.ifPresent(all::add);
+    folders.values().forEach(folder -> all.addAll(ModelPath.of(folder).parts()));
     settings.save().ifPresent(folder -> AtomicOutput.requireApart(folder, all));
     pretrained.ifPresent(this::requireRoom);
+    checkFolders(all.stream().distinct().toList());
 
     Tasks fisherTasks = null;
     if (method instanceof Method.FisherMerging fisher) {
@@ -421,6 +430,7 @@ public final class Program {
     MergeRequest.Builder request =
         MergeRequest.builder(inputs.pretrained.orElseGet(() -> single(inputs)), output)
             .overwrite(true);
+    settings.allowDifferent().forEach(request::allowDifferent);
     switch (method) {
       case Method.Dummy dummy -> request.model(single(inputs));
       case Method.SimpleAverage average -> inputs.models.values().forEach(request::model);
@@ -444,7 +454,7 @@ public final class Program {
         Progress progress = new Progress(err, "Merging", "GB", plan.bytesRead(), 1e9)) {
       result = Merger.run(plan, kernels, (done, total) -> progress.update(done));
     }
-    result.warnings().forEach(warning -> err.println("warning: " + warning));
+    result.warnings().forEach(warnings);
     describe(result, (System.nanoTime() - start) / 1e9);
     return output;
   }

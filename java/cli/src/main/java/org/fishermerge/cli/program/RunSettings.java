@@ -1,6 +1,7 @@
 package org.fishermerge.cli.program;
 
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
@@ -22,6 +23,7 @@ import org.fishermerge.torch.Precision;
  * @param classNames a JSON file with prompts of further tasks
  * @param badRows what becomes of rows that cannot be used
  * @param matching how the classes of data and models are matched
+ * @param allowDifferent keys of settings files that models may disagree on
  * @param device {@code cpu} or {@code cuda}; empty where it is left open
  * @param gpus how many, where models run on GPUs; empty for all
  * @param precision what models are multiplied in
@@ -38,6 +40,7 @@ record RunSettings(
     Optional<Path> classNames,
     BadRows badRows,
     Matching matching,
+    List<String> allowDifferent,
     Optional<String> device,
     OptionalInt gpus,
     Precision precision) {
@@ -73,6 +76,7 @@ record RunSettings(
             Matching.parse(
                 root.text("match_classes").orElse(Matching.AUTO.text()),
                 root.path("match_classes")),
+            root.texts("allow_different"),
             fabric.device,
             fabric.gpus,
             precision);

@@ -69,8 +69,10 @@ public record ImageTask(
       Consumer<String> warnings,
       Consumer<ImageTask> work) {
     model.warnings().forEach(warnings);
+    ClipConfig.of(model).warnings().forEach(warnings);
     try (Checkpoint clip = Checkpoint.open(base);
         ClipVisionTower tower = ClipVisionTower.load(model)) {
+      ClipConfig.of(clip).warnings().forEach(warnings);
       ImageProcessor processor =
           ImageProcessor.ofModel(clip::sibling, base, tower.config().imageSize());
       try (ImageDataset dataset = data.apply(processor)) {

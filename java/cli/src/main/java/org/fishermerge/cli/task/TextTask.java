@@ -58,6 +58,7 @@ public record TextTask(
     model.warnings().forEach(warnings);
     try (Gpt2Classifier classifier = Gpt2Classifier.load(model, head);
         TokenDataset dataset = data.apply(classifier.positions())) {
+      classifier.warnings().forEach(warnings);
       dataset.warnings().forEach(warnings);
       OptionalLong pad = dataset.padToken();
       if (pad.isPresent()
