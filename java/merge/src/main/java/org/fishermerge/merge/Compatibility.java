@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.BiFunction;
 import java.util.function.Function;
 import java.util.stream.Collectors;
@@ -34,6 +35,19 @@ public final class Compatibility {
 
   private static final String CONFIG = "config.json";
   private static final int SHOWN = 5;
+
+  /** Keys that tensors of one shape cannot disagree on. */
+  private static final Set<String> SHAPES =
+      Set.of(
+          "model_type",
+          "hidden_size",
+          "n_embd",
+          "d_model",
+          "intermediate_size",
+          "num_hidden_layers",
+          "n_layer",
+          "num_channels",
+          "patch_size");
 
   private Compatibility() {}
 
@@ -159,11 +173,18 @@ public final class Compatibility {
     }
   }
 
-  /** One sentence, which names the files, the keys with both values, and the option. */
+  /**
+   * One sentence, which names the files, the keys with both values, and, where that can be meant,
+   * the option.
+   */
   private static InputException different(String one, String other, List<Difference> found) {
+    String what = "%s and %s do not belong together: %s".formatted(one, other, text(found));
+    if (found.stream().anyMatch(each -> SHAPES.contains(each.name()))) {
+      return new InputException(what + "; models of one architecture and shape are needed");
+    }
     return new InputException(
-        "%s and %s do not belong together: %s. Merge and measure models of one kind, or let it pass"
-            .formatted(one, other, text(found))
+        what
+            + ". Use models of one kind, or let it pass"
             + found.stream()
                 .map(Difference::name)
                 .distinct()
