@@ -4,6 +4,7 @@ import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicReference;
@@ -139,7 +140,9 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
       if (split.format() == SplitFiles.Format.PICTURES) {
         // Names of folders are labels.
         split.classes().forEach(key::add);
-        split.files().forEach(file -> key.add(file.toAbsolutePath().getParent().getFileName()));
+        split
+            .files()
+            .forEach(file -> key.add(Objects.toString(file.resolveSibling("").getFileName(), "")));
       }
     }
     String shown = task.replaceAll("[^\\w.-]", "_");

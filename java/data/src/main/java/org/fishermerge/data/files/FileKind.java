@@ -18,6 +18,9 @@ import java.util.stream.Stream;
  * @param format how they are read; empty for those that are not
  */
 record FileKind(String module, Optional<SplitFiles.Format> format) {
+  /** A shard's name, {@code train-00000-of-00002}, with anything behind it. */
+  static final Pattern SHARD = Pattern.compile("(.+?)-(\\d{1,9})-of-(\\d{1,9})(.*)");
+
   private static final Set<String> PARQUET = Set.of(".parquet", ".geoparquet", ".gpq");
 
   private static final Set<String> PICTURES =
@@ -141,7 +144,4 @@ record FileKind(String module, Optional<SplitFiles.Format> format) {
         .sorted()
         .collect(Collectors.joining(", "));
   }
-
-  /** Names of shards, for {@link Pattern}s of several classes: {@code train-00000-of-00002...}. */
-  static final Pattern SHARD = Pattern.compile("(.+?)-(\\d{1,9})-of-(\\d{1,9})(.*)");
 }

@@ -48,7 +48,12 @@ public record HubName(Repository repository, String path) {
     if (at >= 0 && name.substring(0, at).chars().filter(c -> c == '/').count() < 2) {
       String id = name.substring(0, at);
       if (!ID.matcher(id).matches()) {
-        return explicit ? Optional.of(wrong(text)) : Optional.empty();
+        if (explicit) {
+          throw new InputException(
+              "'%s' names no repository of the hub; expected hf://OWNER/NAME@REVISION/PATH"
+                  .formatted(text));
+        }
+        return Optional.empty();
       }
       String rest = name.substring(at + 1);
       Matcher reference = REFERENCE.matcher(rest);
@@ -109,12 +114,6 @@ public record HubName(Repository repository, String path) {
       throw new InputException("'%s' is no path in the repository %s".formatted(path, id));
     }
     return new HubName(new Repository(kind, id, revision), below);
-  }
-
-  private static HubName wrong(String text) {
-    throw new InputException(
-        "'%s' names no repository of the hub; expected hf://OWNER/NAME@REVISION/PATH"
-            .formatted(text));
   }
 
   /** Without what is on the hub only: the repository's id and the path in it. */

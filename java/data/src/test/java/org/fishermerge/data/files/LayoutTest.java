@@ -153,7 +153,11 @@ final class LayoutTest {
     List<List<Object>> ranges = new ArrayList<>();
     for (DataSource.Part part : found.parts()) {
       String split =
-          part.split().files().getFirst().getFileName().toString().replaceAll("-.*", "");
+          folder
+              .resolve("data")
+              .relativize(part.split().files().getFirst())
+              .toString()
+              .replaceAll("-.*", "");
       Range range = part.slice().of(Objects.requireNonNull(sizes.get(split)));
       if (range.size() > 0) {
         ranges.add(List.of(split, range.first(), range.end()));
