@@ -12,6 +12,9 @@ import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
 import java.sql.Connection;
 import java.sql.DriverManager;
+import java.sql.Statement;
+import java.sql.Connection;
+import java.sql.DriverManager;
 import java.sql.PreparedStatement;
 import java.sql.SQLException;
 import java.sql.Statement;
@@ -663,6 +666,44 @@ final class ProgramTest {
     assertThat(CommandResult.run("run", "--help").succeeds().out())
         .contains("--cfg", "--config-dir", "OVERRIDE");
     CommandResult.run("--cfg", "job", "-p", "nothing").fails(1, "--package nothing");
+  }
+
+  @Test
+  void columnsAndBadRowsOfADataSetAreSettings() throws Exception {
+    Path data = folder.resolve("alpha-test.parquet");
+    Path pictures = Cases.copy("case-16", folder).resolve("lz4.parquet");
+    try (Connection duckdb = DriverManager.getConnection("jdbc:duckdb:");
+        Statement sql = duckdb.createStatement()) {
+      sql.execute(
+          ("COPY (SELECT if(i = 2, 'no picture'::BLOB, image.bytes) AS img, label AS y FROM (SELECT"
+                  + " *, row_number() OVER () - 1 AS i FROM '%s')) TO '%s' (FORMAT parquet)")
+              .formatted(pictures, data));
+    }
+    String columns = "columns: {image: img, label: y}";
+    String entry =
+        "{_target_: datasets.load_dataset, path: %s, split: train, %s}".formatted(data, columns);
+    List<String> line =
+        with(
+            tiny("method=simple_average"),
+            List.of(
+                "~taskpool.test_datasets.beta",
+                "~taskpool.test_datasets.gamma",
+                "++taskpool.test_datasets.alpha=" + entry,
+                "report_save_path=" + folder.resolve("report.json")));
+    CommandResult result = succeeds(line);
+    assertThat(result.err()).contains("warning: left out", "row 2: cannot read the picture");
+    JsonNode measured = json(folder.resolve("report.json")).path("fisher_merge");
+    JsonNode alpha = measured.path("accuracies").path("alpha");
+    assertThat(alpha.path("examples").intValue()).isEqualTo(5);
+    assertThat(alpha.path("skipped").path("count").intValue()).isOne();
+    assertThat(alpha.path("skipped").path("rows").path(0).path("where").textValue())
+        .endsWith("alpha-test.parquet, row 2");
+    CommandResult stopped = CommandResult.run(with(line, List.of("bad_rows=stop")));
+    assertThat(stopped.code()).isOne();
+    assertThat(errors(stopped)).singleElement().asString().contains("row 2", "--bad-rows skip");
+    CommandResult wrong =
+        CommandResult.run(with(line, List.of("bad_rows=maybe", "match_classes=none")));
+    assertThat(errors(wrong)).singleElement().asString().contains("bad_rows maybe", "skip:N");
   }
 
   // ---- what the tests share ----

@@ -37,6 +37,8 @@ public final class LabelMap {
   public enum Matching {
     /** As above. */
     AUTO,
+    /** As above, for a list of classes that was made for the data: any spellings will do. */
+    LISTED,
     /** By name; the data may have fewer. */
     NAME,
     /** The k-th of the data is the k-th of the model, whatever they are called. */
@@ -45,7 +47,7 @@ public final class LabelMap {
     /** By its text in an option or a configuration. */
     public static Matching parse(String text, String option) {
       for (Matching one : values()) {
-        if (one.text().equals(text)) {
+        if (one.text().equals(text) && one != LISTED) {
           return one;
         }
       }
@@ -173,7 +175,8 @@ public final class LabelMap {
         return new LabelMap(null, null);
       }
       List<Integer> unlike = unlike();
-      if (10 * (data.size() - unlike.size()) < ALIKE_OF_TEN * data.size()) {
+      if (matching != Matching.LISTED
+          && 10 * (data.size() - unlike.size()) < ALIKE_OF_TEN * data.size()) {
         throw different(matching);
       }
       return new LabelMap(

@@ -120,6 +120,21 @@ final class LabelMapTest {
         .hasMessageContainingAll("AnnualCrop", "annual crop land", "--match-classes position");
   }
 
+  /** FusionBench's own data sets may spell classes in any way, but not list them in another order. */
+  @Test
+  void aListThatWasMadeForTheDataStands() {
+    LabelMap map = map("n01/n02/n03", "cat/dog/bus", false, Matching.LISTED);
+    assertThat(classes(map, 3)).containsExactly(0L, 1L, 2L);
+    assertThat(map.remark().orElseThrow()).contains("spelled otherwise", "\"n01\"", "\"cat\"");
+    assertThat(classes(map("bus/dog/cat", "cat/dog/bus", false, Matching.LISTED), 3))
+        .containsExactly(2L, 1L, 0L);
+    assertThatThrownBy(() -> map("dog/n02/n03", "cat/dog/bus", false, Matching.LISTED))
+        .isInstanceOf(InputException.class);
+    assertThatThrownBy(() -> Matching.parse("listed", "--match-classes"))
+        .isInstanceOf(InputException.class)
+        .hasMessageContaining("auto, name or position");
+  }
+
   @Test
   void byNameSomeOfTheClassesAreEnough() {
     LabelMap map = map("bus/cat", "cat/dog/bus", false, Matching.NAME);

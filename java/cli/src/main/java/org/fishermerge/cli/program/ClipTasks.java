@@ -136,11 +136,19 @@ final class ClipTasks implements Tasks {
           base,
           processor -> ImageDatasets.open(files, data.columns(), processor),
           clip -> head(clip, task),
-          matching,
+          matching(task, data),
           workers,
           warnings,
           work::accept);
     }
+  }
+
+  /** FusionBench's lists of classes are in the order of its data sets. */
+  private Matching matching(String task, DatasetId data) {
+    boolean known =
+        prompts(task, classNames).equals(ClassPrompts.builtIn(task).orElse(null))
+            && ClassPrompts.builtInFor(task, data.id());
+    return known && matching == Matching.AUTO ? Matching.LISTED : matching;
   }
 
   private ImageTask.Head head(Checkpoint clip, String task) {

@@ -73,6 +73,11 @@ JsonMapper.builder(InputFiles.JSON)
         : Optional.empty();
   }
 
+  /** Whether the built-in prompts of a task are listed in the order of a data set of the hub. */
+  public static boolean builtInFor(String task, String dataset) {
+    return BuiltIn.ROOT.path("tasks").path(task).path("dataset").asText("").equals(dataset);
+  }
+
   /** Names of those tasks. */
   public static List<String> builtInTasks() {
     List<String> names = new ArrayList<>();
