@@ -500,13 +500,7 @@ final class Gpt2CommandsTest {
       fisher(data.toString(), "cola", out, labels, 4, "--bad-rows", "stop").fails(1, named);
     }
     CommandResult.run(
-            "evaluate",
-            "--model",
-            model("cola"),
-            "--data",
-            data.toString(),
-            "--bad-rows",
-            "stop")
+            "evaluate", "--model", model("cola"), "--data", data.toString(), "--bad-rows", "stop")
         .fails(1, named);
     try (Stream<Path> left = Files.list(folder)) {
       assertThat(left).containsExactly(data);

@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
-import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.sql.Connection;
@@ -26,8 +25,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
- * What is in a Parquet file: codecs, columns, labels, names of classes, bad rows. Figures are
- * those of transformers in float64 (java/testkit/oracles/labelled_cases.py).
+ * What is in a Parquet file: codecs, columns, labels, names of classes, bad rows. Figures are those
+ * of transformers in float64 (java/testkit/oracles/labelled_cases.py).
  */
 final class TablesCommandsTest {
   private static final Pattern LOSS = Pattern.compile("loss ([\\d.]+)");
@@ -65,8 +64,7 @@ final class TablesCommandsTest {
 
   private static CommandResult run(String command, Path model, Path data, String... more) {
     List<String> line =
-        new ArrayList<>(
-            List.of(command, "--model", model.toString(), "--data", data.toString()));
+        new ArrayList<>(List.of(command, "--model", model.toString(), "--data", data.toString()));
     line.addAll(List.of(more));
     return CommandResult.run(line);
   }
@@ -75,17 +73,14 @@ final class TablesCommandsTest {
   private TestTensors fisher(Path model, Path data, String... more) {
     Path out = folder.resolve("fisher.safetensors");
     List<String> line = new ArrayList<>(List.of(more));
-    line.addAll(
-        List.of("--out", out.toString(), "--overwrite", "--selection", "first"));
+    line.addAll(List.of("--out", out.toString(), "--overwrite", "--selection", "first"));
     CommandResult result = run("fisher", model, data, line.toArray(String[]::new));
     assertThat(result.code()).as(result.err()).isZero();
     return TestTensors.read(out);
   }
 
   private static void assertSame(TestTensors actual, TestTensors expected) {
-    assertThat(actual.tensors().keySet())
-        .isEqualTo(expected.tensors().keySet())
-        .isNotEmpty();
+    assertThat(actual.tensors().keySet()).isEqualTo(expected.tensors().keySet()).isNotEmpty();
     for (String name : expected.tensors().keySet()) {
       assertThat(actual.get(name).bytes()).as(name).isEqualTo(expected.get(name).bytes());
     }
@@ -113,11 +108,7 @@ final class TablesCommandsTest {
       if (command.equals("fisher")) {
         more.addAll(List.of("--out", folder.resolve("x.safetensors").toString()));
       }
-      run(
-              command,
-              Path.of(full),
-              files.resolve("five-names.parquet"),
-              more.toArray(String[]::new))
+      run(command, Path.of(full), files.resolve("five-names.parquet"), more.toArray(String[]::new))
           .fails(1, "five-names.parquet", "a, b, c, d, e", "cat, dog, big red bus", classes);
     }
     CommandResult mnli = evaluate(files.resolve("gpt2"), files.resolve("mnli.parquet"));
@@ -177,9 +168,7 @@ final class TablesCommandsTest {
     assertThat(json.path("skipped").path("count").intValue()).isOne();
     assertThat(json.path("skipped").path("rows").path(0).path("row").intValue()).isOne();
     Path without =
-        table(
-            "without",
-            "SELECT * FROM '%s/*.parquet' WHERE sentence <> ''".formatted(data));
+        table("without", "SELECT * FROM '%s/*.parquet' WHERE sentence <> ''".formatted(data));
     for (String labels : List.of("exact", "true", "batch-square", "sampled:3")) {
       assertSame(
           fisher(model, data, "--labels", labels, "--batch-size", "2"),
@@ -201,7 +190,8 @@ final class TablesCommandsTest {
   @Test
   void labelsThatAreNamesMeanTheModelsClasses() throws Exception {
     Path model = Cases.copy("case-08", folder).resolve("gpt2");
-    Path numbers = table("numbers", "SELECT a AS premise, b AS hypothesis, number AS label " + MNLI);
+    Path numbers =
+        table("numbers", "SELECT a AS premise, b AS hypothesis, number AS label " + MNLI);
     Path names = table("names", "SELECT a AS premise, b AS hypothesis, name AS label " + MNLI);
     CommandResult expected = evaluate(model, numbers).succeeds();
     assertThat(loss(evaluate(model, names).succeeds())).isEqualTo(loss(expected));

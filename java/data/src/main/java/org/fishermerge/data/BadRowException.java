@@ -22,8 +22,7 @@ public final class BadRowException extends InputException {
     this(row, where, reason, null);
   }
 
-  public BadRowException(
-      long row, String where, String reason, @Nullable Throwable cause) {
+  public BadRowException(long row, String where, String reason, @Nullable Throwable cause) {
     super(where + ": " + reason, cause);
     this.row = row;
     this.where = where;

@@ -47,11 +47,7 @@ public final class BatchIterator implements Iterator<ImageBatch>, AutoCloseable 
   private record Pending(ImageBatch batch, List<FutureTask<Void>> examples) {}
 
   BatchIterator(
-      StoredImages source,
-      long[] rows,
-      int batchSize,
-      int workers,
-      Consumer<BadRowException> bad) {
+      StoredImages source, long[] rows, int batchSize, int workers, Consumer<BadRowException> bad) {
     if (batchSize <= 0 || workers < 0) {
       throw new IllegalArgumentException("batch size " + batchSize + ", workers " + workers);
     }

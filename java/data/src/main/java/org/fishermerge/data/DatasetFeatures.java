@@ -40,7 +40,8 @@ final class DatasetFeatures {
   static Optional<List<String>> classNames(JsonNode features, String column) {
     JsonNode feature = features.path(column);
     JsonNode names =
-        feature.path("_type").asText("").equals("ClassLabel") ? feature.path("names")
+        feature.path("_type").asText("").equals("ClassLabel")
+            ? feature.path("names")
             : feature.path("class_label").path("names");
     List<String> found = new ArrayList<>();
     for (int i = 0; i < names.size(); i++) {

@@ -69,8 +69,7 @@ final class GlueDataset implements TokenDataset {
                 && leaf.maxRepetitionLevel() == 0;
         if (!text) {
           throw new InputException(
-              "%s: column %s holds no text; the columns are: %s"
-                  .formatted(file, column, present));
+              "%s: column %s holds no text; the columns are: %s".formatted(file, column, present));
         }
       }
       if (!columns.isEmpty() && !columns.equals(found)) {

@@ -67,8 +67,8 @@ public enum GlueTask {
         .map(GlueTask::columns)
         .filter(columns -> columns.stream().map(names::of).allMatch(present::contains))
         .max(
-            Comparator.comparingLong((List<String> columns) ->
-                    columns.stream().filter(given::contains).count())
+            Comparator.comparingLong(
+                    (List<String> columns) -> columns.stream().filter(given::contains).count())
                 .thenComparingInt(List::size))
         .map(columns -> columns.stream().map(names::of).toList());
   }

@@ -30,8 +30,7 @@ public interface ImageDataset extends Examples, AutoCloseable {
    *     throws ends the reading
    * @return to be closed by the caller, before the data set
    */
-  BatchIterator batches(
-      long[] rows, int batchSize, int workers, Consumer<BadRowException> bad);
+  BatchIterator batches(long[] rows, int batchSize, int workers, Consumer<BadRowException> bad);
 
   /** Whether pictures go through the image processor; not if they are stored as its results. */
   boolean usesProcessor();

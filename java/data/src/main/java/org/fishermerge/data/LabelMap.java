@@ -187,7 +187,8 @@ public final class LabelMap {
               + unlike.stream()
                   .findFirst()
                   .map(k ->
-                      "; among them \"%s\" is taken for \"%s\"".formatted(data.get(k), model.get(k)))
+                      "; among them \"%s\" is taken for \"%s\""
+                          .formatted(data.get(k), model.get(k)))
                   .orElse(""));
     }
 

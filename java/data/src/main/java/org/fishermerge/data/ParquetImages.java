@@ -169,8 +169,7 @@ final class ParquetImages extends StoredImages {
       try {
         processor.process(picture, out);
       } catch (IOException e) {
-        throw new BadRowException(
-            row, where(row), "cannot read the picture: " + e.getMessage(), e);
+        throw new BadRowException(row, where(row), "cannot read the picture: " + e.getMessage(), e);
       }
     }
   }

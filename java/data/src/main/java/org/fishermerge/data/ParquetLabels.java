@@ -98,7 +98,8 @@ final class ParquetLabels {
     }
     if (unsigned && value < 0) {
       throw new InputException(
-          "%s: the label is %s, which is no class".formatted(where.get(), Long.toUnsignedString(value)));
+          "%s: the label is %s, which is no class"
+              .formatted(where.get(), Long.toUnsignedString(value)));
     }
     return value;
   }

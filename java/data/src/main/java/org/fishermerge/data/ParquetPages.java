@@ -96,9 +96,10 @@ final class ParquetPages {
                     .formatted(stored, size, end - at)
                 + " wrong");
       }
-      read += header.struct(DATA_PAGE).or(() -> header.struct(DATA_PAGE_V2)).stream()
-          .mapToLong(page -> Math.max(0, page.integer(VALUES).orElse(0)))
-          .sum();
+      read +=
+          header.struct(DATA_PAGE).or(() -> header.struct(DATA_PAGE_V2)).stream()
+              .mapToLong(page -> Math.max(0, page.integer(VALUES).orElse(0)))
+              .sum();
       pages.add(page(header, codec, at, (int) stored, (int) size));
       at += stored;
     }

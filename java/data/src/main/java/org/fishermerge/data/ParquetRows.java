@@ -111,17 +111,14 @@ final class ParquetRows {
       try (HardwoodContext context = HardwoodContext.create(1);
           ParquetFileReader reader = ParquetFileReader.open(ParquetInput.footer(file), context)) {
         List<SchemaNode> fields = reader.getFileSchema().getRootNode().children();
-        columns =
-            NameList.of(
-                fields.stream().map(SchemaNode::name).toList(), NAMES_SHOWN);
+        columns = NameList.of(fields.stream().map(SchemaNode::name).toList(), NAMES_SHOWN);
         required.require(file, fields, columns);
         Optional<String> label = labelColumn(file, fields, names, columns);
         labelColumns.add(label);
         label.ifPresent(column -> kinds.add(ParquetLabels.areTexts(field(fields, column))));
         FileMetaData footer = reader.getFileMetaData();
         stated.add(
-            label.flatMap(
-                column -> DatasetFeatures.classNames(footer.keyValueMetadata(), column)));
+            label.flatMap(column -> DatasetFeatures.classNames(footer.keyValueMetadata(), column)));
         long rowInFile = 0;
         int index = -1;
         for (RowGroup group : footer.rowGroups()) {
@@ -311,12 +308,7 @@ final class ParquetRows {
    * @param step rows decoded from pages at a time
    * @param cancelled asked now and then; when true the result is not needed any more
    */
-  void read(
-      long[] indices,
-      Set<String> columns,
-      int step,
-      BooleanSupplier cancelled,
-      Cells cells) {
+  void read(long[] indices, Set<String> columns, int step, BooleanSupplier cancelled, Cells cells) {
     Integer[] order = new Integer[indices.length];
     Arrays.setAll(order, i -> i);
     Arrays.sort(order, Comparator.comparingLong(i -> indices[i]));

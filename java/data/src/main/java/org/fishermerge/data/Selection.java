@@ -68,9 +68,8 @@ public sealed interface Selection {
 
   /**
    * As many examples of each class as of any other, in random order; those without a label are left
-   * out. A class with fewer than its
-   * share gives all it has, and the other classes share the rest; what does not divide goes to a
-   * random choice of those others, one example each.
+   * out. A class with fewer than its share gives all it has, and the other classes share the rest;
+   * what does not divide goes to a random choice of those others, one example each.
    *
    * <p>A mean over such a sample gives every class the same weight. Where classes are of unequal
    * size it is no estimate of the mean over the data set, which a {@link Shuffled} sample gives.

@@ -115,8 +115,7 @@ final class ThriftStruct {
   }
 
   void set(int field, List<ThriftStruct> structs) {
-    fields.put(
-        field, new Value(LIST, new Elements(new int[] {STRUCT}, new ArrayList<>(structs))));
+    fields.put(field, new Value(LIST, new Elements(new int[] {STRUCT}, new ArrayList<>(structs))));
   }
 
   void remove(int... gone) {

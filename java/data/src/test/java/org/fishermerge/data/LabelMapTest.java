@@ -103,8 +103,7 @@ final class LabelMapTest {
       assertThatThrownBy(() -> map(data, model, false, matching))
           .as("%s", matching)
           .isInstanceOf(InputException.class)
-          .hasMessageContainingAll(
-              "data", "model", names(data).getFirst(), names(model).getLast());
+          .hasMessageContainingAll("data", "model", names(data).getFirst(), names(model).getLast());
     }
     List<Long> places = classes(map(data, model, false, Matching.POSITION), 3);
     assertThat(places).containsExactly(0L, 1L, 2L);
@@ -114,13 +113,14 @@ final class LabelMapTest {
   void aPermutedListOfOtherSpellingsIsRefused() {
     List<String> rotated = new ArrayList<>(names(EUROSAT));
     rotated.add(rotated.removeFirst());
-    assertThatThrownBy(
-            () -> map(String.join("/", rotated), EUROSAT_PROMPTS, false, Matching.AUTO))
+    assertThatThrownBy(() -> map(String.join("/", rotated), EUROSAT_PROMPTS, false, Matching.AUTO))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll("AnnualCrop", "annual crop land", "--match-classes position");
   }
 
-  /** FusionBench's own data sets may spell classes in any way, but not list them in another order. */
+  /**
+   * FusionBench's own data sets may spell classes in any way, but not list them in another order.
+   */
   @Test
   void aListThatWasMadeForTheDataStands() {
     LabelMap map = map("n01/n02/n03", "cat/dog/bus", false, Matching.LISTED);
@@ -147,19 +147,19 @@ final class LabelMapTest {
     assertThat(classes(map("Big-Red-Bus/cat", "cat/dog/big red bus", true, Matching.AUTO), 2))
         .containsExactly(2L, 0L);
     // As datasets has it, a text that is no class name may be its number.
-    assertThat(classes(map("0/10/2", "a/b/c", true, Matching.AUTO), 3)).containsExactly(0L, 10L, 2L);
+    assertThat(classes(map("0/10/2", "a/b/c", true, Matching.AUTO), 3))
+        .containsExactly(0L, 10L, 2L);
     assertThatThrownBy(() -> map("cat/horse", "cat/dog/bus", true, Matching.AUTO))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll("horse", "bus");
-    assertThatThrownBy(
-            () ->
-                LabelMap.of(
-                    Optional.of(List.of("cat", "dog")),
-                    true,
-                    Optional.empty(),
-                    3,
-                    Matching.AUTO,
-                    WHERE))
+    assertThatThrownBy(() ->
+            LabelMap.of(
+                Optional.of(List.of("cat", "dog")),
+                true,
+                Optional.empty(),
+                3,
+                Matching.AUTO,
+                WHERE))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll("cat, dog", "--classes", "id2label");
   }
@@ -169,13 +169,11 @@ final class LabelMapTest {
     List<String> ten = IntStream.range(0, 10).mapToObj(k -> "class of " + k).toList();
     assertThat(
             classes(
-                LabelMap.of(
-                    Optional.of(ten), false, Optional.empty(), 10, Matching.AUTO, WHERE),
+                LabelMap.of(Optional.of(ten), false, Optional.empty(), 10, Matching.AUTO, WHERE),
                 10))
         .isEqualTo(LongStream.range(0, 10).boxed().toList());
     assertThatThrownBy(
-            () ->
-                LabelMap.of(Optional.of(ten), false, Optional.empty(), 7, Matching.AUTO, WHERE))
+            () -> LabelMap.of(Optional.of(ten), false, Optional.empty(), 7, Matching.AUTO, WHERE))
         .isInstanceOf(InputException.class)
         .hasMessageContaining("its 10 classes");
   }

@@ -17,7 +17,8 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 /** What no writer writes; what writers do write is in {@link ParquetTablesTest}. */
 final class PageCodecTest {
-  private static final byte[] TEXT = "abcdeabcdeabcdeabcdeabcdeabcdef".getBytes(StandardCharsets.US_ASCII);
+  private static final byte[] TEXT =
+      "abcdeabcdeabcdeabcdeabcdeabcdef".getBytes(StandardCharsets.US_ASCII);
 
   /** The LZ4 block of the text: five literals, a match of 20 at distance 5, six literals. */
   private static final byte[] LZ4 =

@@ -78,14 +78,12 @@ public final class ParquetFuzz implements FuzzTarget {
     if (rows.labelled()) {
       rows.labels();
     }
-    rows.read(
-        new long[] {0}, Set.of("sentence"), 16, () -> false, (position, readers, at) -> {});
+    rows.read(new long[] {0}, Set.of("sentence"), 16, () -> false, (position, readers, at) -> {});
   }
 
   private static void pictures(Path file) {
     try (ImageDataset dataset =
-        ImageDatasets.open(
-            List.of(file), file.toString(), Columns.USUAL, ImageProcessor.clip(8))) {
+        ImageDatasets.open(List.of(file), file.toString(), Columns.USUAL, ImageProcessor.clip(8))) {
       long[] rows = new Selection.First(4).rows(dataset);
       try (BatchIterator batches = dataset.batches(rows, 2, 1)) {
         while (batches.hasNext()) {

@@ -111,7 +111,9 @@ final class ParquetImagesTest {
             int red = level(batch, 12L * i, 0.48145466, 0.26862954);
             int green = level(batch, 12L * i + 4, 0.4578275, 0.26130258);
             int row = red + 256 * green;
-            assertThat(labels[(int) batch.rows()[i]]).as("label of row %d", row).isEqualTo(row % 10);
+            assertThat(labels[(int) batch.rows()[i]])
+                .as("label of row %d", row)
+                .isEqualTo(row % 10);
             seen.add(row);
           }
         }
@@ -141,7 +143,16 @@ final class ParquetImagesTest {
   }
 
   @ParameterizedTest(name = "{0}, version {1}")
-  @CsvSource({"snappy, V1", "zstd, V1", "gzip, V1", "uncompressed, V1", "zstd, V2", "snappy, V2", "brotli, V1", "lz4, V2"})
+  @CsvSource({
+    "snappy, V1",
+    "zstd, V1",
+    "gzip, V1",
+    "uncompressed, V1",
+    "zstd, V2",
+    "snappy, V2",
+    "brotli, V1",
+    "lz4, V2"
+  })
   void readsEveryUsualCodec(String codec, String version) throws SQLException {
     Path file =
         write(

@@ -147,8 +147,8 @@ public final class Gpt2Classifier implements Classifier, AutoCloseable {
    *
    * @param ids token ids
    * @param where how messages name the text
-   * @throws InputException if there are more than the model has positions, or an id lies outside the
-   *     vocabulary
+   * @throws InputException if there are more than the model has positions, or an id lies outside
+   *     the vocabulary
    */
   public long[] realTokens(long[] ids, String where) {
     int length = ids.length;

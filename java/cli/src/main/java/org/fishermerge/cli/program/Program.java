@@ -515,10 +515,7 @@ public final class Program {
           .put("reused", entry.reused())
           .put("seconds", entry.seconds())
           .put("file", entry.file().toString());
-      entry
-          .skipped()
-          .filter(rows -> rows.count() > 0)
-          .ifPresent(rows -> rows.report(node));
+      entry.skipped().filter(rows -> rows.count() > 0).ifPresent(rows -> rows.report(node));
     }
     fisher.exclude().forEach(request::exclude);
     request

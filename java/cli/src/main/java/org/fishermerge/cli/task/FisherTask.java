@@ -106,8 +106,7 @@ public interface FisherTask {
       Optional<String> problem =
           examples() instanceof TaskExamples known ? known.labelProblem(row) : Optional.empty();
       if (problem.isPresent()) {
-        skipped.acceptOtherLabel(
-            new BadRowException(row, examples().where(row), problem.get()));
+        skipped.acceptOtherLabel(new BadRowException(row, examples().where(row), problem.get()));
       } else {
         kept.add(row);
       }

@@ -45,8 +45,7 @@ public final class SkippedRows implements Consumer<BadRowException> {
   public void accept(BadRowException row) {
     long most = rule.most(asked);
     if (most == 0) {
-      throw new InputException(
-          row.getMessage() + "; --bad-rows skip leaves such rows out", row);
+      throw new InputException(row.getMessage() + "; --bad-rows skip leaves such rows out", row);
     }
     count++;
     if (count > most) {
@@ -69,8 +68,7 @@ public final class SkippedRows implements Consumer<BadRowException> {
   /** Takes a row whose label is none of the model's classes. */
   void acceptOtherLabel(BadRowException row) {
     if (!rule.anyLabel()) {
-      throw new InputException(
-          row.getMessage() + "; --bad-rows skip leaves such rows out", row);
+      throw new InputException(row.getMessage() + "; --bad-rows skip leaves such rows out", row);
     }
     accept(row);
   }
@@ -98,10 +96,7 @@ public final class SkippedRows implements Consumer<BadRowException> {
     ObjectNode skipped = into.putObject("skipped").put("count", count);
     ArrayNode rows = skipped.putArray("rows");
     for (BadRowException row : first) {
-      rows.addObject()
-          .put("row", row.row())
-          .put("where", row.where())
-          .put("reason", row.reason());
+      rows.addObject().put("row", row.row()).put("where", row.where()).put("reason", row.reason());
     }
   }
 }

@@ -115,9 +115,7 @@ public record TextTask(
       if (tokens.length == 0 && !refused.contains(rows[i])) {
         bad.accept(
             new BadRowException(
-                rows[i],
-                dataset.where(rows[i]),
-                "no token but padding: the text is empty"));
+                rows[i], dataset.where(rows[i]), "no token but padding: the text is empty"));
       }
       real.add(tokens);
     }
