@@ -50,9 +50,7 @@ final class RunningStatisticsTest {
 
   @Test
   void thoseOfAnAverageAreAverages() {
-    assertThat(
-            warnings(
-                new MergeSource(model("a"), null, 1), new MergeSource(model("b"), null, 1)))
+    assertThat(warnings(new MergeSource(model("a"), null, 1), new MergeSource(model("b"), null, 1)))
         .filteredOn(line -> line.contains("running statistics"))
         .singleElement()
         .asString()

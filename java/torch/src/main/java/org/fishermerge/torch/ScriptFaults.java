@@ -34,7 +34,9 @@ final class ScriptFaults {
           "aten::_batch_norm_impl_index",
           "aten::_native_batch_norm_legit");
 
-  /** Names of the inputs that, where they are constantly false or 0, leave an operator no chance. */
+  /**
+   * Names of the inputs that, where they are constantly false or 0, leave an operator no chance.
+   */
   private static final List<String> SWITCHES =
       List.of("train", "training", "p", "dropout", "dropout_p");
 

@@ -353,8 +353,7 @@ final class ScriptClassifierTest {
         Arguments.of(MIXED.forward().replace(", self.b1", ""), mixes),
         // Of the first two examples alone one would not know.
         Arguments.of(layer + "h = h + (x.size(0) // 3)\n" + head, mixes),
-        Arguments.of(
-            layer + "if float(h.sum()) > 0:\n  h = h * 2\n" + head, mixes),
+        Arguments.of(layer + "if float(h.sum()) > 0:\n  h = h * 2\n" + head, mixes),
         Arguments.of(layer + "h = h.cumsum(0)\n" + head, mixes),
         Arguments.of(layer + "h = torch.dropout(h, 0.1, True)\n" + head, training),
         Arguments.of(layer + "h = torch.alpha_dropout(h, 0.1, True)\n" + head, training),
@@ -365,16 +364,21 @@ final class ScriptClassifierTest {
         Arguments.of(
             layer + "if float(h.sum()) > 1e9:\n  h = torch.randn_like(h)\n" + head, random),
         Arguments.of(
-            layer + "h = torch.batch_norm(h, None, None, None, None, True, 0.1, 1e-5, False)\n"
+            layer
+                + "h = torch.batch_norm(h, None, None, None, None, True, 0.1, 1e-5, False)\n"
                 + head,
             "track_running_stats=False"),
         Arguments.of(
-            layer + "m = torch.zeros(6)\nh = torch.batch_norm(h, None, None, m, m + 1, True, 0.1,"
-                + " 1e-5, False)\n" + head,
+            layer
+                + "m = torch.zeros(6)\nh = torch.batch_norm(h, None, None, m, m + 1, True, 0.1,"
+                + " 1e-5, False)\n"
+                + head,
             training),
         Arguments.of(
-            layer + "m = torch.zeros(6)\nh = torch.instance_norm(h.unsqueeze(2).expand(-1, -1, 2),"
-                + " None, None, m, m + 1, True, 0.1, 1e-5, False).mean(2) + h\n" + head,
+            layer
+                + "m = torch.zeros(6)\nh = torch.instance_norm(h.unsqueeze(2).expand(-1, -1, 2),"
+                + " None, None, m, m + 1, True, 0.1, 1e-5, False).mean(2) + h\n"
+                + head,
             training),
         Arguments.of(layer + head.replace("\n", ".softmax(1)\n"), "--logits"),
         Arguments.of(layer + "return {'logits': torch.softmax(h, 1), 'h': h}\n", "--logits"));
