@@ -147,7 +147,8 @@ public final class AtomicOutput implements AutoCloseable {
       for (Path input : inputs) {
         Path read = realOrAbsolute(input);
         if (output.equals(read)
-            || (output.startsWith(read) && READ.matcher(target.getFileName().toString()).matches())) {
+            || (output.startsWith(read)
+                && READ.matcher(target.getFileName().toString()).matches())) {
           throw new InputException(
               target
                   + ": is not overwritten, because it is read too ("

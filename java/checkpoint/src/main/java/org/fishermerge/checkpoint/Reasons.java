@@ -25,7 +25,8 @@ public final class Reasons {
 
   /** A library's names of its settings, with the remark that they are in. */
   private static final Pattern ADVICE =
-      Pattern.compile("\\s*[:;,(]?[^:;,(]*\\b(?:\\w*Feature|StreamRead\\w*|classpath|dependency)\\b.*");
+      Pattern.compile(
+          "\\s*[:;,(]?[^:;,(]*\\b(?:\\w*Feature|StreamRead\\w*|classpath|dependency)\\b.*");
 
   private static final Pattern QUOTED_CHARACTER =
       Pattern.compile("^Unexpected character \\('(.)' .*");
@@ -89,7 +90,7 @@ public final class Reasons {
     }
     Matcher twice = DUPLICATE.matcher(text);
     if (twice.matches()) {
-      return "the key " + Messages.quote(twice.group(1)) + " is there twice";
+      return "duplicate key " + Messages.quote(twice.group(1));
     }
     if (text.startsWith("Unexpected end-of-input")) {
       Matcher start = PLACE.matcher(text);

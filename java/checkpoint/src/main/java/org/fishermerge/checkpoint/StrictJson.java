@@ -80,8 +80,7 @@ final class StrictJson {
       return new InputException(file + ": " + what + " is not valid UTF-8", e);
     }
     if (e instanceof JsonProcessingException s) {
-      return new InputException(
-          file + ": " + what + " is not valid JSON: " + Reasons.ofJson(s), e);
+      return new InputException(file + ": " + what + " is not valid JSON: " + Reasons.ofJson(s), e);
     }
     return Messages.cannotRead(file, e);
   }

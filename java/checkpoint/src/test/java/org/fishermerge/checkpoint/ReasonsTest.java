@@ -35,7 +35,7 @@ final class ReasonsTest {
         "{\"a\": \"\\q\"}       | an escape",
         "{\"a\": \"\\u12\"}     | line 1",
         "{\"a\": \"x\ty\"}      | a control character",
-        "{\"a\": 1, \"a\": 2}   | the key \"a\" is there twice",
+        "{\"a\": 1, \"a\": 2}   | duplicate key \"a\"",
         "[1 2]                | unexpected character",
         "[1}                  | line 1",
         "{\"a\" 1}            | unexpected character",
@@ -53,7 +53,8 @@ final class ReasonsTest {
             e ->
                 assertThat(Reasons.of(e))
                     .contains(reason)
-                    .doesNotContainPattern("Feature|[a-z]\\.[A-Z]|CTRL|non-standard|code \\d|Stream"));
+                    .doesNotContainPattern(
+                        "Feature|[a-z]\\.[A-Z]|CTRL|non-standard|code \\d|Stream"));
   }
 
   @ParameterizedTest
@@ -85,7 +86,8 @@ final class ReasonsTest {
         .isEqualTo("File name too long");
     assertThat(Reasons.of(new IllegalStateException("java.io.IOException: page is short")))
         .isEqualTo("page is short");
-    assertThat(Reasons.of(new RuntimeException("Snappy needs org.x.Snappy, add the dependency x:y")))
+    assertThat(
+            Reasons.of(new RuntimeException("Snappy needs org.x.Snappy, add the dependency x:y")))
         .isEqualTo("Snappy needs");
     assertThat(Reasons.of(new NullPointerException())).isEqualTo("it is damaged");
     assertThat(Reasons.of(new StackOverflowError())).isEqualTo("it is nested too deep");

@@ -77,7 +77,7 @@ final class ClassPromptsTest {
       quoteCharacter = '`',
       value = {
         "{                                                | t    | not readable as JSON",
-        "`{\"classnames\": {}, \"classnames\": {}}`       | t    | Duplicate field 'classnames'",
+        "`{\"classnames\": {}, \"classnames\": {}}`       | t    | duplicate key \"classnames\"",
         "[]                                               | t    | \"classnames\" or \"tasks\"",
         "{}                                               | t    | \"classnames\" or \"tasks\"",
         "{\"classnames\": {}}                             | t    | \"classnames\" or \"tasks\"",
