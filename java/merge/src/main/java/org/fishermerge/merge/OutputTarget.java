@@ -111,11 +111,7 @@ final class OutputTarget {
         }
       } catch (IOException e) {
         throw new InputException(
-            request.output()
-                + ": cannot be written: a copy of "
-                + sidecar
-                + ": "
-                + Reasons.of(e),
+            request.output() + ": cannot be written: a copy of " + sidecar + ": " + Reasons.of(e),
             e);
       }
     }
