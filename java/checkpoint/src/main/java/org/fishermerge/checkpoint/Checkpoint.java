@@ -226,8 +226,8 @@ public final class Checkpoint implements AutoCloseable {
   }
 
   /**
-   * Refuses what is no set of weights that can be averaged or run: quantised weights, an adapter, an
-   * optimizer's state, a Fisher file.
+   * Refuses what is no set of weights that can be averaged or run: quantised weights, an adapter,
+   * an optimizer's state, a Fisher file.
    *
    * @throws InputException saying what it is and what to do
    */
@@ -482,8 +482,8 @@ public final class Checkpoint implements AutoCloseable {
    * A file of the model's folder, for example {@code tokenizer.json}; of a single file, one beside
    * it.
    *
-   * @throws InputException if it is there but no regular file, or a link as {@link ModelFolder#find}
-   *     refuses it
+   * @throws InputException if it is there but no regular file, or a link as {@link
+   *     ModelFolder#find} refuses it
    */
   public Optional<Path> sibling(String fileName) {
     if (!ModelFolder.isPlainName(fileName)) {

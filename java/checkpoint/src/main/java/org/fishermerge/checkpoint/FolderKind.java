@@ -128,7 +128,9 @@ final class FolderKind {
         + WeightFiles.SINGLE_FILE
         + " nor "
         + WeightFiles.INDEX_FILE
-        + (below.isEmpty() ? "" : "; a folder in it has, name that: " + path.resolve(below.getFirst()));
+        + (below.isEmpty()
+            ? ""
+            : "; a folder in it has, name that: " + path.resolve(below.getFirst()));
   }
 
   private static Optional<String> adapter(List<String> names) {
@@ -151,8 +153,7 @@ final class FolderKind {
 
   private static String example(
       Path path, List<String> names, Predicate<String> good, String otherwise) {
-    return ", such as "
-        + path.resolve(names.stream().filter(good).findFirst().orElse(otherwise));
+    return ", such as " + path.resolve(names.stream().filter(good).findFirst().orElse(otherwise));
   }
 
   private static String training(Path path, List<String> steps) {
@@ -166,7 +167,8 @@ final class FolderKind {
         best(path.resolve(last).resolve("trainer_state.json"))
             .filter(steps::contains)
             .filter(name -> !name.equals(last))
-            .map(name -> ", or " + path.resolve(name) + ", which its trainer_state.json calls the best")
+            .map(name ->
+                ", or " + path.resolve(name) + ", which its trainer_state.json calls the best")
             .orElse("");
     return "is the folder of a training run, whose models are in "
         + NameList.of(steps, 4)

@@ -10,9 +10,9 @@ import java.util.Optional;
 import java.util.stream.Stream;
 
 /**
- * A folder of a model, whose files are found by their plain names only. Links that the user made are
- * followed, to another disk for example; in a snapshot of the hub's cache {@link HubSnapshot} says
- * which are.
+ * A folder of a model, whose files are found by their plain names only. Links that the user made
+ * are followed, to another disk for example; in a snapshot of the hub's cache {@link HubSnapshot}
+ * says which are.
  */
 public final class ModelFolder {
   private final Path folder;
@@ -24,8 +24,8 @@ public final class ModelFolder {
   /**
    * The file of that name, if it exists.
    *
-   * @throws InputException if it is no regular file, a link to nowhere, or one that leads
-   *     out of a downloaded repository
+   * @throws InputException if it is no regular file, a link to nowhere, or one that leads out of a
+   *     downloaded repository
    */
   public Optional<Path> find(String name) {
     Path file = folder.resolve(name);

@@ -21,12 +21,14 @@ public final class NamingScheme {
           scheme("a whole Stable Diffusion file" + CONVERT, "model\\.diffusion_model\\."),
           scheme("diffusers", "(down_blocks|up_blocks|mid_block)\\."),
           scheme(
-              "torchvision's ViT" + CONVERT, "encoder\\.layers\\.encoder_layer_\\d+\\.|conv_proj\\."),
+              "torchvision's ViT" + CONVERT,
+              "encoder\\.layers\\.encoder_layer_\\d+\\.|conv_proj\\."),
           scheme("timm or DINO" + CONVERT, "blocks\\.\\d+\\.attn\\.qkv\\."),
           scheme("torchvision or timm, a ResNet" + CONVERT, "layer[1-4]\\.\\d+\\.conv\\d\\."),
           scheme("Meta's own Llama files" + CONVERT, "layers\\.\\d+\\.attention\\.w[qkvo]\\."),
           scheme("llama.cpp" + CONVERT, "blk\\.\\d+\\.attn_"),
-          scheme("Megatron" + CONVERT, "language_model\\.encoder\\.layers\\.\\d+\\.self_attention\\."),
+          scheme(
+              "Megatron" + CONVERT, "language_model\\.encoder\\.layers\\.\\d+\\.self_attention\\."),
           scheme("fairseq" + CONVERT, "(encoder|decoder)\\.sentence_encoder\\."),
           scheme("Flax" + CONVERT, "(params[./]|.*[./](kernel|embedding)$)"));
 

@@ -15,10 +15,10 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * Which names of a model are meant to be one parameter. transformers states that per class
- * ({@code _tied_weights_keys}) and switches it by {@code tie_word_embeddings}; the table {@code
- * tied-weights.txt} holds both for every model type. What is stated may be contradicted by the data,
- * where both names are stored with different values: see {@link Checkpoint#namesOf}.
+ * Which names of a model are meant to be one parameter. transformers states that per class ({@code
+ * _tied_weights_keys}) and switches it by {@code tie_word_embeddings}; the table {@code
+ * tied-weights.txt} holds both for every model type. What is stated may be contradicted by the
+ * data, where both names are stored with different values: see {@link Checkpoint#namesOf}.
  *
  * @param pairs canonical names without the prefix of an outer model
  * @param stated whether a configuration says in so many words that weights are tied
@@ -64,8 +64,7 @@ record TiedWeights(List<Pair> pairs, boolean stated, boolean open) {
           String tied = words.get(1);
           types.put(
               words.getFirst(),
-              new Type(
-                  !tied.equals("no"), tied.equals("always"), words.contains("*"), pairs));
+              new Type(!tied.equals("no"), tied.equals("always"), words.contains("*"), pairs));
         }
       } catch (IOException e) {
         throw new UncheckedIOException(TABLE, e);
@@ -95,7 +94,7 @@ record TiedWeights(List<Pair> pairs, boolean stated, boolean open) {
       stated |= Boolean.TRUE.equals(part.tied());
       denied |= Boolean.FALSE.equals(part.tied());
       // Nested configurations of parts without words, of images say, tie nothing.
-      open |= type == null ? part == config.parts().getFirst() : type.open();
+      open |= type == null ? part.equals(config.parts().getFirst()) : type.open();
       if (type != null) {
         pairs.addAll(type.pairs());
       }

@@ -17,8 +17,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The safetensors files of a model, found and with their headers validated: {@code
- * model.safetensors}, or else {@code model.safetensors.index.json} with its shards, or one file that
- * the user named.
+ * model.safetensors}, or else {@code model.safetensors.index.json} with its shards, or one file
+ * that the user named.
  *
  * @param folder where its settings lie
  * @param headers one per shard, in order of the shards' names

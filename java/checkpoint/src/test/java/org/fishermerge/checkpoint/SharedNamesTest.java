@@ -27,7 +27,9 @@ final class SharedNamesTest {
     Files.deleteIfExists(file);
     try (SafetensorsWriter writer = SafetensorsWriter.create(file, declared, Map.of())) {
       for (String tensor : tensors) {
-        writer.segment(name(tensor)).fill(Byte.parseByte(tensor.substring(tensor.indexOf('=') + 1)));
+        writer
+            .segment(name(tensor))
+            .fill(Byte.parseByte(tensor.substring(tensor.indexOf('=') + 1)));
       }
       writer.finish();
     }
@@ -74,7 +76,8 @@ final class SharedNamesTest {
   @ParameterizedTest
   @CsvSource({"llama", "mistral", "qwen2", "gpt_neox"})
   void aModelTypeThatDoesNotTieUnlessTold(String type) throws IOException {
-    String stored = type.equals("gpt_neox") ? "gpt_neox.embed_in.weight" : "model.embed_tokens.weight";
+    String stored =
+        type.equals("gpt_neox") ? "gpt_neox.embed_in.weight" : "model.embed_tokens.weight";
     try (Checkpoint model = model("{\"model_type\": \"" + type + "\"}", stored + "=1")) {
       assertThat(model.namesOf(stored)).containsExactly(stored);
     }

@@ -58,11 +58,15 @@ final class CheckpointCasesTest {
     assertThat(
             CommandResult.run(
                     "task-arithmetic",
-                    "--base", base.toString(),
-                    "--model", one.toString(),
-                    "--model", two.toString(),
+                    "--base",
+                    base.toString(),
+                    "--model",
+                    one.toString(),
+                    "--model",
+                    two.toString(),
                     "--overwrite",
-                    "--out", folder.resolve("out").toString())
+                    "--out",
+                    folder.resolve("out").toString())
                 .succeeds()
                 .out())
         .contains("17 tensors merged from 2 models, 0 tensors from the base");
@@ -89,8 +93,7 @@ final class CheckpointCasesTest {
     average(models.resolve("base"), models.resolve("one"), models.resolve("two")).succeeds();
     Map<String, TestTensors.Tensor> expected = vectors.under("mean.");
     assertThat(out().tensors().keySet()).isEqualTo(expected.keySet());
-    expected.forEach(
-        (name, mean) -> TestTensors.assertClose(name, out().get(name), 1, mean, 1e-7));
+    expected.forEach((name, mean) -> TestTensors.assertClose(name, out().get(name), 1, mean, 1e-7));
     List<String> names = List.of(tied.split(" "));
     assertThat(out().get(names.get(0)).bytes()).isEqualTo(out().get(names.get(1)).bytes());
 
@@ -221,8 +224,7 @@ final class CheckpointCasesTest {
     Map<String, TestTensors.Tensor> tensors = new TreeMap<>();
     tensors.put(weight, new TestTensors.Tensor(dtype, List.of(4L), new byte[4 * bytes]));
     boolean codes = beside.endsWith("g_idx") || beside.endsWith("qzeros");
-    tensors.put(
-        beside, new TestTensors.Tensor(codes ? "I32" : "F32", List.of(2L), new byte[8]));
+    tensors.put(beside, new TestTensors.Tensor(codes ? "I32" : "F32", List.of(2L), new byte[8]));
     Path model = folder.resolve("quantised");
     write(model, tensors);
     average(model, model).fails(1, model.toString(), "quantised", said);
@@ -302,8 +304,24 @@ final class CheckpointCasesTest {
     Path base = folder.resolve("base");
     Path one = folder.resolve("one");
     TestTensors.Tensor matrix = TestTensors.Tensor.of(List.of(2L), 1, 2);
-    write(base, Map.of("w", matrix, "index", TestTensors.Tensor.of(1, 2), "a.num_batches_tracked", TestTensors.Tensor.of(1)));
-    write(one, Map.of("w", matrix, "index", TestTensors.Tensor.of(2, 1), "a.num_batches_tracked", TestTensors.Tensor.of(7)));
+    write(
+        base,
+        Map.of(
+            "w",
+            matrix,
+            "index",
+            TestTensors.Tensor.of(1, 2),
+            "a.num_batches_tracked",
+            TestTensors.Tensor.of(1)));
+    write(
+        one,
+        Map.of(
+            "w",
+            matrix,
+            "index",
+            TestTensors.Tensor.of(2, 1),
+            "a.num_batches_tracked",
+            TestTensors.Tensor.of(7)));
     CommandResult result = average(base, one);
     assertThat(result.code()).isZero();
     assertThat(result.err()).contains("warning: ", one.toString(), "'index'");

@@ -95,7 +95,11 @@ public final class MergePlan {
     this.hashedBytes = hashedBytes;
     long kept = bytes(carriedOver) + bytes(excluded);
     this.bytesRead = hashedBytes + (normPass() ? fisherBytes : 0) + mergedBytes + kept;
-    this.bytesWritten = written(tensors(merged)) + written(copies(merged)) + written(carriedOver) + written(excluded);
+    this.bytesWritten =
+        written(tensors(merged))
+            + written(copies(merged))
+            + written(carriedOver)
+            + written(excluded);
     this.tensorsHeld = tensorsHeld;
   }
 
@@ -120,8 +124,8 @@ public final class MergePlan {
   }
 
   /**
-   * The base's further names of parameters that are merged: of tied weights that it stores more than
-   * once. They get the same bits.
+   * The base's further names of parameters that are merged: of tied weights that it stores more
+   * than once. They get the same bits.
    */
   public List<String> tied() {
     return names(copies(merged));

@@ -14,7 +14,6 @@ import java.util.TreeMap;
 import java.util.function.DoublePredicate;
 import java.util.function.ToLongFunction;
 import org.fishermerge.checkpoint.AtomicOutput;
-import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
@@ -199,9 +198,7 @@ public final class Merger {
 
   /** Pieces in order, gathered until their input bytes reach {@code chunkBytes}. */
   private static List<List<Piece>> chunks(
-      List<Parameter> parameters,
-      ToLongFunction<Parameter> bytesPerElement,
-      long chunkBytes) {
+      List<Parameter> parameters, ToLongFunction<Parameter> bytesPerElement, long chunkBytes) {
     List<List<Piece>> chunks = new ArrayList<>();
     List<Piece> chunk = new ArrayList<>();
     long bytes = 0;
@@ -235,8 +232,7 @@ public final class Merger {
     }
     for (int i = 0; i < inputs.fishers().size(); i++) {
       FisherFile fisher = inputs.fishers().get(i);
-      SortedMap<String, Double> squares =
-          scanFirst ? sumsOfSquares(i) : statedSumsOfSquares(i);
+      SortedMap<String, Double> squares = scanFirst ? sumsOfSquares(i) : statedSumsOfSquares(i);
       double total = 0;
       for (Map.Entry<String, Double> entry : squares.entrySet()) {
         double ofTensor = entry.getValue();

@@ -131,10 +131,8 @@ final class Mismatch {
   }
 
   /** The topmost modules of which the input has nothing, or single tensors. */
-  private static List<String> parts(
-      List<CheckpointTensor> missing, List<CheckpointTensor> merged) {
-    Set<String> lacking =
-        missing.stream().map(CheckpointTensor::name).collect(Collectors.toSet());
+  private static List<String> parts(List<CheckpointTensor> missing, List<CheckpointTensor> merged) {
+    Set<String> lacking = missing.stream().map(CheckpointTensor::name).collect(Collectors.toSet());
     Set<String> present =
         merged.stream()
             .map(CheckpointTensor::name)
@@ -159,12 +157,12 @@ final class Mismatch {
   /** As a shell takes it. */
   static String exclude(Collection<String> names) {
     return names.stream()
-        .map(name ->
-            "--exclude '" + name.replace(".", "\\.") + (name.endsWith(".") ? "'" : "$'"))
+        .map(name -> "--exclude '" + name.replace(".", "\\.") + (name.endsWith(".") ? "'" : "$'"))
         .collect(Collectors.joining(" "));
   }
 
   static String examples(Collection<CheckpointTensor> tensors) {
     return NameList.of(
         tensors.stream().map(tensor -> "'" + tensor.info().name() + "'").toList(), EXAMPLES_SHOWN);
-  }}
+  }
+}

@@ -60,9 +60,10 @@ final class Parameters {
   }
 
   /**
-   * Where nothing says what is tied, two matrices of the same bits are one parameter, unless a model
-   * stores both and they differ there. It matters only for what an input lacks or an exclusion
-   * names, so only these are looked at; matrices of one value, as layers begin with, tell nothing.
+   * Where nothing says what is tied, two matrices of the same bits are one parameter, unless a
+   * model stores both and they differ there. It matters only for what an input lacks or an
+   * exclusion names, so only these are looked at; matrices of one value, as layers begin with, tell
+   * nothing.
    */
   private void findDuplicates(Predicate<CheckpointTensor> excluded) {
     Map<List<Object>, List<CheckpointTensor>> alike = new HashMap<>();
@@ -80,7 +81,8 @@ final class Parameters {
               && parameter.names().size() == 1
               && (isLacking(tensor.canonicalName()) || excluded.test(tensor));
       if (matters && !isConstant(tensor)) {
-        alike.getOrDefault(List.of(tensor.info().dtype(), tensor.info().shape()), List.of())
+        alike
+            .getOrDefault(List.of(tensor.info().dtype(), tensor.info().shape()), List.of())
             .stream()
             .filter(other -> !other.equals(tensor) && base.equal(tensor, other))
             .filter(other -> agreeEverywhere(tensor.canonicalName(), other.canonicalName()))

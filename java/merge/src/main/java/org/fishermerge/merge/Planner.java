@@ -417,9 +417,7 @@ final class Planner {
   private InputException nothingMatches(boolean average) {
     Path other = average ? inputs.models().getFirst().path() : inputs.fishers().getFirst().path();
     Map<String, CheckpointTensor> tensors =
-        average
-            ? inputs.models().getFirst().tensors()
-            : inputs.fishers().getFirst().tensors();
+        average ? inputs.models().getFirst().tensors() : inputs.fishers().getFirst().tensors();
     return new InputException(
         "no tensor of "
             + other

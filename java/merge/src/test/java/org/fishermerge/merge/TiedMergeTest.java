@@ -109,8 +109,7 @@ final class TiedMergeTest {
     double n1 = Math.sqrt(30);
     double n2 = Math.sqrt(14);
     for (int i = 0; i < 4; i++) {
-      double expected =
-          (f1[i] / n1 * ONE[i] + f2[i] / n2 * TWO[i]) / (f1[i] / n1 + f2[i] / n2);
+      double expected = (f1[i] / n1 * ONE[i] + f2[i] / n2 * TWO[i]) / (f1[i] / n1 + f2[i] / n2);
       assertThat(out(HEAD)[i]).isCloseTo(expected, within(1e-6));
     }
     assertThat(out(WORDS)).isEqualTo(out(HEAD));
@@ -124,9 +123,7 @@ final class TiedMergeTest {
     assertThat(out(HEAD)).as("a Fisher under both names counts once").isEqualTo(once);
 
     MergeRequest.Builder differing =
-        request(base)
-            .model(one, fisher("different", HEAD, f1, WORDS, f2))
-            .model(two, second);
+        request(base).model(one, fisher("different", HEAD, f1, WORDS, f2)).model(two, second);
     assertThatThrownBy(() -> MergePlan.of(differing.build()))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll("different", HEAD, WORDS, "one parameter");
@@ -140,7 +137,10 @@ final class TiedMergeTest {
     assertThat(out(HEAD)).containsExactly(BASE);
     assertThat(out(WORDS)).containsExactly(BASE);
     assertThat(out("wpe.weight")).containsExactly(ONE);
-    assertThat(plan.warnings()).singleElement().asString().contains("'lm_head.weight'", "'wte.weight'");
+    assertThat(plan.warnings())
+        .singleElement()
+        .asString()
+        .contains("'lm_head.weight'", "'wte.weight'");
     assertThat(merge(request(base).model(one).exclude("lm_head").exclude("wte")).warnings())
         .isEmpty();
   }
@@ -152,7 +152,11 @@ final class TiedMergeTest {
     assertThatThrownBy(() -> MergePlan.of(request(base).model(one).build()))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll(
-            one.toString(), HEAD, WORDS, "different values", "--exclude 'transformer\\.wte\\.weight$'");
+            one.toString(),
+            HEAD,
+            WORDS,
+            "different values",
+            "--exclude 'transformer\\.wte\\.weight$'");
   }
 
   @Test
@@ -165,7 +169,8 @@ final class TiedMergeTest {
                 .model(model("two", GPT2, WORDS, BASE)));
     assertThat(out(HEAD)).containsExactly(1.5, 3, 5.5, 10);
     assertThat(out(WORDS)).containsExactly(-0.5, 2.5, 4, 5.5);
-    assertThat(plan.warnings()).anySatisfy(w -> assertThat(w).contains("base", HEAD, WORDS, "ties"));
+    assertThat(plan.warnings())
+        .anySatisfy(w -> assertThat(w).contains("base", HEAD, WORDS, "ties"));
   }
 
   @Test
@@ -237,10 +242,12 @@ final class TiedMergeTest {
     plan =
         merge(
             request(plain)
-                .model(wrapped, fisher("f", "model.net.a.weight", BASE, "model.net.b.weight", BASE)));
+                .model(
+                    wrapped, fisher("f", "model.net.a.weight", BASE, "model.net.b.weight", BASE)));
     assertThat(out("a.weight")).containsExactly(ONE);
     assertThat(out("b.weight")).containsExactly(TWO);
-    assertThat(plan.warnings()).anySatisfy(w -> assertThat(w).contains("begin with \"model.net.\""));
+    assertThat(plan.warnings())
+        .anySatisfy(w -> assertThat(w).contains("begin with \"model.net.\""));
   }
 
   @Test
@@ -265,8 +272,7 @@ final class TiedMergeTest {
     Files.createSymbolicLink(
         linked.resolve("model.safetensors"), store.resolve("model.safetensors"));
     Path base = model("base", "", "a", BASE);
-    MergeRequest request =
-        MergeRequest.builder(base, store).overwrite(true).model(linked).build();
+    MergeRequest request = MergeRequest.builder(base, store).overwrite(true).model(linked).build();
     assertThatThrownBy(() -> MergePlan.of(request))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll("must lie apart", "linked");
