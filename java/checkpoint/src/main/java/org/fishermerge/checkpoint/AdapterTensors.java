@@ -77,7 +77,8 @@ record AdapterTensors(Map<String, Pair> pairs, Map<String, TensorInfo> whole) {
             shape.size() > 2 ? "; convolutions of several groups are not adapted here" : "");
       }
       boolean transposed =
-          embedding || turned && (!straight || conv1d.stored(module).orElse(config.fanInFanOut()));
+          embedding
+              || (turned && (!straight || conv1d.stored(module).orElse(config.fanInFanOut())));
       return new LowRank(
           factor(header, a),
           factor(header, b),
@@ -215,7 +216,7 @@ record AdapterTensors(Map<String, Pair> pairs, Map<String, TensorInfo> whole) {
       }
       boolean again = info.name().contains(SAVED);
       TensorInfo before = whole.get(replaced(info.name(), adapter));
-      if (before == null || before.name().contains(SAVED) && !again) {
+      if (before == null || (before.name().contains(SAVED) && !again)) {
         whole.put(replaced(info.name(), adapter), info);
       } else if (!again || before.name().contains(SAVED)) {
         throw new InputException(
@@ -250,7 +251,7 @@ record AdapterTensors(Map<String, Pair> pairs, Map<String, TensorInfo> whole) {
       boolean bias = rest.endsWith(".bias");
       String adapter =
           rest.endsWith(".weight") || bias ? rest.substring(0, rest.lastIndexOf('.')) : rest;
-      if (adapter.indexOf('.', 1) >= 0 || bias && !mark.equals("lora_B")) {
+      if (adapter.indexOf('.', 1) >= 0 || (bias && !mark.equals("lora_B"))) {
         break;
       }
       return new Part(
@@ -296,7 +297,7 @@ record AdapterTensors(Map<String, Pair> pairs, Map<String, TensorInfo> whole) {
               + Messages.quote(module)
               + " is adapted as an embedding and as a linear layer");
     }
-    if (magnitude == null && config.magnitudes() || magnitude != null && !config.magnitudes()) {
+    if ((magnitude != null) != config.magnitudes()) {
       throw new InputException(
           header.file()
               + ": the layer "
@@ -307,7 +308,7 @@ record AdapterTensors(Map<String, Pair> pairs, Map<String, TensorInfo> whole) {
               + " in "
               + config.file());
     }
-    if (bias == null && config.biases() || bias != null && !config.biases()) {
+    if ((bias != null) != config.biases()) {
       throw new InputException(
           header.file()
               + ": the layer "

@@ -119,7 +119,7 @@ final class Targets {
 
   /** Whether a module of that name is to have an adapter. */
   boolean include(String module) {
-    if (excluded != null && excluded.match(module)
+    if ((excluded != null && excluded.match(module))
         || saved.stream().anyMatch(name -> name.matcher(module).lookingAt())
         || !wanted.match(module)) {
       return false;

@@ -148,9 +148,9 @@ final class Values {
   private static short upperHalf(float value) {
     int bits = Float.floatToRawIntBits(value);
     if (Float.isNaN(value)) {
-      return (short) (bits >> Short.SIZE | 0x40); // stays a NaN
+      return (short) ((bits >> Short.SIZE) | 0x40); // stays a NaN
     }
-    return (short) (bits + 0x7fff + (bits >>> Short.SIZE & 1) >>> Short.SIZE);
+    return (short) ((bits + 0x7fff + ((bits >>> Short.SIZE) & 1)) >>> Short.SIZE);
   }
 
   /** BF16 is the upper half of an F32. */

@@ -8,10 +8,13 @@ import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Random;
 import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -107,9 +110,9 @@ final class LoraAdapterTest {
   void addsTheScaledProductToTheWeight(DType dtype) throws IOException {
     writeBase(dtype);
     try (Checkpoint checkpoint = Checkpoint.open(adapted())) {
-      float[] weight = data.get(UP + ".weight");
-      float[] a = data.get("base_model.model." + UP + A);
-      float[] b = data.get("base_model.model." + UP + B);
+      float[] weight = Objects.requireNonNull(data.get(UP + ".weight"));
+      float[] a = Objects.requireNonNull(data.get("base_model.model." + UP + A));
+      float[] b = Objects.requireNonNull(data.get("base_model.model." + UP + B));
       float[] ours = checkpoint.floats(UP + ".weight");
       for (int i = 0; i < 37; i++) {
         for (int j = 0; j < 53; j++) {
@@ -148,7 +151,7 @@ final class LoraAdapterTest {
           checkpoint.copy(name, from, length, MemorySegment.ofArray(part));
           assertThat(part)
               .as("seed %d, %s from %d, %d", SEED, name, from, length)
-              .containsExactly(java.util.Arrays.copyOfRange(whole, from * 2, 2 * (from + length)));
+              .containsExactly(Arrays.copyOfRange(whole, from * 2, 2 * (from + length)));
         }
       }
     }
@@ -289,7 +292,7 @@ final class LoraAdapterTest {
         "| base_model.model.wte.token_adapter.trainable_tokens_delta | not applied here",
         "| extra                                       | but the base",
       })
-  void leavesNothingOut(String removed, String added, String message) throws IOException {
+  void leavesNothingOut(@Nullable String removed, @Nullable String added, String message) throws IOException {
     Map<String, List<Long>> shapes = tensors();
     if (removed != null) {
       shapes.remove(removed);

@@ -1,6 +1,7 @@
 package org.fishermerge.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
@@ -16,6 +17,7 @@ import java.util.TreeMap;
 import org.fishermerge.cli.TestTensors.Tensor;
 import org.fishermerge.testkit.Golden;
 import org.fishermerge.testkit.TestHub;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -62,7 +64,7 @@ final class LoraCommandsTest {
       for (int i = 0; i < theirs.length; i++) {
         assertThat(ours[i])
             .as("%s[%d]", name, i)
-            .isCloseTo(theirs[i], org.assertj.core.api.Assertions.within(TOLERANCE));
+            .isCloseTo(theirs[i], within(TOLERANCE));
       }
     });
   }
@@ -106,7 +108,7 @@ final class LoraCommandsTest {
     "clip, clip-patterns, clip-rslora, clip-tuned",
     "gpt2, gpt2-seqcls, gpt2-embeddings,",
   })
-  void averagesWhatPeftMerges(String base, String first, String second, String tuned) {
+  void averagesWhatPeftMerges(String base, String first, String second, @Nullable String tuned) {
     Path out = folder.resolve("out.safetensors");
     List<String> line =
         new ArrayList<>(
@@ -212,7 +214,7 @@ final class LoraCommandsTest {
       for (int k = 0; k < 4; k++) {
         sum += 8.0 / 4 * b[i / 24 * 4 + k] * a[k * 24 + i % 24];
       }
-      assertThat(ours[i]).isCloseTo(sum / 2, org.assertj.core.api.Assertions.within(TOLERANCE));
+      assertThat(ours[i]).isCloseTo(sum / 2, within(TOLERANCE));
     }
   }
 

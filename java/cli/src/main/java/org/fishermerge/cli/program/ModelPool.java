@@ -149,7 +149,7 @@ record ModelPool(
         .filter(node -> ADAPTER_LOADERS.containsKey(loader(node)))
         .filter(node ->
             node.isFalse(MERGED)
-                || !node.keys().contains(MERGED) && !loader(node).equals("load_lora_model"))
+                || (!node.keys().contains(MERGED) && !loader(node).equals("load_lora_model")))
         .isPresent();
   }
 
