@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
@@ -91,7 +92,7 @@ record TokenizerFiles(Path main, Compatibility.Member member) {
             .allMatch(name -> {
               Path a = one.find(name).orElse(null);
               Path b = other.find(name).orElse(null);
-              return a == null || b == null ? a == b : Compatibility.sameBytes(a, b);
+              return (a == null || b == null) ? Objects.equals(a, b) : Compatibility.sameBytes(a, b);
             });
     if (same) {
       return List.of();

@@ -119,17 +119,19 @@ public record ClipConfig(Vision vision, Optional<Text> text, List<String> warnin
     ModelConfig config = ModelConfig.read(file);
     JsonConfig root = JsonConfig.of(config);
     List<String> warnings = new ArrayList<>(config.warnings());
-    switch (config.modelType()) {
+    return switch (config.modelType()) {
       case ModelConfig.CLIP -> {
         root.refuse(KEYS);
         warnings.addAll(root.unknown(KEYS));
         JsonConfig vision = root.object(ModelConfig.VISION_CONFIG);
         JsonConfig text = root.object(ModelConfig.TEXT_CONFIG);
-        return new ClipConfig(
-            vision(vision, warnings), Optional.of(text(text, warnings)), List.copyOf(warnings));
+        Vision tower = vision(vision, warnings);
+        Text words = text(text, warnings);
+        yield new ClipConfig(tower, Optional.of(words), List.copyOf(warnings));
       }
       case ModelConfig.CLIP_VISION -> {
-        return new ClipConfig(vision(root, warnings), Optional.empty(), List.copyOf(warnings));
+        Vision tower = vision(root, warnings);
+        yield new ClipConfig(tower, Optional.empty(), List.copyOf(warnings));
       }
       case ModelConfig.CLIP_TEXT ->
           throw new InputException(
@@ -142,7 +144,7 @@ public record ClipConfig(Vision vision, Optional<Text> text, List<String> warnin
                   + ": model_type is \""
                   + config.modelType()
                   + "\"; expected clip or clip_vision_model (the model must be a CLIP)");
-    }
+    };
   }
 
   private static Vision vision(JsonConfig json, List<String> warnings) {
