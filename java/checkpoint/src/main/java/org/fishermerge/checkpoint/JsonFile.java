@@ -93,7 +93,9 @@ public final class JsonFile {
         text.append('{');
         String separator = "";
         for (Map.Entry<?, ?> entry : map.entrySet()) {
-          text.append(separator).append(Messages.quote(String.valueOf(entry.getKey()))).append(": ");
+          text.append(separator)
+              .append(Messages.quote(String.valueOf(entry.getKey())))
+              .append(": ");
           append(text, entry.getValue());
           separator = ", ";
         }

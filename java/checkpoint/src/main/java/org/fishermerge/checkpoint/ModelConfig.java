@@ -20,9 +20,11 @@ import org.jspecify.annotations.Nullable;
  * @param file where it was read
  * @param modelType "" if the file does not tell
  * @param stated all that the file says
- * @param values as transformers takes them; a CLIP's groups are resolved below {@code vision_config}
- *     and {@code text_config}, while an image or text tower alone has its keys at the top
- * @param warnings what is odd about the file but does not stop its use, each a sentence for the user
+ * @param values as transformers takes them; a CLIP's groups are resolved below {@code
+ *     vision_config} and {@code text_config}, while an image or text tower alone has its keys at
+ *     the top
+ * @param warnings what is odd about the file but does not stop its use, each a sentence for the
+ *     user
  */
 public record ModelConfig(
     Path file,
@@ -184,7 +186,10 @@ public record ModelConfig(
           default -> resolve(type, stated);
         };
     return new ModelConfig(
-        file, type, Collections.unmodifiableMap(stated), Collections.unmodifiableMap(values),
+        file,
+        type,
+        Collections.unmodifiableMap(stated),
+        Collections.unmodifiableMap(values),
         warnings);
   }
 
@@ -283,8 +288,7 @@ public record ModelConfig(
       if (!aliases.containsKey(key)) {
         // A group of settings that says whose they are, as in models of several parts.
         Map<String, @Nullable Object> group = object(value);
-        values.put(
-            key, group.get(MODEL_TYPE) instanceof String its ? resolve(its, group) : value);
+        values.put(key, group.get(MODEL_TYPE) instanceof String its ? resolve(its, group) : value);
       }
     });
     stated.forEach((key, value) -> {

@@ -21,14 +21,17 @@ import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** config.json is read as transformers reads it: java/testkit/oracles/config_reading.py asked it. */
+/**
+ * config.json is read as transformers reads it: java/testkit/oracles/config_reading.py asked it.
+ */
 final class ModelConfigTest {
   @TempDir Path folder;
 
   static Stream<Arguments> readings() throws IOException {
     try (InputStream in = ModelConfigTest.class.getResourceAsStream("config-readings.json")) {
       byte[] list = Objects.requireNonNull(in).readAllBytes();
-      String object = "{\"all\": " + new String(list, java.nio.charset.StandardCharsets.UTF_8) + "}";
+      String object =
+          "{\"all\": " + new String(list, java.nio.charset.StandardCharsets.UTF_8) + "}";
       Object all =
           JsonFile.object(
                   Path.of("config-readings.json"),
@@ -75,12 +78,12 @@ final class ModelConfigTest {
   @Test
   void whatCountsBeforeAnotherValueIsSaid() throws IOException {
     assertThat(
-            read(
-                    """
-                    {"model_type": "clip", "text_config": {},
-                     "vision_config": {"hidden_act": "quick_gelu", "patch_size": 16,
-                       "attention_dropout": 0.5, "layer_norm_eps": 9.999999747378752e-06},
-                     "vision_config_dict": {"hidden_act": "gelu"}}""")
+            read("""
+            {"model_type": "clip", "text_config": {},
+             "vision_config": {"hidden_act": "quick_gelu", "patch_size": 16,
+               "attention_dropout": 0.5, "layer_norm_eps": 9.999999747378752e-06},
+             "vision_config_dict": {"hidden_act": "gelu"}}\
+            """)
                 .warnings())
         .hasSize(2)
         .anyMatch(warning -> warning.contains("\"gelu\" in vision_config_dict, which counts"))
@@ -91,13 +94,13 @@ final class ModelConfigTest {
   @Test
   void groupsThatSayTheSameAreNotWorthAWord() throws IOException {
     assertThat(
-            read(
-                    """
-                    {"model_type": "clip",
-                     "text_config": {"hidden_size": 768, "eos_token_id": 2, "pad_token_id": 1},
-                     "text_config_dict": {"hidden_size": 768},
-                     "vision_config": {"patch_size": 14, "dropout": 0.0, "bos_token_id": null},
-                     "vision_config_dict": {"patch_size": 14}}""")
+            read("""
+            {"model_type": "clip",
+             "text_config": {"hidden_size": 768, "eos_token_id": 2, "pad_token_id": 1},
+             "text_config_dict": {"hidden_size": 768},
+             "vision_config": {"patch_size": 14, "dropout": 0.0, "bos_token_id": null},
+             "vision_config_dict": {"patch_size": 14}}\
+            """)
                 .warnings())
         .isEmpty();
   }
@@ -106,7 +109,8 @@ final class ModelConfigTest {
   @CsvSource(
       delimiter = '|',
       value = {
-        "{'architectures': ['CLIPVisionModelWithProjection'], 'hidden_size': 8} | clip_vision_model",
+        "{'architectures': ['CLIPVisionModelWithProjection'], 'hidden_size': 8} |"
+            + " clip_vision_model",
         "{'model_type': 'clip_vision_model_with_projection'} | clip_vision_model",
         "{'architectures': ['CLIPModel'], 'vision_config': {}, 'text_config': {}} | clip",
         "{'architectures': ['GPT2ForSequenceClassification']} | gpt2",
@@ -137,7 +141,8 @@ final class ModelConfigTest {
       value = {
         "[1]                                              | expected a JSON object",
         "{'model_type': 3}                                | key model_type is 3; expected a string",
-        "{'model_type': 'clip', 'vision_config': 'x'}     | key vision_config is \"x\"; expected an",
+        "{'model_type': 'clip', 'vision_config': 'x'}     | key vision_config is \"x\"; expected"
+            + " an",
         "{'model_type': 'clip', 'text_config_dict': [1]}  | key text_config_dict is [1]; expected",
         "{'a': 1} {}                                      | not valid JSON",
       })

@@ -59,9 +59,9 @@ import picocli.CommandLine.Spec;
     footer = {
       "",
       "Each try is merged anew and measured on N examples of every task. Equal coefficients come"
-          + " first. Two models: a grid. More: random shares, then ever smaller steps from the best."
-          + " What was found is compared with equal coefficients on examples that the search has not"
-          + " seen."
+          + " first. Two models: a grid. More: random shares, then ever smaller steps from the"
+          + " best. What was found is compared with equal coefficients on examples that the search"
+          + " has not seen."
     })
 final class SearchCommand implements Callable<Integer> {
   @Spec private CommandSpec spec = CommandSpec.create();

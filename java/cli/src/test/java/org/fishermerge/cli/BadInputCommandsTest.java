@@ -159,7 +159,8 @@ final class BadInputCommandsTest {
         // models
         "fisher   | --model {F}/none              | 1 | {F}/none",
         "fisher   | --model {F}/empty             | 1 | {F}/empty ; model.safetensors",
-        "fisher   | --model {F}/pickle            | 1 | {F}/pickle ; pytorch_model.bin ; safetensors",
+        "fisher   | --model {F}/pickle            | 1 | {F}/pickle ; pytorch_model.bin ;"
+            + " safetensors",
         "fisher   | --model {F}/model.pt          | 1 | {F}/model.pt ; safetensors",
         "fisher   | --model {F}/cut.safetensors   | 1 | {F}/cut.safetensors",
         "fisher   | --model {F}/pointer.safetensors | 1 | {F}/pointer.safetensors ; git lfs pull",
@@ -180,7 +181,8 @@ final class BadInputCommandsTest {
         "inspect  | {F}/cut.safetensors           | 1 | {F}/cut.safetensors",
         "inspect  | {F}/pickle                    | 1 | {F}/pickle",
         // heads and classes
-        "fisher   | --heads {F}/narrow-heads.safetensors | 1 | 7 wide ; projects to 12 ; narrow-heads",
+        "fisher   | --heads {F}/narrow-heads.safetensors | 1 | 7 wide ; projects to 12 ;"
+            + " narrow-heads",
         "fisher   | --heads {F}/flat-heads.safetensors | 1 | [36] ; [classes, width]",
         "fisher   | --heads {F}/one-class.safetensors | 1 | one-class ; at least two",
         "fisher   | --heads {E}#delta.            | 1 | {E} ; delta.zeroshot_weights",
@@ -191,7 +193,8 @@ final class BadInputCommandsTest {
         "fisher   | --heads - --classes {F}/none.json:alpha | 1 | {F}/none.json ; no such file",
         "fisher   | --heads - --classes {F}/classes.json | 1 | {F}/classes.json ; JSON ; line 2",
         // data
-        "fisher   | --data {F}/unlabelled.safetensors --labels true | 1 | unlabelled ; labels ; true",
+        "fisher   | --data {F}/unlabelled.safetensors --labels true | 1 | unlabelled ; labels ;"
+            + " true",
         "fisher   | --data {F}/unlabelled.safetensors --selection stratified | 1"
             + " | unlabelled ; no labels ; --selection stratified needs them",
         "evaluate | --data {F}/unlabelled.safetensors | 1 | unlabelled ; labels",
@@ -207,7 +210,8 @@ final class BadInputCommandsTest {
         "fisher   | --data {F}/nan.safetensors --labels argmax | 1 | example 4 ; not finite",
         "fisher   | --data {F}/nan.safetensors --labels batch-square | 1 | example 4 ; not finite",
         "evaluate | --data {F}/nan.safetensors    | 1 | example 4 ; not finite",
-        "fisher   | --data {F}/nan.safetensors --selection shuffled --seed 1 | 1 | example 4 ; not finite",
+        "fisher   | --data {F}/nan.safetensors --selection shuffled --seed 1 | 1 | example 4 ; not"
+            + " finite",
         "fisher   | --data {E}                    | 1 | {E} ; pixel_values ; #alpha.",
         "fisher   | --data {F}/none.safetensors   | 1 | {F}/none.safetensors",
         "fisher   | --data {F}/empty              | 1 | {F}/empty",
@@ -223,7 +227,8 @@ final class BadInputCommandsTest {
         "fisher   | --out ~/f.safetensors         | 1 | ~/f.safetensors ; only a shell",
         "merge    | --out ~/merged                | 1 | ~/merged ; only a shell",
         "merge    | --base ~/base                 | 1 | ~/base ; no such file ; only a shell",
-        "merge    | --model {G}/alpha --fisher {F}/pipe.safetensors | 1 | {F}/pipe.safetensors ; pipe",
+        "merge    | --model {G}/alpha --fisher {F}/pipe.safetensors | 1 | {F}/pipe.safetensors ;"
+            + " pipe",
         "inspect  | {F}/pipe.json                 | 1 | {F}/pipe.json ; pipe",
         "add      | {F}/alpha.safetensors {F}/pipe.safetensors | 1 | {F}/pipe.safetensors ; pipe",
         // numbers and rules
@@ -263,7 +268,8 @@ final class BadInputCommandsTest {
         "merge    | --coefficients 1              | 1 | --coefficients ; 2 models",
         "merge    | --coefficients 1,-0.5         | 1 | {G}/gamma ; -0.5 ; not negative",
         "merge    | --coefficients 1,NaN          | 1 | {G}/gamma ; NaN",
-        "merge    | --coefficients 0,0            | 1 | coefficients sum to 0 ; at least one must be positive",
+        "merge    | --coefficients 0,0            | 1 | coefficients sum to 0 ; at least one must"
+            + " be positive",
         "merge    | --coefficients 1,x            | 2 | --coefficients ; 'x'",
         "merge    | --minimal-fisher -1           | 1 | minimal-fisher ; -1",
         "merge    | --exclude (a                  | 1 | '(a' ; regular expression",

@@ -90,7 +90,10 @@ final class ClipConfigCommandsTest {
     change("'model_type': 'clip_vision_model'", "'model_type': 'clip_vision_model', 'swirl': 3");
     CommandResult result = evaluate("legacy");
     assertThat(result.code()).isZero();
-    assertThat(result.err().lines()).singleElement().asString().contains("vision_config", "\"swirl\"");
+    assertThat(result.err().lines())
+        .singleElement()
+        .asString()
+        .contains("vision_config", "\"swirl\"");
   }
 
   private void change(String from, String to) throws IOException {
@@ -105,20 +108,25 @@ final class ClipConfigCommandsTest {
       delimiter = '|',
       quoteCharacter = '~',
       value = {
-        "'hidden_size': 24, | 'hidden_size': 24.5,   | key vision_config.hidden_size is 24.5; expected"
-            + " a positive integer",
-        "'hidden_size': 24, | 'hidden_size': null,   | key vision_config.hidden_size is null; expected",
-        "'hidden_size': 24, | 'hidden_size': true,   | key vision_config.hidden_size is true; expected",
-        "'hidden_size': 24, | 'hidden_size': 25,     | vision_config.hidden_size 25 is not a multiple",
-        "'image_size': 32,  | 'image_size': [32,32], | key vision_config.image_size is [32,32]; expected",
+        "'hidden_size': 24, | 'hidden_size': 24.5,   | key vision_config.hidden_size is 24.5;"
+            + " expected a positive integer",
+        "'hidden_size': 24, | 'hidden_size': null,   | key vision_config.hidden_size is null;"
+            + " expected",
+        "'hidden_size': 24, | 'hidden_size': true,   | key vision_config.hidden_size is true;"
+            + " expected",
+        "'hidden_size': 24, | 'hidden_size': 25,     | vision_config.hidden_size 25 is not a"
+            + " multiple",
+        "'image_size': 32,  | 'image_size': [32,32], | key vision_config.image_size is [32,32];"
+            + " expected",
         "'patch_size': 8,   | 'patch_size': 64,      | patch_size is 64, more than image_size 32",
         "'image_size': 32,  | 'image_size': 32, 'layer_norm_eps': NaN, | layer_norm_eps",
         "'image_size': 32,  | 'image_size': 32, 'pruned_heads': {'0': [1]}, | key"
             + " vision_config.pruned_heads is {\"0\": [1]}, which is not supported",
-        "'transformers_version': | 'quantization_config': {'load_in_8bit': true}, 'transformers_version':"
-            + " | key quantization_config",
+        "'transformers_version': | 'quantization_config': {'load_in_8bit': true},"
+            + " 'transformers_version': | key quantization_config",
         "'model_type': 'clip' | 'model_type': 'clip_text_model' | text tower alone",
-        "'eos_token_id': 49407, | 'eos_token_id': [49407], | key text_config.eos_token_id is [49407]",
+        "'eos_token_id': 49407, | 'eos_token_id': [49407], | key text_config.eos_token_id is"
+            + " [49407]",
         "'quick_gelu', | 'tanh', | the activation \"tanh\" is not supported; expected quick_gelu",
       })
   void whatMattersAndCannotBeIsRefusedByName(String from, String to, String message)
@@ -140,7 +148,8 @@ final class ClipConfigCommandsTest {
       value = {
         "'hidden_size': 24,      | 'hidden_size': 24.0,",
         "'attention_dropout': 0.0, | 'attention_dropout': NaN,",
-        "'transformers_version': | 'pruned_heads': {}, 'quantization_config': null, 'transformers_version':",
+        "'transformers_version': | 'pruned_heads': {}, 'quantization_config': null,"
+            + " 'transformers_version':",
         "'transformers_version': | 'torch_dtype': 'float16', 'use_cache': true, 'top_k': 50,"
             + " 'transformers_version':",
       })

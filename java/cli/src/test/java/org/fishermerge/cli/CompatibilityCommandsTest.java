@@ -26,17 +26,20 @@ final class CompatibilityCommandsTest {
       """
       {"model_type": "clip_vision_model", "hidden_size": 4, "num_hidden_layers": 1,
        "num_attention_heads": 2, "intermediate_size": 8, "image_size": 4, "patch_size": 2,
-       "hidden_act": "quick_gelu", "layer_norm_eps": 1e-05}""";
+       "hidden_act": "quick_gelu", "layer_norm_eps": 1e-05}\
+      """;
   private static final String LLAMA =
       """
       {"model_type": "llama", "hidden_size": 4, "num_attention_heads": 2, "rope_theta": 10000.0,
        "rms_norm_eps": 1e-06, "hidden_act": "silu", "max_position_embeddings": 64,
-       "architectures": ["LlamaForCausalLM"]}""";
+       "architectures": ["LlamaForCausalLM"]}\
+      """;
   private static final String PICTURES =
       """
       {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 4},
        "crop_size": {"height": 4, "width": 4}, "image_mean": [0.5, 0.5, 0.5],
-       "image_std": [0.5, 0.5, 0.5]}""";
+       "image_std": [0.5, 0.5, 0.5]}\
+      """;
 
   @TempDir Path folder;
 
@@ -67,12 +70,19 @@ final class CompatibilityCommandsTest {
               Map.entry(
                   "a default of the class",
                   Pair.config(
-                      TOWER, "\"hidden_act\": \"quick_gelu\"", "\"hidden_act\": \"relu\"",
+                      TOWER,
+                      "\"hidden_act\": \"quick_gelu\"",
+                      "\"hidden_act\": \"relu\"",
                       "hidden_act is \"quick_gelu\" and \"relu\"")),
               Map.entry(
                   "rope_theta",
                   Pair.config(
-                      LLAMA, "10000.0", "500000.0", "rope_parameters.rope_theta", "10000", "500000")),
+                      LLAMA,
+                      "10000.0",
+                      "500000.0",
+                      "rope_parameters.rope_theta",
+                      "10000",
+                      "500000")),
               Map.entry(
                   "rope_theta that one leaves out",
                   Pair.config(
@@ -156,10 +166,11 @@ final class CompatibilityCommandsTest {
     Pair pair = Objects.requireNonNull(REFUSED.get(name));
     Path base = model("base", pair.file, pair.one);
     Path other = model("other", pair.file, pair.other);
-    String[] said = Stream.concat(
-            Stream.of(pair.said),
-            Stream.of("base/" + pair.file + " and ", "other/" + pair.file + " do not belong"))
-        .toArray(String[]::new);
+    String[] said =
+        Stream.concat(
+                Stream.of(pair.said),
+                Stream.of("base/" + pair.file + " and ", "other/" + pair.file + " do not belong"))
+            .toArray(String[]::new);
     CommandResult result = CommandResult.run(line(command, base, other));
     result.fails(1, said);
     assertThat(folder.resolve("out")).doesNotExist();
@@ -193,7 +204,14 @@ final class CompatibilityCommandsTest {
       case "evaluate" ->
           line.addAll(
               List.of(
-                  "--model", text(other), "--clip", text(base), "--heads", "none", "--data", "none"));
+                  "--model",
+                  text(other),
+                  "--clip",
+                  text(base),
+                  "--heads",
+                  "none",
+                  "--data",
+                  "none"));
       default -> {
         line.clear();
         line.addAll(
@@ -251,7 +269,8 @@ final class CompatibilityCommandsTest {
             "preprocessor_config.json",
             PICTURES,
             PICTURES
-                .replace("\"image_processor_type\": \"CLIPImageProcessor\"",
+                .replace(
+                    "\"image_processor_type\": \"CLIPImageProcessor\"",
                     "\"feature_extractor_type\": \"CLIPFeatureExtractor\", \"do_resize\": true")
                 .replace("{\"shortest_edge\": 4}", "4")
                 .replace("{\"height\": 4, \"width\": 4}", "4")),
@@ -280,7 +299,8 @@ final class CompatibilityCommandsTest {
         model(
             "other",
             "config.json",
-            TOWER.replace("quick_gelu", key.equals("hidden_act") ? "gelu" : "quick_gelu")
+            TOWER
+                .replace("quick_gelu", key.equals("hidden_act") ? "gelu" : "quick_gelu")
                 .replace("1e-05", key.equals("hidden_act") ? "1e-05" : "1e-06"));
     List<String> line = line("average", base, other);
     line.addAll(List.of("--allow-different", key));
@@ -318,8 +338,10 @@ final class CompatibilityCommandsTest {
       delimiter = '|',
       quoteCharacter = '~',
       value = {
-        "{'id2label': {'0': 'no', '1': 'yes'}} | {'id2label': {'0': 'yes', '1': 'no'}} | id2label is",
-        "{'id2label': {'0': 'no', '1': 'yes'}} | {'id2label': {'0': 'no', '1': 'maybe'}} | id2label",
+        "{'id2label': {'0': 'no', '1': 'yes'}} | {'id2label': {'0': 'yes', '1': 'no'}} | id2label"
+            + " is",
+        "{'id2label': {'0': 'no', '1': 'yes'}} | {'id2label': {'0': 'no', '1': 'maybe'}} |"
+            + " id2label",
         "{'problem_type': 'regression'} | {} | problem_type is \"regression\" and",
         "{'architectures': ['XForSequenceClassification']} | {'architectures':"
             + " ['XForTokenClassification']} | architectures is",

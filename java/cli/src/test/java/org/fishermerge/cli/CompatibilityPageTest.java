@@ -92,11 +92,12 @@ final class CompatibilityPageTest {
     StringBuilder table = new StringBuilder("| | keys |\n|---|---|\n");
     for (Treatment treatment : Treatment.values()) {
       TreeSet<String> names = new TreeSet<>();
-      keys.treatments().forEach((key, its) -> {
-        if (its == treatment) {
-          names.add("`" + key + "`");
-        }
-      });
+      keys.treatments()
+          .forEach((key, its) -> {
+            if (its == treatment) {
+              names.add("`" + key + "`");
+            }
+          });
       if (!names.isEmpty()) {
         table
             .append("| ")

@@ -167,8 +167,7 @@ public final class Compatibility {
       }
       if (!found.isEmpty()) {
         warnings.add(
-            "%s and %s may not belong together: %s"
-                .formatted(firstFile, otherFile, text(found)));
+            "%s and %s may not belong together: %s".formatted(firstFile, otherFile, text(found)));
       }
     }
   }

@@ -115,8 +115,7 @@ final class ConfigDifferences {
     keys.addAll(b.keySet());
     for (String key : keys) {
       boolean compared =
-          !KEYS.knows(key)
-              || (key.equals("eos_token_id") && type.equals(ModelConfig.CLIP_TEXT));
+          !KEYS.knows(key) || (key.equals("eos_token_id") && type.equals(ModelConfig.CLIP_TEXT));
       // A tower's own file has the type at the top, a group has it or not.
       if (!compared || key.equals(MODEL_TYPE)) {
         continue;
@@ -149,8 +148,7 @@ final class ConfigDifferences {
 
   private static String typeOf(String key, String type) {
     return switch (key) {
-      case ModelConfig.TEXT_CONFIG ->
-          type.equals(ModelConfig.CLIP) ? ModelConfig.CLIP_TEXT : type;
+      case ModelConfig.TEXT_CONFIG -> type.equals(ModelConfig.CLIP) ? ModelConfig.CLIP_TEXT : type;
       case ModelConfig.VISION_CONFIG ->
           type.equals(ModelConfig.CLIP) ? ModelConfig.CLIP_VISION : type;
       default -> type;
@@ -163,11 +161,7 @@ final class ConfigDifferences {
 
   /** Positions of rotary models have no parameters: the bound says what they were trained on. */
   private static boolean onlyMayMatter(
-      String key,
-      String type,
-      @Nullable Object one,
-      @Nullable Object other,
-      ModelConfig first) {
+      String key, String type, @Nullable Object one, @Nullable Object other, ModelConfig first) {
     return (key.equals("pad_token_id") && !type.isEmpty())
         || ((key.equals("max_position_embeddings") || key.equals("max_sequence_length"))
             && one instanceof BigDecimal
@@ -176,8 +170,7 @@ final class ConfigDifferences {
   }
 
   /** Leaves out settings that others switch off. */
-  private static Map<String, @Nullable Object> withoutUnused(
-      Map<String, @Nullable Object> values) {
+  private static Map<String, @Nullable Object> withoutUnused(Map<String, @Nullable Object> values) {
     Map<String, @Nullable Object> used = new TreeMap<>(values);
     if (Boolean.FALSE.equals(used.get("use_sliding_window"))) {
       used.remove("sliding_window");
@@ -190,10 +183,7 @@ final class ConfigDifferences {
   private static Map<String, @Nullable Object> withRope(
       Map<String, @Nullable Object> values, @Nullable Object defaultTheta) {
     Object theta = values.getOrDefault("rope_theta", defaultTheta);
-    Object stated =
-        values.get(ROPE) == null
-            ? values.get("rope_scaling")
-            : values.get(ROPE);
+    Object stated = values.get(ROPE) == null ? values.get("rope_scaling") : values.get(ROPE);
     if (theta == null && stated == null) {
       return values;
     }

@@ -24,8 +24,8 @@ record Difference(String key, String one, String other, boolean decisive) {
   /** Whether one of the names stands for this key: its own, or that of a group that it is in. */
   boolean isOneOf(Collection<String> names) {
     return names.stream()
-        .anyMatch(name ->
-            key.equals(name) || key.startsWith(name + ".") || key.endsWith("." + name));
+        .anyMatch(
+            name -> key.equals(name) || key.startsWith(name + ".") || key.endsWith("." + name));
   }
 
   /** The name that a user would give. */

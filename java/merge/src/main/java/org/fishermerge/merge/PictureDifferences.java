@@ -82,8 +82,7 @@ final class PictureDifferences {
     Optional<Path> processor = member.file().apply(FILES.getFirst());
     if (processor.isPresent()
         && JsonFile.object(processor.get()).get("image_processor") instanceof Map<?, ?> pictures) {
-      return Optional.of(
-          new Pictures(processor.get(), withDefaults(ModelConfig.object(pictures))));
+      return Optional.of(new Pictures(processor.get(), withDefaults(ModelConfig.object(pictures))));
     }
     return member
         .file()
@@ -91,8 +90,7 @@ final class PictureDifferences {
         .map(path -> new Pictures(path, withDefaults(JsonFile.object(path))));
   }
 
-  private static Map<String, @Nullable Object> withDefaults(
-      Map<String, @Nullable Object> stated) {
+  private static Map<String, @Nullable Object> withDefaults(Map<String, @Nullable Object> stated) {
     Map<String, @Nullable Object> all = new TreeMap<>(stated);
     Object type = all.getOrDefault(TYPE, all.get("feature_extractor_type"));
     if (type != null) {
@@ -126,9 +124,7 @@ final class PictureDifferences {
         continue;
       }
       found.add(
-          a == null || b == null
-              ? Difference.possible(key, a, b)
-              : Difference.decisive(key, a, b));
+          a == null || b == null ? Difference.possible(key, a, b) : Difference.decisive(key, a, b));
     }
     return found;
   }
@@ -144,9 +140,9 @@ final class PictureDifferences {
     return one instanceof BigDecimal
         && other instanceof Map<?, ?> size
         && (key.equals("size")
-            ? List.of(Set.of("shortest_edge"), Set.of("height", "width"))
-            : List.of(Set.of("height", "width")))
-        .contains(size.keySet())
+                ? List.of(Set.of("shortest_edge"), Set.of("height", "width"))
+                : List.of(Set.of("height", "width")))
+            .contains(size.keySet())
         && size.values().stream().allMatch(side -> ModelConfig.same("", key, one, side));
   }
 }

@@ -92,7 +92,9 @@ record TokenizerFiles(Path main, Compatibility.Member member) {
             .allMatch(name -> {
               Path a = one.find(name).orElse(null);
               Path b = other.find(name).orElse(null);
-              return (a == null || b == null) ? Objects.equals(a, b) : Compatibility.sameBytes(a, b);
+              return (a == null || b == null)
+                  ? Objects.equals(a, b)
+                  : Compatibility.sameBytes(a, b);
             });
     if (same) {
       return List.of();
@@ -103,14 +105,12 @@ record TokenizerFiles(Path main, Compatibility.Member member) {
     if (a.vocabulary != null && b.vocabulary != null) {
       vocabulary(found, a, b);
     } else if (a.main.equals(b.main) && !Compatibility.sameBytes(one.main, other.main)) {
-      found.add(
-          new Difference("tokenizer." + a.main, "the first's", "another's content", true));
+      found.add(new Difference("tokenizer." + a.main, "the first's", "another's content", true));
     }
     for (String step : a.steps.keySet()) {
       if (b.steps.containsKey(step)
           && !ModelConfig.same("", step, a.steps.get(step), b.steps.get(step))) {
-        found.add(
-            Difference.decisive("tokenizer." + step, a.steps.get(step), b.steps.get(step)));
+        found.add(Difference.decisive("tokenizer." + step, a.steps.get(step), b.steps.get(step)));
       }
     }
     settings(found, a.settings, b.settings);
@@ -235,7 +235,12 @@ record TokenizerFiles(Path main, Compatibility.Member member) {
         steps.put(step, normalised(json.get(step)));
       }
       return new Content(
-          name, vocabulary(model.get("vocab")), merges(model.get("merges")), added, steps, settings);
+          name,
+          vocabulary(model.get("vocab")),
+          merges(model.get("merges")),
+          added,
+          steps,
+          settings);
     }
     Map<String, String> vocabulary =
         find(VOCABULARY)

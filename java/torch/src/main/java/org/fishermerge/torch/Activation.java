@@ -100,7 +100,7 @@ enum Activation {
         where
             + ": the activation \""
             + name
-            + "\" is not supported; expected quick_gelu, gelu, gelu_new, relu or silu, or another name"
-            + " of one of these functions");
+            + "\" is not supported; expected quick_gelu, gelu, gelu_new, relu or silu, or another"
+            + " name of one of these functions");
   }
 }

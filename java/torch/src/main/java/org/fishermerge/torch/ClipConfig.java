@@ -57,7 +57,11 @@ public record ClipConfig(Vision vision, Optional<Text> text, List<String> warnin
       SettingsKeys.of(
           "config.json of a CLIP",
           List.of(
-              "model_type", "text_config", "text_config_dict", "vision_config", "vision_config_dict"),
+              "model_type",
+              "text_config",
+              "text_config_dict",
+              "vision_config",
+              "vision_config_dict"),
           IGNORED,
           REFUSED);
 

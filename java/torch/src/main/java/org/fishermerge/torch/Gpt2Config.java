@@ -92,8 +92,7 @@ record Gpt2Config(
   /** Whether a model folder says that it holds a GPT-2. */
   static boolean describes(Checkpoint checkpoint) {
     Optional<Path> file = checkpoint.config();
-    return file.isPresent()
-        && ModelConfig.read(file.get()).modelType().equals(ModelConfig.GPT2);
+    return file.isPresent() && ModelConfig.read(file.get()).modelType().equals(ModelConfig.GPT2);
   }
 
   /**

@@ -64,9 +64,7 @@ record JsonConfig(Path file, String path, JsonNode node) {
 
   /** 24.0 is one too, as some writers have it. */
   private static boolean isInteger(JsonNode value) {
-    return value.isNumber()
-        && value.canConvertToInt()
-        && value.canConvertToExactIntegral();
+    return value.isNumber() && value.canConvertToInt() && value.canConvertToExactIntegral();
   }
 
   /** What is added to a variance. */
