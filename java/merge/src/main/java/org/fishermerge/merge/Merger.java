@@ -14,6 +14,7 @@ import java.util.TreeMap;
 import java.util.function.DoublePredicate;
 import java.util.function.ToLongFunction;
 import org.fishermerge.checkpoint.AtomicOutput;
+import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
