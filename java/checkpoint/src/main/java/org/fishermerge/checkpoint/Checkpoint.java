@@ -83,10 +83,10 @@ public final class Checkpoint implements AutoCloseable {
   }
 
   /**
-   * The same for a name that has been taken apart, under another checkpoint's names: where all names
-   * of one have a prefix that the other's lack ({@code model.}, {@code bert.}, ...), the tensors go
-   * by the other's names, and a warning says so. What is tied is the other's matter too, if there is
-   * no config.json here.
+   * The same for a name that has been taken apart, under another checkpoint's names: where all
+   * names of one have a prefix that the other's lack ({@code model.}, {@code bert.}, ...), the
+   * tensors go by the other's names, and a warning says so. What is tied is the other's matter too,
+   * if there is no config.json here.
    */
   public static Checkpoint open(ModelPath model, Checkpoint like) {
     return new Checkpoint(model, like);

@@ -278,7 +278,8 @@ public final class LoraAdapter {
       }
       TensorInfo renamed =
           new TensorInfo(name, info.dtype(), info.shape(), info.begin(), info.end());
-      return new AdaptedTensor(new CheckpointTensor(canonical, canonical, renamed, header.file()), here, null);
+      return new AdaptedTensor(
+          new CheckpointTensor(canonical, canonical, renamed, header.file()), here, null);
     }
     // PEFT loads it into a copy of the base's module, in that one's dtype.
     boolean cast = before.info().dtype() != info.dtype();

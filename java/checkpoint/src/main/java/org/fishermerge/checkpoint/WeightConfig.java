@@ -47,8 +47,7 @@ record WeightConfig(Path file, List<Part> parts, @Nullable String quantization) 
     Reader reader = new Reader();
     try (JsonParser parser = parser(file)) {
       if (parser.nextToken() != JsonToken.START_OBJECT) {
-        throw new InputException(
-            file + ": expected a JSON object with the model's configuration");
+        throw new InputException(file + ": expected a JSON object with the model's configuration");
       }
       reader.object(parser, true, false);
       StrictJson.expectEnd(parser);

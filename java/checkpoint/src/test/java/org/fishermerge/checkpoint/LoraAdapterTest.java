@@ -292,7 +292,8 @@ final class LoraAdapterTest {
         "| base_model.model.wte.token_adapter.trainable_tokens_delta | not applied here",
         "| extra                                       | but the base",
       })
-  void leavesNothingOut(@Nullable String removed, @Nullable String added, String message) throws IOException {
+  void leavesNothingOut(@Nullable String removed, @Nullable String added, String message)
+      throws IOException {
     Map<String, List<Long>> shapes = tensors();
     if (removed != null) {
       shapes.remove(removed);
