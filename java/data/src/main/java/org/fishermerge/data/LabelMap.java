@@ -11,6 +11,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.NameList;
 import org.jspecify.annotations.Nullable;
@@ -251,13 +252,11 @@ public final class LabelMap {
     }
 
     private static Set<String> words(String name) {
-      Set<String> words = new HashSet<>();
-      for (String word : WORDS.split(name)) {
-        if (!word.isEmpty()) {
-          words.add(word.toLowerCase(Locale.ROOT));
-        }
-      }
-      return words;
+      return WORDS
+          .splitAsStream(name)
+          .filter(word -> !word.isEmpty())
+          .map(word -> word.toLowerCase(Locale.ROOT))
+          .collect(Collectors.toSet());
     }
 
     private InputException different(Matching matching) {

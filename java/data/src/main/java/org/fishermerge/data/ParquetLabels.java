@@ -6,6 +6,7 @@ import dev.hardwood.reader.ColumnReader;
 import dev.hardwood.schema.SchemaNode;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -148,9 +149,7 @@ final class ParquetLabels {
     }
     List<String> sorted = names();
     int[] places = new int[numbers.size()];
-    for (int i = 0; i < sorted.size(); i++) {
-      places[numbers.get(sorted.get(i))] = i;
-    }
+    numbers.forEach((name, number) -> places[number] = Collections.binarySearch(sorted, name));
     return Arrays.stream(values)
         .map(value -> value == Examples.NO_LABEL ? value : places[(int) value])
         .toArray();

@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A struct in Thrift's compact protocol
@@ -59,21 +60,15 @@ final class ThriftStruct {
   }
 
   OptionalLong integer(int field) {
-    return fields.get(field) instanceof Value value && value.content instanceof Long number
-        ? OptionalLong.of(number)
-        : OptionalLong.empty();
+    return content(field) instanceof Long number ? OptionalLong.of(number) : OptionalLong.empty();
   }
 
   boolean flag(int field, boolean absent) {
-    return fields.get(field) instanceof Value value && value.type <= FALSE
-        ? value.type == TRUE
-        : absent;
+    return content(field) instanceof Boolean flag ? flag : absent;
   }
 
   Optional<ThriftStruct> struct(int field) {
-    return fields.get(field) instanceof Value value && value.content instanceof ThriftStruct struct
-        ? Optional.of(struct)
-        : Optional.empty();
+    return content(field) instanceof ThriftStruct struct ? Optional.of(struct) : Optional.empty();
   }
 
   /** The structs of a list; none where it is no such list. */
@@ -99,9 +94,12 @@ final class ThriftStruct {
   }
 
   private List<Object> elements(int field) {
-    return fields.get(field) instanceof Value value && value.content instanceof Elements list
-        ? list.contents
-        : List.of();
+    return content(field) instanceof Elements list ? list.contents : List.of();
+  }
+
+  private @Nullable Object content(int field) {
+    Value value = fields.get(field);
+    return value == null ? null : value.content;
   }
 
   /** Sets a number, of 64 bits where the field was not there. */
@@ -276,7 +274,7 @@ final class ThriftStruct {
   private static void writeVarint(long value, ByteArrayOutputStream out) {
     long rest = value;
     while ((rest & ~0x7FL) != 0) {
-      out.write((int) (rest & 0x7F | 0x80));
+      out.write((int) ((rest & 0x7F) | 0x80));
       rest >>>= 7;
     }
     out.write((int) rest);
