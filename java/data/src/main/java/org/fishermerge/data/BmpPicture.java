@@ -61,7 +61,12 @@ final class BmpPicture {
       width = Short.toUnsignedInt(in.getShort(18));
       tall = Short.toUnsignedInt(in.getShort(20));
       bits = in.getShort(24);
-    } else if (headerSize == 40 || headerSize == 52 || headerSize == 56 || headerSize == 64 || headerSize == 108 || headerSize == 124) {
+    } else if (headerSize == 40
+        || headerSize == 52
+        || headerSize == 56
+        || headerSize == 64
+        || headerSize == 108
+        || headerSize == 124) {
       PictureDecoder.checkSize(Integer.toUnsignedLong(in.getInt(18)), 1);
       width = in.getInt(18);
       topDown = in.get(25) == (byte) 0xff;
@@ -70,7 +75,8 @@ final class BmpPicture {
       compression = in.getInt(30);
       colours = in.getInt(46);
     } else {
-      throw new IOException("the BMP has a header of " + headerSize + " bytes, which no version has");
+      throw new IOException(
+          "the BMP has a header of " + headerSize + " bytes, which no version has");
     }
     PictureDecoder.checkSize(width, tall);
     height = (int) tall;
@@ -173,7 +179,8 @@ final class BmpPicture {
       int row = pixels + (int) (y * stride());
       for (int x = 0; x < width; x++) {
         int shift = 8 - bits * (x % perByte + 1);
-        indices[y * width + x] = (byte) ((in.get(row + x / perByte) & 0xff) >> shift & ((1 << bits) - 1));
+        indices[y * width + x] =
+            (byte) ((in.get(row + x / perByte) & 0xff) >> shift & ((1 << bits) - 1));
       }
     }
     return indices;
@@ -214,7 +221,8 @@ final class BmpPicture {
         }
         for (int i = 0; i < bytes; i++) {
           int held = in.get(at++) & 0xff;
-          filled = nibbles ? put(out, put(out, filled, held >> 4), held & 15) : put(out, filled, held);
+          filled =
+              nibbles ? put(out, put(out, filled, held >> 4), held & 15) : put(out, filled, held);
         }
         x += value;
         at += at % 2;

@@ -116,7 +116,10 @@ final class JpegPicture {
     if (marker > 0xffc2) {
       throw new IOException(
           "the JPEG is %s; baseline and progressive ones are supported"
-              .formatted(marker == 0xffc3 ? "lossless" : marker >= 0xffc9 ? "arithmetic-coded" : "hierarchical"));
+              .formatted(
+                  marker == 0xffc3
+                      ? "lossless"
+                      : marker >= 0xffc9 ? "arithmetic-coded" : "hierarchical"));
     }
     if (jpeg[body] != 8) {
       throw new IOException("JPEG with " + jpeg[body] + " bits per sample; 8 are supported");
@@ -229,7 +232,8 @@ final class JpegPicture {
       int next = Math.clamp(y % 2 == 0 ? near - 1L : near + 1L, 0, last);
       int bias = y % 2 == 0 ? 1 : 2;
       for (int x = 0; x < width; x++) {
-        int sum = 3 * (repeated[2 * near * width + x] & 0xff) + (repeated[2 * next * width + x] & 0xff);
+        int sum =
+            3 * (repeated[2 * near * width + x] & 0xff) + (repeated[2 * next * width + x] & 0xff);
         out[y * width + x] = (byte) ((sum + bias) >> 2);
       }
     }

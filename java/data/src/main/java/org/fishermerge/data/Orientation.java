@@ -61,8 +61,10 @@ final class Orientation {
       return image;
     }
     boolean sideways = orientation >= 5;
-    boolean fromRight = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
-    boolean fromBottom = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+    boolean fromRight =
+        orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+    boolean fromBottom =
+        orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
     int width = sideways ? image.height() : image.width();
     int height = sideways ? image.width() : image.height();
     byte[] in = image.pixels();

@@ -85,7 +85,8 @@ final class PictureDecoder {
         }
       }
     }
-    throw new IOException("not a PNG, JPEG, WebP, GIF, BMP or TIFF picture but " + describe(encoded, head));
+    throw new IOException(
+        "not a PNG, JPEG, WebP, GIF, BMP or TIFF picture but " + describe(encoded, head));
   }
 
   private static String describe(byte[] bytes, String head) {

@@ -243,11 +243,10 @@ record PictureSettings(
     String type = type(settings, files);
     Processor defaults =
         Processor.named(type)
-            .orElseThrow(
-                () ->
-                    new InputException(
-                        "%s: the image processor %s is not supported, which prepares pictures by steps of its own; supported are %s"
-                            .formatted(source, type, Processor.names())));
+            .orElseThrow(() ->
+                new InputException(
+                    "%s: the image processor %s is not supported, which prepares pictures by steps of its own; supported are %s"
+                        .formatted(source, type, Processor.names())));
     return new Reader(source, settings, defaults).read(warnings);
   }
 
@@ -296,7 +295,8 @@ record PictureSettings(
     }
     if (type.isEmpty() || type.equals("null")) {
       Optional<Path> config = files.apply("config.json");
-      type = config.map(file -> Json.object(file).path("image_processor_type").asText("")).orElse("");
+      type =
+          config.map(file -> Json.object(file).path("image_processor_type").asText("")).orElse("");
     }
     return type.isEmpty() || type.equals("null") ? "CLIPImageProcessor" : type;
   }
@@ -389,7 +389,8 @@ record PictureSettings(
                 size.get("longest_edge").isNull() ? 0 : edge("size", size.get("longest_edge")));
         case "max_height max_width" ->
             new Resize.Within(
-                new Size(edge("size", size.get("max_width")), edge("size", size.get("max_height"))));
+                new Size(
+                    edge("size", size.get("max_width")), edge("size", size.get("max_height"))));
         default ->
             throw wrong(
                 "size",
@@ -426,7 +427,9 @@ record PictureSettings(
         return 1.0 / 255;
       }
       JsonNode value = root.get("rescale_factor");
-      if (!value.isNumber() || !(value.doubleValue() > 0) || Double.isInfinite(value.doubleValue())) {
+      if (!value.isNumber()
+          || !(value.doubleValue() > 0)
+          || Double.isInfinite(value.doubleValue())) {
         throw wrong("rescale_factor", "a positive number");
       }
       return value.doubleValue();

@@ -43,7 +43,8 @@ final class PngPicture {
     PngPicture png = new PngPicture();
     png.walk(encoded);
     BufferedImage image = PictureDecoder.image("png", "PNG", png.pixels.toByteArray());
-    return Orientation.apply(png.toRgb(image), png.exif == null ? png.rawProfile : png.exif, png.xmp);
+    return Orientation.apply(
+        png.toRgb(image), png.exif == null ? png.rawProfile : png.exif, png.xmp);
   }
 
   /**

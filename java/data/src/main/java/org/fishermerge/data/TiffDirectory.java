@@ -33,8 +33,8 @@ final class TiffDirectory {
   }
 
   /**
-   * Reads the tags, without their values. As for Pillow, the directory ends with the first value that
-   * lies beyond the end of the file.
+   * Reads the tags, without their values. As for Pillow, the directory ends with the first value
+   * that lies beyond the end of the file.
    *
    * @throws IOException if the bytes do not begin as a TIFF file does
    */
@@ -46,7 +46,9 @@ final class TiffDirectory {
     in.order(tiff[0] == 'I' ? ByteOrder.LITTLE_ENDIAN : ByteOrder.BIG_ENDIAN);
     // Some writers have the version in the other byte order than the rest.
     boolean big = tiff[2] + tiff[3] == 43;
-    if ((tiff[0] != 'I' && tiff[0] != 'M') || tiff[1] != tiff[0] || (!big && tiff[2] + tiff[3] != 42)) {
+    if ((tiff[0] != 'I' && tiff[0] != 'M')
+        || tiff[1] != tiff[0]
+        || (!big && tiff[2] + tiff[3] != 42)) {
       throw new IOException("not a TIFF header");
     }
     TiffDirectory directory = new TiffDirectory(in);

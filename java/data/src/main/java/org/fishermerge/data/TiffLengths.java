@@ -5,8 +5,8 @@ import java.util.zip.DataFormatException;
 import java.util.zip.Inflater;
 
 /**
- * Whether the compressed bytes of a strip or tile give as many as they must. The JDK's reader leaves
- * black what is missing; libtiff, and so Pillow, refuses.
+ * Whether the compressed bytes of a strip or tile give as many as they must. The JDK's reader
+ * leaves black what is missing; libtiff, and so Pillow, refuses.
  */
 final class TiffLengths {
   static final int UNCOMPRESSED = 1;

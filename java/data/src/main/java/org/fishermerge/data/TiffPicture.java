@@ -106,7 +106,8 @@ final class TiffPicture {
     }
     long[] depths = tags.values(BITS_PER_SAMPLE);
     boolean even = Arrays.stream(depths).limit(samples).allMatch(depth -> depth == bits);
-    if (compression == TiffLengths.JPEG && (samples == 2 || samples > 3 || photometric == PALETTE)) {
+    if (compression == TiffLengths.JPEG
+        && (samples == 2 || samples > 3 || photometric == PALETTE)) {
       throw new IOException(
           "TIFF with JPEG compression of %d samples, photometric interpretation %d; convert it to PNG"
               .formatted(samples, photometric));
@@ -117,11 +118,16 @@ final class TiffPicture {
       mode =
           switch (photometric) {
             case WHITE_IS_ZERO, 1 ->
-                samples == 1 ? bits == 1 ? "1" : "L" : one && bits == 8 && photometric == 1 ? "LA" : null;
+                samples == 1
+                    ? bits == 1 ? "1" : "L"
+                    : one && bits == 8 && photometric == 1 ? "LA" : null;
             case RGB -> bits == 8 ? samples == 3 ? "RGB" : coloursWithExtra() : null;
             case PALETTE -> samples == 1 ? "P" : one && bits == 8 ? "PA" : null;
             case CMYK -> bits == 8 && samples >= 4 && samples <= 6 ? "CMYK" : null;
-            case YCBCR -> compression == TiffLengths.JPEG && bits == 8 ? samples == 3 ? "RGB" : samples == 1 ? "L" : null : null;
+            case YCBCR ->
+                compression == TiffLengths.JPEG && bits == 8
+                    ? samples == 3 ? "RGB" : samples == 1 ? "L" : null
+                    : null;
             default -> null;
           };
       if (mode != null && bits != 1 && bits != 2 && bits != 4 && bits != 8) {
@@ -144,7 +150,8 @@ final class TiffPicture {
     if (mode == null) {
       throw new IOException(
           "TIFF with %s of %d bits, sample format %d and photometric interpretation %d; convert it to PNG"
-              .formatted(samples == 1 ? "1 sample" : samples + " samples", bits, format, photometric));
+              .formatted(
+                  samples == 1 ? "1 sample" : samples + " samples", bits, format, photometric));
     }
     if (photometric == PALETTE && tags.values(COLOR_MAP).length < 3 << bits) {
       throw new IOException("the TIFF is damaged: it has no colours for its palette");
@@ -159,7 +166,8 @@ final class TiffPicture {
   /** The file with what the samples need to be unpacked, after checks of every place and size. */
   private byte[] plain() throws IOException {
     Map<Integer, Field> kept = new TreeMap<>();
-    for (int tag : new int[] {FILL_ORDER, PLANAR, PREDICTOR, YCBCR_SUBSAMPLING, YCBCR_POSITIONING}) {
+    for (int tag :
+        new int[] {FILL_ORDER, PLANAR, PREDICTOR, YCBCR_SUBSAMPLING, YCBCR_POSITIONING}) {
       if (tags.has(tag)) {
         kept.put(tag, Field.shorts(tags.values(tag)));
       }
@@ -279,7 +287,13 @@ final class TiffPicture {
         }
       }
       case "CMYK" ->
-          Pillow.cmyk(high(row[from]), high(row[from + 1]), high(row[from + 2]), high(row[from + 3]), rgb, to);
+          Pillow.cmyk(
+              high(row[from]),
+              high(row[from + 1]),
+              high(row[from + 2]),
+              high(row[from + 3]),
+              rgb,
+              to);
       default -> {
         boolean multiplied = mode.equals("RGBA") && extra == 1;
         int alpha = multiplied ? high(row[from + 3]) : 255;

@@ -139,7 +139,10 @@ final class WebpPicture {
 
   /** The frame alone as a file. */
   private byte[] still() {
-    boolean withAlpha = frame.size() > 4 && ByteBuffer.wrap(frame.toByteArray()).order(ByteOrder.LITTLE_ENDIAN).getInt(0) == ALPHA;
+    boolean withAlpha =
+        frame.size() > 4
+            && ByteBuffer.wrap(frame.toByteArray()).order(ByteOrder.LITTLE_ENDIAN).getInt(0)
+                == ALPHA;
     int head = 12 + (withAlpha ? 18 : 0);
     ByteBuffer out = ByteBuffer.allocate(head + frame.size()).order(ByteOrder.LITTLE_ENDIAN);
     out.putInt(fourCc("RIFF")).putInt(out.capacity() - 8).putInt(fourCc("WEBP"));
@@ -156,13 +159,15 @@ final class WebpPicture {
     try {
       reader = Library.SPI.createReaderInstance(null);
     } catch (LinkageError e) {
-      throw new IOException("WebP pictures cannot be read on this machine: libwebp does not load", e);
+      throw new IOException(
+          "WebP pictures cannot be read on this machine: libwebp does not load", e);
     }
     try (var input = new MemoryCacheImageInputStream(new ByteArrayInputStream(webp))) {
       reader.setInput(input, true, true);
       return reader.read(0);
     } catch (LinkageError e) {
-      throw new IOException("WebP pictures cannot be read on this machine: libwebp does not load", e);
+      throw new IOException(
+          "WebP pictures cannot be read on this machine: libwebp does not load", e);
     } catch (OutOfMemoryError e) {
       if (e.getMessage() != null) {
         throw e;

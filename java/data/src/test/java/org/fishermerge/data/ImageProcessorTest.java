@@ -262,12 +262,11 @@ final class ImageProcessorTest {
     String tests = String.join(" ", PictureSettingsOracleTest.settingsText());
     ImageProcessor.SETTINGS
         .treatments()
-        .forEach(
-            (key, treatment) -> {
-              if (treatment == SettingsKeys.Treatment.HONOURED) {
-                assertThat(tests).contains("\"" + key + "\":");
-              }
-            });
+        .forEach((key, treatment) -> {
+          if (treatment == SettingsKeys.Treatment.HONOURED) {
+            assertThat(tests).contains("\"" + key + "\":");
+          }
+        });
   }
 
   @ParameterizedTest

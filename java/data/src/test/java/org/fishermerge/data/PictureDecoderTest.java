@@ -153,10 +153,23 @@ final class PictureDecoderTest {
   @ParameterizedTest(name = "{0}")
   @ValueSource(
       strings = {
-        "jpeg/cmyk adobe", "jpeg/440 27x29", "gif/palette", "gif/offset", "bmp/bits 8",
-        "bmp/bits 24", "bmp/rle8", "tiff/RGB raw", "tiff/RGB tiff_lzw", "tiff/P packbits",
-        "tiff/CMYK tiff_adobe_deflate", "tiff/tiles deflate", "tiff/jpeg rgb", "tiff/group4",
-        "webp/lossy 33x27", "webp/lossless alpha", "webp/animated offset"
+        "jpeg/cmyk adobe",
+        "jpeg/440 27x29",
+        "gif/palette",
+        "gif/offset",
+        "bmp/bits 8",
+        "bmp/bits 24",
+        "bmp/rle8",
+        "tiff/RGB raw",
+        "tiff/RGB tiff_lzw",
+        "tiff/P packbits",
+        "tiff/CMYK tiff_adobe_deflate",
+        "tiff/tiles deflate",
+        "tiff/jpeg rgb",
+        "tiff/group4",
+        "webp/lossy 33x27",
+        "webp/lossless alpha",
+        "webp/animated offset"
       })
   void readsNoPartOfACutOffPicture(String name, @TempDir Path folder) throws IOException {
     try (SafetensorsFile oracle = PictureOracleTest.open("pictures.safetensors.gz", folder)) {
@@ -181,8 +194,7 @@ final class PictureDecoderTest {
 
   /** Strips within the file, but with too little in them. */
   @ParameterizedTest(name = "{0}")
-  @ValueSource(
-      strings = {"tiff/RGB tiff_lzw", "tiff/P packbits", "tiff/CMYK tiff_adobe_deflate"})
+  @ValueSource(strings = {"tiff/RGB tiff_lzw", "tiff/P packbits", "tiff/CMYK tiff_adobe_deflate"})
   void refusesShortStrips(String name, @TempDir Path folder) throws IOException {
     try (SafetensorsFile oracle = PictureOracleTest.open("pictures.safetensors.gz", folder)) {
       byte[] whole = oracle.segment(name + " bytes").toArray(ValueLayout.JAVA_BYTE);
@@ -206,8 +218,8 @@ final class PictureDecoderTest {
     "webp/animated offset, 24, 3",
     "tiff/8 bit rgb le, 124, 4"
   })
-  void refusesHostileSizesInEveryFormat(
-      String name, int at, int size, @TempDir Path folder) throws IOException {
+  void refusesHostileSizesInEveryFormat(String name, int at, int size, @TempDir Path folder)
+      throws IOException {
     try (SafetensorsFile oracle = PictureOracleTest.open("pictures.safetensors.gz", folder)) {
       byte[] picture = oracle.segment(name + " bytes").toArray(ValueLayout.JAVA_BYTE);
       int second = name.startsWith("tiff") ? at + 12 : at + size;

@@ -35,8 +35,7 @@ final class SafetensorsImagesTest {
   @ValueSource(ints = {0, 1, 3})
   void readsTheGoldenTensorsByPrefix(int workers) {
     Path file = Golden.path("clip-tiny/expected.safetensors");
-    ImageProcessor processor =
-        ImageProcessor.clip(32);
+    ImageProcessor processor = ImageProcessor.clip(32);
     try (SafetensorsFile golden = SafetensorsFile.open(file);
         ImageDataset images = ImageDatasets.open(file + "#beta.", processor);
         BatchIterator batches = images.batches(new Selection.First(100), 4, workers)) {
@@ -77,8 +76,7 @@ final class SafetensorsImagesTest {
   void aFileThatIsCutShortIsNamed(long size) throws IOException {
     Path file = folder.resolve("pictures.safetensors");
     Files.copy(Golden.path("clip-tiny/expected.safetensors"), file);
-    ImageProcessor processor =
-        ImageProcessor.clip(32);
+    ImageProcessor processor = ImageProcessor.clip(32);
     try (ImageDataset images = ImageDatasets.open(file + "#beta.", processor);
         FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
       channel.truncate(size);
