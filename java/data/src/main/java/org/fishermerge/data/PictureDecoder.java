@@ -58,7 +58,7 @@ final class PictureDecoder {
           Map.of(
               "....ftypavi[fs].*", "AVIF",
               "....ftyp(?:hei|hev|mif).*", "HEIC",
-              "(?:\0\0\0\fjP  |\u00ff\u004f\u00ff\u0051).*", "JPEG 2000",
+              "(?:\0\0\0\fjP  |\u00ffO\u00ffQ).*", "JPEG 2000",
               "\0\0[\1\2]\0.*", "an icon file (ICO)",
               "P[1-6][ \\t\\r\\n].*", "PNM (PPM, PGM or PBM)",
               "8BPS.*", "a Photoshop document",

@@ -168,7 +168,7 @@ final class TiffDirectory {
       }
     }
     ByteBuffer out = ByteBuffer.allocate(farAt).order(file.order());
-    out.put(file.array());
+    out.put(0, file, 0, file.capacity());
     out.position(start);
     out.put(table.array());
     far.forEach(out::put);
