@@ -35,7 +35,8 @@ public record HubSnapshot(Path folder, Path blobs) {
     for (Path path = folder; path != null; path = path.getParent()) {
       Path snapshots = path.getParent();
       Path repository = snapshots == null ? null : snapshots.getParent();
-      if (repository != null
+      if (snapshots != null
+          && repository != null
           && snapshots.endsWith("snapshots")
           && isRepository(Objects.toString(repository.getFileName(), ""))) {
         return Optional.of(new HubSnapshot(path, repository.resolve("blobs")));

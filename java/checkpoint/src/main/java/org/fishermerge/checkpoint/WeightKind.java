@@ -25,21 +25,23 @@ final class WeightKind {
 
   /** A way to quantise: what tells it, and what it is called. */
   private record Scheme(String name, Predicate<String> sign, Predicate<DType> dtype) {
+    /** Told by names alone. */
+    Scheme(String name, Predicate<String> sign) {
+      this(name, sign, dtype -> true);
+    }
+
     boolean matches(TensorInfo tensor) {
       return sign.test(tensor.name()) && dtype.test(tensor.dtype());
     }
   }
 
-  private static final Predicate<DType> ANY = dtype -> true;
-
   /** The more telling first. */
   private static final List<Scheme> SCHEMES =
       List.of(
-          new Scheme("bitsandbytes, 8 bit", ends("SCB"), ANY),
+          new Scheme("bitsandbytes, 8 bit", ends("SCB")),
           new Scheme(
               "bitsandbytes, 4 bit",
-              name -> name.contains(".quant_state.bitsandbytes__") || name.endsWith(".quant_map"),
-              ANY),
+              name -> name.contains(".quant_state.bitsandbytes__") || name.endsWith(".quant_map")),
           new Scheme("GPTQ", ends("g_idx"), DType::isInteger),
           new Scheme("GPTQ or AWQ", ends("qzeros"), DType::isInteger),
           new Scheme("GPTQ or AWQ", ends("qweight"), DType::isInteger),

@@ -49,7 +49,7 @@ final class Wrappers {
     Set<String> found = new LinkedHashSet<>();
     boolean again = true;
     while (again) {
-      again = takeSegments(plain, found) | takeLeading(plain, tensors, found);
+      again = takeSegments(plain, found) || takeLeading(plain, tensors, found);
     }
     for (String wrapper : found) {
       notes.add(

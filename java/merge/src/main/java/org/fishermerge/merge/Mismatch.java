@@ -55,7 +55,7 @@ final class Mismatch {
                 covering,
                 examples(missing));
     List<String> parts = parts(missing, merged);
-    if (2 * missing.size() <= merged.size() && parts.size() <= PARTS || missing.size() == 1) {
+    if ((2 * missing.size() <= merged.size() && parts.size() <= PARTS) || missing.size() == 1) {
       return new InputException(
           lacking
               + " "
