@@ -41,13 +41,12 @@ record AddedToken(
     if (content == null || !content.isTextual()) {
       throw new InputException(where + ": expected a token, as text or as an object with content");
     }
-    JsonNode normalized = node.get("normalized");
     return new AddedToken(
         content.textValue(),
         flag(node, "single_word", where),
         flag(node, "lstrip", where),
         flag(node, "rstrip", where),
-        normalized == null || normalized.isNull() ? null : flag(node, "normalized", where),
+        node.hasNonNull("normalized") ? flag(node, "normalized", where) : null,
         flag(node, "special", where));
   }
 

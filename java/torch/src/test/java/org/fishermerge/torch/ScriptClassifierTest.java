@@ -397,19 +397,37 @@ final class ScriptClassifierTest {
   /** What looks like those and is none of them. */
   static Stream<String> soundBodies() {
     return Stream.of(
-        "return torch.log_softmax(torch.linear(torch.linear(x, self.w1), self.w2), 1)\n",
-        "h = torch.dropout(torch.linear(x, self.w1), 0.5, self.training)\n"
-            + "return torch.linear(h, self.w2)\n",
-        "h = torch.dropout(torch.linear(x, self.w1), 0.0, True)\nreturn torch.linear(h, self.w2)\n",
-        "h = torch.linear(x, self.w1)\nif self.training:\n  h = h + torch.rand_like(h)\n"
-            + "return torch.linear(h, self.w2)\n",
-        "h = torch.linear(x, self.w1).unsqueeze(1)\n"
-            + "h = torch.instance_norm(h, None, None, None, None, True, 0.1, 1e-5, False)\n"
-            + "return torch.linear(h.squeeze(1), self.w2)\n",
-        "h = torch.linear(x, self.w1).unsqueeze(1)\n"
-            + "h = torch.scaled_dot_product_attention(h, h, h).squeeze(1)\n"
-            + "return torch.linear(h, self.w2)\n",
-        "h = torch.linear(x.view(1, 5), self.w1)\nreturn torch.linear(h, self.w2)\n");
+        """
+        return torch.log_softmax(torch.linear(torch.linear(x, self.w1), self.w2), 1)
+        """,
+        """
+        h = torch.dropout(torch.linear(x, self.w1), 0.5, self.training)
+        return torch.linear(h, self.w2)
+        """,
+        """
+        h = torch.dropout(torch.linear(x, self.w1), 0.0, True)
+        return torch.linear(h, self.w2)
+        """,
+        """
+        h = torch.linear(x, self.w1)
+        if self.training:
+          h = h + torch.rand_like(h)
+        return torch.linear(h, self.w2)
+        """,
+        """
+        h = torch.linear(x, self.w1).unsqueeze(1)
+        h = torch.instance_norm(h, None, None, None, None, True, 0.1, 1e-5, False)
+        return torch.linear(h.squeeze(1), self.w2)
+        """,
+        """
+        h = torch.linear(x, self.w1).unsqueeze(1)
+        h = torch.scaled_dot_product_attention(h, h, h).squeeze(1)
+        return torch.linear(h, self.w2)
+        """,
+        """
+        h = torch.linear(x.view(1, 5), self.w1)
+        return torch.linear(h, self.w2)
+        """);
   }
 
   @ParameterizedTest
