@@ -200,7 +200,7 @@ record PictureList(List<Path> pictures, List<@Nullable Object> labels) {
     List<@Nullable Object> found = new ArrayList<>();
     boolean any = false;
     long line = 0;
-    for (String text : InputFiles.text(file).split("\n")) {
+    for (String text : (Iterable<String>) InputFiles.text(file).lines()::iterator) {
       line++;
       if (text.isBlank()) {
         continue;

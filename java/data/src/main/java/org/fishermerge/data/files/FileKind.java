@@ -105,7 +105,7 @@ record FileKind(String module, Optional<SplitFiles.Format> format) {
     Comparator<Ending> order =
         Comparator.comparing((Ending ending) -> !ending.metadata)
             .thenComparing(counts::get)
-            .thenComparing(ending -> FAVOURITES.indexOf(ending.text))
+            .thenComparingInt(ending -> FAVOURITES.indexOf(ending.text))
             .thenComparing(Ending::text);
     return counts.keySet().stream()
         .sorted(order.reversed())

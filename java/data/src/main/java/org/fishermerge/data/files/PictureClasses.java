@@ -17,9 +17,10 @@ final class PictureClasses {
   private PictureClasses() {}
 
   /**
+   * The classes, sorted; none where folders are no classes.
+   *
    * @param splits to the names of their files
    * @param dropLabels what the card says; null for nothing
-   * @return sorted; empty where folders are no classes
    */
   static List<String> of(
       Map<String, List<String>> splits, @Nullable Boolean dropLabels, Consumer<String> warnings) {

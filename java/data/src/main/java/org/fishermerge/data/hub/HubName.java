@@ -18,8 +18,6 @@ import org.jspecify.annotations.Nullable;
  * @param path of the folder or file in the repository; empty for all of it
  */
 public record HubName(Repository repository, String path) {
-  private static final String SCHEME = "hf://";
-
   private static final Pattern ID = Pattern.compile("[A-Za-z0-9_][\\w.-]*(?:/[A-Za-z0-9_][\\w.-]*)?");
 
   /** Revisions that have slashes. */
