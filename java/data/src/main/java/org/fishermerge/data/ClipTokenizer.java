@@ -43,8 +43,7 @@ public final class ClipTokenizer implements AutoCloseable {
       throw new IllegalArgumentException("maxLength " + maxLength + " leaves no room for a text");
     }
     TokenizerSettings settings =
-        new TokenizerSettings(
-            new TokenizerFiles(folder), TokenizerSettings.Kind.CLIP, "clip", "");
+        new TokenizerSettings(new TokenizerFiles(folder), TokenizerSettings.Kind.CLIP, "clip", "");
     settings.requirePaddingOnTheRight();
     TokenizerDefinition definition = TokenizerDefinition.of(settings);
     long padId =

@@ -55,8 +55,7 @@ final class FolderImages extends StoredImages {
       throw new InputException(description + ": the data set has no rows");
     }
     if (!labels.isEmpty() && labels.size() != pictures.size()) {
-      throw new InputException(
-          description + ": some of the splits have labels, others have not");
+      throw new InputException(description + ": some of the splits have labels, others have not");
     }
     TreeSet<String> names = new TreeSet<>(splits.getFirst().classes());
     boolean numbers = false;
@@ -81,12 +80,7 @@ final class FolderImages extends StoredImages {
           };
     }
     return new FolderImages(
-        pictures,
-        values,
-        classes,
-        !splits.getFirst().classes().isEmpty(),
-        description,
-        processor);
+        pictures, values, classes, !splits.getFirst().classes().isEmpty(), description, processor);
   }
 
   static long rows(SplitFiles split, Columns columns) {

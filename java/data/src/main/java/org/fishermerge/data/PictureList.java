@@ -36,8 +36,25 @@ record PictureList(List<Path> pictures, List<@Nullable Object> labels) {
   /** What pandas takes for an empty cell. */
   private static final Set<String> EMPTY =
       Set.of(
-          "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
-          "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null");
+          "",
+          "#N/A",
+          "#N/A N/A",
+          "#NA",
+          "-1.#IND",
+          "-1.#QNAN",
+          "-NaN",
+          "-nan",
+          "1.#IND",
+          "1.#QNAN",
+          "<NA>",
+          "N/A",
+          "NA",
+          "NULL",
+          "NaN",
+          "None",
+          "n/a",
+          "nan",
+          "null");
 
   /** Reads the metadata, if there is any. */
   static PictureList of(SplitFiles split, Columns columns) {
@@ -238,8 +255,7 @@ record PictureList(List<Path> pictures, List<@Nullable Object> labels) {
     throw new InputException("%s, line %d: expected a JSON object".formatted(file, line));
   }
 
-  private static @Nullable Object label(
-      Path file, long line, String key, JsonNode value) {
+  private static @Nullable Object label(Path file, long line, String key, JsonNode value) {
     if (value.isNull()) {
       return null;
     }

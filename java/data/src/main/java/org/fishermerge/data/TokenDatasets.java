@@ -33,8 +33,7 @@ public final class TokenDatasets {
    * @param maxTokens what longer texts are cut to
    * @throws InputException if there is no such data, or it is not as described
    */
-  public static TokenDataset open(
-      String source, Columns columns, Path tokenizer, int maxTokens) {
+  public static TokenDataset open(String source, Columns columns, Path tokenizer, int maxTokens) {
     Optional<DataSource> found = LocalData.find(source);
     if (found.isPresent()) {
       return open(found.get(), columns, tokenizer, maxTokens);
@@ -73,10 +72,7 @@ public final class TokenDatasets {
     }
     TokenDataset all =
         GlueDataset.open(
-            new ParquetSource(source.files(), source.description()),
-            columns,
-            tokenizer,
-            maxTokens);
+            new ParquetSource(source.files(), source.description()), columns, tokenizer, maxTokens);
     if (source.isWhole()) {
       return all;
     }

@@ -297,10 +297,7 @@ final class TokenizerDefinition {
 
   /** The id of the token of that name, such as pad_token. */
   OptionalLong named(String name) {
-    return settings
-        .named(name)
-        .map(token -> id(token.content()))
-        .orElseGet(OptionalLong::empty);
+    return settings.named(name).map(token -> id(token.content())).orElseGet(OptionalLong::empty);
   }
 
   /**

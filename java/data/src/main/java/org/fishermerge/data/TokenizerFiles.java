@@ -224,7 +224,8 @@ public final class TokenizerFiles {
     }
     Set<Long> taken = new HashSet<>();
     vocabulary
-        .properties().forEach(entry -> {
+        .properties()
+        .forEach(entry -> {
           JsonNode id = entry.getValue();
           if (!id.isIntegralNumber() || !id.canConvertToInt() || id.intValue() < 0) {
             throw new InputException(

@@ -34,7 +34,9 @@ final class TokenizerSettings {
   /** The classes of transformers that can be stood in for. */
   enum Kind {
     /** Takes vocabulary, merges, added tokens and post-processor from its files. */
-    GPT2("GPT2Tokenizer", Map.of("bos_token", GPT2_END, "eos_token", GPT2_END, "unk_token", GPT2_END)),
+    GPT2(
+        "GPT2Tokenizer",
+        Map.of("bos_token", GPT2_END, "eos_token", GPT2_END, "unk_token", GPT2_END)),
     /** Takes vocabulary, merges and added tokens from its files. */
     CLIP(
         "CLIPTokenizer",
@@ -195,7 +197,8 @@ final class TokenizerSettings {
     for (JsonNode byName : List.of(model, listed)) {
       if (byName.isObject()) {
         byName
-            .properties().forEach(entry ->
+            .properties()
+            .forEach(entry ->
                 custom.put(
                     entry.getKey(),
                     AddedToken.ofTextOrObject(
@@ -238,7 +241,8 @@ final class TokenizerSettings {
 
   /** Standard names, and where the file has them, others that end in _token. */
   private void readNamed(String file, ObjectNode from, Map<String, AddedToken> custom) {
-    from.properties().forEach(entry -> {
+    from.properties()
+        .forEach(entry -> {
           String key = entry.getKey();
           JsonNode value = entry.getValue();
           boolean token = value.isTextual() || value.isObject();
@@ -279,7 +283,8 @@ final class TokenizerSettings {
       throw wrong(CONFIG, DECODER, decoder, "an object of tokens by id");
     }
     decoder
-        .properties().forEach(entry -> {
+        .properties()
+        .forEach(entry -> {
           String where = where(CONFIG, DECODER + "." + entry.getKey());
           long id;
           try {
@@ -298,7 +303,8 @@ final class TokenizerSettings {
         .object(ADDED_TOKENS)
         .ifPresent(tokens ->
             tokens
-                .properties().forEach(entry ->
+                .properties()
+                .forEach(entry ->
                     added.put(
                         id(ADDED_TOKENS, entry.getKey(), entry.getValue()),
                         AddedToken.plain(entry.getKey(), special.contains(entry.getKey())))));
@@ -365,7 +371,8 @@ final class TokenizerSettings {
   private void unknown(SettingsKeys keys, String file, Optional<ObjectNode> object) {
     object.ifPresent(root -> {
       List<String> present = new ArrayList<>();
-      root.properties().forEach(entry -> {
+      root.properties()
+          .forEach(entry -> {
             boolean token = entry.getValue().isTextual() || entry.getValue().isObject();
             if (!(entry.getKey().endsWith("_token") && token)) {
               present.add(entry.getKey());

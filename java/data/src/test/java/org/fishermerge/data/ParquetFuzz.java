@@ -9,7 +9,6 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Set;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.data.files.DataSource;
 import org.fishermerge.testkit.FuzzTarget;
 import org.fishermerge.testkit.Fuzzing;
 

@@ -58,7 +58,9 @@ final class PictureFoldersTest {
   @MethodSource("folders")
   void rowsAreThoseOfDatasets(Case one) throws IOException {
     for (Map.Entry<String, JsonNode> file : one.json.path("files").properties()) {
-      write(file.getKey(), file.getValue().asText().getBytes(java.nio.charset.StandardCharsets.UTF_8));
+      write(
+          file.getKey(),
+          file.getValue().asText().getBytes(java.nio.charset.StandardCharsets.UTF_8));
     }
     if (one.json.has("error")) {
       assertThatThrownBy(() -> ImageDatasets.open(folder + "#train", RAW).close())
@@ -130,20 +132,17 @@ final class PictureFoldersTest {
   void picturesOfASlice() throws IOException {
     for (int i = 0; i < 6; i++) {
       int shade = 40 * i;
-      write(
-          (i % 2 == 0 ? "a/" : "b/") + i + ".png", Pictures.png(2, 2, (x, y, c) -> shade));
+      write((i % 2 == 0 ? "a/" : "b/") + i + ".png", Pictures.png(2, 2, (x, y, c) -> shade));
     }
     Files.writeString(folder.resolve("b/3.png"), "no picture");
     // In order: a/0 a/2 a/4 b/1 b/3 b/5.
     try (ImageDataset images = ImageDatasets.open(folder + "#train[-3:]+train[:1]", RAW)) {
       assertThat(images.size()).isEqualTo(4);
       assertThat(images.labels()).containsExactly(1, 1, 1, 0);
-      assertThat(images.description())
-          .isEqualTo(folder.getFileName() + "#train[-3:]+train[:1]");
+      assertThat(images.description()).isEqualTo(folder.getFileName() + "#train[-3:]+train[:1]");
       List<Long> bad = new ArrayList<>();
       try (BatchIterator batches =
-              images.batches(
-                  new long[] {3, 1, 0, 2}, 4, 1, e -> bad.add(e.row()));
+              images.batches(new long[] {3, 1, 0, 2}, 4, 1, e -> bad.add(e.row()));
           ImageBatch batch = batches.next()) {
         assertThat(batch.rows()).containsExactly(3, 0, 2);
         assertThat(bad).containsExactly(1L);

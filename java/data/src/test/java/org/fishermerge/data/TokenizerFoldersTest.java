@@ -72,8 +72,7 @@ final class TokenizerFoldersTest {
     if (name.startsWith("clip")) {
       try (ClipTokenizer tokenizer = ClipTokenizer.open(folder, most)) {
         compare(row.path("singles"), ORACLE.path("singles"), wrong, text -> clip(tokenizer, text));
-        long[] padded =
-            tokenizer.encode(List.of("a photo of the dog", "")).ids()[1];
+        long[] padded = tokenizer.encode(List.of("a photo of the dog", "")).ids()[1];
         assertThat(padded[padded.length - 1]).isEqualTo(row.path("pad").longValue());
       }
     } else {

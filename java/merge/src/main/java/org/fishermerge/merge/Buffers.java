@@ -10,8 +10,9 @@ import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.NameList;
 
 /**
- * Tensors that are no parameters. Integer ones are not merged: the merged model has the base's. That is right for what all
- * models have alike, positions and masks; where a model has others, the user is told.
+ * Tensors that are no parameters. Integer ones are not merged: the merged model has the base's.
+ * That is right for what all models have alike, positions and masks; where a model has others, the
+ * user is told.
  */
 final class Buffers {
   /** Counts of training steps, which nothing computes with. */

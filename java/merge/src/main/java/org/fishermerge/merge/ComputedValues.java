@@ -37,8 +37,8 @@ final class ComputedValues implements AutoCloseable {
     }
 
     void readAhead() {
-      stretches.forEach(s ->
-          MappedData.readAhead(s.model.source(s.canonicalName, s.from, s.count)));
+      stretches.forEach(
+          s -> MappedData.readAhead(s.model.source(s.canonicalName, s.from, s.count)));
     }
 
     /** Computes the values of this chunk, in the place of those of any other. */

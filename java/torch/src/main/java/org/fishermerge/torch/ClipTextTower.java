@@ -149,10 +149,7 @@ public final class ClipTextTower implements AutoCloseable {
       System.arraycopy(prompt.ids(), 0, ids, b * tokens, prompt.length());
       // Beyond its end a prompt repeats its last token, which nothing looks at.
       Arrays.fill(
-          ids,
-          b * tokens + prompt.length(),
-          (b + 1) * tokens,
-          prompt.ids()[prompt.length() - 1]);
+          ids, b * tokens + prompt.length(), (b + 1) * tokens, prompt.ids()[prompt.length() - 1]);
       ends[b] = (long) b * tokens + prompt.length() - 1;
     }
     Tensor x =

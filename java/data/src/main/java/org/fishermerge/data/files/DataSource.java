@@ -46,7 +46,8 @@ public record DataSource(List<Part> parts, String description, List<String> warn
 
   /** Whether it is every row of {@link #splits}, in order. */
   public boolean isWhole() {
-    return parts.size() == splits().size() && parts.stream().allMatch(part -> part.slice().isWhole());
+    return parts.size() == splits().size()
+        && parts.stream().allMatch(part -> part.slice().isWhole());
   }
 
   /**
@@ -64,8 +65,7 @@ public record DataSource(List<Part> parts, String description, List<String> warn
     for (Part part : parts) {
       int split = splits.indexOf(part.split());
       SplitSlice.Range range = part.slice().of(firsts[split + 1] - firsts[split]);
-      ranges.add(
-          new SplitSlice.Range(firsts[split] + range.first(), firsts[split] + range.end()));
+      ranges.add(new SplitSlice.Range(firsts[split] + range.first(), firsts[split] + range.end()));
     }
     return ranges;
   }

@@ -191,8 +191,7 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
   private static Configuration named(
       String folder, List<String> below, @Nullable Boolean dropLabels) {
     Map<String, List<String>> splits = new LinkedHashMap<>();
-    List<String> relative =
-        below.stream().map(name -> name.substring(folder.length())).toList();
+    List<String> relative = below.stream().map(name -> name.substring(folder.length())).toList();
     NamingRules.splits(relative)
         .forEach((split, names) ->
             splits.put(split, names.stream().map(name -> folder + name).toList()));
@@ -225,7 +224,8 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
               : "holds no data files of split "
                   + String.join(", ", from.splits.keySet())
                   + ", only "
-                  + String.join(", ", from.splits.values().iterator().next().stream().limit(3).toList()));
+                  + String.join(
+                      ", ", from.splits.values().iterator().next().stream().limit(3).toList()));
     }
     List<SplitChoice.Part> parts = new ArrayList<>();
     Set<String> warnings = new LinkedHashSet<>();
@@ -288,10 +288,7 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
         throw new InputException(
             "%s holds several splits (%s); choose one, as in %s#%s"
                 .formatted(
-                    source,
-                    String.join(", ", splits.keySet()),
-                    source,
-                    first(splits.keySet())));
+                    source, String.join(", ", splits.keySet()), source, first(splits.keySet())));
       }
       return List.of(SplitSlice.whole(first(splits.keySet())));
     }
@@ -305,7 +302,8 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
     Optional<String> archive = names.stream().filter(name -> name.endsWith(".zip")).findFirst();
     if (archive.isPresent()) {
       throw new InputException(
-          "%s: %s is an archive, which is not looked into; unpack it".formatted(this, archive.get()));
+          "%s: %s is an archive, which is not looked into; unpack it"
+              .formatted(this, archive.get()));
     }
   }
 

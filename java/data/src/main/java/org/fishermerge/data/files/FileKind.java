@@ -99,8 +99,7 @@ record FileKind(String module, Optional<SplitFiles.Format> format) {
         names.stream()
             .flatMap(name ->
                 endings(name)
-                    .map(ending ->
-                        new Ending(ending.toLowerCase(Locale.ROOT), isMetadata(name))))
+                    .map(ending -> new Ending(ending.toLowerCase(Locale.ROOT), isMetadata(name))))
             .collect(Collectors.groupingBy(ending -> ending, HashMap::new, Collectors.counting()));
     Comparator<Ending> order =
         Comparator.comparing((Ending ending) -> !ending.metadata)
@@ -116,8 +115,9 @@ record FileKind(String module, Optional<SplitFiles.Format> format) {
   /** Those of the files that are of this kind, and what belongs to them. */
   List<String> of(Stream<String> names) {
     return names
-        .filter(name -> endings(name).anyMatch(ending -> of(ending).equals(Optional.of(this)))
-            || (format.equals(Optional.of(SplitFiles.Format.PICTURES)) && isMetadata(name)))
+        .filter(name ->
+            endings(name).anyMatch(ending -> of(ending).equals(Optional.of(this)))
+                || (format.equals(Optional.of(SplitFiles.Format.PICTURES)) && isMetadata(name)))
         .toList();
   }
 

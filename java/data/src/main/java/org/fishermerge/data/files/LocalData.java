@@ -149,6 +149,8 @@ public final class LocalData {
     }
     return Optional.of(
         single(
-            names.stream().map(local::fetch).toList(), text.substring(text.lastIndexOf('/') + 1), named));
+            names.stream().map(local::fetch).toList(),
+            text.substring(text.lastIndexOf('/') + 1),
+            named));
   }
 }

@@ -47,7 +47,8 @@ final class NamingRules {
           "dataset_dict.json");
 
   private static final List<String> WORD_IN_FOLDER =
-      List.of("**/%s/**", "**/%s[-._ 0-9]*/**", "**/*[-._ 0-9]%s/**", "**/*[-._ 0-9]%s[-._ 0-9]*/**");
+      List.of(
+          "**/%s/**", "**/%s[-._ 0-9]*/**", "**/*[-._ 0-9]%s/**", "**/*[-._ 0-9]%s[-._ 0-9]*/**");
   private static final List<String> WORD_IN_FILE =
       List.of("**/%s[-._ 0-9]*", "**/*[-._ 0-9]%s[-._ 0-9]*");
 
@@ -140,8 +141,8 @@ final class NamingRules {
   }
 
   /**
-   * Files whose own name is that of the split, before the numbers of shards. {@code datasets}
-   * has no such rule: it lets a split be found that the words hide, as those of GLUE's mnli.
+   * Files whose own name is that of the split, before the numbers of shards. {@code datasets} has
+   * no such rule: it lets a split be found that the words hide, as those of GLUE's mnli.
    */
   static List<String> named(String split, Collection<String> names) {
     return matching("**", names).stream().filter(name -> ownName(name).equals(split)).toList();

@@ -28,8 +28,7 @@ final class Shards {
       Matcher shard = FileKind.SHARD.matcher(name);
       if (shard.matches()) {
         families
-            .computeIfAbsent(
-                new Family(shard.group(1), shard.group(3)), any -> new ArrayList<>())
+            .computeIfAbsent(new Family(shard.group(1), shard.group(3)), any -> new ArrayList<>())
             .add(shard);
       }
     }
@@ -74,7 +73,11 @@ final class Shards {
 
   /** Says where files of one split look like those of several. */
   static void warn(
-      DatasetSplit of, String split, List<String> names, boolean byCard, Consumer<String> warnings) {
+      DatasetSplit of,
+      String split,
+      List<String> names,
+      boolean byCard,
+      Consumer<String> warnings) {
     if (byCard) {
       return;
     }

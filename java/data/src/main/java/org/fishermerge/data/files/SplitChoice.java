@@ -60,9 +60,7 @@ public record SplitChoice(List<Part> parts, List<String> warnings, String unread
         }
         paths.add(path);
       }
-      found.add(
-          new DataSource.Part(
-              new SplitFiles(part.format, paths, part.classes), part.slice));
+      found.add(new DataSource.Part(new SplitFiles(part.format, paths, part.classes), part.slice));
     }
     return new DataSource(
         found,

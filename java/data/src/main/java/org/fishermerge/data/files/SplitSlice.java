@@ -88,7 +88,8 @@ public record SplitSlice(String split, @Nullable Long from, @Nullable Long to, U
           "split '%s': (%s) says how per cents are rounded, and there are none"
               .formatted(whole, rounding));
     }
-    if (percent && (Math.abs(from == null ? 0 : from) > 100 || Math.abs(to == null ? 0 : to) > 100)) {
+    if (percent
+        && (Math.abs(from == null ? 0 : from) > 100 || Math.abs(to == null ? 0 : to) > 100)) {
       throw new InputException("split '%s': per cents go from -100 to 100".formatted(whole));
     }
     Unit unit =
@@ -110,8 +111,7 @@ public record SplitSlice(String split, @Nullable Long from, @Nullable Long to, U
     try {
       return Long.valueOf(digits.replace("_", ""));
     } catch (NumberFormatException e) {
-      throw new InputException(
-          "split '%s': %s is no number of rows".formatted(whole, digits), e);
+      throw new InputException("split '%s': %s is no number of rows".formatted(whole, digits), e);
     }
   }
 

@@ -18,14 +18,16 @@ import org.jspecify.annotations.Nullable;
  * @param path of the folder or file in the repository; empty for all of it
  */
 public record HubName(Repository repository, String path) {
-  private static final Pattern ID = Pattern.compile("[A-Za-z0-9_][\\w.-]*(?:/[A-Za-z0-9_][\\w.-]*)?");
+  private static final Pattern ID =
+      Pattern.compile("[A-Za-z0-9_][\\w.-]*(?:/[A-Za-z0-9_][\\w.-]*)?");
 
   /** Revisions that have slashes. */
   private static final Pattern REFERENCE = Pattern.compile("(refs/(?:convert|pr)/[^/]+)(?:/(.*))?");
 
   /** What no repository's name ends in, but files do. */
   private static final Pattern FILE =
-      Pattern.compile("(?i).*\\.(safetensors|json|parquet|bin|pt|pth|ckpt|gguf|h5|npz|msgpack|zip)");
+      Pattern.compile(
+          "(?i).*\\.(safetensors|json|parquet|bin|pt|pth|ckpt|gguf|h5|npz|msgpack|zip)");
 
   /**
    * Reads a name.
@@ -57,9 +59,7 @@ public record HubName(Repository repository, String path) {
       Matcher reference = REFERENCE.matcher(rest);
       int slash = rest.indexOf('/');
       String revision =
-          reference.matches()
-              ? reference.group(1)
-              : slash < 0 ? rest : rest.substring(0, slash);
+          reference.matches() ? reference.group(1) : slash < 0 ? rest : rest.substring(0, slash);
       String path =
           reference.matches()
               ? (reference.group(2) == null ? "" : reference.group(2))

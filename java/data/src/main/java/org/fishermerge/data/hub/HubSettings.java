@@ -129,7 +129,11 @@ public record HubSettings(
       return null;
     } catch (IOException e) {
       throw new InputException(
-          file + ": the hub's token cannot be read: " + Reasons.of(e) + "; mend it, or set HF_TOKEN", e);
+          file
+              + ": the hub's token cannot be read: "
+              + Reasons.of(e)
+              + "; mend it, or set HF_TOKEN",
+          e);
     }
   }
 

@@ -25,8 +25,7 @@ final class ModelFiles implements WantedFiles {
   static final String CONFIG = "config.json";
 
   /** The files of an adapter, its configuration first. */
-  static final List<String> ADAPTER =
-      List.of("adapter_config.json", "adapter_model.safetensors");
+  static final List<String> ADAPTER = List.of("adapter_config.json", "adapter_model.safetensors");
 
   private static final String WEIGHTS = "model.safetensors";
   private static final String INDEX = "model.safetensors.index.json";

@@ -315,10 +315,6 @@ final class LayoutTest {
   }
 
   private List<String> classes(String split) {
-    return new DatasetSplit("set", null, split)
-        .inFolder(folder)
-        .splits()
-        .getFirst()
-        .classes();
+    return new DatasetSplit("set", null, split).inFolder(folder).splits().getFirst().classes();
   }
 }

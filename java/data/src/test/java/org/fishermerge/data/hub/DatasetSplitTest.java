@@ -279,7 +279,8 @@ final class DatasetSplitTest {
     write(data, "data/train-00000-of-00003.parquet", "data/train-00002-of-00003.parquet");
     assertThatThrownBy(() -> served(null, "train"))
         .isInstanceOf(InputException.class)
-        .hasMessageContaining("holds no data/train-00001-of-00003.parquet; of 3 shards there are 2");
+        .hasMessageContaining(
+            "holds no data/train-00001-of-00003.parquet; of 3 shards there are 2");
   }
 
   @Test

@@ -43,8 +43,24 @@ final class HubNameTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "", ".", "..", "./a/b", "../a", "/a/b", "~/a", "a/b/c", "a/b/", "a/.b", "a b/c", "a.bin",
-        "a/b.safetensors", "model.GGUF", "a/b.parquet", "a//b", "-a/b", "a+b/c"
+        "",
+        ".",
+        "..",
+        "./a/b",
+        "../a",
+        "/a/b",
+        "~/a",
+        "a/b/c",
+        "a/b/",
+        "a/.b",
+        "a b/c",
+        "a.bin",
+        "a/b.safetensors",
+        "model.GGUF",
+        "a/b.parquet",
+        "a//b",
+        "-a/b",
+        "a+b/c"
       })
   void paths(String text) {
     assertThat(HubName.parse(Kind.MODEL, text)).isEmpty();
