@@ -203,7 +203,7 @@ final class PictureDecoderTest {
       int field = indexOf(whole, new byte[] {0x17, 1, 4, 0, 1, 0, 0, 0});
       assertThat(count).isPositive();
       whole[field + 8] = (byte) (count / 2);
-      whole[field + 9] = (byte) (count / 2 >> 8);
+      whole[field + 9] = (byte) ((count / 2) >> 8);
       assertThatThrownBy(() -> PictureDecoder.decode(whole))
           .isInstanceOf(IOException.class)
           .hasMessageContaining("fewer pixels");
