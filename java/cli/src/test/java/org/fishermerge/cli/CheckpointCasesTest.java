@@ -279,7 +279,7 @@ final class CheckpointCasesTest {
   })
   void foldersThatAreNoModelAreNamed(String files, String said) throws IOException {
     Path model = folder.resolve("given");
-    for (String file : files.split(" ")) {
+    for (String file : files.split(" ", -1)) {
       Path path = model.resolve(file);
       Files.createDirectories(path.getParent());
       Files.writeString(path, "{}");
