@@ -119,7 +119,7 @@ final class RunCommand implements Callable<Integer> {
   @Option(
       names = {"--run", "-r"},
       hidden = true)
-  private boolean run; // what happens anyway
+  private boolean run; // what happens without it too
 
   @Option(
       names = {"--multirun", "-m"},
@@ -161,6 +161,10 @@ final class RunCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     refuseWhatIsNotHere();
+    if (run && cfg != null) {
+      throw new ParameterException(
+          spec.commandLine(), "--run runs and --cfg only prints; leave one of them out");
+    }
     if (cfg == null && (resolve || part != null)) {
       throw new ParameterException(
           spec.commandLine(),

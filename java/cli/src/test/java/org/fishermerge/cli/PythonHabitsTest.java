@@ -35,7 +35,7 @@ final class PythonHabitsTest {
     for (List<String> line :
         List.of(
             List.of("-cn=fabric_model_fusion.yaml", "-c=job"),
-            List.of("-cn", "fabric_model_fusion", "-c", "job", "--run"),
+            List.of("-cn", "fabric_model_fusion", "-c", "job"),
             List.of("--config-name=fabric_model_fusion", "--cfg=job", "-p", "_global_"))) {
       assertThat(CommandResult.run(line).succeeds().out()).as(line.toString()).isEqualTo(printed);
     }
@@ -113,6 +113,9 @@ final class PythonHabitsTest {
   @ValueSource(strings = {"method=dummy --resolve", "method=dummy --package seed"})
   void whatGoesWithCfgIsNotPassedOver(String line) {
     CommandResult.run(line.split(" ", -1)).fails(2, "goes with --cfg job");
+    CommandResult.run("--run", "--cfg", "job").fails(2, "leave one of them out");
+    assertThat(CommandResult.run("--run", "method=dummy", "dry_run=true").succeeds().out())
+        .contains("# dry_run");
   }
 
   @Test

@@ -12,6 +12,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Objects;
 import java.util.OptionalLong;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.Reasons;
@@ -170,7 +171,7 @@ final class TokenizerDefinition {
     ArrayNode list = root.putArray("added_tokens");
     boolean split = settings.splitSpecialTokens();
     tokens.forEach((content, token) -> {
-      long id = addedIds.get(content);
+      long id = Objects.requireNonNull(addedIds.get(content));
       if (!split || !token.special()) {
         list.add(token.json(id));
       }
