@@ -67,7 +67,7 @@ final class DataPageTest {
   void foldersOfPictures() throws IOException {
     String tree =
         blocks("").stream().filter(block -> block.startsWith("pictures/")).findFirst().orElseThrow();
-    for (String name : tree.strip().split("\n")) {
+    for (String name : tree.strip().lines().toList()) {
       Path file = folder.resolve(name);
       Files.createDirectories(Objects.requireNonNull(file.getParent()));
       Files.writeString(file, "");
