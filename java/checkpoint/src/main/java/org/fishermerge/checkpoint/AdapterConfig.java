@@ -2,7 +2,6 @@ package org.fishermerge.checkpoint;
 
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonToken;
-import com.fasterxml.jackson.core.json.JsonReadFeature;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -118,9 +117,7 @@ final class AdapterConfig {
    *     what cannot be applied
    */
   static AdapterConfig read(Path file) {
-    try (JsonParser parser = StrictJson.parser(InputFiles.bytes(file))) {
-      // Python's writer knows NaN and Infinity.
-      parser.configure(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS.mappedFeature(), true);
+    try (JsonParser parser = StrictJson.settingsParser(InputFiles.bytes(file))) {
       parser.nextToken();
       Object root = value(parser);
       StrictJson.expectEnd(parser);

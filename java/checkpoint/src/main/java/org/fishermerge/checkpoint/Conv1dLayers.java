@@ -2,7 +2,6 @@ package org.fishermerge.checkpoint;
 
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonToken;
-import com.fasterxml.jackson.core.json.JsonReadFeature;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Optional;
@@ -33,8 +32,7 @@ record Conv1dLayers(Optional<Path> config) {
   }
 
   private static Optional<String> modelType(Path config) {
-    try (JsonParser parser = StrictJson.parser(InputFiles.bytes(config))) {
-      parser.configure(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS.mappedFeature(), true);
+    try (JsonParser parser = StrictJson.settingsParser(InputFiles.bytes(config))) {
       if (parser.nextToken() != JsonToken.START_OBJECT) {
         return Optional.empty();
       }

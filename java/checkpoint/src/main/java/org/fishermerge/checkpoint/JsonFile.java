@@ -2,7 +2,6 @@ package org.fishermerge.checkpoint;
 
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonToken;
-import com.fasterxml.jackson.core.json.JsonReadFeature;
 import java.io.IOException;
 import java.math.BigDecimal;
 import java.nio.file.Path;
@@ -30,8 +29,7 @@ public final class JsonFile {
   }
 
   static Map<String, @Nullable Object> object(Path file, byte[] utf8) {
-    try (JsonParser parser = StrictJson.parser(utf8)) {
-      parser.configure(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS.mappedFeature(), true);
+    try (JsonParser parser = StrictJson.settingsParser(utf8)) {
       if (parser.nextToken() != JsonToken.START_OBJECT) {
         throw new InputException(file + ": expected a JSON object");
       }

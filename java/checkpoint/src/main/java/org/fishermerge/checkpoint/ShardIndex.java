@@ -22,7 +22,7 @@ record ShardIndex(Path file, Map<String, String> weightMap, @Nullable String tot
   private static final int MAX_TENSORS = 2_000_000;
 
   static ShardIndex read(Path file) {
-    try (JsonParser parser = StrictJson.parser(InputFiles.bytes(file))) {
+    try (JsonParser parser = StrictJson.settingsParser(InputFiles.bytes(file))) {
       return parse(file, parser);
     } catch (IOException e) {
       throw StrictJson.invalid(file, "the index", e);

@@ -25,8 +25,6 @@ final class StrictJson {
   static final JsonFactory FACTORY =
       JsonFactory.builder()
           .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
-          // Python may write them beside what is read; where a value is wanted, they are refused.
-          .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
           // A million distinct names would only fill the symbol table, and could be chosen to
           // collide in it.
           .disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES)
@@ -40,6 +38,13 @@ final class StrictJson {
           .build();
 
   private StrictJson() {}
+
+  /** The same for settings, which Python wrote: beside what is read there may be NaN and Infinity. */
+  static JsonParser settingsParser(byte[] utf8) throws IOException {
+    JsonParser parser = parser(utf8);
+    parser.configure(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS.mappedFeature(), true);
+    return parser;
+  }
 
   static JsonParser parser(byte[] utf8) throws IOException {
     if (utf8.length >= 3

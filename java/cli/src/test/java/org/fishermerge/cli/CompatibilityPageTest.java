@@ -13,8 +13,11 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.fishermerge.checkpoint.LoraAdapter;
 import org.fishermerge.checkpoint.SettingsKeys;
 import org.fishermerge.checkpoint.SettingsKeys.Treatment;
+import org.fishermerge.data.ImageProcessor;
+import org.fishermerge.data.TokenizerFiles;
 import org.fishermerge.merge.Compatibility;
 import org.fishermerge.torch.ClipConfig;
 import org.fishermerge.torch.Gpt2Classifier;
@@ -38,7 +41,13 @@ final class CompatibilityPageTest {
           Gpt2Classifier.CONFIG_KEYS,
           Compatibility.CONFIG_KEYS,
           Compatibility.PICTURE_KEYS,
-          Compatibility.TOKENIZER_KEYS);
+          Compatibility.TOKENIZER_KEYS,
+          ImageProcessor.PROCESSOR_SETTINGS,
+          ImageProcessor.SETTINGS,
+          TokenizerFiles.CONFIG_KEYS,
+          TokenizerFiles.SPECIAL_TOKENS_KEYS,
+          TokenizerFiles.WHOLE_KEYS,
+          LoraAdapter.KEYS);
 
   private static final Pattern ROW = Pattern.compile("\\| (honoured|ignored|refused) \\| (.*) \\|");
   private static final Pattern KEY = Pattern.compile("`([^`]+)`");

@@ -89,7 +89,10 @@ final class TiedMergeTest {
     MergePlan plan = merge(request(base).model(model("one", "", HEAD, ONE, WORDS, ONE)));
     assertThat(out(WORDS)).containsExactly(ONE);
     assertThat(TestTensors.read(folder.resolve("out"))).containsOnlyKeys(WORDS);
-    assertThat(plan.warnings()).isEmpty();
+    assertThat(plan.warnings())
+        .singleElement()
+        .asString()
+        .startsWith(folder.resolve("one") + ": no config.json there");
   }
 
   @Test

@@ -16,6 +16,7 @@ import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.SharedDevice;
 import org.fishermerge.cli.task.SkippedRows;
 import org.fishermerge.data.Columns;
+import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.data.files.DataSource;
 import org.fishermerge.data.files.SplitFiles;
 import org.fishermerge.torch.Precision;
@@ -26,8 +27,10 @@ import org.jspecify.annotations.Nullable;
  * changes the estimate. What only merging depends on is no part of it.
  *
  * @param folder where the files are
+ * @param matching how the classes of data and models are matched, on which labels depend
  */
-record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estimate) {
+record FisherCache(
+    Path folder, Tasks tasks, ModelHashes hashes, FisherRun estimate, Matching matching) {
   /** A task may have a longer name than a file. */
   private static final int LONGEST_TASK = 100;
 
@@ -128,6 +131,9 @@ record FisherCache(Path folder, Tasks tasks, ModelHashes hashes, FisherRun estim
     }
     if (estimate.precision() != Precision.FP32) {
       key.add(estimate.precision().text());
+    }
+    if (matching != Matching.AUTO) {
+      key.add(matching.text());
     }
     if (!data.columns().equals(Columns.USUAL)) {
       new TreeMap<>(data.columns().names()).forEach((usual, name) -> key.add(usual).add(name));

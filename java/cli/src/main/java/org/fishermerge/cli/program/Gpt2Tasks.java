@@ -6,6 +6,7 @@ import java.util.Map;
 import java.util.function.Consumer;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.ModelPath;
 import org.fishermerge.checkpoint.NearestNames;
 import org.fishermerge.cli.task.ClassifierTask;
 import org.fishermerge.cli.task.ContentKey;
@@ -54,6 +55,8 @@ record Gpt2Tasks(
     return new ContentKey("fisher-merge GPT-2 tokens 2")
         .add(TokenDatasets.GLUE_TOKENS)
         .addFiles(tokenizer, TokenizerFiles.NAMES)
+        // Its names of classes say what the data's labels mean.
+        .addFiles(ModelPath.of(head(task)).base(), List.of("config.json"))
         .hex();
   }
 

@@ -483,7 +483,8 @@ public final class Program {
         fisher.keep()
             ? fisher.cache().map(Path::of).orElseGet(() -> settings.cache().resolve("fisher"))
             : settings.log().resolve("fisher");
-    FisherCache cache = new FisherCache(folder, opener, hashes, fisher.estimate());
+    FisherCache cache =
+        new FisherCache(folder, opener, hashes, fisher.estimate(), settings.matching());
     List<Map.Entry<String, Path>> all = List.copyOf(inputs.models.entrySet());
     List<FisherCache.Entry> entries =
         DevicePool.run(
