@@ -392,7 +392,7 @@ final class GoldenCommandsTest {
                     pixels.rows(1, 2),
                     pixels.rows(1, 2))),
             "labels",
-            Tensor.of(0, 0, 0, 2, 0, 0));
+            Tensor.of(0, 0, 0, 1, 0, 0));
     Map<String, Tensor> oneOfEach =
         Map.of("pixel_values", Tensor.concat(List.of(pixels.rows(1, 2), pixels.rows(4, 5))));
     TestTensors stratified = fisherOfGamma(unequal, "stratified");

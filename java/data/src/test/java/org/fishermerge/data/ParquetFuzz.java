@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Set;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.data.files.DataSource;
 import org.fishermerge.testkit.FuzzTarget;
 import org.fishermerge.testkit.Fuzzing;
 
@@ -82,7 +83,10 @@ public final class ParquetFuzz implements FuzzTarget {
 
   private static void pictures(Path file) {
     try (ImageDataset dataset =
-        ImageDatasets.open(List.of(file), file.toString(), Columns.USUAL, ImageProcessor.clip(8))) {
+        ImageDatasets.open(
+            DataSource.parquet(List.of(file), file.toString()),
+            Columns.USUAL,
+            ImageProcessor.clip(8))) {
       long[] rows = new Selection.First(4).rows(dataset);
       try (BatchIterator batches = dataset.batches(rows, 2, 1)) {
         while (batches.hasNext()) {
