@@ -39,7 +39,9 @@ final class StrictJson {
 
   private StrictJson() {}
 
-  /** The same for settings, which Python wrote: beside what is read there may be NaN and Infinity. */
+  /**
+   * The same for settings, which Python wrote: beside what is read there may be NaN and Infinity.
+   */
   static JsonParser settingsParser(byte[] utf8) throws IOException {
     JsonParser parser = parser(utf8);
     parser.configure(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS.mappedFeature(), true);

@@ -95,7 +95,8 @@ class ShardedCheckpointTest {
         Arguments.of("{\"weight_map\":{\"a\":\"x\",\"a\":\"x\"}}", List.of("uplicate")),
         Arguments.of("{\"weight_map\":{\"a\":\"x\"},\"weight_map\":{}}", List.of("uplicate")),
         Arguments.of("{\"weight_map\":{\"a\":\"\\ud800\"}}", List.of("surrogate")),
-        Arguments.of("{\"x\":" + "[".repeat(10_000) + "}", List.of("not valid JSON", "nested too deep")),
+        Arguments.of(
+            "{\"x\":" + "[".repeat(10_000) + "}", List.of("not valid JSON", "nested too deep")),
         Arguments.of("{\"weight_map\":" + "{\"a\":".repeat(10_000), List.of("must be a string")),
         Arguments.of(
             "{\"weight_map\":{\"a\":\"none.safetensors\"}}",

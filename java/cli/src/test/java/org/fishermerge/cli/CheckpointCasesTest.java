@@ -69,7 +69,7 @@ final class CheckpointCasesTest {
                     folder.resolve("out").toString())
                 .succeeds()
                 .out())
-        .contains("17 tensors merged from 2 models, 0 tensors from the base");
+        .contains("17 tensors merged from 2 models and the base, 0 tensors from the base");
     assertThat(out().get("lm_head.weight").bytes())
         .isEqualTo(out().get("transformer.wte.weight").bytes());
   }
@@ -232,8 +232,8 @@ final class CheckpointCasesTest {
 
   @ParameterizedTest
   @CsvSource({
-    "base_model.model.h.0.attn.c_attn.lora_A.weight, adapter, merge_and_unload()",
-    "lora_unet_down_blocks_0.lora_down.weight, adapter, BASE+FOLDER",
+    "base_model.model.h.0.attn.c_attn.lora_A.weight, adapter, BASE+ADAPTER",
+    "lora_unet_down_blocks_0.lora_down.weight, adapter, convert the adapter",
     "state.0.exp_avg, optimizer, beside",
     "module._flat_param, FSDP, whole"
   })
@@ -259,7 +259,7 @@ final class CheckpointCasesTest {
   /** Folders without model.safetensors: the files in them, and what the message says. */
   @ParameterizedTest
   @CsvSource({
-    "adapter_config.json adapter_model.safetensors, PEFT adapter",
+    "adapter_config.json adapter_model.safetensors, LORA adapters",
     "model_index.json unet/config.json, diffusers",
     "modules.json 0_Transformer/model.safetensors, /0_Transformer",
     "checkpoint-500/x checkpoint-1500/x trainer_state.json, /checkpoint-1500 (the last)",

@@ -199,7 +199,7 @@ final class CompatibilityCommandsTest {
       }
       case "search" -> {
         line.addAll(merge);
-        line.addAll(List.of("--data", "none", "--model", text(base), "--data", "none"));
+        line.addAll(List.of("--data", "none.safetensors", "--model", text(base), "--data", "none.safetensors"));
       }
       case "evaluate" ->
           line.addAll(
@@ -209,9 +209,9 @@ final class CompatibilityCommandsTest {
                   "--clip",
                   text(base),
                   "--heads",
-                  "none",
+                  "none.safetensors",
                   "--data",
-                  "none"));
+                  "none.safetensors"));
       default -> {
         line.clear();
         line.addAll(

@@ -100,6 +100,9 @@ final class Parameters {
   }
 
   private boolean isConstant(CheckpointTensor tensor) {
+    if (base.isComputed(tensor.canonicalName())) {
+      return false; // trained by an adapter
+    }
     MemorySegment data = base.segment(tensor.canonicalName());
     long width = tensor.info().dtype().bits() / 8;
     return data.byteSize() <= width

@@ -351,7 +351,10 @@ public final class Program {
     folders.values().forEach(folder -> all.addAll(ModelPath.of(folder).parts()));
     settings.save().ifPresent(folder -> AtomicOutput.requireApart(folder, all));
     pretrained.ifPresent(this::requireRoom);
-    checkFolders(all.stream().distinct().toList());
+    List<Path> models = new ArrayList<>(folders.values());
+    base.ifPresent(model -> models.addFirst(model));
+    pretrained.ifPresent(model -> models.addFirst(model));
+    checkFolders(models.stream().distinct().toList());
 
     Tasks fisherTasks = null;
     if (method instanceof Method.FisherMerging fisher) {

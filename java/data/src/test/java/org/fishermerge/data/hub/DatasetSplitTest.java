@@ -311,7 +311,7 @@ final class DatasetSplitTest {
     "'---\nconfigs: [unclosed\n---\n', the YAML at its top is not valid",
     "'---\na: 1\na: 2\n---\n', the YAML at its top is not valid",
     "'---\nconfigs:\n- just text\n---\n', configs must be a list of mappings",
-    "'---\nconfigs: NESTED\n---\n', the YAML at its top is not valid: nested too deep",
+    "'---\nconfigs: NESTED\n---\n', the YAML at its top is not valid: it is nested too deep",
     "'---\nconfigs:\n- data_files: &x [*x]\n---\n', configs: expected texts",
     "'---\nconfigs:\n- data_files: [{path: [[a]]}]\n---\n', configs: expected texts",
     "'---\nconfigs:\n- config_name: {a: b}\n---\n', configs: expected texts"
