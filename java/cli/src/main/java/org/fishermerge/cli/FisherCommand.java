@@ -163,7 +163,12 @@ final class FisherCommand implements Callable<Integer> {
         Path module = script.file;
         Path source = model == null ? null : places.model(model);
         ScriptTask.with(
-            module, source, script, data, rule, task -> estimate(module, task, run, shared, output));
+            module,
+            source,
+            script,
+            data,
+            rule,
+            task -> estimate(module, task, run, shared, output));
       }
     } else {
       Path tower = requireTower();

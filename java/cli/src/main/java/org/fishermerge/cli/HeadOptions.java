@@ -1,9 +1,9 @@
 package org.fishermerge.cli;
 
 import java.nio.file.Path;
-import java.util.function.Consumer;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Consumer;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.InputException;

@@ -33,7 +33,9 @@ import picocli.CommandLine.Spec;
 final class InspectCommand implements Callable<Integer> {
   @Spec private CommandSpec spec = CommandSpec.create();
 
-  @Parameters(paramLabel = "PATH", description = "A model folder, a .safetensors file, or a LoRA adapter.")
+  @Parameters(
+      paramLabel = "PATH",
+      description = "A model folder, a .safetensors file, or a LoRA adapter.")
   private Path path = Path.of("");
 
   @Option(names = "--tensors", description = "List every tensor.")
@@ -72,9 +74,7 @@ final class InspectCommand implements Callable<Integer> {
       out.printf(
           "%s: %s, %s%n",
           path,
-          fisher == null
-              ? kind(checkpoint)
-              : "Fisher file",
+          fisher == null ? kind(checkpoint) : "Fisher file",
           files.size() == 1
               ? "1 file"
               : files.size() + (isWhole(checkpoint) ? " shards" : " files"));

@@ -12,8 +12,8 @@ import picocli.CommandLine.Model.CommandSpec;
 
 /**
  * Where what options name is on this machine: itself if it exists, else what the Hugging Face hub
- * has of that name, downloaded. Names that can be no repository's stay as they are, for their reader
- * to refuse. A command over existing files loads nothing of the hub's client.
+ * has of that name, downloaded. Names that can be no repository's stay as they are, for their
+ * reader to refuse. A command over existing files loads nothing of the hub's client.
  */
 final class Places implements AutoCloseable {
   private final CommandSpec spec;
@@ -26,8 +26,7 @@ final class Places implements AutoCloseable {
   private Repositories repositories() {
     Repositories known = repositories;
     if (known == null) {
-      known =
-          new Repositories(null, Main.environment(spec), spec.commandLine().getErr());
+      known = new Repositories(null, Main.environment(spec), spec.commandLine().getErr());
       repositories = known;
     }
     return known;

@@ -299,8 +299,7 @@ final class SearchCommand implements Callable<Integer> {
     weighting.apply(request);
     for (int i = 0; i < members.size(); i++) {
       Member member = members.get(i);
-      request.source(
-          new MergeSource(member.modelPlace, member.fisherPlace, coefficients.get(i)));
+      request.source(new MergeSource(member.modelPlace, member.fisherPlace, coefficients.get(i)));
     }
     return request.build();
   }
@@ -336,8 +335,7 @@ final class SearchCommand implements Callable<Integer> {
     return tasks;
   }
 
-  private @Nullable HeadOptions head(
-      Member member, Path scratch, int index, Places places) {
+  private @Nullable HeadOptions head(Member member, Path scratch, int index, Places places) {
     if (member.heads == null && member.classes == null) {
       return null;
     }

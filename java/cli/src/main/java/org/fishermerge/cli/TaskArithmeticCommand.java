@@ -32,7 +32,8 @@ final class TaskArithmeticCommand implements Callable<Integer> {
       names = "--model",
       required = true,
       paramLabel = "DIR",
-      description = "A model fine-tuned from the base; BASE+ADAPTER for a LoRA adapter. Repeatable.")
+      description =
+          "A model fine-tuned from the base; BASE+ADAPTER for a LoRA adapter. Repeatable.")
   private List<Path> models = List.of();
 
   @Option(

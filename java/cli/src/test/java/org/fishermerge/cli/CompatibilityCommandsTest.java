@@ -152,7 +152,7 @@ final class CompatibilityCommandsTest {
     return REFUSED.keySet().stream()
         .flatMap(pair -> COMMANDS.stream().map(command -> Arguments.of(pair, command)))
         // A configured run takes CLIPs and GPT-2s only, and says so of others.
-        .filter(each -> !each.get()[1].equals("run") || isTower((String) each.get()[0]));
+        .filter(each -> !"run".equals(each.get()[1]) || isTower(String.valueOf(each.get()[0])));
   }
 
   private static boolean isTower(String pair) {
@@ -199,7 +199,9 @@ final class CompatibilityCommandsTest {
       }
       case "search" -> {
         line.addAll(merge);
-        line.addAll(List.of("--data", "none.safetensors", "--model", text(base), "--data", "none.safetensors"));
+        line.addAll(
+            List.of(
+                "--data", "none.safetensors", "--model", text(base), "--data", "none.safetensors"));
       }
       case "evaluate" ->
           line.addAll(

@@ -260,7 +260,7 @@ final class HubCommandsTest {
         "modelpool.models.mnist=me/pickle | clip-tiny/alpha | me/pickle ; pytorch_model.bin ; pickle",
         "modelpool.models.mnist=me/texts | gpt2-tiny/cola | model_type is \"gpt2\"",
         "modelpool.train_datasets.dtd.path=me/data | | me/data ; there is no such",
-        "modelpool.train_datasets.dtd.split=dev | | there is no split 'dev' ; contrast, test, train",
+        "modelpool.train_datasets.dtd.split=dev | | there is no split 'dev' ; train, test, contrast",
         "modelpool.train_datasets.svhn._args_.1=full | | no configuration 'full' ; cropped_digits",
       })
   void aMistakeIsFoundBeforeTheFirstDownload(String override, String model, String fragments)

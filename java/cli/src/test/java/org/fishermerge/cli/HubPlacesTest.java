@@ -87,12 +87,10 @@ final class HubPlacesTest {
     Path fisher = folder.resolve("served/alpha/alpha.fisher.safetensors");
     run(
         "fisher --model %s@v1/alpha --clip %s --classes %s:alpha --data %s#alpha. --examples 2 --out %s"
-            .formatted(
-                TOWERS, CLIP, local("tasks.json"), local("expected.safetensors"), fisher));
+            .formatted(TOWERS, CLIP, local("tasks.json"), local("expected.safetensors"), fisher));
     // A new commit: the Fisher is published beside its model.
     hub.repository(TestHub.Kind.MODEL, TOWERS, "v2", folder.resolve("served"));
-    String models =
-        "merge --base %s --model %s@v2/alpha".formatted(CLIP, TOWERS);
+    String models = "merge --base %s --model %s@v2/alpha".formatted(CLIP, TOWERS);
     byte[] byFile =
         merged(models + " --fisher %s@v2/alpha/alpha.fisher.safetensors".formatted(TOWERS), "file");
     byte[] byFolder = merged(models + " --fisher %s@v2/alpha".formatted(TOWERS), "folder");
@@ -116,8 +114,14 @@ final class HubPlacesTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "./acme/clip", "/acme/clip", "acme/clip/sub", "acme/clip.safetensors", "../x", "~/clip",
-        "clip.bin", "acme/.hidden"
+        "./acme/clip",
+        "/acme/clip",
+        "acme/clip/sub",
+        "acme/clip.safetensors",
+        "../x",
+        "~/clip",
+        "clip.bin",
+        "acme/.hidden"
       })
   void whatLooksLikeAPathNeverGoesToTheNetwork(String path) {
     CommandResult.run(environment, List.of("inspect", path)).fails(1, path);
@@ -202,8 +206,15 @@ final class HubPlacesTest {
     // The model is not of that task: what matters is that the list is found.
     List<String> words =
         List.of(
-            "evaluate", "--model", local("alpha"), "--clip", local("pretrained"), "--classes",
-            "sun", "--data", local("expected.safetensors") + "#alpha.");
+            "evaluate",
+            "--model",
+            local("alpha"),
+            "--clip",
+            local("pretrained"),
+            "--classes",
+            "sun",
+            "--data",
+            local("expected.safetensors") + "#alpha.");
     CommandResult.run(environment, words)
         .fails(1, "sun: is neither a file nor a built-in list of classes", "\"sun397\"", "gtsrb");
   }
@@ -215,8 +226,15 @@ final class HubPlacesTest {
         CommandResult.run(
             environment,
             List.of(
-                "evaluate", "--model", local("alpha"), "--clip", local("pretrained"), "--classes",
-                task, "--data", local("expected.safetensors") + "#alpha."));
+                "evaluate",
+                "--model",
+                local("alpha"),
+                "--clip",
+                local("pretrained"),
+                "--classes",
+                task,
+                "--data",
+                local("expected.safetensors") + "#alpha."));
     assertThat(result.err()).doesNotContain("built-in list", "cannot read");
   }
 }

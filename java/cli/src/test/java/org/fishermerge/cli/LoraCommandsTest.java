@@ -62,9 +62,7 @@ final class LoraCommandsTest {
       double[] theirs = values(tensor);
       assertThat(found.get(name).shape()).as(name).isEqualTo(tensor.shape());
       for (int i = 0; i < theirs.length; i++) {
-        assertThat(ours[i])
-            .as("%s[%d]", name, i)
-            .isCloseTo(theirs[i], within(TOLERANCE));
+        assertThat(ours[i]).as("%s[%d]", name, i).isCloseTo(theirs[i], within(TOLERANCE));
       }
     });
   }
@@ -94,8 +92,7 @@ final class LoraCommandsTest {
             "--out",
             out.toString())
         .succeeds();
-    Map<String, Tensor> expected =
-        new TreeMap<>(TestTensors.read(LORA.resolve(base)).tensors());
+    Map<String, Tensor> expected = new TreeMap<>(TestTensors.read(LORA.resolve(base)).tensors());
     Map<String, Tensor> changed =
         TestTensors.read(LORA.resolve(adapter + ".merged.safetensors")).tensors();
     assertThat(expected).containsKeys(changed.keySet().toArray(String[]::new));
@@ -207,8 +204,7 @@ final class LoraCommandsTest {
     double[] b = values(lora.get("base_model.model." + layer + ".lora_B.weight"));
     double[] before = values(base.get(layer + ".weight"));
     double[] other = values(beta.get("vision_model." + layer + ".weight"));
-    double[] ours =
-        values(TestTensors.read(input.resolve("out0")).get(layer + ".weight"));
+    double[] ours = values(TestTensors.read(input.resolve("out0")).get(layer + ".weight"));
     for (int i = 0; i < 24 * 24; i++) {
       double sum = before[i] + other[i];
       for (int k = 0; k < 4; k++) {
@@ -310,7 +306,9 @@ final class LoraCommandsTest {
     Files.writeString(
         config,
         Files.readString(config)
-            .replace("\"target_modules\": [\"q_proj\"]", "\"target_modules\": [\"0.self_attn.q_proj\"]"));
+            .replace(
+                "\"target_modules\": [\"q_proj\"]",
+                "\"target_modules\": [\"0.self_attn.q_proj\"]"));
     return adapter;
   }
 
@@ -428,7 +426,8 @@ final class LoraCommandsTest {
     adapters(folder.resolve("a_one"), folder.resolve("a_two"));
     CommandResult.run(
             pool(LORA.resolve("clip").toString(), folder.resolve("a_").toString(), merged))
-        .fails(1, "modelpool.models.one.merge_and_unload is not true", "set merge_and_unload: true");
+        .fails(
+            1, "modelpool.models.one.merge_and_unload is not true", "set merge_and_unload: true");
   }
 
   @Test
@@ -443,19 +442,14 @@ final class LoraCommandsTest {
       hub.repository(TestHub.Kind.MODEL, "tanganke/lora_two", repositories.resolve("two"));
       CommandResult result =
           CommandResult.run(
-              Map.of(
-                  "HF_ENDPOINT",
-                  hub.endpoint(),
-                  "HF_HOME",
-                  folder.resolve("hf").toString()),
+              Map.of("HF_ENDPOINT", hub.endpoint(), "HF_HOME", folder.resolve("hf").toString()),
               pool("openai/clip", "tanganke/lora_", "true"));
       assertThat(result.code()).as(result.err()).isZero();
       assertThat(hub.requests("GET", "adapter_model.safetensors")).isNotEmpty();
       assertThat(hub.requests("GET", "README.md")).isEmpty();
       assertThat(hub.requests("GET", "training_args.bin")).isEmpty();
     }
-    JsonNode config =
-        new JsonMapper().readTree(folder.resolve("merged/config.json").toFile());
+    JsonNode config = new JsonMapper().readTree(folder.resolve("merged/config.json").toFile());
     assertThat(config.path("model_type").textValue()).isEqualTo("clip_vision_model");
     assertThat(TestTensors.read(folder.resolve("merged")).tensors())
         .hasSameSizeAs(TestTensors.read(LORA.resolve("clip")).tensors());

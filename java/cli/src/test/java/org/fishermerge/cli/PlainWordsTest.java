@@ -105,7 +105,11 @@ final class PlainWordsTest {
         .as(what)
         .satisfiesAnyOf(
             text -> assertThat(text).contains(name), text -> assertThat(text).contains(folderName));
-    softly.assertThat(message).as(what).doesNotContainPattern(FOREIGN).doesNotContain("unexpected failure");
+    softly
+        .assertThat(message)
+        .as(what)
+        .doesNotContainPattern(FOREIGN)
+        .doesNotContain("unexpected failure");
     if (System.getenv("SHOW_MESSAGES") != null) {
       System.out.println(what + "\n    " + message.strip());
     }
@@ -122,7 +126,8 @@ final class PlainWordsTest {
 
   private List<String> evaluate(Path model, Path clip, String... more) {
     List<String> line =
-        new ArrayList<>(List.of("evaluate", "--model", model.toString(), "--clip", clip.toString()));
+        new ArrayList<>(
+            List.of("evaluate", "--model", model.toString(), "--clip", clip.toString()));
     line.addAll(List.of(more));
     return line;
   }
@@ -163,7 +168,8 @@ final class PlainWordsTest {
     String pictures = Objects.requireNonNull(pictures().getParent()).toString();
     List<String> withHeads = evaluate(model, clip, "--heads", HEADS, "--data", pictures);
     eachBrokenJson(clip.resolve("preprocessor_config.json"), withHeads);
-    List<String> withClasses = evaluate(model, clip, "--classes", classes.toString(), "--data", HEADS);
+    List<String> withClasses =
+        evaluate(model, clip, "--classes", classes.toString(), "--data", HEADS);
     eachBrokenJson(classes, withClasses);
     Files.writeString(
         classes, "{\"classnames\": {\"a\": [\"x\", \"y\", \"z\"]}, \"templates\": [\"a {}\"]}");
@@ -311,8 +317,17 @@ final class PlainWordsTest {
     Path token = folder.resolve("token");
     CommandResult result =
         CommandResult.run(
-            Map.of("HF_HOME", folder.toString(), "HF_HUB_OFFLINE", "1", "HF_TOKEN_PATH", "/proc/self/mem"),
-            List.of("modelpool.models={_pretrained_: x/y}", "print_config=false", "path.root_dir=" + folder));
+            Map.of(
+                "HF_HOME",
+                folder.toString(),
+                "HF_HUB_OFFLINE",
+                "1",
+                "HF_TOKEN_PATH",
+                "/proc/self/mem"),
+            List.of(
+                "modelpool.models={_pretrained_: x/y}",
+                "print_config=false",
+                "path.root_dir=" + folder));
     softly.assertThat(result.err()).as(token.toString()).doesNotContainPattern(FOREIGN);
     softly.assertThat(result.code()).isEqualTo(1);
     softly.assertAll();

@@ -67,7 +67,10 @@ final class PythonHabitsTest {
   void aSweepIsRefusedWithALoopThatDoesIt() throws Exception {
     CommandResult refused =
         CommandResult.run(
-                "-m", "method=task_arithmetic", "method.scaling_factor=0.1,0.3", "seed=choice(1, 2)")
+                "-m",
+                "method=task_arithmetic",
+                "method.scaling_factor=0.1,0.3",
+                "seed=choice(1, 2)")
             .fails(1, "--multirun", "run once for each value");
     String loop = refused.err().substring(refused.err().indexOf("for v in")).strip();
     assertThat(loop)
@@ -174,8 +177,7 @@ final class PythonHabitsTest {
             Map.of("HOME", home, "XDG_CACHE_HOME", "~/.cache"),
             Map.of("HOME", home, "HF_HUB_CACHE", "~/.cache/huggingface/hub"),
             Map.of("HOME", home, "HF_HUB_CACHE", "$HOME/.cache/huggingface/hub"))) {
-      CommandResult result =
-          CommandResult.run(withOffline(environment), line);
+      CommandResult result = CommandResult.run(withOffline(environment), line);
       assertThat(result.code()).as(environment + ": " + result.err()).isZero();
     }
     CommandResult.run(withOffline(Map.of("HOME", folder.toString())), line)
@@ -193,7 +195,8 @@ final class PythonHabitsTest {
   @Test
   void aConfigurationWithNaNIsLoaded() {
     Path files = Cases.copy("case-22", folder);
-    CommandResult.run(
+    CommandResult evaluated =
+        CommandResult.run(
             "evaluate",
             "--model",
             files.resolve("model").toString(),
@@ -202,8 +205,13 @@ final class PythonHabitsTest {
             "--heads",
             files.resolve("head.safetensors").toString(),
             "--data",
-            files.resolve("data.safetensors").toString())
-        .succeeds();
+            files.resolve("data.safetensors").toString());
+    assertThat(evaluated.code()).as(evaluated.err()).isZero();
+    assertThat(evaluated.out()).contains("accuracy");
+    // It is passed over, but not in silence.
+    assertThat(evaluated.err().lines())
+        .hasSize(2)
+        .allSatisfy(line -> assertThat(line).startsWith("warning: ").contains("note"));
     CommandResult merged =
         CommandResult.run(
             "average",
@@ -221,10 +229,21 @@ final class PythonHabitsTest {
 
   @ParameterizedTest
   @CsvSource({
-    "float32, F32", "float, F32", "torch.float32, F32", "f32, F32", "FP32, F32",
-    "float16, F16", "half, F16", "torch.half, F16", "fp16, F16",
-    "bfloat16, BF16", "bf16, BF16", "torch.bfloat16, BF16",
-    "float64, F64", "double, F64", "f64, F64"
+    "float32, F32",
+    "float, F32",
+    "torch.float32, F32",
+    "f32, F32",
+    "FP32, F32",
+    "float16, F16",
+    "half, F16",
+    "torch.half, F16",
+    "fp16, F16",
+    "bfloat16, BF16",
+    "bf16, BF16",
+    "torch.bfloat16, BF16",
+    "float64, F64",
+    "double, F64",
+    "f64, F64"
   })
   void dtypesHaveTheNamesOfPyTorch(String name, String dtype) {
     assertThat(average("--dtype", name, "--dry-run").succeeds().out())
@@ -259,7 +278,8 @@ final class PythonHabitsTest {
   @Test
   void theLongestNameThatThereIs() throws IOException {
     Path files = Cases.copy("case-15", folder);
-    for (String name : List.of("f".repeat(240) + ".safetensors", "é".repeat(120) + ".safetensors")) {
+    for (String name :
+        List.of("f".repeat(240) + ".safetensors", "é".repeat(120) + ".safetensors")) {
       assertThat(name.getBytes(StandardCharsets.UTF_8)).hasSizeBetween(247, 255);
       fisher(files, files.resolve(name)).succeeds();
       assertThat(files.resolve(name)).isRegularFile();
@@ -293,7 +313,10 @@ final class PythonHabitsTest {
     return CommandResult.run(line);
   }
 
-  /** A folder in the place of the saved progress cannot be deleted; the Fisher is there all the same. */
+  /**
+   * A folder in the place of the saved progress cannot be deleted; the Fisher is there all the
+   * same.
+   */
   @Test
   void cleaningUpIsNoFailure() throws IOException {
     Path files = Cases.copy("case-15", folder);
@@ -301,7 +324,9 @@ final class PythonHabitsTest {
     Files.createDirectories(files.resolve("f.safetensors.progress/in"));
     CommandResult result = fisher(files, out);
     assertThat(result.code()).as(result.err()).isZero();
-    assertThat(result.err()).startsWith("warning: ").contains("f.safetensors.progress", "not empty");
+    assertThat(result.err())
+        .startsWith("warning: ")
+        .contains("f.safetensors.progress", "not empty");
     assertThat(result.err().lines()).hasSize(1);
     assertThat(out).isRegularFile();
   }
@@ -312,7 +337,8 @@ final class PythonHabitsTest {
     fisher(files, files.resolve("data.safetensors"), "--overwrite").fails(1, "it is read too");
     fisher(files, files.resolve("alpha/model.safetensors"), "--overwrite")
         .fails(1, "it is read too", "alpha");
-    evaluate(files, "--report", folder + "/r", "--outputs", folder + "/r").fails(1, "written twice");
+    evaluate(files, "--report", folder + "/r", "--outputs", folder + "/r")
+        .fails(1, "written twice");
     evaluate(files, "--report", files + "/head.safetensors", "--overwrite")
         .fails(1, "it is read too");
     CommandResult.run(
@@ -379,7 +405,8 @@ final class PythonHabitsTest {
     TestTensors some = merged("some", "--include", layer, "--exclude", ".*bias");
     int changed = 0;
     for (String name : base.tensors().keySet()) {
-      boolean wanted = name.matches(layer + ".*") && !name.endsWith("bias") && !name.startsWith("text_");
+      boolean wanted =
+          name.matches(layer + ".*") && !name.endsWith("bias") && !name.startsWith("text_");
       assertThat(some.get(name).floats())
           .as(name)
           .isEqualTo((wanted ? plain : base).get(name).floats());

@@ -48,8 +48,7 @@ final class TerminalTest {
         Stream.of(System.getenv("PATH").split(File.pathSeparator, -1))
             .anyMatch(path -> Files.isExecutable(Path.of(path, "script"))),
         "script of util-linux");
-    String command =
-        "stty cols " + columns + "; " + setting + " exec " + quoted(line(arguments));
+    String command = "stty cols " + columns + "; " + setting + " exec " + quoted(line(arguments));
     ProcessBuilder builder =
         new ProcessBuilder("script", "-qec", command, "/dev/null").redirectErrorStream(true);
     List.of("COLUMNS", "NO_COLOR").forEach(builder.environment()::remove);
@@ -151,7 +150,9 @@ final class TerminalTest {
   @ValueSource(strings = {"inspect", "--help", "--version"})
   void aFullDiskBehindStandardOutputIsAFailure(String command) throws Exception {
     String[] arguments =
-        command.equals("inspect") ? new String[] {command, CLIP + "/alpha"} : new String[] {command};
+        command.equals("inspect")
+            ? new String[] {command, CLIP + "/alpha"}
+            : new String[] {command};
     shell(quoted(line(arguments)) + " > /dev/full")
         .fails(1, "standard output cannot be written: No space left on device");
   }

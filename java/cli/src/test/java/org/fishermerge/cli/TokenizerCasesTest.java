@@ -19,8 +19,7 @@ final class TokenizerCasesTest {
   }
 
   private static CommandResult evaluate(Path copy, String model) {
-    return CommandResult.run(
-        "evaluate", "--model", copy + "/" + model, "--data", copy + "/texts");
+    return CommandResult.run("evaluate", "--model", copy + "/" + model, "--data", copy + "/texts");
   }
 
   /** Losses by transformers. */

@@ -25,10 +25,11 @@ final class ParquetTablesTest {
 
   private static Path folder() {
     try {
-      return Path.of(
+      Path expected =
+          Path.of(
               Objects.requireNonNull(ParquetTablesTest.class.getResource("tables/expected.json"))
-                  .toURI())
-          .getParent();
+                  .toURI());
+      return Objects.requireNonNull(expected.getParent());
     } catch (URISyntaxException e) {
       throw new AssertionError(e);
     }

@@ -36,6 +36,7 @@ public final class ConfigTree {
   private final SortedMap<String, String> texts = new TreeMap<>();
 
   private final Map<String, String> origins = new HashMap<>();
+
   /** Files of the other suffix, by path without it. */
   private final Map<String, String> misnamed = new HashMap<>();
 
@@ -87,8 +88,7 @@ public final class ConfigTree {
       for (Path file : (Iterable<Path>) files::iterator) {
         String path = root.relativize(file).toString().replace('\\', '/');
         if (path.endsWith(OTHER_SUFFIX)) {
-          misnamed.put(
-              path.substring(0, path.length() - OTHER_SUFFIX.length()), origin + path);
+          misnamed.put(path.substring(0, path.length() - OTHER_SUFFIX.length()), origin + path);
         } else if (path.endsWith(SUFFIX) && Files.isRegularFile(file)) {
           String name = name(path);
           texts.put(name, InputFiles.text(file));
@@ -119,9 +119,11 @@ public final class ConfigTree {
 
   /** What to say of a path that is missing because its file has another suffix; often nothing. */
   String misnamed(String path) {
-    String file = misnamed.get(path.endsWith(OTHER_SUFFIX)
-        ? path.substring(0, path.length() - OTHER_SUFFIX.length())
-        : name(path));
+    String file =
+        misnamed.get(
+            path.endsWith(OTHER_SUFFIX)
+                ? path.substring(0, path.length() - OTHER_SUFFIX.length())
+                : name(path));
     return file == null ? "" : "; " + file + " must end in " + SUFFIX + ", as Hydra wants it";
   }
 

@@ -223,7 +223,11 @@ final class Defaults {
         return;
       }
       throw new InputException(
-          from.origin() + ": there is no " + path + tree.misnamed(path) + NearestNames.of(name, tree.options(folder)));
+          from.origin()
+              + ": there is no "
+              + path
+              + tree.misnamed(path)
+              + NearestNames.of(name, tree.options(folder)));
     }
     String wanted = named != null ? named : file.header().map(Defaults::header).orElse(null);
     expand(file, base, join(parentPackage, wanted == null ? below : wanted), List.of());

@@ -9,8 +9,8 @@ import org.jspecify.annotations.Nullable;
 import org.snakeyaml.engine.v2.nodes.Tag;
 
 /**
- * What an unquoted word in a YAML file stands for, by the rules of OmegaConf's loader: those of YAML
- * 1.1 as PyYAML has them, with numbers such as {@code 1e-3} and without dates.
+ * What an unquoted word in a YAML file stands for, by the rules of OmegaConf's loader: those of
+ * YAML 1.1 as PyYAML has them, with numbers such as {@code 1e-3} and without dates.
  */
 final class HydraScalars {
   private static final Set<String> TRUE =

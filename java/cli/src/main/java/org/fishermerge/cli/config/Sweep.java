@@ -24,8 +24,7 @@ public final class Sweep {
     int loops = 0;
     for (String override : overrides) {
       int equals = override.indexOf('=');
-      List<String> values =
-          equals < 0 ? List.of() : values(override.substring(equals + 1).strip());
+      List<String> values = equals < 0 ? List.of() : values(override.substring(equals + 1).strip());
       if (values.size() < 2) {
         command.append(' ').append(quoted(override));
         continue;

@@ -43,8 +43,8 @@ final class Yaml {
 
   /** Merging is done here and not by the parser, which has another order of keys. */
   private static final Schema READING =
-      new Words((text, implicit) ->
-          text.equals(MERGE) ? Tag.STR : HydraScalars.resolve(text, implicit));
+      new Words(
+          (text, implicit) -> text.equals(MERGE) ? Tag.STR : HydraScalars.resolve(text, implicit));
 
   private static final Schema PRINTING =
       new Words((text, implicit) ->
@@ -115,10 +115,7 @@ final class Yaml {
   private static String reason(RuntimeException e) {
     if (e instanceof MarkedYamlEngineException marked) {
       return String.valueOf(marked.getProblem())
-          + marked
-              .getProblemMark()
-              .map(mark -> place(mark.getLine(), mark.getColumn()))
-              .orElse("");
+          + marked.getProblemMark().map(mark -> place(mark.getLine(), mark.getColumn())).orElse("");
     }
     return Reasons.of(e);
   }

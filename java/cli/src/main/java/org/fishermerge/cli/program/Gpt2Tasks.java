@@ -70,10 +70,7 @@ record Gpt2Tasks(
           head,
           positions ->
               TokenDatasets.open(
-                  files,
-                  data.columns(),
-                  tokenizer,
-                  Math.min(TokenDatasets.GLUE_TOKENS, positions)),
+                  files, data.columns(), tokenizer, Math.min(TokenDatasets.GLUE_TOKENS, positions)),
           matching,
           warnings,
           work::accept);

@@ -287,12 +287,15 @@ public final class Program {
     checkConfigs(all);
     Map<String, Supplier<DataSource>> trainData = new LinkedHashMap<>();
     if (method instanceof Method.FisherMerging) {
-      regular.keySet().forEach(task -> trainData.put(task, repositories.dataset(trainData(task).split())));
+      regular
+          .keySet()
+          .forEach(task -> trainData.put(task, repositories.dataset(trainData(task).split())));
     }
     Map<String, Supplier<DataSource>> testData = new LinkedHashMap<>();
     Optional<TaskPool> measured = tasks.filter(pool -> pool.family().isPresent());
     measured.ifPresent(pool ->
-        pool.testData().forEach((task, id) -> testData.put(task, repositories.dataset(id.split()))));
+        pool.testData()
+            .forEach((task, id) -> testData.put(task, repositories.dataset(id.split()))));
     return fetch(
         pretrained.map(model -> model.folder().get()),
         fetched(regular, Model::folder),
@@ -384,8 +387,7 @@ public final class Program {
       Path output = settings.save().orElseGet(settings::log);
       try (Checkpoint base = Checkpoint.open(pretrained)) {
         SafetensorsWriter.requireRoom(
-            output,
-            base.tensors().values().stream().mapToLong(t -> t.info().byteCount()).sum());
+            output, base.tensors().values().stream().mapToLong(t -> t.info().byteCount()).sum());
       }
     }
   }

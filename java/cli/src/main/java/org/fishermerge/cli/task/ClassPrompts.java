@@ -31,7 +31,7 @@ import org.jspecify.annotations.Nullable;
 public record ClassPrompts(String origin, List<String> classNames, List<String> templates) {
   private static final Pattern PLACEHOLDER = Pattern.compile("\\{c?\\}");
   private static final JsonMapper MAPPER =
-JsonMapper.builder(InputFiles.JSON)
+      JsonMapper.builder(InputFiles.JSON)
           .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
           .build();
 

@@ -90,8 +90,7 @@ public record ImageTask(
                   matching,
                   warnings);
           work.accept(
-              new ImageTask(
-                  model, new ClipClassifier(tower, weights), dataset, examples, workers));
+              new ImageTask(model, new ClipClassifier(tower, weights), dataset, examples, workers));
         }
       }
     }

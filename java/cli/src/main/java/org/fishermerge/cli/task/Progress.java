@@ -112,7 +112,8 @@ public final class Progress implements AutoCloseable {
       return cut(what + " ...", width);
     }
     double rate = done / Math.max(seconds, 1e-9);
-    String state = String.format(Locale.ROOT, "%s  %s/%s %s", what, amount(done), amount(total), unit);
+    String state =
+        String.format(Locale.ROOT, "%s  %s/%s %s", what, amount(done), amount(total), unit);
     if (done <= 0) {
       return cut(state, width);
     }

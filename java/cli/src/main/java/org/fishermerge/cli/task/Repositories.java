@@ -5,7 +5,6 @@ import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.HashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Supplier;
@@ -19,7 +18,6 @@ import org.fishermerge.data.hub.Hub;
 import org.fishermerge.data.hub.HubDatasets;
 import org.fishermerge.data.hub.HubName;
 import org.fishermerge.data.hub.HubSettings;
-import org.fishermerge.data.hub.Repository;
 import org.fishermerge.data.hub.Repository.Kind;
 import org.fishermerge.data.hub.Snapshot;
 import org.fishermerge.data.hub.WantedFiles;
@@ -151,8 +149,8 @@ public final class Repositories implements AutoCloseable {
   }
 
   /**
-   * A model's file or folder, with all of it on this machine. What is neither here nor can be on the
-   * hub is returned as it is, for its reader to refuse.
+   * A model's file or folder, with all of it on this machine. What is neither here nor can be on
+   * the hub is returned as it is, for its reader to refuse.
    */
   public Path weights(String name) {
     int plus = name.indexOf('+');
@@ -197,8 +195,7 @@ public final class Repositories implements AutoCloseable {
   private Path folder(String name, HubName named, WantedFiles wanted) {
     Snapshot snapshot =
         progress.of(
-            name,
-            () -> hub().fetch(named.repository(), WantedFiles.below(named.path(), wanted)));
+            name, () -> hub().fetch(named.repository(), WantedFiles.below(named.path(), wanted)));
     if (snapshot.files().size() == 1
         && snapshot.files().getFirst().toString().endsWith(WEIGHTS_ENDING)) {
       return snapshot.files().getFirst();

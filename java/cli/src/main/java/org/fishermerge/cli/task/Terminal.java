@@ -60,9 +60,7 @@ public enum Terminal {
   private static OptionalInt columns(String text) {
     try {
       int columns = Integer.parseInt(text.strip());
-      return columns > 0 && columns <= MOST_COLUMNS
-          ? OptionalInt.of(columns)
-          : OptionalInt.empty();
+      return columns > 0 && columns <= MOST_COLUMNS ? OptionalInt.of(columns) : OptionalInt.empty();
     } catch (NumberFormatException e) {
       return OptionalInt.empty();
     }
@@ -97,8 +95,7 @@ public enum Terminal {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment size = arena.allocate(WINSIZE_BYTES);
       int failed = (int) ioctl.invokeExact(descriptor, TIOCGWINSZ, size);
-      int columns =
-          Short.toUnsignedInt(size.get(ValueLayout.JAVA_SHORT_UNALIGNED, COLUMNS_OFFSET));
+      int columns = Short.toUnsignedInt(size.get(ValueLayout.JAVA_SHORT_UNALIGNED, COLUMNS_OFFSET));
       return failed == 0 && columns > 0 ? OptionalInt.of(columns) : OptionalInt.empty();
     } catch (RuntimeException | Error e) {
       throw e;

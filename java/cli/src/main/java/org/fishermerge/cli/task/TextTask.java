@@ -66,8 +66,7 @@ public record TextTask(
           && !pad.equals(classifier.padToken())) {
         warnings.accept(
             "%s: pad_token_id is %d, the tokenizer pads with %d: here a text ends at its own last"
-                    .formatted(
-                        head.path(), classifier.padToken().getAsLong(), pad.getAsLong())
+                    .formatted(head.path(), classifier.padToken().getAsLong(), pad.getAsLong())
                 + " token, where transformers would take its padding for a part of it");
       }
       TaskExamples examples =

@@ -15,11 +15,11 @@ import java.math.BigInteger;
 import java.nio.charset.StandardCharsets;
 import java.util.Objects;
 import java.util.stream.Stream;
+import org.assertj.core.api.SoftAssertions;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.config.ConfigValue.Mapping;
 import org.fishermerge.cli.config.ConfigValue.Scalar;
 import org.fishermerge.cli.config.ConfigValue.Sequence;
-import org.assertj.core.api.SoftAssertions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -54,46 +54,51 @@ final class ValuesTest {
   @Test
   void filesAreReadAsOmegaConfReadsThem() {
     SoftAssertions.assertSoftly(softly ->
-        files().forEach(example -> {
-          String text = example.path("yaml").textValue();
-          if (example.has("error")) {
-            softly
-                .assertThatThrownBy(() -> Yaml.parse(text, "mine.yaml"))
-                .as(text)
-                .isInstanceOf(InputException.class)
-                .hasMessageStartingWith("mine.yaml: ");
-          } else {
-            JsonNode read = json(Yaml.parse(text, "mine.yaml"));
-            softly.assertThat(read).as(text).isEqualTo(example.path("value"));
-            // As text too, where the order of keys counts.
-            softly.assertThat(read.toString()).isEqualTo(example.path("value").toString());
-          }
-        }));
+        files()
+            .forEach(example -> {
+              String text = example.path("yaml").textValue();
+              if (example.has("error")) {
+                softly
+                    .assertThatThrownBy(() -> Yaml.parse(text, "mine.yaml"))
+                    .as(text)
+                    .isInstanceOf(InputException.class)
+                    .hasMessageStartingWith("mine.yaml: ");
+              } else {
+                JsonNode read = json(Yaml.parse(text, "mine.yaml"));
+                softly.assertThat(read).as(text).isEqualTo(example.path("value"));
+                // As text too, where the order of keys counts.
+                softly.assertThat(read.toString()).isEqualTo(example.path("value").toString());
+              }
+            }));
   }
 
   @Test
   void whatIsPrintedIsReadAlike() {
     SoftAssertions.assertSoftly(softly ->
-        files().filter(example -> !example.has("error")).forEach(example -> {
-          Mapping read = Yaml.parse(example.path("yaml").textValue(), "mine.yaml");
-          String printed = Yaml.print(read);
-          softly
-              .assertThat(json(Yaml.parse(printed, "printed")))
-              .as(printed)
-              .isEqualTo(json(read));
-        }));
+        files()
+            .filter(example -> !example.has("error"))
+            .forEach(example -> {
+              Mapping read = Yaml.parse(example.path("yaml").textValue(), "mine.yaml");
+              String printed = Yaml.print(read);
+              softly
+                  .assertThat(json(Yaml.parse(printed, "printed")))
+                  .as(printed)
+                  .isEqualTo(json(read));
+            }));
   }
 
   @Test
   void overridesAreReadAsHydraReadsThem() {
     SoftAssertions.assertSoftly(softly ->
-        values().filter(example -> example.has("override")).forEach(example -> {
-          String text = example.path("override").textValue();
-          softly
-              .assertThat(json(Objects.requireNonNull(OverrideParser.parse(text).value())))
-              .as(text)
-              .isEqualTo(example.path("value"));
-        }));
+        values()
+            .filter(example -> example.has("override"))
+            .forEach(example -> {
+              String text = example.path("override").textValue();
+              softly
+                  .assertThat(json(Objects.requireNonNull(OverrideParser.parse(text).value())))
+                  .as(text)
+                  .isEqualTo(example.path("value"));
+            }));
   }
 
   /** Hydra makes keys of other types of these, which nothing can ask for by name. */

@@ -66,7 +66,10 @@ final class DataPageTest {
   @Test
   void foldersOfPictures() throws IOException {
     String tree =
-        blocks("").stream().filter(block -> block.startsWith("pictures/")).findFirst().orElseThrow();
+        blocks("").stream()
+            .filter(block -> block.startsWith("pictures/"))
+            .findFirst()
+            .orElseThrow();
     for (String name : tree.strip().lines().toList()) {
       Path file = folder.resolve(name);
       Files.createDirectories(Objects.requireNonNull(file.getParent()));
