@@ -49,7 +49,7 @@ final class ArchitectureTest {
               "com.luciad.imageio.webp", Set.of("data"),
               "com.fasterxml.jackson.dataformat.csv", Set.of("data"),
               "com.fasterxml.jackson.databind", Set.of("torch", "data", "cli"),
-              "com.fasterxml.jackson.core", Set.of("checkpoint", "torch", "data", "cli")));
+              "com.fasterxml.jackson.core", Set.of("checkpoint", "data", "cli")));
 
   private static final JavaClasses CLASSES =
       new ClassFileImporter()
