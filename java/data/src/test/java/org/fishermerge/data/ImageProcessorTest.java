@@ -214,7 +214,7 @@ final class ImageProcessorTest {
         "{\"feature_extractor_type\": \"DetrFeatureExtractor\"} | DetrImageProcessor | not supported",
         "{\"image_processor_type\": 5} | image processor 5 | not supported",
         "{\"image_processor_type\": \"ViTImageProcessor\", \"do_center_crop\": true} | do_center_crop | crop_size",
-        "{\"size\": 1, \"size\": 2} | not readable as JSON | Duplicate",
+        "{\"size\": 1, \"size\": 2} | not readable as JSON | duplicate key",
         "[] | JSON object | preprocessor_config",
         "version https://git-lfs | not readable as JSON | preprocessor_config"
       })
