@@ -1,11 +1,8 @@
 package org.fishermerge.checkpoint;
 
-import com.fasterxml.jackson.core.JsonParser;
-import com.fasterxml.jackson.core.JsonToken;
-import java.io.IOException;
+import java.math.BigDecimal;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -80,13 +77,13 @@ final class AdapterConfig {
   private record Setting(Pattern modules, double value) {}
 
   private final Path file;
-  private final Map<String, Object> values;
+  private final Map<String, @Nullable Object> values;
   private final List<Setting> ranks;
   private final List<Setting> alphas;
   private final Optional<Targets> targets;
   private final List<String> warnings = new ArrayList<>();
 
-  private AdapterConfig(Path file, Map<String, Object> values) {
+  private AdapterConfig(Path file, Map<String, @Nullable Object> values) {
     this.file = file;
     this.values = values;
     KEYS.unknown(file, values.keySet()).ifPresent(warnings::add);
@@ -117,64 +114,13 @@ final class AdapterConfig {
    *     what cannot be applied
    */
   static AdapterConfig read(Path file) {
-    try (JsonParser parser = StrictJson.settingsParser(InputFiles.bytes(file))) {
-      parser.nextToken();
-      Object root = value(parser);
-      StrictJson.expectEnd(parser);
-      if (!(root instanceof Map<?, ?> map)) {
-        throw new InputException(file + ": is no JSON object, which a LoRA adapter's settings are");
-      }
-      Map<String, Object> values = new LinkedHashMap<>();
-      map.forEach((key, value) -> values.put(String.valueOf(key), value));
-      return new AdapterConfig(file, values);
-    } catch (IOException e) {
-      throw StrictJson.invalid(file, "the configuration", e);
-    }
+    return new AdapterConfig(file, JsonFile.object(file));
   }
-
-  /** Maps, lists, texts, numbers, booleans; {@link #NULL} for null. */
-  private static Object value(JsonParser parser) throws IOException {
-    JsonToken token = parser.currentToken();
-    if (token == null) {
-      return NULL;
-    }
-    return switch (token) {
-      case START_OBJECT -> {
-        Map<String, Object> map = new LinkedHashMap<>();
-        while (parser.nextToken() == JsonToken.FIELD_NAME) {
-          String name = StrictJson.text(parser);
-          parser.nextToken();
-          map.put(name, value(parser));
-        }
-        yield map;
-      }
-      case START_ARRAY -> {
-        List<Object> list = new ArrayList<>();
-        while (parser.nextToken() != JsonToken.END_ARRAY) {
-          list.add(value(parser));
-        }
-        yield list;
-      }
-      case VALUE_STRING -> StrictJson.text(parser);
-      case VALUE_NUMBER_INT, VALUE_NUMBER_FLOAT -> parser.getDoubleValue();
-      case VALUE_TRUE -> true;
-      case VALUE_FALSE -> false;
-      default -> NULL;
-    };
-  }
-
-  private static final Object NULL =
-      new Object() {
-        @Override
-        public String toString() {
-          return "null";
-        }
-      };
 
   // ---- what is refused ----
 
   private void requireLora() {
-    Object type = values.getOrDefault("peft_type", NULL);
+    Object type = values.get("peft_type");
     if (!"LORA".equals(type)) {
       throw wrong(
           "peft_type", "only LORA adapters are applied here: for another kind, " + MERGE_THERE);
@@ -185,13 +131,13 @@ final class AdapterConfig {
     for (String key : KEYS.treatments().keySet()) {
       if (KEYS.treatments().get(key) == SettingsKeys.Treatment.REFUSED
           && !key.equals("init_lora_weights")
-          && isSet(values.getOrDefault(key, NULL))) {
+          && isSet(values.get(key))) {
         throw wrong(key, "it is not applied here: " + MERGE_THERE);
       }
     }
     // Those other ways to begin are plain LoRA afterwards; PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA
     // take a part out of the base's own weights, when an adapter is loaded too.
-    Object begin = values.getOrDefault("init_lora_weights", NULL);
+    Object begin = values.get("init_lora_weights");
     if (begin instanceof String text
         && !List.of("gaussian", "eva", "orthogonal", "mica", "true", "false")
             .contains(text.toLowerCase(Locale.ROOT))) {
@@ -203,23 +149,21 @@ final class AdapterConfig {
     }
   }
 
-  private static boolean isSet(Object value) {
-    return !(value == NULL
+  private static boolean isSet(@Nullable Object value) {
+    return !(value == null
         || Boolean.FALSE.equals(value)
         || (value instanceof List<?> list && list.isEmpty())
         || (value instanceof Map<?, ?> map && map.isEmpty()));
   }
 
   private InputException wrong(String key, String advice) {
-    Object value = values.getOrDefault(key, NULL);
+    Object value = values.get(key);
     return new InputException(
         file
             + ": "
             + key
             + " is "
-            + (value instanceof String text
-                ? Messages.quote(text)
-                : Messages.firstLine(String.valueOf(value)))
+            + JsonFile.text(value)
             + "; "
             + advice);
   }
@@ -227,22 +171,22 @@ final class AdapterConfig {
   // ---- values ----
 
   private double number(String key, double byDefault) {
-    Object value = values.getOrDefault(key, NULL);
-    if (value == NULL) {
+    Object value = values.get(key);
+    if (value == null) {
       if (values.containsKey(key)) {
         throw wrong(key, "expected a number");
       }
       return byDefault;
     }
-    if (value instanceof Double number && Double.isFinite(number)) {
-      return number;
+    if (value instanceof BigDecimal number && Double.isFinite(number.doubleValue())) {
+      return number.doubleValue();
     }
     throw wrong(key, "expected a finite number");
   }
 
   private boolean flag(String key) {
-    Object value = values.getOrDefault(key, NULL);
-    if (value == NULL) {
+    Object value = values.get(key);
+    if (value == null) {
       return false;
     }
     if (value instanceof Boolean flag) {
@@ -252,8 +196,8 @@ final class AdapterConfig {
   }
 
   private Optional<String> text(String key) {
-    Object value = values.getOrDefault(key, NULL);
-    if (value == NULL) {
+    Object value = values.get(key);
+    if (value == null) {
       return Optional.empty();
     }
     if (value instanceof String text) {
@@ -271,8 +215,8 @@ final class AdapterConfig {
   }
 
   private List<Setting> overrides(String key) {
-    Object value = values.getOrDefault(key, NULL);
-    if (value == NULL) {
+    Object value = values.get(key);
+    if (value == null) {
       return List.of();
     }
     if (!(value instanceof Map<?, ?> map)) {
@@ -280,10 +224,10 @@ final class AdapterConfig {
     }
     List<Setting> overrides = new ArrayList<>();
     map.forEach((name, number) -> {
-      if (!(number instanceof Double n) || !Double.isFinite(n)) {
+      if (!(number instanceof BigDecimal n) || !Double.isFinite(n.doubleValue())) {
         throw wrong(key, "the value of " + Messages.quote(String.valueOf(name)) + " is no number");
       }
-      overrides.add(new Setting(Targets.pattern(file, key, "(.*\\.)?(" + name + ")$"), n));
+      overrides.add(new Setting(Targets.pattern(file, key, "(.*\\.)?(" + name + ")$"), n.doubleValue()));
     });
     return overrides;
   }
@@ -334,10 +278,10 @@ final class AdapterConfig {
   /** Modules that were trained whole, heads of the task included. */
   List<String> modulesToSave() {
     List<String> modules = new ArrayList<>();
-    Object value = values.getOrDefault("modules_to_save", NULL);
+    Object value = values.get("modules_to_save");
     if (value instanceof List<?> list) {
       list.forEach(name -> modules.add(String.valueOf(name)));
-    } else if (value != NULL) {
+    } else if (value != null) {
       throw wrong("modules_to_save", "expected a list of module names");
     }
     switch (text("task_type").orElse("")) {
@@ -367,6 +311,6 @@ final class AdapterConfig {
   }
 
   static boolean isNull(@Nullable Object value) {
-    return value == null || value == NULL;
+    return value == null || value == null;
   }
 }

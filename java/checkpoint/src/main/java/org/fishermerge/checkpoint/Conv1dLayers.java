@@ -1,8 +1,5 @@
 package org.fishermerge.checkpoint;
 
-import com.fasterxml.jackson.core.JsonParser;
-import com.fasterxml.jackson.core.JsonToken;
-import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.Set;
@@ -32,20 +29,8 @@ record Conv1dLayers(Optional<Path> config) {
   }
 
   private static Optional<String> modelType(Path config) {
-    try (JsonParser parser = StrictJson.settingsParser(InputFiles.bytes(config))) {
-      if (parser.nextToken() != JsonToken.START_OBJECT) {
-        return Optional.empty();
-      }
-      while (parser.nextToken() == JsonToken.FIELD_NAME) {
-        boolean wanted = parser.currentName().equals("model_type");
-        if (parser.nextToken() == JsonToken.VALUE_STRING && wanted) {
-          return Optional.of(StrictJson.text(parser));
-        }
-        parser.skipChildren();
-      }
-      return Optional.empty();
-    } catch (IOException e) {
-      throw StrictJson.invalid(config, "the configuration", e);
-    }
+    return JsonFile.object(config).get("model_type") instanceof String type
+        ? Optional.of(type)
+        : Optional.empty();
   }
 }

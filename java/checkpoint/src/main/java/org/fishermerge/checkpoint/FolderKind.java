@@ -183,7 +183,7 @@ final class FolderKind {
     if (!Files.isRegularFile(state)) {
       return Optional.empty();
     }
-    try (JsonParser parser = WeightConfig.parser(state)) {
+    try (JsonParser parser = StrictJson.settingsParser(InputFiles.bytes(state))) {
       parser.nextToken();
       while (parser.nextToken() == JsonToken.FIELD_NAME) {
         String key = parser.currentName();

@@ -1,5 +1,6 @@
 package org.fishermerge.checkpoint;
 
+import java.math.BigDecimal;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -55,14 +56,17 @@ final class Targets {
       List<String> saved,
       @Nullable Object layers,
       @Nullable Object layerPatterns) {
-    if (AdapterConfig.isNull(targets) || "all-linear".equals(targets)) {
+    if (targets == null || "all-linear".equals(targets)) {
       return Optional.empty();
     }
     Set<Integer> indices = new TreeSet<>();
     for (Object index : list(layers)) {
-      if (!(index instanceof Double number) || number != Math.rint(number)) {
+      if (!(index instanceof BigDecimal number) || number.stripTrailingZeros().scale() > 0) {
         throw new InputException(
-            file + ": layers_to_transform holds " + index + "; expected numbers of layers");
+            file
+                + ": layers_to_transform holds "
+                + JsonFile.text(index)
+                + "; expected numbers of layers");
       }
       indices.add(number.intValue());
     }
@@ -77,14 +81,14 @@ final class Targets {
     return Optional.of(
         new Targets(
             names(file, "target_modules", targets),
-            AdapterConfig.isNull(excluded) ? null : names(file, "exclude_modules", excluded),
+            excluded == null ? null : names(file, "exclude_modules", excluded),
             whole,
             indices,
             places));
   }
 
   private static List<?> list(@Nullable Object value) {
-    return AdapterConfig.isNull(value) || value == null
+    return value == null
         ? List.of()
         : value instanceof List<?> list ? list : List.of(value);
   }
@@ -97,7 +101,12 @@ final class Targets {
       return new Names(null, list.stream().map(String.class::cast).toList());
     }
     throw new InputException(
-        file + ": " + key + " is " + value + "; expected a list of module names or one pattern");
+        file
+            + ": "
+            + key
+            + " is "
+            + JsonFile.text(value)
+            + "; expected a list of module names or one pattern");
   }
 
   /** A pattern in Python's spelling. */

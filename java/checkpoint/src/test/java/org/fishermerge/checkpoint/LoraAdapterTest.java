@@ -243,7 +243,7 @@ final class LoraAdapterTest {
         "\"rank_pattern\": {\"up\": 3}                   | the rank is 3 by the configuration",
         "\"use_dora\": true                              | has no lora_magnitude_vector, but use_dora is true",
         "\"lora_bias\": true                             | has no lora_B.bias, but lora_bias is true",
-        "\"target_modules\": 5                           | target_modules is 5.0",
+        "\"target_modules\": 5                           | target_modules is 5;",
       })
   void refusesByName(String setting, String message) throws IOException {
     String key = setting.substring(0, setting.indexOf(':'));

@@ -21,10 +21,11 @@ final class DataPageTest {
   @TempDir Path folder;
 
   private static List<String> blocks(String language) throws IOException {
-    return Pattern.compile("(?s)```" + language + "\\n(.*?)```")
+    return Pattern.compile("(?s)```(\\w*)\\n(.*?)```")
         .matcher(Files.readString(PAGE))
         .results()
-        .map(block -> block.group(1))
+        .filter(block -> block.group(1).equals(language))
+        .map(block -> block.group(2))
         .toList();
   }
 
