@@ -1,28 +1,127 @@
 package org.fishermerge.cli;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.fishermerge.testkit.Golden;
 
-/** The program in a process of its own. */
+/**
+ * The program in a process of its own: the packaged one, with its classes in a shared archive,
+ * where the build has made it before (tests named IT), else from the class path.
+ */
 final class CommandProcess {
+  /** The folder of the packaged program. */
+  private static final Optional<Path> PACKAGED =
+      Optional.ofNullable(System.getProperty("fishermerge.packaged")).map(Path::of);
+
   private CommandProcess() {}
 
   /** The start of a command line; the program's arguments follow. */
   static List<String> java(String... jvmOptions) {
-    List<String> command = new ArrayList<>();
-    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    List<String> command = new ArrayList<>(virtualMachine());
+    PACKAGED
+        .map(CommandProcess::classArchive)
+        .ifPresent(archive -> command.add("-XX:SharedArchiveFile=" + archive));
     command.addAll(List.of(jvmOptions));
+    command.addAll(program());
+    return command;
+  }
+
+  private static List<String> virtualMachine() {
+    return List.of(
+        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+        "-Dorg.bytedeco.javacpp.maxphysicalbytes=0",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-Xlog:disable");
+  }
+
+  private static List<String> program() {
+    return PACKAGED
+        .map(folder -> List.of("-jar", jar(folder).toString()))
+        .orElse(
+            List.of(
+                "--enable-native-access=ALL-UNNAMED",
+                "-cp",
+                System.getProperty(
+                    "surefire.test.class.path", System.getProperty("java.class.path")),
+                Main.class.getName()));
+  }
+
+  private static Path jar(Path folder) {
+    try (Stream<Path> libraries = Files.list(folder.resolve("lib"))) {
+      return libraries
+          .filter(file -> String.valueOf(file.getFileName()).startsWith("fisher-merge-cli-"))
+          .findFirst()
+          .orElseThrow();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /**
+   * Made by the first caller of a build, since more than half of a short command is the loading of
+   * classes; other test JVMs wait for it.
+   */
+  private static Path classArchive(Path folder) {
+    Path archive = folder.resolveSibling("test-classes.jsa");
+    try (FileChannel lock =
+        FileChannel.open(
+            folder.resolveSibling("test-classes.lock"),
+            StandardOpenOption.CREATE,
+            StandardOpenOption.WRITE)) {
+      lock.lock();
+      Path jar = jar(folder);
+      if (!Files.exists(archive)
+          || Files.getLastModifiedTime(archive).compareTo(Files.getLastModifiedTime(jar)) < 0) {
+        dump(archive);
+      }
+      return archive;
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private static void dump(Path archive) throws IOException {
+    Path fisher = Files.createTempFile("fisher", ".safetensors");
+    List<String> command = new ArrayList<>(virtualMachine());
+    command.add("-XX:ArchiveClassesAtExit=" + archive);
+    command.addAll(program());
+    Path golden = Golden.path("clip-tiny");
     command.addAll(
         List.of(
-            "-Dorg.bytedeco.javacpp.maxphysicalbytes=0",
-            "--enable-native-access=ALL-UNNAMED",
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            "-Xshare:auto",
-            "-cp",
-            System.getProperty("surefire.test.class.path", System.getProperty("java.class.path")),
-            Main.class.getName()));
-    return command;
+            "fisher",
+            "--model",
+            golden.resolve("alpha").toString(),
+            "--clip",
+            golden.resolve("pretrained").toString(),
+            "--heads",
+            golden.resolve("expected.safetensors") + "#alpha.",
+            "--data",
+            golden.resolve("expected.safetensors") + "#alpha.",
+            "--overwrite",
+            "--out",
+            fisher.toString()));
+    try {
+      Process process =
+          new ProcessBuilder(command)
+              .redirectOutput(ProcessBuilder.Redirect.DISCARD)
+              .redirectError(ProcessBuilder.Redirect.DISCARD)
+              .start();
+      if (process.waitFor() != 0) {
+        throw new IllegalStateException(command + " failed");
+      }
+    } catch (InterruptedException e) {
+      throw new IOException("interrupted", e);
+    } finally {
+      Files.delete(fisher);
+    }
   }
 }

@@ -13,7 +13,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Processes that write to one target at the same time. */
-final class RunsAtOnceTest {
+final class RunsAtOnceIT {
   private static final int RUNS = 2;
 
   @TempDir Path folder;

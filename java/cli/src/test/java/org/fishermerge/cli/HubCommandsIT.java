@@ -34,7 +34,7 @@ import org.junit.jupiter.params.provider.CsvSource;
  * their own that reaches nothing but a hub on the loopback interface.
  */
 @Timeout(value = 5, unit = TimeUnit.MINUTES)
-final class HubCommandsTest {
+final class HubCommandsIT {
   private static final String CLIP_BASE =
       "method=fisher_merging/clip_fisher_merging modelpool=CLIPVisionModelPool/clip-vit-base-patch32_TA8"
           + " taskpool=CLIPVisionModelTaskPool/clip-vit-classification_TA8";

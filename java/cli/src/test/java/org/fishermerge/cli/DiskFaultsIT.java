@@ -15,7 +15,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Commands whose output lies on a small or a read-only disk: a file system of their own. */
-final class DiskFaultsTest {
+final class DiskFaultsIT {
   /** Of the tiny CLIP tower's Fisher, some 200 KB. */
   private static final long FISHER_BYTES;
 

@@ -22,7 +22,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 /** Listing and choosing GPUs, with a driver that has two and with none. */
 @EnabledOnOs(value = OS.LINUX, architectures = "amd64")
-final class GpusTest {
+final class GpusIT {
   private static final Path NATIVE = Path.of(System.getProperty("fishermerge.test.native", ""));
   private static final String NONE = "GPU           none is used: ";
 

@@ -23,7 +23,7 @@ import org.junit.jupiter.params.provider.ValueSource;
  * On a terminal, a pseudo one made by {@code script} of util-linux, and where standard output
  * cannot be written.
  */
-final class TerminalTest {
+final class TerminalIT {
   private static final String CLIP = Golden.path("clip-tiny").toString();
   private static final String ESCAPE = "\u001b";
 

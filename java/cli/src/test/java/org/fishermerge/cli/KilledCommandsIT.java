@@ -31,7 +31,7 @@ import org.junit.jupiter.params.provider.ValueSource;
  * partial is ever under the output's name, the same command goes on from what was saved, and ends
  * with the bits of a run that nobody disturbed. {@code -Dfishermerge.kills=N} sets how often.
  */
-final class KilledCommandsTest {
+final class KilledCommandsIT {
   private static final int KILLS = Integer.getInteger("fishermerge.kills", 3);
   private static final long SEED = Long.getLong("fishermerge.seed", System.nanoTime() % 1_000_000);
   private static final int EXAMPLES = 120;
@@ -47,7 +47,7 @@ final class KilledCommandsTest {
 
   @BeforeEach
   void outputs() throws IOException {
-    System.out.println("KilledCommandsTest: seed " + SEED + ", kills " + KILLS);
+    System.out.println("KilledCommandsIT: seed " + SEED + ", kills " + KILLS);
     out = Files.createDirectory(folder.resolve("outputs")).resolve("result.safetensors");
     errors = folder.resolve("errors.txt");
   }
