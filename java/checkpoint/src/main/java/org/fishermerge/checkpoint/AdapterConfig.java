@@ -158,14 +158,7 @@ final class AdapterConfig {
 
   private InputException wrong(String key, String advice) {
     Object value = values.get(key);
-    return new InputException(
-        file
-            + ": "
-            + key
-            + " is "
-            + JsonFile.text(value)
-            + "; "
-            + advice);
+    return new InputException(file + ": " + key + " is " + JsonFile.text(value) + "; " + advice);
   }
 
   // ---- values ----
@@ -227,7 +220,8 @@ final class AdapterConfig {
       if (!(number instanceof BigDecimal n) || !Double.isFinite(n.doubleValue())) {
         throw wrong(key, "the value of " + Messages.quote(String.valueOf(name)) + " is no number");
       }
-      overrides.add(new Setting(Targets.pattern(file, key, "(.*\\.)?(" + name + ")$"), n.doubleValue()));
+      overrides.add(
+          new Setting(Targets.pattern(file, key, "(.*\\.)?(" + name + ")$"), n.doubleValue()));
     });
     return overrides;
   }
@@ -308,9 +302,5 @@ final class AdapterConfig {
 
   List<String> warnings() {
     return List.copyOf(warnings);
-  }
-
-  static boolean isNull(@Nullable Object value) {
-    return value == null || value == null;
   }
 }

@@ -88,9 +88,7 @@ final class Targets {
   }
 
   private static List<?> list(@Nullable Object value) {
-    return value == null
-        ? List.of()
-        : value instanceof List<?> list ? list : List.of(value);
+    return value == null ? List.of() : value instanceof List<?> list ? list : List.of(value);
   }
 
   private static Names names(Path file, String key, @Nullable Object value) {
