@@ -14,12 +14,13 @@ import org.fishermerge.checkpoint.TensorSelector;
 import org.fishermerge.data.Selection;
 import org.fishermerge.data.TensorExamples;
 import org.fishermerge.kernels.Kernels;
-import org.fishermerge.torch.ClipClassifier;
-import org.fishermerge.torch.ClipVisionTower;
+import org.fishermerge.torch.arch.NetworkClassifier;
+import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.arch.ClipVisionTower;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.LabelExpectation;
-import org.fishermerge.torch.ZeroShotHead;
+import org.fishermerge.torch.arch.ZeroShotHead;
 
 /**
  * {@code benchmarks/run estimators MODEL CLIP DATA.safetensors#prefix. [EXAMPLES [SEEDS [RULE
@@ -83,7 +84,7 @@ public final class EstimatorReport {
         TensorExamples stored = TensorExamples.open(data, List.of("pixel_values"));
         ClipVisionTower tower = ClipVisionTower.load(model);
         ZeroShotHead head = head(clip, tensors, data)) {
-      ClipClassifier classifier = new ClipClassifier(tower, head);
+      NetworkClassifier<Pixels> classifier = tower.under(head);
       Examples examples = examples(stored, wanted, arena);
       Estimate exact = estimate(classifier, new LabelExpectation.Exact(), 0, examples, kernels);
       report.line(
@@ -128,18 +129,18 @@ public final class EstimatorReport {
   }
 
   private static LabelExpectation calibrated(
-      LabelExpectation rule, ClipClassifier classifier, Examples examples) {
+      LabelExpectation rule, NetworkClassifier<Pixels> classifier, Examples examples) {
     int count = Math.min(rule.calibrationExamples(), examples.count());
     if (count == 0) {
       return rule;
     }
-    try (ForwardPass pass = classifier.forward(examples.pixels(0, count), count)) {
+    try (ForwardPass pass = classifier.forward(new Pixels(examples.pixels(0, count), count))) {
       return rule.calibrated(pass.predictions());
     }
   }
 
   private static Estimate estimate(
-      ClipClassifier classifier,
+      NetworkClassifier<Pixels> classifier,
       LabelExpectation labels,
       long seed,
       Examples examples,
@@ -148,7 +149,7 @@ public final class EstimatorReport {
     try (FisherEstimator estimator = new FisherEstimator(classifier, labels, seed, kernels)) {
       for (int first = 0; first < examples.count(); first += BATCH) {
         int count = Math.min(BATCH, examples.count() - first);
-        try (ForwardPass pass = classifier.forward(examples.pixels(first, count), count)) {
+        try (ForwardPass pass = classifier.forward(new Pixels(examples.pixels(first, count), count))) {
           long[] truth = new long[count];
           System.arraycopy(examples.labels(), first, truth, 0, count);
           estimator.add(pass, truth);

@@ -7,14 +7,15 @@ import java.lang.foreign.ValueLayout;
 import java.util.Random;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.kernels.Kernels;
-import org.fishermerge.torch.ClipClassifier;
-import org.fishermerge.torch.ClipVisionTower;
+import org.fishermerge.torch.arch.NetworkClassifier;
+import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.arch.ClipVisionTower;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.LabelExpectation;
-import org.fishermerge.torch.LibTorch;
-import org.fishermerge.torch.VisionTraining;
-import org.fishermerge.torch.ZeroShotHead;
+import org.fishermerge.torch.runtime.LibTorch;
+import org.fishermerge.torch.arch.VisionTraining;
+import org.fishermerge.torch.arch.ZeroShotHead;
 
 /** One batch of pictures through an image tower of a published shape with random weights. */
 final class FisherStepWork implements AutoCloseable {
@@ -28,7 +29,7 @@ final class FisherStepWork implements AutoCloseable {
   private final ZeroShotHead head;
   private final VisionTraining training;
   private final FisherEstimator estimator;
-  private final ClipClassifier classifier;
+  private final NetworkClassifier<Pixels> classifier;
   private final MemorySegment pixels;
 
   FisherStepWork(ClipShape shape, int batch, Kernels kernels) throws IOException {
@@ -38,7 +39,7 @@ final class FisherStepWork implements AutoCloseable {
     tower = ClipVisionTower.load(checkpoint);
     head = ZeroShotHead.of(checkpoint, headRows(shape), CLASSES, "random head");
     training = new VisionTraining(checkpoint);
-    classifier = new ClipClassifier(tower, head);
+    classifier = tower.under(head);
     estimator = new FisherEstimator(classifier, new LabelExpectation.Sampled(1), 1, kernels);
     long count = (long) batch * 3 * shape.image() * shape.image();
     pixels = arena.allocate(count * Float.BYTES, 64);
@@ -50,7 +51,7 @@ final class FisherStepWork implements AutoCloseable {
 
   /** Forward, one probe backward, and the kernels: an exact per-example Fisher. */
   void fisher() {
-    try (ForwardPass pass = classifier.forward(pixels, batch)) {
+    try (ForwardPass pass = classifier.forward(new Pixels(pixels, batch))) {
       estimator.add(pass, null);
     }
     LibTorch.synchronize();

@@ -14,9 +14,10 @@ import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
-import org.fishermerge.torch.Gpt2Classifier;
+import org.fishermerge.torch.arch.Architectures;
+import org.fishermerge.torch.arch.TextClassifier;
 import org.fishermerge.torch.LabelExpectation;
-import org.fishermerge.torch.TokenBatch;
+import org.fishermerge.torch.nn.TokenBatch;
 
 /**
  * {@code benchmarks/run gpt2}: the exact Fisher of a GPT-2 classifier on texts of about the lengths
@@ -59,7 +60,7 @@ public final class Gpt2Report {
     Report report = new Report();
     try (Kernels kernels = Kernels.open();
         Checkpoint checkpoint = Checkpoint.open(shape.write(folder, 1));
-        Gpt2Classifier classifier = Gpt2Classifier.load(checkpoint);
+        TextClassifier classifier = Architectures.text(checkpoint).orElseThrow().load(checkpoint);
         FisherEstimator ofPadded = estimator(classifier, kernels);
         FisherEstimator ofTrimmed = estimator(classifier, kernels)) {
       report.line("%s", kernels.info());
@@ -99,7 +100,7 @@ public final class Gpt2Report {
     return (System.nanoTime() - start) / 1e9;
   }
 
-  private static FisherEstimator estimator(Gpt2Classifier classifier, Kernels kernels) {
+  private static FisherEstimator estimator(TextClassifier classifier, Kernels kernels) {
     return new FisherEstimator(classifier, LabelExpectation.parse("exact"), 0, kernels);
   }
 
@@ -131,7 +132,7 @@ public final class Gpt2Report {
   }
 
   private static void run(
-      Gpt2Classifier classifier, List<TokenBatch> batches, FisherEstimator estimator) {
+      TextClassifier classifier, List<TokenBatch> batches, FisherEstimator estimator) {
     for (TokenBatch batch : batches) {
       try (ForwardPass pass = classifier.forward(batch)) {
         estimator.add(pass, null);

@@ -9,21 +9,36 @@ import org.fishermerge.cli.task.ImageTask;
 import org.fishermerge.cli.task.TextTask;
 import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.merge.Compatibility;
-import org.fishermerge.torch.Gpt2Classifier;
+import org.fishermerge.torch.arch.Architectures;
+import org.fishermerge.torch.arch.ImageArchitecture;
+import org.fishermerge.torch.arch.TextArchitecture;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.ParameterException;
 
 /**
  * Opens the kind of task that a model folder and the options make: pictures under a zero-shot head,
- * or texts.
+ * or pictures or texts under the head of a classification model.
+ *
+ * @param withHead whether a Fisher covers that head too
  */
 record ClassifierTasks(
     @Nullable HeadOptions head,
     TextOptions text,
     DataOptions data,
     List<String> allowDifferent,
+    boolean withHead,
     Warnings warnings) {
+  /** For commands that leave heads as they are. */
+  ClassifierTasks(
+      @Nullable HeadOptions head,
+      TextOptions text,
+      DataOptions data,
+      List<String> allowDifferent,
+      Warnings warnings) {
+    this(head, text, data, allowDifferent, false, warnings);
+  }
+
   /** Puts the places of what is on the hub in place of its names. */
   void locate(Places places) {
     if (head != null) {
@@ -36,20 +51,37 @@ record ClassifierTasks(
   /** Opens what the options name, works with it, and closes it. */
   void with(Path model, CommandLine command, Consumer<ClassifierTask> work) {
     try (Checkpoint checkpoint = Checkpoint.open(model)) {
-      if (head == null && Gpt2Classifier.describes(checkpoint)) {
-        withText(checkpoint, work);
+      if (head == null && Architectures.text(checkpoint).isPresent()) {
+        withText(Architectures.text(checkpoint).get(), checkpoint, work);
         return;
       }
-      if (text.classifier != null || text.tokenizer != null) {
+      if (text.tokenizer != null) {
+        throw new ParameterException(
+            command, "--tokenizer belongs to a model of texts (model_type in its config.json)");
+      }
+      if (head == null && Architectures.image(checkpoint).isPresent()) {
+        withOwnHead(Architectures.image(checkpoint).get(), checkpoint, work);
+        return;
+      }
+      if (text.classifier != null) {
         throw new ParameterException(
             command,
-            "--classifier and --tokenizer belong to a GPT-2 (model_type in its config.json)");
+            "--classifier belongs to a model with a head of its own (model_type in its config.json:"
+                + " "
+                + Architectures.modelTypes()
+                + ")");
       }
       if (head == null) {
         throw new ParameterException(
             command,
-            "Missing required options: '--clip=DIR' and '--classes' or '--heads'; only a GPT-2"
-                + " (model_type in its config.json) goes without");
+            "Missing required options: '--clip=DIR' and '--classes' or '--heads'; only a model with"
+                + " a head of its own (model_type in its config.json: "
+                + Architectures.modelTypes()
+                + ") goes without");
+      }
+      if (withHead) {
+        throw new ParameterException(
+            command, "--with-head: the head of a CLIP is made of texts and has no parameters");
       }
       check(checkpoint);
       ImageTask.with(
@@ -82,18 +114,45 @@ record ClassifierTasks(
     }
   }
 
-  private void withText(Checkpoint model, Consumer<ClassifierTask> work) {
+  private void withText(
+      TextArchitecture architecture, Checkpoint model, Consumer<ClassifierTask> work) {
+    withHeadOf(
+        model,
+        owner ->
+            TextTask.with(
+                architecture,
+                model,
+                owner,
+                withHead,
+                positions -> text.open(data, owner, positions),
+                data.matching(),
+                warnings,
+                work::accept));
+  }
+
+  private void withOwnHead(
+      ImageArchitecture architecture, Checkpoint model, Consumer<ClassifierTask> work) {
+    withHeadOf(
+        model,
+        owner ->
+            ImageTask.withOwnHead(
+                architecture,
+                model,
+                owner,
+                withHead,
+                data::open,
+                data.matching(),
+                data.workers,
+                warnings,
+                work::accept));
+  }
+
+  /** Opens the model whose head classifies, which may be the model itself. */
+  private void withHeadOf(Checkpoint model, Consumer<Checkpoint> work) {
     Path classifier = text.classifier;
     try (Checkpoint other = classifier == null ? null : Checkpoint.open(classifier)) {
-      Checkpoint owner = other == null ? model : other;
       check(model);
-      TextTask.with(
-          model,
-          owner,
-          positions -> text.open(data, owner, positions),
-          data.matching(),
-          warnings,
-          work::accept);
+      work.accept(other == null ? model : other);
     }
   }
 }

@@ -9,7 +9,7 @@ import org.fishermerge.cli.task.Gpus;
 import org.fishermerge.cli.task.Tool;
 import org.fishermerge.kernels.KernelInfo;
 import org.fishermerge.kernels.Kernels;
-import org.fishermerge.torch.LibTorch;
+import org.fishermerge.torch.runtime.LibTorch;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Spec;

@@ -14,7 +14,7 @@ import org.fishermerge.cli.task.SharedDevice;
 import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.data.LabelMap;
 import org.fishermerge.torch.LabelExpectation;
-import org.fishermerge.torch.Precision;
+import org.fishermerge.torch.runtime.Precision;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
@@ -110,6 +110,12 @@ final class FisherCommand implements Callable<Integer> {
   private Path out = Path.of("");
 
   @Option(
+      names = "--with-head",
+      description =
+          "Estimate the Fisher of the classification head too, where the model has one of its own.")
+  private boolean withHead;
+
+  @Option(
       names = "--check",
       description =
           "First compare two batch sizes on one batch, and stop if the model mixes the examples of"
@@ -174,7 +180,12 @@ final class FisherCommand implements Callable<Integer> {
       Path tower = requireTower();
       ClassifierTasks tasks =
           new ClassifierTasks(
-              head, text, data, different.keys, new Warnings(spec.commandLine().getErr()));
+              head,
+              text,
+              data,
+              different.keys,
+              withHead,
+              new Warnings(spec.commandLine().getErr()));
       try (Places places = new Places(spec);
           AtomicOutput output = AtomicOutput.file(out, overwrite);
           Progress loading = Progress.passing(spec.commandLine().getErr(), "Loading " + tower)) {
@@ -193,6 +204,9 @@ final class FisherCommand implements Callable<Integer> {
       throw usage(
           "--torchscript brings its own head: leave --clip, --classes, --heads, --classifier and"
               + " --tokenizer out");
+    }
+    if (withHead) {
+      throw usage("--torchscript modules are studied whole: leave --with-head out");
     }
     if (data.columns != null || data.matching() != LabelMap.Matching.AUTO) {
       throw usage(

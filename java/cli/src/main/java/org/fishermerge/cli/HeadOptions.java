@@ -11,7 +11,7 @@ import org.fishermerge.checkpoint.TensorSelector;
 import org.fishermerge.cli.task.ClassPrompts;
 import org.fishermerge.cli.task.ImageTask;
 import org.fishermerge.cli.task.ZeroShotHeads;
-import org.fishermerge.torch.ZeroShotHead;
+import org.fishermerge.torch.arch.ZeroShotHead;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Option;

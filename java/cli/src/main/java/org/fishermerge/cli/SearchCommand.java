@@ -38,7 +38,7 @@ import org.fishermerge.merge.MergeSession;
 import org.fishermerge.merge.MergeSource;
 import org.fishermerge.merge.ProgressListener;
 import org.fishermerge.torch.Accuracy;
-import org.fishermerge.torch.ZeroShotHead;
+import org.fishermerge.torch.arch.ZeroShotHead;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;

@@ -7,14 +7,15 @@ import org.fishermerge.data.TokenDatasets;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
-/** Options of a GPT-2 classifier. */
+/** Options of models with a classification head of their own. */
 final class TextOptions {
   @Option(
       names = "--classifier",
       paramLabel = "DIR",
       description =
-          "With a GPT-2 as --model: the GPT2ForSequenceClassification folder whose head classifies,"
-              + " if --model is a backbone or a model of another task (default: --model itself).")
+          "With a GPT-2, BERT, RoBERTa or ViT as --model: the classification model whose head"
+              + " classifies, if --model is a backbone or a model of another task (default: --model"
+              + " itself).")
   @Nullable Path classifier;
 
   @Option(

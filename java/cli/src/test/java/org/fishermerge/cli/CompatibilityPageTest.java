@@ -19,8 +19,8 @@ import org.fishermerge.checkpoint.SettingsKeys.Treatment;
 import org.fishermerge.data.ImageProcessor;
 import org.fishermerge.data.TokenizerFiles;
 import org.fishermerge.merge.Compatibility;
-import org.fishermerge.torch.ClipConfig;
-import org.fishermerge.torch.Gpt2Classifier;
+import org.fishermerge.torch.arch.ClipConfig;
+import org.fishermerge.torch.arch.Architectures;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -34,11 +34,11 @@ final class CompatibilityPageTest {
 
   /** All that readers of settings files state; a new reader adds its own here. */
   private static final List<SettingsKeys> ALL =
-      List.of(
+      Stream.concat(
+              Stream.of(
           ClipConfig.KEYS,
           ClipConfig.VISION_KEYS,
           ClipConfig.TEXT_KEYS,
-          Gpt2Classifier.CONFIG_KEYS,
           Compatibility.CONFIG_KEYS,
           Compatibility.PICTURE_KEYS,
           Compatibility.TOKENIZER_KEYS,
@@ -47,7 +47,9 @@ final class CompatibilityPageTest {
           TokenizerFiles.CONFIG_KEYS,
           TokenizerFiles.SPECIAL_TOKENS_KEYS,
           TokenizerFiles.WHOLE_KEYS,
-          LoraAdapter.KEYS);
+          LoraAdapter.KEYS),
+              Architectures.keys().stream())
+          .toList();
 
   private static final Pattern ROW = Pattern.compile("\\| (honoured|ignored|refused) \\| (.*) \\|");
   private static final Pattern KEY = Pattern.compile("`([^`]+)`");

@@ -19,7 +19,7 @@ import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.Merger;
 import org.fishermerge.merge.ProgressListener;
 import org.fishermerge.testkit.Golden;
-import org.fishermerge.torch.NativeHeap;
+import org.fishermerge.torch.runtime.NativeHeap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;

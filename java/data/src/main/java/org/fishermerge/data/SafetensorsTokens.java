@@ -7,19 +7,24 @@ import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.function.Consumer;
+import java.util.stream.IntStream;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.TensorInfo;
 import org.fishermerge.checkpoint.TensorSelector;
 
 /**
- * {@code input_ids} [N, T], {@code attention_mask} [N, T] and {@code labels} [N] of a safetensors
- * file, as tokenizers of transformers give them; mask and labels may be absent.
+ * {@code input_ids} [N, T], {@code attention_mask} [N, T], {@code token_type_ids} [N, T] and {@code
+ * labels} [N] of a safetensors file, as tokenizers of transformers give them; all but the ids may
+ * be absent.
  */
 final class SafetensorsTokens implements TokenDataset {
   private static final String IDS = "input_ids";
   private static final String MASK = "attention_mask";
+  private static final String TYPES = "token_type_ids";
   private static final ValueLayout.OfInt I32 =
       ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
   private static final ValueLayout.OfLong I64 =
@@ -28,6 +33,8 @@ final class SafetensorsTokens implements TokenDataset {
   private final TensorSelector selector;
   private final TensorExamples tensors;
   private final int width;
+  private final OptionalInt mask; // which of the inputs
+  private final OptionalInt types;
 
   private SafetensorsTokens(TensorSelector selector, TensorExamples tensors) {
     this.selector = selector;
@@ -40,13 +47,14 @@ final class SafetensorsTokens implements TokenDataset {
               .formatted(selector.file(), ids.name(), ids.dtype(), ids.shapeText()));
     }
     this.width = Math.toIntExact(ids.shape().getLast());
-    if (masked()) {
-      requireMask(ids, tensors.inputs().getLast());
-    }
+    this.mask = input(MASK);
+    this.types = input(TYPES);
+    mask.ifPresent(input -> requireLike(ids, tensors.inputs().get(input)));
+    types.ifPresent(input -> requireLike(ids, tensors.inputs().get(input)));
   }
 
   static SafetensorsTokens open(TensorSelector selector) {
-    TensorExamples tensors = TensorExamples.open(selector, List.of(IDS), List.of(MASK));
+    TensorExamples tensors = TensorExamples.open(selector, List.of(IDS), List.of(MASK, TYPES));
     try {
       return new SafetensorsTokens(selector, tensors);
     } catch (Throwable e) {
@@ -55,7 +63,13 @@ final class SafetensorsTokens implements TokenDataset {
     }
   }
 
-  private void requireMask(TensorInfo ids, TensorInfo mask) {
+  private OptionalInt input(String name) {
+    return IntStream.range(0, tensors.inputs().size())
+        .filter(i -> tensors.inputs().get(i).name().equals(selector.prefix() + name))
+        .findFirst();
+  }
+
+  private void requireLike(TensorInfo ids, TensorInfo mask) {
     boolean known =
         switch (mask.dtype()) {
           case I64, I32, I8, U8, BOOL -> true;
@@ -72,10 +86,6 @@ final class SafetensorsTokens implements TokenDataset {
                   ids.name(),
                   ids.shapeText()));
     }
-  }
-
-  private boolean masked() {
-    return tensors.inputs().size() == 2;
   }
 
   @Override
@@ -108,9 +118,20 @@ final class SafetensorsTokens implements TokenDataset {
     List<long[]> texts = new ArrayList<>();
     for (long row : rows) {
       long[] ids = values(0, row);
-      texts.add(masked() ? Arrays.copyOf(ids, unmasked(values(1, row), row)) : ids);
+      texts.add(
+          mask.isPresent()
+              ? Arrays.copyOf(ids, unmasked(values(mask.getAsInt(), row), row))
+              : ids);
     }
     return texts;
+  }
+
+  @Override
+  public Optional<List<long[]>> types(long[] rows) {
+    return types.isEmpty()
+        ? Optional.empty()
+        : Optional.of(
+            Arrays.stream(rows).mapToObj(row -> values(types.getAsInt(), row)).toList());
   }
 
   /** The number of ones that a mask begins with; there must be none after them. */

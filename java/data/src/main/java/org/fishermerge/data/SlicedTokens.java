@@ -2,6 +2,7 @@ package org.fishermerge.data;
 
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.function.Consumer;
 
 /** Some rows of texts, which have numbers of their own. Closing it closes these texts. */
@@ -45,6 +46,21 @@ record SlicedTokens(TokenDataset all, RowRanges ranges, String description)
           }
           bad.accept(new BadRowException(rows[next[0]++], e.where(), e.reason(), e));
         });
+  }
+
+  @Override
+  public Optional<List<long[]>> types(long[] rows) {
+    return all.types(ranges.rows(rows));
+  }
+
+  @Override
+  public OptionalLong padToken() {
+    return all.padToken();
+  }
+
+  @Override
+  public List<String> warnings() {
+    return all.warnings();
   }
 
   @Override

@@ -1,6 +1,7 @@
 package org.fishermerge.data;
 
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.function.Consumer;
 
@@ -23,6 +24,14 @@ public interface TokenDataset extends Examples, AutoCloseable {
         row -> {
           throw row;
         });
+  }
+
+  /**
+   * The types of the tokens of some examples, at least as many as they have ids; empty where all
+   * are of type 0.
+   */
+  default Optional<List<long[]>> types(long[] rows) {
+    return Optional.empty();
   }
 
   /** What the reference implementation fills texts up with, if these were tokenized here. */

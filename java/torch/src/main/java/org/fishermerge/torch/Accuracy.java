@@ -1,7 +1,5 @@
 package org.fishermerge.torch;
 
-import java.lang.foreign.MemorySegment;
-
 /**
  * Accuracy and cross-entropy of a classifier over batches. The loss is FusionBench's: the mean over
  * batches of each batch's mean, so that a short last batch counts as much as a full one.
@@ -14,17 +12,6 @@ public final class Accuracy {
   private long examples;
   private long batches;
   private double batchLosses;
-
-  /**
-   * Scores one batch and returns its logits, row-major [examples, K].
-   *
-   * @param labels the true class of each example
-   */
-  public float[] add(ClipClassifier classifier, MemorySegment pixels, long[] labels) {
-    float[] logits = classifier.logits(pixels, labels.length);
-    add(logits, labels);
-    return logits;
-  }
 
   /**
    * Scores one batch.

@@ -1,6 +1,7 @@
 package org.fishermerge.torch;
 
 import java.util.List;
+import org.fishermerge.torch.nn.ParameterGroup;
 
 /**
  * A model that gives class logits and can be differentiated: all that {@link FisherEstimator} needs

@@ -28,8 +28,13 @@ import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.TypedValues;
 import org.fishermerge.kernels.ValueStatistics;
-import org.fishermerge.torch.FisherAccumulator.Squares;
 import org.jspecify.annotations.Nullable;
+import org.fishermerge.torch.runtime.LibTorch;
+import org.fishermerge.torch.runtime.NativeHeap;
+import org.fishermerge.torch.runtime.Tensors;
+import org.fishermerge.torch.nn.ParameterGroup;
+import org.fishermerge.torch.statistic.DiagonalFisher;
+import org.fishermerge.torch.statistic.Statistic;
 
 /**
  * Accumulates the diagonal Fisher information of every parameter of a classifier, batch by batch:
@@ -54,7 +59,7 @@ public final class FisherEstimator implements AutoCloseable {
   private final LabelExpectation labels;
   private final long seed;
   private final Kernels kernels;
-  private final FisherAccumulator sums;
+  private final Statistic sums;
   private LongUnaryOperator rowOf = LongUnaryOperator.identity();
   private long examples;
   private long probes;
@@ -71,9 +76,9 @@ public final class FisherEstimator implements AutoCloseable {
     this.seed = seed;
     this.kernels = kernels;
     this.sums =
-        new FisherAccumulator(
+        new DiagonalFisher(
             kernels,
-            labels.squaresBatches() ? Squares.PER_BATCH : Squares.PER_EXAMPLE,
+            labels.squaresBatches() ? DiagonalFisher.Squares.PER_BATCH : DiagonalFisher.Squares.PER_EXAMPLE,
             classifier.parameterGroups());
   }
 
@@ -421,7 +426,7 @@ public final class FisherEstimator implements AutoCloseable {
     List<SafetensorsWriter.Declared> tensors = new ArrayList<>();
     List<MemorySegment> values = new ArrayList<>();
     for (ParameterGroup group : model.parameterGroups()) {
-      ParameterGroup.Parameter parameter = group.parameters().getFirst();
+      ParameterGroup.Member parameter = group.parameters().getFirst();
       List<String> names = source == null ? model.namesOf(group) : model.namesIn(source, group);
       for (String name : names) {
         tensors.add(new SafetensorsWriter.Declared(name, DType.F32, parameter.shape()));

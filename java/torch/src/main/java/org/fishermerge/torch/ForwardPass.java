@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
+import org.fishermerge.torch.nn.LayerVisitor;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -17,7 +18,7 @@ public abstract class ForwardPass implements AutoCloseable {
   /**
    * @param logits row-major [examples, K]
    */
-  ForwardPass(float[] logits, int examples) {
+  protected ForwardPass(float[] logits, int examples) {
     this.logits = logits;
     this.examples = examples;
   }
@@ -44,25 +45,25 @@ public abstract class ForwardPass implements AutoCloseable {
   }
 
   /** The largest activation that one probe of the whole batch takes on its way back, in bytes. */
-  abstract long bytesPerProbe();
+  public abstract long bytesPerProbe();
 
   /**
    * Whether {@link #backward} takes a part of the examples; if not, cotangents of zero stand for
    * those that have none.
    */
-  boolean takesSomeExamples() {
+  public boolean takesSomeExamples() {
     return true;
   }
 
   /**
-   * Adds the squared gradients of every parameter for V cotangents of the logits of some examples.
+   * Pulls V cotangents of the logits of some examples back, and shows every layer on the way.
    *
    * @param logitCotangents [V, n, K]; borrowed
    * @param examples which of the pass's examples these are, int64 [n], rising; null for all
    * @param last whether the saved activations may be freed on the way
    */
-  abstract void backward(
-      Tensor logitCotangents, @Nullable Tensor examples, FisherAccumulator fisher, boolean last);
+  public abstract void backward(
+      Tensor logitCotangents, @Nullable Tensor examples, LayerVisitor visitor, boolean last);
 
   @Override
   public abstract void close();

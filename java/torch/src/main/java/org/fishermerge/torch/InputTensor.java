@@ -8,6 +8,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.jspecify.annotations.Nullable;
+import org.fishermerge.torch.runtime.Tensors;
 
 /**
  * One of the inputs of a model, for a batch of examples.

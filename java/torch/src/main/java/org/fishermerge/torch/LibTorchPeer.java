@@ -5,6 +5,8 @@ import static org.bytedeco.pytorch.global.torch.mm_out;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
+import org.fishermerge.torch.runtime.LibTorch;
+import org.fishermerge.torch.runtime.Tensors;
 
 /**
  * libtorch's own speed at what our kernels are measured against. Each method runs the work once.

@@ -29,13 +29,18 @@ import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.checkpoint.TensorDigest;
 import org.fishermerge.kernels.Kernels;
-import org.fishermerge.torch.FisherAccumulator.Squares;
 import org.fishermerge.torch.ScriptLayer.Call;
 import org.fishermerge.torch.ScriptLayer.Layout;
 import org.fishermerge.torch.ScriptModule.Parameter;
 import org.fishermerge.torch.ScriptTaps.Tap;
 import org.fishermerge.torch.ScriptTaps.Untappable;
 import org.jspecify.annotations.Nullable;
+import org.fishermerge.torch.runtime.LibTorch;
+import org.fishermerge.torch.runtime.Tensors;
+import org.fishermerge.torch.nn.LayerVisit;
+import org.fishermerge.torch.nn.LayerVisitor;
+import org.fishermerge.torch.nn.ParameterGroup;
+import org.fishermerge.torch.statistic.DiagonalFisher;
 
 /**
  * Any TorchScript module that gives class logits. Parameters whose only use is an operator that a
@@ -141,8 +146,8 @@ public final class ScriptClassifier implements Classifier {
   /** Both examples' squares by autograd, then by the taps; taps that differ are dropped. */
   private void prove(
       List<Tensor> inputs, int examples, Pass alone, Tensor cotangents, Kernels kernels) {
-    try (FisherAccumulator expected =
-        new FisherAccumulator(kernels, Squares.PER_EXAMPLE, parameterGroups())) {
+    try (DiagonalFisher expected =
+        new DiagonalFisher(kernels, DiagonalFisher.Squares.PER_EXAMPLE, parameterGroups())) {
       alone.backward(cotangents, null, expected, false);
       // What every example is given of its own may not suit an operator; without it less is tapped.
       String failure = "";
@@ -199,7 +204,7 @@ public final class ScriptClassifier implements Classifier {
       int examples,
       Pass alone,
       Tensor cotangents,
-      FisherAccumulator expected,
+      DiagonalFisher expected,
       Kernels kernels)
       throws Untappable {
     ScriptTaps candidate = requireTaps();
@@ -208,8 +213,8 @@ public final class ScriptClassifier implements Classifier {
     Set<ParameterGroup> good = new HashSet<>();
     List<Tap> kept = new ArrayList<>();
     try (Run run = new Run(candidate, inputs, examples);
-        FisherAccumulator found =
-            new FisherAccumulator(kernels, Squares.PER_EXAMPLE, parameterGroups())) {
+        DiagonalFisher found =
+            new DiagonalFisher(kernels, DiagonalFisher.Squares.PER_EXAMPLE, parameterGroups())) {
       float[] together = Tensors.floats(run.logits.detach());
       if (!close(alone.logits(), together, 0)) {
         throw new Untappable("its tapped graph gives other logits");
@@ -240,7 +245,7 @@ public final class ScriptClassifier implements Classifier {
     return kept;
   }
 
-  private double largest(FisherAccumulator sums) {
+  private double largest(DiagonalFisher sums) {
     double largest = 0;
     for (Parameter parameter : wanted) {
       for (float value : sums.values(parameter.group())) {
@@ -255,8 +260,8 @@ public final class ScriptClassifier implements Classifier {
       Tap tap,
       Run run,
       Tensor cotangents,
-      FisherAccumulator expected,
-      FisherAccumulator found,
+      DiagonalFisher expected,
+      DiagonalFisher found,
       double noise) {
     boolean shared = layouts.get(tap.operator()) == Layout.SHARED;
     List<Layout> candidates =
@@ -742,13 +747,13 @@ public final class ScriptClassifier implements Classifier {
           : taps.taps().stream().mapToLong(tap -> output(tap).numel() * Float.BYTES).sum();
     }
 
-    /** Pulls cotangents [V, B, K] back to the outputs of {@code taps} and accumulates them. */
-    void backward(List<Tap> taps, Tensor cotangents, FisherAccumulator fisher, boolean retain) {
+    /** Pulls cotangents [V, B, K] back to the outputs of {@code taps} and shows them. */
+    void backward(List<Tap> taps, Tensor cotangents, LayerVisitor visitor, boolean retain) {
       List<@Nullable Call> calls = calls(taps, cotangents, retain);
       for (int i = 0; i < calls.size(); i++) {
         Call call = calls.get(i);
         if (call != null) {
-          taps.get(i).layer().accumulate(call, fisher);
+          taps.get(i).layer().accumulate(call, visitor);
         }
       }
     }
@@ -809,23 +814,23 @@ public final class ScriptClassifier implements Classifier {
     }
 
     @Override
-    long bytesPerProbe() {
+    public long bytesPerProbe() {
       // A cotangent and its place in the stack of all probes' for each tap.
       return Math.max(1, run == null ? 0 : 2 * run.outputBytes());
     }
 
     @Override
-    boolean takesSomeExamples() {
+    public boolean takesSomeExamples() {
       return false; // autograd goes through the whole batch
     }
 
     @Override
-    void backward(
-        Tensor logitCotangents, @Nullable Tensor examples, FisherAccumulator fisher, boolean last) {
+    public void backward(
+        Tensor logitCotangents, @Nullable Tensor examples, LayerVisitor visitor, boolean last) {
       LibTorch.initialize();
       try (PointerScope scope = new PointerScope()) {
         if (run != null) {
-          run.backward(provenTaps, logitCotangents, fisher, !last);
+          run.backward(provenTaps, logitCotangents, visitor, !last);
         }
         TensorVector parameters = new TensorVector();
         List<Parameter> slow = run == null ? wanted : List.copyOf(slowReasons.keySet());
@@ -833,7 +838,7 @@ public final class ScriptClassifier implements Classifier {
         for (Part part : parts) {
           for (long v = 0; v < logitCotangents.size(0); v++) {
             boolean retain = !last || v < logitCotangents.size(0) - 1;
-            backward(part, v, logitCotangents, parameters, slow, fisher, retain);
+            backward(part, v, logitCotangents, parameters, slow, visitor, retain);
           }
         }
       }
@@ -845,7 +850,7 @@ public final class ScriptClassifier implements Classifier {
         Tensor logitCotangents,
         TensorVector parameters,
         List<Parameter> slow,
-        FisherAccumulator fisher,
+        LayerVisitor visitor,
         boolean retain) {
       try (PointerScope scope = new PointerScope()) {
         Tensor cotangent = logitCotangents.select(0, probe).narrow(0, part.first, part.count);
@@ -857,8 +862,9 @@ public final class ScriptClassifier implements Classifier {
           Tensor gradient = gradients.get(i);
           if (gradient.defined()) {
             Tensor dense = gradient.is_sparse() ? gradient.to_dense() : gradient;
-            fisher.gradient(
-                slow.get(i).group(), dense.contiguous(), probe * examples() + part.first);
+            visitor.visit(
+                new LayerVisit.Gradient(
+                    slow.get(i).group(), dense.contiguous(), probe * examples() + part.first));
           }
         }
       }

@@ -13,6 +13,10 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
+import org.fishermerge.torch.runtime.Tensors;
+import org.fishermerge.torch.nn.LayerVisit;
+import org.fishermerge.torch.nn.LayerVisitor;
+import org.fishermerge.torch.nn.ParameterGroup;
 
 /**
  * An operator of a TorchScript graph that a kernel understands: the squares of its parameters'
@@ -24,8 +28,8 @@ sealed interface ScriptLayer {
   /** The parameters that it covers; the others of the operator are null in it. */
   Stream<ParameterGroup> parameters();
 
-  /** Adds the squares of one call. */
-  void accumulate(Call call, FisherAccumulator fisher);
+  /** Shows one call. */
+  void accumulate(Call call, LayerVisitor visitor);
 
   /** Where an operator's tensors have their examples. */
   enum Layout {
@@ -112,8 +116,8 @@ sealed interface ScriptLayer {
     }
 
     @Override
-    public void accumulate(Call call, FisherAccumulator fisher) {
-      add(call.examples(), call.g(), call.tensor(input), weight, transposed, bias, fisher);
+    public void accumulate(Call call, LayerVisitor visitor) {
+      add(call.examples(), call.g(), call.tensor(input), weight, transposed, bias, visitor);
     }
 
     private static void add(
@@ -123,18 +127,13 @@ sealed interface ScriptLayer {
         @Nullable ParameterGroup weight,
         boolean transposed,
         @Nullable ParameterGroup bias,
-        FisherAccumulator fisher) {
+        LayerVisitor visitor) {
       Tensor cotangent = g.reshape(g.size(0), examples, -1, g.size(-1)).contiguous();
       if (weight != null) {
         Tensor a = x.reshape(examples, -1, x.size(-1)).contiguous();
-        if (transposed) {
-          fisher.transposedLinear(weight, cotangent, a);
-        } else {
-          fisher.linear(weight, null, 0, cotangent, a);
-        }
-      }
-      if (bias != null) {
-        fisher.bias(bias, cotangent);
+        visitor.visit(new LayerVisit.Linear(weight, bias, transposed, 0, cotangent, a));
+      } else if (bias != null) {
+        visitor.visit(new LayerVisit.Linear(null, bias, transposed, 0, cotangent, x));
       }
     }
   }
@@ -157,7 +156,7 @@ sealed interface ScriptLayer {
     }
 
     @Override
-    public void accumulate(Call call, FisherAccumulator fisher) {
+    public void accumulate(Call call, LayerVisitor visitor) {
       Tensor x = call.tensor(0);
       if (!twoDimensional) {
         x = x.unsqueeze(2);
@@ -171,7 +170,7 @@ sealed interface ScriptLayer {
                   plane(call.argument(3), 1)) // stride
               .transpose(1, 2);
       Tensor g = call.g().flatten(3, -1).transpose(2, 3); // [V, B, positions, O]
-      Product.add(call.examples(), g, patches, weight, false, bias, fisher);
+      Product.add(call.examples(), g, patches, weight, false, bias, visitor);
     }
 
     private long[] plane(IValue argument, long otherwise) {
@@ -191,7 +190,7 @@ sealed interface ScriptLayer {
     }
 
     @Override
-    public void accumulate(Call call, FisherAccumulator fisher) {
+    public void accumulate(Call call, LayerVisitor visitor) {
       Tensor g = call.g();
       long width = scale.elementCount();
       Tensor input = call.tensor(0).reshape(call.examples(), -1, width).contiguous();
@@ -202,13 +201,14 @@ sealed interface ScriptLayer {
               new TensorOptional(),
               new TensorOptional(),
               call.argument(4).toDouble());
-      fisher.layerNorm(
-          scale,
-          shift,
-          g.reshape(g.size(0), call.examples(), -1, width).contiguous(),
-          input,
-          statistics.get1(),
-          statistics.get2());
+      visitor.visit(
+          new LayerVisit.Norm(
+              scale,
+              shift,
+              g.reshape(g.size(0), call.examples(), -1, width).contiguous(),
+              input,
+              statistics.get1(),
+              statistics.get2()));
     }
   }
 
@@ -221,20 +221,20 @@ sealed interface ScriptLayer {
     }
 
     @Override
-    public void accumulate(Call call, FisherAccumulator fisher) {
+    public void accumulate(Call call, LayerVisitor visitor) {
       Tensor x = call.tensor(0);
       long channels = x.size(1);
       Tensor g = call.g();
       g = g.reshape(g.size(0), g.size(1), 1, channels, -1);
       if (shift != null) {
-        fisher.added(shift, overPositions(g));
+        visitor.visit(new LayerVisit.Added(shift, overPositions(g)));
       }
       if (scale != null) {
         Tensor mean = call.tensor(3).reshape(channels, 1);
         Tensor variance = call.tensor(4).reshape(channels, 1);
         Tensor rstd = variance.add(call.argument(7).toScalar()).rsqrt_();
         Tensor normalized = x.reshape(x.size(0), 1, channels, -1).sub(mean).mul_(rstd);
-        fisher.added(scale, overPositions(g.mul(normalized)));
+        visitor.visit(new LayerVisit.Added(scale, overPositions(g.mul(normalized))));
       }
     }
 
@@ -251,7 +251,7 @@ sealed interface ScriptLayer {
     }
 
     @Override
-    public void accumulate(Call call, FisherAccumulator fisher) {
+    public void accumulate(Call call, LayerVisitor visitor) {
       Tensor ids = call.ids(1).to(ScalarType.Long);
       Tensor g = call.g();
       long examples = call.examples();
@@ -265,7 +265,7 @@ sealed interface ScriptLayer {
         // That row is never trained: its gradient is zero by definition.
         g = g.masked_fill(ids.eq(new Scalar(padding)).unsqueeze(-1), new Scalar(0));
       }
-      fisher.embedding(table, rows, g.contiguous(), ids);
+      visitor.visit(new LayerVisit.Embedding(table, rows, g.contiguous(), ids));
     }
   }
 
@@ -277,9 +277,11 @@ sealed interface ScriptLayer {
     }
 
     @Override
-    public void accumulate(Call call, FisherAccumulator fisher) {
+    public void accumulate(Call call, LayerVisitor visitor) {
       Tensor g = call.cotangent();
-      fisher.added(parameter, g.reshape(g.size(0), g.size(1), 1, parameter.elementCount()));
+      visitor.visit(
+          new LayerVisit.Added(
+              parameter, g.reshape(g.size(0), g.size(1), 1, parameter.elementCount())));
     }
   }
 }

@@ -31,6 +31,7 @@ import org.bytedeco.pytorch.named_parameter_list;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.Reasons;
 import org.jspecify.annotations.Nullable;
+import org.fishermerge.torch.nn.ParameterGroup;
 
 /**
  * A TorchScript module in evaluation mode: its parameters, and graphs of its {@code forward} as
@@ -152,7 +153,7 @@ final class ScriptModule {
         byMemory.put(
             address,
             new Parameter(
-                new ParameterGroup(new ParameterGroup.Parameter(name, shape)),
+                new ParameterGroup(new ParameterGroup.Member(name, shape)),
                 new ArrayList<>(List.of(name)),
                 tensor,
                 wanted));

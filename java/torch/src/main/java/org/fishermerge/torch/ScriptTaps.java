@@ -22,6 +22,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.TypeKind;
 import org.fishermerge.torch.ScriptModule.Parameter;
 import org.jspecify.annotations.Nullable;
+import org.fishermerge.torch.nn.ParameterGroup;
 
 /**
  * A module's {@code forward} that also returns what its {@link ScriptLayer layers} saw: the tuple

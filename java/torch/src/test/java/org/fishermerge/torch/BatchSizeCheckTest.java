@@ -16,6 +16,14 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.fishermerge.torch.runtime.LibTorch;
+import org.fishermerge.torch.nn.LayerVisit;
+import org.fishermerge.torch.nn.LayerVisitor;
+import org.fishermerge.torch.nn.ParameterGroup;
+import org.fishermerge.torch.arch.ClipVisionTower;
+import org.fishermerge.torch.arch.ZeroShotHead;
+import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.arch.NetworkClassifier;
 
 final class BatchSizeCheckTest {
   /**
@@ -29,7 +37,7 @@ final class BatchSizeCheckTest {
 
     CentringClassifier(double share) {
       this(
-          share, new ParameterGroup(new ParameterGroup.Parameter("bias", List.of((long) CLASSES))));
+          share, new ParameterGroup(new ParameterGroup.Member("bias", List.of((long) CLASSES))));
     }
 
     @Override
@@ -64,18 +72,18 @@ final class BatchSizeCheckTest {
       }
       return new ForwardPass(flat, count) {
         @Override
-        long bytesPerProbe() {
+        public long bytesPerProbe() {
           return (long) count * CLASSES * Float.BYTES;
         }
 
         @Override
-        void backward(
+        public void backward(
             Tensor logitCotangents,
             @Nullable Tensor examples,
-            FisherAccumulator fisher,
+            LayerVisitor visitor,
             boolean last) {
           try (PointerScope scope = new PointerScope()) {
-            fisher.added(bias, logitCotangents.unsqueeze(2));
+            visitor.visit(new LayerVisit.Added(bias, logitCotangents.unsqueeze(2)));
           }
         }
 
@@ -165,17 +173,18 @@ final class BatchSizeCheckTest {
     try (Kernels kernels = kernels();
         ClipVisionTower tower = task.tower();
         ZeroShotHead head = task.head()) {
-      ClipClassifier classifier = new ClipClassifier(tower, head);
+      NetworkClassifier<Pixels> classifier = tower.under(head);
       BatchSizeCheck.Deviation deviation =
           BatchSizeCheck.run(
               () -> new FisherEstimator(classifier, LabelExpectation.parse(labels), 3, kernels),
               (first, count) ->
-                  classifier.forward(pixels.asSlice(first * bytes, count * bytes), count),
+                  classifier.forward(
+                      new Pixels(pixels.asSlice(first * bytes, count * bytes), count)),
               6,
               task.labels());
-      assertThat(tower.parameterGroups())
+      assertThat(tower.network().parameters())
           .flatExtracting(ParameterGroup::parameters)
-          .extracting(ParameterGroup.Parameter::name)
+          .extracting(ParameterGroup.Member::name)
           .contains(deviation.tensor());
       assertThat(deviation.relative()).isLessThan(1e-4);
     }

@@ -13,6 +13,9 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.fishermerge.torch.arch.ClipVisionTower;
+import org.fishermerge.torch.arch.ZeroShotHead;
+import org.fishermerge.torch.nn.Pixels;
 
 /** The tower, head and estimator against transformers and float64 autograd. */
 final class ClipGoldenTest {
@@ -44,8 +47,11 @@ final class ClipGoldenTest {
     try (ClipVisionTower tower = task.tower();
         ZeroShotHead head = task.head()) {
       float[] logits =
-          new ClipClassifier(tower, head)
-              .logits(MemorySegment.ofArray(task.values("pixel_values")), task.labels().length);
+          tower
+              .under(head)
+              .logits(
+                  new Pixels(
+                      MemorySegment.ofArray(task.values("pixel_values")), task.labels().length));
       assertThat(logits).hasSameSizeAs(expected);
       for (int j = 0; j < expected.length; j++) {
         assertThat((double) logits[j]).isCloseTo(expected[j], within(1e-5 * largest));

@@ -20,6 +20,10 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.fishermerge.torch.arch.ClipVisionTower;
+import org.fishermerge.torch.arch.ZeroShotHead;
+import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.arch.NetworkClassifier;
 
 /**
  * The estimator on the CUDA kernels' own source, run on an emulated device, against float64
@@ -98,7 +102,7 @@ final class CudaGoldenTest {
     Map<String, float[]> resumed = new TreeMap<>();
     try (ClipVisionTower tower = task.tower();
         ZeroShotHead head = task.head()) {
-      ClipClassifier classifier = new ClipClassifier(tower, head);
+      NetworkClassifier<Pixels> classifier = tower.under(head);
       try (FisherEstimator first = new FisherEstimator(classifier, rule, 5, kernels)) {
         add(first, classifier, task, 0);
         first.save(file, "run", 2);
@@ -124,11 +128,11 @@ final class CudaGoldenTest {
 
   /** Two examples. */
   private static void add(
-      FisherEstimator estimator, ClipClassifier classifier, GoldenTask task, int first) {
+      FisherEstimator estimator, NetworkClassifier<Pixels> classifier, GoldenTask task, int first) {
     float[] pixels = task.values("pixel_values");
     int each = pixels.length / task.labels().length;
     float[] batch = Arrays.copyOfRange(pixels, first * each, (first + 2) * each);
-    try (ForwardPass pass = classifier.forward(MemorySegment.ofArray(batch), 2)) {
+    try (ForwardPass pass = classifier.forward(new Pixels(MemorySegment.ofArray(batch), 2))) {
       estimator.add(pass, Arrays.copyOfRange(task.labels(), first, first + 2));
     }
   }

@@ -26,6 +26,11 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.fishermerge.torch.arch.ClipVisionTower;
+import org.fishermerge.torch.arch.ZeroShotHead;
+import org.fishermerge.torch.arch.VisionTraining;
+import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.arch.NetworkClassifier;
 
 final class FisherEstimatorTest {
   private static final GoldenTask TASK = new GoldenTask("beta");
@@ -171,7 +176,7 @@ final class FisherEstimatorTest {
     try (Kernels kernels = kernels(2);
         ClipVisionTower tower = task.tower();
         ZeroShotHead head = task.head()) {
-      ClipClassifier classifier = new ClipClassifier(tower, head);
+      NetworkClassifier<Pixels> classifier = tower.under(head);
       for (int b = 0; b < 6; b++) {
         MemorySegment one =
             MemorySegment.ofArray(
@@ -183,10 +188,10 @@ final class FisherEstimatorTest {
                 new FisherEstimator(classifier, new LabelExpectation.Exact(), 0, kernels);
             FisherEstimator square =
                 new FisherEstimator(classifier, new LabelExpectation.BatchSquare(), 0, kernels)) {
-          try (ForwardPass pass = classifier.forward(one, 1)) {
+          try (ForwardPass pass = classifier.forward(new Pixels(one, 1))) {
             exact.add(pass, null);
           }
-          try (ForwardPass pass = classifier.forward(one, 1)) {
+          try (ForwardPass pass = classifier.forward(new Pixels(one, 1))) {
             square.add(pass, null);
           }
           Map<String, float[]> expected = new HashMap<>();
@@ -255,7 +260,7 @@ final class FisherEstimatorTest {
   void aHeadOfAnotherWidthIsRefused() {
     try (ClipVisionTower tower = TASK.tower();
         ZeroShotHead narrow = ZeroShotHead.of(new float[2 * 5], 5, 10, new float[3 * 2], 3)) {
-      assertThatThrownBy(() -> new ClipClassifier(tower, narrow))
+      assertThatThrownBy(() -> tower.under(narrow))
           .isInstanceOf(InputException.class)
           .hasMessageContaining("24 wide")
           .hasMessageContaining("takes 5");
@@ -271,7 +276,8 @@ final class FisherEstimatorTest {
         var start = Checkpoint.open(Golden.path("clip-tiny/beta"));
         VisionTraining training = new VisionTraining(start)) {
       Accuracy accuracy = new Accuracy();
-      accuracy.add(new ClipClassifier(tower, head), pixels, TASK.labels());
+      accuracy.add(
+          tower.under(head).logits(new Pixels(pixels, TASK.labels().length)), TASK.labels());
       double first = training.forwardBackward(head, pixels, TASK.labels());
       assertThat(first).isCloseTo(accuracy.loss(), within(1e-4));
       training.step(1e-3);
@@ -281,15 +287,15 @@ final class FisherEstimatorTest {
   }
 
   private interface Use {
-    void with(ClipClassifier classifier, FisherEstimator estimator);
+    void with(NetworkClassifier<Pixels> classifier, FisherEstimator estimator);
   }
 
   private static void add(
-      ClipClassifier classifier,
+      NetworkClassifier<Pixels> classifier,
       FisherEstimator estimator,
       float[] pixels,
       long @Nullable [] labels) {
-    try (ForwardPass pass = classifier.forward(MemorySegment.ofArray(pixels), 6)) {
+    try (ForwardPass pass = classifier.forward(new Pixels(MemorySegment.ofArray(pixels), 6))) {
       estimator.add(pass, labels);
     }
   }
@@ -298,7 +304,7 @@ final class FisherEstimatorTest {
     try (Kernels kernels = kernels(2);
         ClipVisionTower tower = TASK.tower();
         ZeroShotHead head = TASK.head()) {
-      ClipClassifier classifier = new ClipClassifier(tower, head);
+      NetworkClassifier<Pixels> classifier = tower.under(head);
       try (FisherEstimator estimator =
           new FisherEstimator(classifier, LabelExpectation.parse(labels), 0, kernels)) {
         use.with(classifier, estimator);

@@ -13,6 +13,10 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.testkit.Golden;
+import org.fishermerge.torch.arch.ClipVisionTower;
+import org.fishermerge.torch.arch.ZeroShotHead;
+import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.arch.NetworkClassifier;
 
 /** One golden CLIP task: its model, data and expected values. */
 record GoldenTask(String name) {
@@ -94,8 +98,8 @@ record GoldenTask(String name) {
         ZeroShotHead head = head();
         FisherEstimator estimator =
             new FisherEstimator(
-                new ClipClassifier(tower, head), calibrated(labels), seed, kernels)) {
-      ClipClassifier classifier = new ClipClassifier(tower, head);
+                tower.under(head), calibrated(labels), seed, kernels)) {
+      NetworkClassifier<Pixels> classifier = tower.under(head);
       MemorySegment all = arena.allocate((long) pixels.length * Float.BYTES, 64);
       all.copyFrom(MemorySegment.ofArray(pixels));
       if (measured > 0) {
@@ -104,7 +108,8 @@ record GoldenTask(String name) {
                 .measure(
                     count ->
                         classifier.forward(
-                            all.asSlice(0, (long) count * PIXELS * Float.BYTES), count),
+                            new Pixels(
+                                all.asSlice(0, (long) count * PIXELS * Float.BYTES), count)),
                     measured)
                 .orElseThrow();
         assertThat(memory.bytes(1)).as("bytes of an example").isPositive();
@@ -113,7 +118,7 @@ record GoldenTask(String name) {
         int count = Math.min(batchSize, truth.length - first);
         MemorySegment batch =
             all.asSlice((long) first * PIXELS * Float.BYTES, (long) count * PIXELS * Float.BYTES);
-        try (ForwardPass pass = classifier.forward(batch, count)) {
+        try (ForwardPass pass = classifier.forward(new Pixels(batch, count))) {
           estimator.add(pass, java.util.Arrays.copyOfRange(truth, first, first + count));
         }
       }

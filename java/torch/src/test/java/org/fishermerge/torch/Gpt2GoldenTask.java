@@ -10,6 +10,9 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.testkit.Golden;
+import org.fishermerge.torch.nn.TokenBatch;
+import org.fishermerge.torch.arch.Architectures;
+import org.fishermerge.torch.arch.TextClassifier;
 
 /** One golden GPT-2 task: its model, data and expected values. */
 record Gpt2GoldenTask(String name) {
@@ -72,9 +75,9 @@ record Gpt2GoldenTask(String name) {
     return byName;
   }
 
-  Gpt2Classifier classifier() {
+  TextClassifier classifier() {
     try (Checkpoint model = Checkpoint.open(Golden.path("gpt2-tiny/" + name))) {
-      return Gpt2Classifier.load(model);
+      return Architectures.text(model).orElseThrow().load(model);
     }
   }
 
@@ -88,7 +91,7 @@ record Gpt2GoldenTask(String name) {
     List<long[]> texts = texts();
     long[] truth = labels();
     Map<String, float[]> byName = new TreeMap<>();
-    try (Gpt2Classifier classifier = classifier();
+    try (TextClassifier classifier = classifier();
         FisherEstimator estimator = new FisherEstimator(classifier, labels, 0, kernels)) {
       for (List<Integer> batch : batches) {
         TokenBatch tight = TokenBatch.of(batch.stream().map(texts::get).toList());

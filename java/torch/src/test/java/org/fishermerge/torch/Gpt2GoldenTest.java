@@ -14,6 +14,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.fishermerge.torch.nn.TokenBatch;
+import org.fishermerge.torch.arch.TextClassifier;
 
 /** GPT-2 classification against transformers and float64 autograd. */
 final class Gpt2GoldenTest {
@@ -46,7 +48,7 @@ final class Gpt2GoldenTest {
     for (float value : expected) {
       largest = Math.max(largest, Math.abs(value));
     }
-    try (Gpt2Classifier classifier = task.classifier()) {
+    try (TextClassifier classifier = task.classifier()) {
       int width = Gpt2GoldenTask.TOKENS + extraColumns;
       float[] logits = classifier.logits(new TokenBatch(task.texts(), width));
       assertThat(logits).hasSameSizeAs(expected);
@@ -63,7 +65,7 @@ final class Gpt2GoldenTest {
     Gpt2GoldenTask task = new Gpt2GoldenTask(name);
     List<long[]> texts = task.texts();
     assertThat(texts.stream().mapToInt(text -> text.length).distinct().count()).isGreaterThan(1);
-    try (Gpt2Classifier classifier = task.classifier()) {
+    try (TextClassifier classifier = task.classifier()) {
       for (int b = 0; b < texts.size(); b++) {
         assertThat(classifier.realTokens(task.padded().get(b), "text")).isEqualTo(texts.get(b));
       }

@@ -16,6 +16,9 @@ import org.fishermerge.testkit.Golden;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.fishermerge.torch.nn.TokenBatch;
+import org.fishermerge.torch.arch.Architectures;
+import org.fishermerge.torch.arch.TextClassifier;
 
 /**
  * GPT-2 of odd sizes against float64 autograd: five classes and so four probes, scores divided by
@@ -46,16 +49,16 @@ final class Gpt2OddTest {
     return texts;
   }
 
-  private static Gpt2Classifier classifier() {
+  private static TextClassifier classifier() {
     try (Checkpoint model = Checkpoint.open(Golden.path("gpt2-odd"))) {
-      return Gpt2Classifier.load(model);
+      return Architectures.text(model).orElseThrow().load(model);
     }
   }
 
   @Test
   void logitsMatch() {
     try (Checkpoint expected = expected();
-        Gpt2Classifier classifier = classifier()) {
+        TextClassifier classifier = classifier()) {
       float[] logits = classifier.logits(TokenBatch.of(texts()));
       float[] wanted = expected.floats("logits");
       assertThat(logits).hasSameSizeAs(wanted);
@@ -81,7 +84,7 @@ final class Gpt2OddTest {
     Map<String, float[]> actual = new TreeMap<>();
     List<long[]> texts = texts();
     try (Kernels kernels = Kernels.open();
-        Gpt2Classifier classifier = classifier()) {
+        TextClassifier classifier = classifier()) {
       try (ForwardPass pass = classifier.forward(TokenBatch.of(texts))) {
         rule = rule.calibrated(pass.predictions());
       }

@@ -40,6 +40,8 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.fishermerge.torch.runtime.LibTorch;
+import org.fishermerge.torch.runtime.Tensors;
 
 /**
  * Modules are written here in TorchScript, so no file and no tap is shared with the oracle: float64

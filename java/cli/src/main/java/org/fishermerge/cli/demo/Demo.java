@@ -15,7 +15,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.function.ToIntFunction;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.torch.LibTorch;
+import org.fishermerge.torch.runtime.LibTorch;
 
 /**
  * The main job on an embedded default: eight Fishers, merges, and accuracies on pictures that no

@@ -20,8 +20,8 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.torch.ExampleRandom;
-import org.fishermerge.torch.VisionTraining;
-import org.fishermerge.torch.ZeroShotHead;
+import org.fishermerge.torch.arch.VisionTraining;
+import org.fishermerge.torch.arch.ZeroShotHead;
 
 /**
  * Trains the demo's nine models from nothing but a seed and writes them into one safetensors file:

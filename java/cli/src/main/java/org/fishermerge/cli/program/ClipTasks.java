@@ -25,8 +25,8 @@ import org.fishermerge.data.ImageDatasets;
 import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.data.TokenizerFiles;
 import org.fishermerge.data.files.DataSource;
-import org.fishermerge.torch.ClipConfig;
-import org.fishermerge.torch.ZeroShotHead;
+import org.fishermerge.torch.arch.ClipConfig;
+import org.fishermerge.torch.arch.ZeroShotHead;
 
 /** CLIP image towers under zero-shot heads, which are computed once and kept. */
 final class ClipTasks implements Tasks {

@@ -19,7 +19,7 @@ import org.fishermerge.data.Columns;
 import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.data.files.DataSource;
 import org.fishermerge.data.files.SplitFiles;
-import org.fishermerge.torch.Precision;
+import org.fishermerge.torch.runtime.Precision;
 import org.jspecify.annotations.Nullable;
 
 /**

@@ -6,6 +6,7 @@ import java.util.Map;
 import java.util.function.Consumer;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.ModelConfig;
 import org.fishermerge.checkpoint.ModelPath;
 import org.fishermerge.checkpoint.NearestNames;
 import org.fishermerge.cli.task.ClassifierTask;
@@ -15,7 +16,8 @@ import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.data.TokenDatasets;
 import org.fishermerge.data.TokenizerFiles;
 import org.fishermerge.data.files.DataSource;
-import org.fishermerge.torch.Gpt2Classifier;
+import org.fishermerge.torch.arch.Architectures;
+import org.fishermerge.torch.arch.TextArchitecture;
 
 /**
  * GPT-2 backbones under the heads of the models that were fine-tuned for the tasks.
@@ -28,10 +30,12 @@ import org.fishermerge.torch.Gpt2Classifier;
 record Gpt2Tasks(
     Map<String, Path> heads, Path tokenizer, Matching matching, Consumer<String> warnings)
     implements Tasks {
+  private static final TextArchitecture GPT2 = Architectures.text(ModelConfig.GPT2).orElseThrow();
+
   @Override
   public void check(String task, Path model) {
     try (Checkpoint checkpoint = Checkpoint.open(model)) {
-      if (!Gpt2Classifier.describes(checkpoint)) {
+      if (!Architectures.text(checkpoint).filter(GPT2::equals).isPresent()) {
         throw new InputException(model + ": is no GPT-2 (model_type in its config.json)");
       }
     }
@@ -66,8 +70,10 @@ record Gpt2Tasks(
     try (Checkpoint checkpoint = Checkpoint.open(model);
         Checkpoint head = Checkpoint.open(head(task))) {
       TextTask.with(
+          GPT2,
           checkpoint,
           head,
+          false,
           positions ->
               TokenDatasets.open(
                   files, data.columns(), tokenizer, Math.min(TokenDatasets.GLUE_TOKENS, positions)),

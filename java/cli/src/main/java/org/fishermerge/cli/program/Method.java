@@ -15,7 +15,7 @@ import org.fishermerge.cli.task.BadRows;
 import org.fishermerge.cli.task.BatchSize;
 import org.fishermerge.cli.task.FisherRun;
 import org.fishermerge.torch.LabelExpectation;
-import org.fishermerge.torch.Precision;
+import org.fishermerge.torch.runtime.Precision;
 
 /** How one model is made of a pool. */
 sealed interface Method {

@@ -22,6 +22,7 @@ import java.util.stream.Stream;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.ModelConfig;
 import org.fishermerge.checkpoint.ModelPath;
 import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.checkpoint.Reasons;
@@ -50,8 +51,8 @@ import org.fishermerge.merge.MergeSource;
 import org.fishermerge.merge.Merger;
 import org.fishermerge.merge.Normalization;
 import org.fishermerge.torch.Accuracy;
-import org.fishermerge.torch.ClipConfig;
-import org.fishermerge.torch.Gpt2Classifier;
+import org.fishermerge.torch.arch.ClipConfig;
+import org.fishermerge.torch.arch.Architectures;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -321,7 +322,7 @@ public final class Program {
           .ifPresent(config -> {
             switch (models.family()) {
               case CLIP -> ClipConfig.of(config);
-              case GPT2 -> Gpt2Classifier.check(config);
+              case GPT2 -> Architectures.text(ModelConfig.GPT2).orElseThrow().check(config);
             }
           });
       members.add(Compatibility.Member.of(id, model.config()));

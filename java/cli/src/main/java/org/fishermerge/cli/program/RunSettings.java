@@ -9,7 +9,7 @@ import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.config.Section;
 import org.fishermerge.cli.task.BadRows;
 import org.fishermerge.data.LabelMap.Matching;
-import org.fishermerge.torch.Precision;
+import org.fishermerge.torch.runtime.Precision;
 
 /**
  * What a configuration says besides its method and pools.

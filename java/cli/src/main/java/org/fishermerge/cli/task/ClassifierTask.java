@@ -2,7 +2,7 @@ package org.fishermerge.cli.task;
 
 import java.util.Optional;
 import java.util.function.LongConsumer;
-import org.fishermerge.torch.ZeroShotHead;
+import org.fishermerge.torch.arch.ZeroShotHead;
 
 /** A task whose rows can also be classified without keeping what a Fisher needs. */
 public interface ClassifierTask extends FisherTask {

@@ -9,8 +9,8 @@ import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
-import org.fishermerge.torch.LibTorch;
-import org.fishermerge.torch.Precision;
+import org.fishermerge.torch.runtime.LibTorch;
+import org.fishermerge.torch.runtime.Precision;
 import org.jspecify.annotations.Nullable;
 
 /**

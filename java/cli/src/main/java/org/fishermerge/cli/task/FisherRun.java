@@ -22,7 +22,7 @@ import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.FisherProgress;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.LabelExpectation;
-import org.fishermerge.torch.Precision;
+import org.fishermerge.torch.runtime.Precision;
 import org.jspecify.annotations.Nullable;
 
 /**

@@ -20,24 +20,29 @@ import org.fishermerge.data.ImageProcessor;
 import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.data.TaskExamples;
 import org.fishermerge.torch.BatchMemory;
-import org.fishermerge.torch.ClipClassifier;
-import org.fishermerge.torch.ClipConfig;
-import org.fishermerge.torch.ClipVisionTower;
+import org.fishermerge.torch.arch.ImageArchitecture;
+import org.fishermerge.torch.arch.ImageClassifier;
+import org.fishermerge.torch.arch.PictureShape;
+import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.arch.ClipConfig;
+import org.fishermerge.torch.arch.ClipVisionTower;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.LabelExpectation;
-import org.fishermerge.torch.ZeroShotHead;
+import org.fishermerge.torch.arch.ZeroShotHead;
 
 /**
  * A classifier and the pictures that it is run on.
  *
- * @param model the file or folder that the classifier's tower was loaded from
+ * @param model the file or folder that the classifier's backbone was loaded from
+ * @param zeroShotHead the classifier's head, unless it is the model's own
  * @param dataset preprocessed as the CLIP model says
  * @param examples of the data set, with the head's classes as labels
  */
 public record ImageTask(
     Checkpoint model,
-    ClipClassifier classifier,
+    ImageClassifier classifier,
+    Optional<ZeroShotHead> zeroShotHead,
     ImageDataset dataset,
     TaskExamples examples,
     int workers)
@@ -49,7 +54,7 @@ public record ImageTask(
   public record Head(ZeroShotHead weights, Optional<List<String>> classNames, String origin) {}
 
   /**
-   * Opens pictures and a head, works with them, and closes them.
+   * Opens pictures and a zero-shot head, works with them, and closes them.
    *
    * @param base the CLIP model that this one was fine-tuned from; its picture settings say how
    *     pictures are prepared
@@ -90,8 +95,61 @@ public record ImageTask(
                   matching,
                   warnings);
           work.accept(
-              new ImageTask(model, new ClipClassifier(tower, weights), dataset, examples, workers));
+              new ImageTask(
+                  model,
+                  ImageClassifier.zeroShot(tower, weights),
+                  Optional.of(weights),
+                  dataset,
+                  examples,
+                  workers));
         }
+      }
+    }
+  }
+
+  /**
+   * Opens pictures and a model with a head of its own, works with them, and closes them.
+   *
+   * @param architecture of both models
+   * @param head the classification model whose head classifies, and whose picture settings say how
+   *     pictures are prepared; may be the model itself
+   * @param withHead whether the head's parameters are studied too
+   */
+  public static void withOwnHead(
+      ImageArchitecture architecture,
+      Checkpoint model,
+      Checkpoint head,
+      boolean withHead,
+      Function<ImageProcessor, ImageDataset> data,
+      Matching matching,
+      int workers,
+      Consumer<String> warnings,
+      Consumer<ImageTask> work) {
+    model.warnings().forEach(warnings);
+    try (ImageClassifier classifier = architecture.load(model, head)) {
+      classifier.warnings().forEach(warnings);
+      ImageProcessor processor =
+          ImageProcessor.ofModel(head::sibling, head.path(), classifier.shape().side());
+      try (ImageDataset dataset = data.apply(processor)) {
+        if (dataset.usesProcessor()) {
+          processor.warnings().forEach(warnings);
+        }
+        TaskExamples examples =
+            new TaskExamples(
+                dataset,
+                classifier.classCount(),
+                ClassNames.of(head, classifier.classCount(), warnings),
+                head.path().toString(),
+                matching,
+                warnings);
+        work.accept(
+            new ImageTask(
+                model,
+                withHead ? classifier.withHead() : classifier,
+                Optional.empty(),
+                dataset,
+                examples,
+                workers));
       }
     }
   }
@@ -103,8 +161,7 @@ public record ImageTask(
       Optional<BatchMemory> batch =
           estimator.measure(
               count -> forward(Arrays.copyOf(rows, count)), Math.min(tried, rows.length));
-      ClipConfig.Vision shape = classifier.tower().config();
-      long pixels = (long) shape.channels() * shape.imageSize() * shape.imageSize();
+      long pixels = classifier.shape().values();
       return batch.flatMap(
           measured -> MemoryPlan.of(estimator, measured, atOnce, pixels * Float.BYTES, workers));
     }
@@ -116,7 +173,7 @@ public record ImageTask(
       while (batches.hasNext()) {
         try (ImageBatch pictures = batches.next()) {
           requireShape(pictures);
-          try (ForwardPass pass = classifier.forward(pictures.pixels(), pictures.count())) {
+          try (ForwardPass pass = classifier.forward(pixels(pictures))) {
             work.run(pass, labels(pictures.rows(), rule));
           }
         }
@@ -129,8 +186,12 @@ public record ImageTask(
     try (BatchIterator batches = dataset.batches(rows, rows.length, workers);
         ImageBatch pictures = batches.next()) {
       requireShape(pictures);
-      return classifier.forward(pictures.pixels(), pictures.count());
+      return classifier.forward(pixels(pictures));
     }
+  }
+
+  private static Pixels pixels(ImageBatch pictures) {
+    return new Pixels(pictures.pixels(), pictures.count());
   }
 
   @Override
@@ -157,18 +218,12 @@ public record ImageTask(
         try (ImageBatch pictures = batches.next()) {
           requireShape(pictures);
           if (pictures.count() > 0) {
-            work.take(
-                classifier.logits(pictures.pixels(), pictures.count()), labels(pictures.rows()));
+            work.take(classifier.logits(pixels(pictures)), labels(pictures.rows()));
           }
           progress.accept(Math.min(rows.length, pictures.firstIndex() + batchSize));
         }
       }
     }
-  }
-
-  @Override
-  public Optional<ZeroShotHead> zeroShotHead() {
-    return Optional.of(classifier.head());
   }
 
   @Override
@@ -188,10 +243,10 @@ public record ImageTask(
 
   /** Refuses pictures that do not fit the model. */
   private void requireShape(ImageBatch pictures) {
-    ClipConfig.Vision shape = classifier.tower().config();
+    PictureShape shape = classifier.shape();
     if (pictures.channels() != shape.channels()
-        || pictures.height() != shape.imageSize()
-        || pictures.width() != shape.imageSize()) {
+        || pictures.height() != shape.side()
+        || pictures.width() != shape.side()) {
       throw new InputException(
           String.format(
               Locale.ROOT,
@@ -202,8 +257,8 @@ public record ImageTask(
               pictures.height(),
               pictures.width(),
               shape.channels(),
-              shape.imageSize(),
-              shape.imageSize()));
+              shape.side(),
+              shape.side()));
     }
   }
 }

@@ -23,19 +23,20 @@ import org.fishermerge.data.TokenDataset;
 import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
-import org.fishermerge.torch.Gpt2Classifier;
+import org.fishermerge.torch.arch.TextArchitecture;
+import org.fishermerge.torch.arch.TextClassifier;
 import org.fishermerge.torch.LabelExpectation;
-import org.fishermerge.torch.TokenBatch;
+import org.fishermerge.torch.nn.TokenBatch;
 
 /**
- * A GPT-2 classifier and the texts that it is run on. Texts run without their padding and together
+ * A text classifier and the texts that it is run on. Texts run without their padding and together
  * with others of about their length, so that each costs what its own tokens cost.
  *
  * @param model the folder that the classifier's backbone was loaded from
  * @param examples of the data set, with the classifier's classes as labels
  */
 public record TextTask(
-    Checkpoint model, Gpt2Classifier classifier, TokenDataset dataset, TaskExamples examples)
+    Checkpoint model, TextClassifier classifier, TokenDataset dataset, TaskExamples examples)
     implements ClassifierTask {
   // Texts classified together, in columns; more run no faster.
   private static final int COLUMNS = 4096;
@@ -43,20 +44,24 @@ public record TextTask(
   /**
    * Opens texts and a classifier, works with them, and closes them.
    *
-   * @param head the GPT2ForSequenceClassification whose head classifies; may be the model itself
+   * @param architecture of both models
+   * @param head the classification model whose head classifies; may be the model itself
+   * @param withHead whether the head's parameters are studied too
    * @param data opens the texts, cut to a number of tokens that the model takes
    * @param matching how the classes of data and classifier are matched
    * @param warnings told what is odd about the files but does not stop their use
    */
   public static void with(
+      TextArchitecture architecture,
       Checkpoint model,
       Checkpoint head,
+      boolean withHead,
       IntFunction<TokenDataset> data,
       Matching matching,
       Consumer<String> warnings,
       Consumer<TextTask> work) {
     model.warnings().forEach(warnings);
-    try (Gpt2Classifier classifier = Gpt2Classifier.load(model, head);
+    try (TextClassifier classifier = architecture.load(model, head);
         TokenDataset dataset = data.apply(classifier.positions())) {
       classifier.warnings().forEach(warnings);
       dataset.warnings().forEach(warnings);
@@ -73,25 +78,14 @@ public record TextTask(
           new TaskExamples(
               dataset,
               classifier.classCount(),
-              classNames(head, classifier.classCount(), warnings),
+              ClassNames.of(head, classifier.classCount(), warnings),
               head.path().toString(),
               matching,
               warnings);
-      work.accept(new TextTask(model, classifier, dataset, examples));
+      work.accept(
+          new TextTask(
+              model, withHead ? classifier.withHead() : classifier, dataset, examples));
     }
-  }
-
-  /** What the classes are called, unless that is said of another number of classes. */
-  private static Optional<List<String>> classNames(
-      Checkpoint head, int classes, Consumer<String> warnings) {
-    Optional<List<String>> names = Gpt2Classifier.classNames(head);
-    names
-        .filter(of -> of.size() != classes)
-        .ifPresent(of ->
-            warnings.accept(
-                "%s: config.json names %d classes and the head has %d; the names are not used"
-                    .formatted(head.path(), of.size(), classes)));
-    return names.filter(of -> of.size() == classes);
   }
 
   /**
@@ -177,7 +171,8 @@ public record TextTask(
     int first = 0;
     for (int size : sizes(texts, batchSize, rule)) {
       int end = first + size;
-      try (ForwardPass pass = classifier.forward(TokenBatch.of(texts.subList(first, end)))) {
+      long[] some = Arrays.copyOfRange(rows, first, end);
+      try (ForwardPass pass = classifier.forward(batch(texts.subList(first, end), some))) {
         work.run(pass, labels == null ? null : Arrays.copyOfRange(labels, first, end));
       }
       first = end;
@@ -197,7 +192,21 @@ public record TextTask(
 
   @Override
   public ForwardPass forward(long[] rows) {
-    return classifier.forward(TokenBatch.of(texts(rows)));
+    return classifier.forward(batch(texts(rows), rows));
+  }
+
+  private TokenBatch batch(List<long[]> texts, long[] rows) {
+    List<long[]> types = dataset.types(rows).orElse(null);
+    if (types == null) {
+      return classifier.batch(texts, null);
+    }
+    List<long[]> ofTexts = new ArrayList<>();
+    for (int i = 0; i < rows.length; i++) {
+      long[] ofText = Arrays.copyOf(types.get(i), texts.get(i).length);
+      classifier.requireTypes(ofText, dataset.where(rows[i]));
+      ofTexts.add(ofText);
+    }
+    return classifier.batch(texts, ofTexts);
   }
 
   @Override
@@ -212,7 +221,10 @@ public record TextTask(
     for (int first = 0; first < order.length; ) {
       int together = Math.max(1, COLUMNS / texts.get(order[first]).length);
       int[] batch = Arrays.copyOfRange(order, first, Math.min(order.length, first + together));
-      TokenBatch tokens = TokenBatch.of(Arrays.stream(batch).mapToObj(texts::get).toList());
+      TokenBatch tokens =
+          batch(
+              Arrays.stream(batch).mapToObj(texts::get).toList(),
+              Arrays.stream(batch).mapToLong(i -> rows[i]).toArray());
       float[] ofBatch = classifier.logits(tokens);
       for (int i = 0; i < batch.length; i++) {
         System.arraycopy(ofBatch, i * classes, logits, batch[i] * classes, classes);

@@ -5,8 +5,8 @@ import java.util.List;
 import java.util.function.Consumer;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.data.ClipTokenizer;
-import org.fishermerge.torch.ClipTextTower;
-import org.fishermerge.torch.ZeroShotHead;
+import org.fishermerge.torch.arch.ClipTextTower;
+import org.fishermerge.torch.arch.ZeroShotHead;
 
 /** Zero-shot heads from class names and prompt templates. */
 public final class ZeroShotHeads {

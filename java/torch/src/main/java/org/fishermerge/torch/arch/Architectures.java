@@ -1,0 +1,61 @@
+package org.fishermerge.torch.arch;
+
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.ModelConfig;
+import org.fishermerge.checkpoint.SettingsKeys;
+
+/** Every architecture, by the {@code model_type} of its config.json. A new one is a line here. */
+public final class Architectures {
+  private static final List<TextArchitecture> TEXT =
+      List.of(new Gpt2(), new Bert(), new Roberta());
+  private static final List<ImageArchitecture> IMAGE = List.of(new Vit());
+
+  private Architectures() {}
+
+  /** The architecture of a model folder, if it is one that classifies texts. */
+  public static Optional<TextArchitecture> text(Checkpoint checkpoint) {
+    return text(modelType(checkpoint));
+  }
+
+  /** The architecture of that model type, if it is one that classifies texts. */
+  public static Optional<TextArchitecture> text(String type) {
+    return TEXT.stream().filter(known -> known.modelType().equals(type)).findFirst();
+  }
+
+  /** The architecture of a model folder, if it classifies pictures with a head of its own. */
+  public static Optional<ImageArchitecture> image(Checkpoint checkpoint) {
+    String type = modelType(checkpoint);
+    return IMAGE.stream().filter(known -> known.modelType().equals(type)).findFirst();
+  }
+
+  /** The model types of all of them, for messages. */
+  public static String modelTypes() {
+    return Stream.concat(
+            TEXT.stream().map(TextArchitecture::modelType),
+            IMAGE.stream().map(ImageArchitecture::modelType))
+        .collect(Collectors.joining(", "));
+  }
+
+  private static String modelType(Checkpoint checkpoint) {
+    return checkpoint.config().map(file -> ModelConfig.read(file).modelType()).orElse("");
+  }
+
+  /** The keys of config.json of every architecture that is known by its model type. */
+  public static List<SettingsKeys> keys() {
+    return Stream.concat(
+            TEXT.stream().map(TextArchitecture::keys), IMAGE.stream().map(ImageArchitecture::keys))
+        .toList();
+  }
+
+  /**
+   * What a classification model calls its classes, from id2label or label2id in its config.json;
+   * empty if it does not say.
+   */
+  public static Optional<List<String>> classNames(Checkpoint model) {
+    return model.config().flatMap(file -> JsonConfig.read(file).classNames());
+  }
+}

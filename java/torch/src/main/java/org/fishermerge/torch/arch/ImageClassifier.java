@@ -1,0 +1,112 @@
+package org.fishermerge.torch.arch;
+
+import java.util.List;
+import java.util.stream.Stream;
+import org.fishermerge.torch.Classifier;
+import org.fishermerge.torch.ForwardPass;
+import org.fishermerge.torch.nn.Network;
+import org.fishermerge.torch.nn.ParameterGroup;
+import org.fishermerge.torch.nn.Pixels;
+
+/**
+ * A classifier of pictures: a CLIP's image tower under a zero-shot head, or a vision model with a
+ * head of its own. The backbone's parameters are studied; the head's too if that is asked for. Not
+ * thread-safe.
+ */
+public final class ImageClassifier implements Classifier, AutoCloseable {
+  private final PictureShape shape;
+  private final NetworkClassifier<Pixels> classifier;
+  private final List<ParameterGroup> headParameters;
+  private final List<String> warnings;
+  private final Runnable close;
+
+  private ImageClassifier(
+      PictureShape shape,
+      NetworkClassifier<Pixels> classifier,
+      List<ParameterGroup> headParameters,
+      List<String> warnings,
+      Runnable close) {
+    this.shape = shape;
+    this.classifier = classifier;
+    this.headParameters = List.copyOf(headParameters);
+    this.warnings = List.copyOf(warnings);
+    this.close = close;
+  }
+
+  /** With a head of its own; owns both. */
+  static ImageClassifier of(
+      PictureShape shape, Network<Pixels> backbone, ClassifierHead head, List<String> warnings) {
+    return new ImageClassifier(
+        shape,
+        new NetworkClassifier<>(
+            backbone, head.layers(), head.classCount(), backbone.parameters()),
+        head.parameters(),
+        warnings,
+        () -> {
+          head.close();
+          backbone.close();
+        });
+  }
+
+  /**
+   * A CLIP's tower under a frozen head; borrows both.
+   *
+   * @throws org.fishermerge.checkpoint.InputException if the head does not fit
+   */
+  public static ImageClassifier zeroShot(ClipVisionTower tower, ZeroShotHead head) {
+    return new ImageClassifier(
+        tower.config().pictures(), tower.under(head), List.of(), List.of(), () -> {});
+  }
+
+  /** The same classifier with the parameters of its own head among those that are studied. */
+  public ImageClassifier withHead() {
+    List<ParameterGroup> all =
+        Stream.concat(classifier.studied().stream(), headParameters.stream()).toList();
+    return new ImageClassifier(
+        shape,
+        new NetworkClassifier<>(
+            classifier.network(), classifier.head(), classifier.classCount(), all),
+        headParameters,
+        warnings,
+        close);
+  }
+
+  /** The pictures that it takes. */
+  public PictureShape shape() {
+    return shape;
+  }
+
+  /** What is odd about the configurations but does not stop their use. */
+  public List<String> warnings() {
+    return warnings;
+  }
+
+  /** Class logits, row-major [examples, K]. */
+  public float[] logits(Pixels pictures) {
+    return classifier.logits(pictures);
+  }
+
+  /**
+   * Runs a batch and keeps its activations.
+   *
+   * @return to be closed by the caller
+   */
+  public ForwardPass forward(Pixels pictures) {
+    return classifier.forward(pictures);
+  }
+
+  @Override
+  public int classCount() {
+    return classifier.classCount();
+  }
+
+  @Override
+  public List<ParameterGroup> parameterGroups() {
+    return classifier.parameterGroups();
+  }
+
+  @Override
+  public void close() {
+    close.run();
+  }
+}

@@ -1,0 +1,95 @@
+package org.fishermerge.torch.arch;
+
+import java.util.List;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.fishermerge.torch.Classifier;
+import org.fishermerge.torch.ForwardPass;
+import org.fishermerge.torch.nn.Batch;
+import org.fishermerge.torch.nn.Layer;
+import org.fishermerge.torch.nn.LayerVisitor;
+import org.fishermerge.torch.nn.Network;
+import org.fishermerge.torch.nn.ParameterGroup;
+import org.fishermerge.torch.nn.Tape;
+import org.fishermerge.torch.runtime.LibTorch;
+import org.fishermerge.torch.runtime.Tensors;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A network under a head that gives class logits. Borrows both; not thread-safe.
+ *
+ * @param head takes the network's output, one token an example, to logits [B, 1, K]; runs in fp32
+ *     whatever the precision
+ * @param classCount K
+ * @param studied the parameters whose statistics are wanted
+ */
+public record NetworkClassifier<I extends Batch>(
+    Network<I> network, Layer head, int classCount, List<ParameterGroup> studied)
+    implements Classifier {
+  public NetworkClassifier {
+    studied = List.copyOf(studied);
+  }
+
+  @Override
+  public List<ParameterGroup> parameterGroups() {
+    return studied;
+  }
+
+  /** Class logits, row-major [B, K]. */
+  public float[] logits(I batch) {
+    return logits(batch, Tape.inference());
+  }
+
+  private float[] logits(I batch, Tape tape) {
+    try (PointerScope scope = new PointerScope()) {
+      Tensor output = network.forward(batch, tape);
+      return Tensors.floats(LibTorch.exactly(() -> head.forward(output, tape)));
+    }
+  }
+
+  /**
+   * Runs a batch and keeps its activations.
+   *
+   * @return to be closed by the caller
+   */
+  public ForwardPass forward(I batch) {
+    Tape tape = Tape.recording();
+    try {
+      return new Pass(logits(batch, tape), batch.examples(), tape);
+    } catch (RuntimeException | Error e) {
+      tape.close();
+      throw e;
+    }
+  }
+
+  private final class Pass extends ForwardPass {
+    private final Tape tape;
+
+    Pass(float[] logits, int examples, Tape tape) {
+      super(logits, examples);
+      this.tape = tape;
+    }
+
+    @Override
+    public long bytesPerProbe() {
+      return tape.largestBytes();
+    }
+
+    @Override
+    public void backward(
+        Tensor logitCotangents, @Nullable Tensor examples, LayerVisitor visitor, boolean last) {
+      try (PointerScope scope = new PointerScope()) {
+        tape.rewind(examples, last);
+        Tensor output =
+            LibTorch.exactly(() ->
+                head.backward(logitCotangents.unsqueeze(2), tape, visitor));
+        network.backward(output, tape, visitor);
+      }
+    }
+
+    @Override
+    public void close() {
+      tape.close();
+    }
+  }
+}

@@ -1,0 +1,97 @@
+package org.fishermerge.torch.arch;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Stream;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.SettingsKeys;
+import org.fishermerge.torch.nn.Activation;
+import org.fishermerge.torch.nn.Layer;
+import org.fishermerge.torch.nn.LayerNorm;
+import org.fishermerge.torch.nn.Linear;
+import org.fishermerge.torch.nn.Network;
+import org.fishermerge.torch.nn.Sequential;
+import org.fishermerge.torch.nn.TokenBatch;
+import org.fishermerge.torch.nn.Weights;
+import org.fishermerge.torch.runtime.LibTorch;
+
+/**
+ * RoBERTa (Liu et al. 2019) as transformers' RobertaForSequenceClassification: BERT's blocks,
+ * positions that count from the pad token's id + 1, and the first token through dense, tanh and
+ * out_proj, all of which belong to the head.
+ */
+final class Roberta implements TextArchitecture {
+  private static final String TYPE = "roberta";
+
+  static final SettingsKeys KEYS = EncoderConfig.keys("config.json of a RoBERTa");
+
+  @Override
+  public String modelType() {
+    return TYPE;
+  }
+
+  @Override
+  public SettingsKeys keys() {
+    return KEYS;
+  }
+
+  @Override
+  public void check(Path config) {
+    EncoderConfig.read(config, TYPE, KEYS);
+  }
+
+  @Override
+  public TextClassifier load(Checkpoint backbone, Checkpoint head) {
+    EncoderConfig config = EncoderConfig.read(backbone, TYPE, KEYS);
+    EncoderConfig ofHead = EncoderConfig.read(head, TYPE, KEYS);
+    long first = firstPosition(config, backbone);
+    ClassifierHead classifier =
+        ClassifierHead.read(
+            head,
+            "classifier.out_proj.weight",
+            config.width(),
+            ofHead.labels(),
+            (weights, classes) ->
+                new Sequential(
+                    Linear.read(weights, "classifier.dense", config.width(), config.width()),
+                    Activation.TANH,
+                    Linear.read(weights, "classifier.out_proj", classes, config.width())));
+    return EncoderConfig.classifier(
+        config.inputs(ofHead.padToken(), Math.toIntExact(config.positions() - first)),
+        classifier,
+        Stream.concat(config.warnings().stream(), ofHead.warnings().stream()).toList(),
+        () ->
+            Weights.load(
+                backbone, LibTorch.productType(), "roberta.", w -> network(config, first, w)));
+  }
+
+  private static long firstPosition(EncoderConfig config, Checkpoint backbone) {
+    long first =
+        1
+            + config
+                .padToken()
+                .orElseThrow(() ->
+                    new InputException(
+                        backbone.path()
+                            + ": config.json has no pad_token_id, from which a RoBERTa counts its"
+                            + " positions"));
+    if (first >= config.positions()) {
+      throw new InputException(
+          "%s: key max_position_embeddings is %d; positions begin at pad_token_id + 1, %d"
+              .formatted(backbone.path().resolve("config.json"), config.positions(), first));
+    }
+    return first;
+  }
+
+  private static Network<TokenBatch> network(
+      EncoderConfig config, long firstPosition, Weights weights) {
+    List<Layer> layers = new ArrayList<>();
+    var embeddings = config.embeddings(weights, firstPosition);
+    layers.add(
+        LayerNorm.read(weights, "embeddings.LayerNorm", config.width(), config.epsilon()));
+    layers.addAll(config.blocks(weights));
+    return new Network<>(weights, embeddings, new Sequential(layers));
+  }
+}

@@ -1,0 +1,37 @@
+package org.fishermerge.torch.arch;
+
+import java.nio.file.Path;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.SettingsKeys;
+
+/** A kind of model that classifies texts, known by the {@code model_type} of its config.json. */
+public interface TextArchitecture {
+  /** As config.json names it. */
+  String modelType();
+
+  /** The keys of its config.json. */
+  SettingsKeys keys();
+
+  /**
+   * Reads a config.json and leaves it at that.
+   *
+   * @throws org.fishermerge.checkpoint.InputException if it is of another model, or says what is
+   *     not supported
+   */
+  void check(Path config);
+
+  /**
+   * Reads a classifier.
+   *
+   * @param backbone of a model without a head, or of a classification model whose head is left aside
+   * @param head a classification model, whose head and pad token count; may be the same
+   * @throws org.fishermerge.checkpoint.InputException if config.json or a tensor is missing, says
+   *     what is not supported, or a shape is not what the configuration implies
+   */
+  TextClassifier load(Checkpoint backbone, Checkpoint head);
+
+  /** Reads a classification model. */
+  default TextClassifier load(Checkpoint model) {
+    return load(model, model);
+  }
+}

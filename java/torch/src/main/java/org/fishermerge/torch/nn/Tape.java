@@ -1,0 +1,126 @@
+package org.fishermerge.torch.nn;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.bytedeco.pytorch.Tensor;
+import org.fishermerge.torch.runtime.Tensors;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What one forward pass saved for its backward passes: a stack that each layer pushes to on the way
+ * forward, and reads in reverse order on the way back. It can be read any number of times, also for
+ * some of the examples only; the last reading frees it on the way. Not thread-safe.
+ */
+public final class Tape implements AutoCloseable {
+  private final boolean recording;
+  private final List<Tensor[]> entries = new ArrayList<>();
+  private @Nullable Tensor mask;
+  private long largest;
+  private int next;
+  private @Nullable Tensor examples;
+  private boolean last;
+
+  private Tape(boolean recording) {
+    this.recording = recording;
+  }
+
+  /** For a forward pass that will be pulled back. */
+  public static Tape recording() {
+    return new Tape(true);
+  }
+
+  /** For inference: keeps nothing. */
+  public static Tape inference() {
+    return new Tape(false);
+  }
+
+  /**
+   * What the attention layers of this pass add to their scores: 0, or -infinity where a token does
+   * not see another, broadcast to [B, H, T, T]. Null where every token sees all, and when the
+   * forward pass is over.
+   */
+  void attentionMask(@Nullable Tensor added) {
+    if (mask != null) {
+      mask.close();
+    }
+    mask = added == null ? null : Tensors.retain(added);
+  }
+
+  @Nullable Tensor attentionMask() {
+    return mask;
+  }
+
+  /**
+   * Keeps tensors of the forward pass.
+   *
+   * @param tensors each with the examples as its first dimension
+   */
+  public void save(Tensor... tensors) {
+    if (!recording) {
+      return;
+    }
+    for (Tensor tensor : tensors) {
+      largest = Math.max(largest, tensor.numel() * tensor.element_size());
+      Tensors.retain(tensor);
+    }
+    entries.add(tensors.clone());
+    next = entries.size();
+  }
+
+  /** Bytes of the largest tensor that was saved: of about as much as one probe takes on its way. */
+  public long largestBytes() {
+    return largest;
+  }
+
+  /**
+   * Goes to the end, for another way back.
+   *
+   * @param examples which examples will be read, int64 [n], rising; null for all
+   * @param last whether what was read may be freed
+   */
+  public void rewind(@Nullable Tensor examples, boolean last) {
+    if (!recording || entries.isEmpty()) {
+      throw new IllegalStateException("backward without a forward pass");
+    }
+    this.examples = examples;
+    this.last = last;
+    next = entries.size();
+  }
+
+  /**
+   * The tensors of the layer that saved last and was not read yet. They may be used until the next
+   * call, or in the caller's scope where only some examples are read.
+   */
+  public Tensor[] read() {
+    freeRead();
+    Tensor[] saved = entries.get(--next);
+    if (examples == null) {
+      return saved;
+    }
+    Tensor[] some = new Tensor[saved.length];
+    for (int i = 0; i < saved.length; i++) {
+      some[i] = Tensors.entries(saved[i], examples);
+    }
+    return some;
+  }
+
+  private void freeRead() {
+    while (last && entries.size() > next) {
+      free(entries.removeLast());
+    }
+  }
+
+  private static void free(Tensor[] tensors) {
+    for (Tensor tensor : tensors) {
+      tensor.close();
+    }
+  }
+
+  @Override
+  public void close() {
+    attentionMask(null);
+    entries.forEach(Tape::free);
+    entries.clear();
+    next = 0;
+  }
+}

@@ -1,0 +1,104 @@
+package org.fishermerge.torch.nn;
+
+import static org.bytedeco.pytorch.global.torch.zeros;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import org.bytedeco.pytorch.Tensor;
+import org.fishermerge.torch.nn.Weights.Parameter;
+import org.fishermerge.torch.runtime.LibTorch;
+import org.fishermerge.torch.runtime.Tensors;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The sum of the rows of tables that a text's tokens, their positions and their types name.
+ *
+ * @param words [vocabulary, D]
+ * @param positions [most tokens, D]
+ * @param firstPosition the row of a text's first token
+ * @param types [types, D]; null for models without
+ * @param causal whether a token sees only itself and those before it
+ */
+public record TokenEmbedding(
+    Parameter words,
+    Parameter positions,
+    long firstPosition,
+    @Nullable Parameter types,
+    boolean causal)
+    implements Stem<TokenBatch> {
+  @Override
+  public Tensor forward(TokenBatch batch, Tape tape) {
+    Tensor ids = ids(batch.ids(), batch);
+    Tensor places = ids(batch.positions(firstPosition), batch);
+    Tensor x = rows(words, ids).add_(rows(positions, places));
+    if (types == null) {
+      tape.save(ids, places);
+    } else {
+      Tensor kinds = ids(batch.typeIds(), batch);
+      x.add_(rows(types, kinds));
+      tape.save(ids, places, kinds);
+    }
+    tape.attentionMask(mask(batch));
+    return x;
+  }
+
+  private static Tensor ids(long[] values, TokenBatch batch) {
+    return Tensors.copyOf(values, batch.examples(), batch.width());
+  }
+
+  /** Rows of a table [rows, D] by ids [B, T]: [B, T, D]. */
+  private static Tensor rows(Parameter table, Tensor ids) {
+    return table
+        .tensor()
+        .index_select(0, ids.view(-1))
+        .view(ids.size(0), ids.size(1), table.tensor().size(1));
+  }
+
+  @Override
+  public void backward(Tensor cotangent, Tape tape, LayerVisitor visitor) {
+    Tensor[] saved = tape.read();
+    show(words, cotangent, saved[0], visitor);
+    show(positions, cotangent, saved[1], visitor);
+    if (types != null) {
+      show(types, cotangent, saved[2], visitor);
+    }
+  }
+
+  private static void show(
+      Parameter table, Tensor cotangent, Tensor ids, LayerVisitor visitor) {
+    visitor.visit(
+        new LayerVisit.Embedding(table.group(), table.tensor().size(0), cotangent, ids));
+  }
+
+  /**
+   * What hides tokens from each other. Columns that are filled up see each other, for a softmax
+   * over nothing is NaN.
+   */
+  private @Nullable Tensor mask(TokenBatch batch) {
+    long width = batch.width();
+    if (!causal && !batch.filled()) {
+      return null;
+    }
+    if (!batch.filled()) {
+      return LibTorch.onDevice(Attention.causalMask(width));
+    }
+    Tensor mask = zeros(new long[] {batch.examples(), 1, width, width});
+    if (causal) {
+      mask.add_(Attention.causalMask(width));
+    }
+    MemorySegment values = Tensors.segment(mask);
+    for (int b = 0; b < batch.examples(); b++) {
+      int first = batch.first(b);
+      int end = batch.end(b);
+      for (int t = first; t < end; t++) {
+        long row = (b * width + t) * width;
+        for (int s = 0; s < width; s++) {
+          if (s < first || s >= end) {
+            values.setAtIndex(ValueLayout.JAVA_FLOAT, row + s, Float.NEGATIVE_INFINITY);
+          }
+        }
+      }
+    }
+    return LibTorch.onDevice(mask);
+  }
+}
