@@ -609,10 +609,10 @@ final class Gpt2CommandsTest {
   void optionsOfOtherModelsAreWrongUsage() {
     String clip = Golden.path("clip-tiny/alpha").toString();
     CommandResult.run("evaluate", "--model", clip, "--data", selector("cola"))
-        .fails(2, "--clip=DIR", "--heads", "GPT-2");
+        .fails(2, "--clip=DIR", "--heads", "gpt2");
     CommandResult.run(
             "evaluate", "--model", clip, "--classifier", model("cola"), "--data", selector("cola"))
-        .fails(2, "--classifier", "GPT-2");
+        .fails(2, "--classifier", "gpt2");
     CommandResult.run(
             "fisher",
             "--torchscript",

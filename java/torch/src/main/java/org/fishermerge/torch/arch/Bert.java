@@ -13,6 +13,7 @@ import org.fishermerge.torch.nn.Linear;
 import org.fishermerge.torch.nn.Network;
 import org.fishermerge.torch.nn.Sequential;
 import org.fishermerge.torch.nn.TokenBatch;
+import org.fishermerge.torch.nn.TokenEmbedding;
 import org.fishermerge.torch.nn.Weights;
 import org.fishermerge.torch.runtime.LibTorch;
 
@@ -45,23 +46,22 @@ final class Bert implements TextArchitecture {
   public TextClassifier load(Checkpoint backbone, Checkpoint head) {
     EncoderConfig config = EncoderConfig.read(backbone, TYPE, KEYS);
     EncoderConfig ofHead = EncoderConfig.read(head, TYPE, KEYS);
-    ClassifierHead classifier =
-        ClassifierHead.read(
-            head,
-            CLASSIFIER + ".weight",
-            config.width(),
-            ofHead.labels(),
-            (weights, classes) -> Linear.read(weights, CLASSIFIER, classes, config.width()));
-    return EncoderConfig.classifier(
+    return TextClassifier.of(
         config.inputs(ofHead.padToken(), config.positions()),
-        classifier,
-        Stream.concat(config.warnings().stream(), ofHead.warnings().stream()).toList(),
-        () -> Weights.load(backbone, LibTorch.productType(), "bert.", w -> network(config, w)));
+        Weights.load(backbone, LibTorch.productType(), "bert.", w -> network(config, w)),
+        () ->
+            ClassifierHead.read(
+                head,
+                CLASSIFIER + ".weight",
+                config.width(),
+                ofHead.labels(),
+                (weights, classes) -> Linear.read(weights, CLASSIFIER, classes, config.width())),
+        Stream.concat(config.warnings().stream(), ofHead.warnings().stream()).distinct().toList());
   }
 
   private static Network<TokenBatch> network(EncoderConfig config, Weights weights) {
     List<Layer> layers = new ArrayList<>();
-    var embeddings = config.embeddings(weights, 0);
+    TokenEmbedding embeddings = config.embeddings(weights, 0);
     layers.add(
         LayerNorm.read(weights, "embeddings.LayerNorm", config.width(), config.epsilon()));
     layers.addAll(config.blocks(weights));

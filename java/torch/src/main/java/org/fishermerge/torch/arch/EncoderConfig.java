@@ -5,7 +5,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
-import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
@@ -17,7 +16,6 @@ import org.fishermerge.torch.nn.Layer;
 import org.fishermerge.torch.nn.LayerNorm;
 import org.fishermerge.torch.nn.Linear;
 import org.fishermerge.torch.nn.Mlp;
-import org.fishermerge.torch.nn.Network;
 import org.fishermerge.torch.nn.OutputTokens;
 import org.fishermerge.torch.nn.TokenBatch;
 import org.fishermerge.torch.nn.TokenEmbedding;
@@ -142,25 +140,6 @@ record EncoderConfig(
         types,
         pad,
         TokenBatch.Alignment.START);
-  }
-
-  /**
-   * Puts a backbone under a head.
-   *
-   * @param head closed if the backbone cannot be read
-   */
-  static TextClassifier classifier(
-      TextClassifier.Inputs inputs,
-      ClassifierHead head,
-      List<String> warnings,
-      Supplier<Network<TokenBatch>> backbone) {
-    try {
-      return new TextClassifier(
-          inputs, backbone.get(), head, warnings.stream().distinct().toList());
-    } catch (RuntimeException | Error e) {
-      head.close();
-      throw e;
-    }
   }
 
   /** To be followed by a LayerNorm. */

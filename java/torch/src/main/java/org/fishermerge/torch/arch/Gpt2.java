@@ -48,14 +48,6 @@ final class Gpt2 implements TextArchitecture {
   public TextClassifier load(Checkpoint backbone, Checkpoint head) {
     Gpt2Config config = Gpt2Config.of(backbone);
     Gpt2Config ofHead = Gpt2Config.of(head);
-    ClassifierHead score =
-        ClassifierHead.read(
-            head,
-            SCORE,
-            config.width(),
-            ofHead.labels(),
-            (weights, classes) ->
-                new Linear(weights.matrix(SCORE, classes, config.width()), null, false));
     TextClassifier.Inputs inputs =
         new TextClassifier.Inputs(
             config.vocabulary(),
@@ -64,20 +56,18 @@ final class Gpt2 implements TextArchitecture {
             1,
             ofHead.padToken(),
             TokenBatch.Alignment.END);
-    try {
-      Network<TokenBatch> network =
-          Weights.load(backbone, LibTorch.productType(), weights -> network(config, weights));
-      return new TextClassifier(
-          inputs,
-          network,
-          score,
-          Stream.concat(config.warnings().stream(), ofHead.warnings().stream())
-              .distinct()
-              .toList());
-    } catch (RuntimeException | Error e) {
-      score.close();
-      throw e;
-    }
+    return TextClassifier.of(
+        inputs,
+        Weights.load(backbone, LibTorch.productType(), weights -> network(config, weights)),
+        () ->
+            ClassifierHead.read(
+                head,
+                SCORE,
+                config.width(),
+                ofHead.labels(),
+                (weights, classes) ->
+                    new Linear(weights.matrix(SCORE, classes, config.width()), null, false)),
+        Stream.concat(config.warnings().stream(), ofHead.warnings().stream()).distinct().toList());
   }
 
   private static Network<TokenBatch> network(Gpt2Config config, Weights weights) {

@@ -1,6 +1,7 @@
 package org.fishermerge.torch.arch;
 
 import java.util.List;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.fishermerge.torch.Classifier;
 import org.fishermerge.torch.ForwardPass;
@@ -33,19 +34,33 @@ public final class ImageClassifier implements Classifier, AutoCloseable {
     this.close = close;
   }
 
-  /** With a head of its own; owns both. */
+  /**
+   * Puts a backbone under a head of its own; owns both.
+   *
+   * @param backbone closed if the head cannot be read
+   * @param reader reads the head
+   */
   static ImageClassifier of(
-      PictureShape shape, Network<Pixels> backbone, ClassifierHead head, List<String> warnings) {
-    return new ImageClassifier(
-        shape,
-        new NetworkClassifier<>(
-            backbone, head.layers(), head.classCount(), backbone.parameters()),
-        head.parameters(),
-        warnings,
-        () -> {
-          head.close();
-          backbone.close();
-        });
+      PictureShape shape,
+      Network<Pixels> backbone,
+      Supplier<ClassifierHead> reader,
+      List<String> warnings) {
+    try {
+      ClassifierHead head = reader.get();
+      return new ImageClassifier(
+          shape,
+          new NetworkClassifier<>(
+              backbone, head.layers(), head.classCount(), backbone.parameters()),
+          head.parameters(),
+          warnings,
+          () -> {
+            head.close();
+            backbone.close();
+          });
+    } catch (RuntimeException | Error e) {
+      backbone.close();
+      throw e;
+    }
   }
 
   /**

@@ -14,6 +14,7 @@ import org.fishermerge.torch.nn.Linear;
 import org.fishermerge.torch.nn.Network;
 import org.fishermerge.torch.nn.Sequential;
 import org.fishermerge.torch.nn.TokenBatch;
+import org.fishermerge.torch.nn.TokenEmbedding;
 import org.fishermerge.torch.nn.Weights;
 import org.fishermerge.torch.runtime.LibTorch;
 
@@ -47,24 +48,21 @@ final class Roberta implements TextArchitecture {
     EncoderConfig config = EncoderConfig.read(backbone, TYPE, KEYS);
     EncoderConfig ofHead = EncoderConfig.read(head, TYPE, KEYS);
     long first = firstPosition(config, backbone);
-    ClassifierHead classifier =
-        ClassifierHead.read(
-            head,
-            "classifier.out_proj.weight",
-            config.width(),
-            ofHead.labels(),
-            (weights, classes) ->
-                new Sequential(
-                    Linear.read(weights, "classifier.dense", config.width(), config.width()),
-                    Activation.TANH,
-                    Linear.read(weights, "classifier.out_proj", classes, config.width())));
-    return EncoderConfig.classifier(
+    return TextClassifier.of(
         config.inputs(ofHead.padToken(), Math.toIntExact(config.positions() - first)),
-        classifier,
-        Stream.concat(config.warnings().stream(), ofHead.warnings().stream()).toList(),
+        Weights.load(backbone, LibTorch.productType(), "roberta.", w -> network(config, first, w)),
         () ->
-            Weights.load(
-                backbone, LibTorch.productType(), "roberta.", w -> network(config, first, w)));
+            ClassifierHead.read(
+                head,
+                "classifier.out_proj.weight",
+                config.width(),
+                ofHead.labels(),
+                (weights, classes) ->
+                    new Sequential(
+                        Linear.read(weights, "classifier.dense", config.width(), config.width()),
+                        Activation.TANH,
+                        Linear.read(weights, "classifier.out_proj", classes, config.width()))),
+        Stream.concat(config.warnings().stream(), ofHead.warnings().stream()).distinct().toList());
   }
 
   private static long firstPosition(EncoderConfig config, Checkpoint backbone) {
@@ -88,7 +86,7 @@ final class Roberta implements TextArchitecture {
   private static Network<TokenBatch> network(
       EncoderConfig config, long firstPosition, Weights weights) {
     List<Layer> layers = new ArrayList<>();
-    var embeddings = config.embeddings(weights, firstPosition);
+    TokenEmbedding embeddings = config.embeddings(weights, firstPosition);
     layers.add(
         LayerNorm.read(weights, "embeddings.LayerNorm", config.width(), config.epsilon()));
     layers.addAll(config.blocks(weights));

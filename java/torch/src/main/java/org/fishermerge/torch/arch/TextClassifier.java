@@ -3,6 +3,7 @@ package org.fishermerge.torch.arch;
 import java.util.Arrays;
 import java.util.List;
 import java.util.OptionalLong;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.torch.Classifier;
@@ -41,9 +42,23 @@ public final class TextClassifier implements Classifier, AutoCloseable {
   private final NetworkClassifier<TokenBatch> classifier;
   private final List<String> warnings;
 
-  TextClassifier(
-      Inputs inputs, Network<TokenBatch> backbone, ClassifierHead head, List<String> warnings) {
-    this(inputs, backbone, head, warnings, backbone.parameters());
+  /**
+   * Puts a backbone under a head; owns both.
+   *
+   * @param backbone closed if the head cannot be read
+   * @param head reads it
+   */
+  static TextClassifier of(
+      Inputs inputs,
+      Network<TokenBatch> backbone,
+      Supplier<ClassifierHead> head,
+      List<String> warnings) {
+    try {
+      return new TextClassifier(inputs, backbone, head.get(), warnings, backbone.parameters());
+    } catch (RuntimeException | Error e) {
+      backbone.close();
+      throw e;
+    }
   }
 
   private TextClassifier(

@@ -147,33 +147,29 @@ final class Vit implements ImageArchitecture {
   public ImageClassifier load(Checkpoint backbone, Checkpoint head) {
     Config config = Config.read(JsonConfig.fileOf(backbone));
     Config ofHead = Config.read(JsonConfig.fileOf(head));
-    ClassifierHead classifier =
-        ClassifierHead.read(
-            head,
-            CLASSIFIER + ".weight",
-            config.width,
-            ofHead.labels,
-            (weights, classes) -> Linear.read(weights, CLASSIFIER, classes, config.width));
-    try {
-      Network<Pixels> network =
-          Weights.load(backbone, LibTorch.productType(), "vit.", w -> network(config, w));
-      List<String> warnings =
-          Stream.concat(config.warnings.stream(), ofHead.warnings.stream()).distinct().toList();
-      return ImageClassifier.of(config.pictures, network, classifier, warnings);
-    } catch (RuntimeException | Error e) {
-      classifier.close();
-      throw e;
-    }
+    return ImageClassifier.of(
+        config.pictures,
+        Weights.load(backbone, LibTorch.productType(), "vit.", w -> network(config, w)),
+        () ->
+            ClassifierHead.read(
+                head,
+                CLASSIFIER + ".weight",
+                config.width,
+                ofHead.labels,
+                (weights, classes) -> Linear.read(weights, CLASSIFIER, classes, config.width)),
+        Stream.concat(config.warnings.stream(), ofHead.warnings.stream()).distinct().toList());
   }
 
   private static Network<Pixels> network(Config config, Weights weights) {
     long width = config.width;
     PatchEmbedding embeddings = embeddings(config, weights);
+    BlockNames names =
+        weights.has("layers.0.layernorm_before.weight") ? BlockNames.OF_MODULES : BlockNames.OF_FILES;
     List<Layer> layers = new ArrayList<>();
     for (int i = 0; i < config.layers; i++) {
       // Only the class token of the last block reaches the logits.
       OutputTokens output = i == config.layers - 1 ? OutputTokens.FIRST : OutputTokens.ALL;
-      layers.add(block(weights, config, "encoder.layer." + i, output));
+      layers.add(block(weights, config, names.of(i), output));
     }
     layers.add(LayerNorm.read(weights, "layernorm", width, config.epsilon));
     return new Network<>(weights, embeddings, new Sequential(layers));
@@ -195,14 +191,57 @@ final class Vit implements ImageArchitecture {
         weights.read("embeddings.position_embeddings", 1, config.tokens(), config.width));
   }
 
-  private static Layer block(Weights weights, Config config, String name, OutputTokens output) {
+  /**
+   * What the parts of a block are called: in the files that save_pretrained writes, and in the
+   * modules of transformers 5, whose state_dict some save as it is.
+   */
+  private record BlockNames(
+      String block,
+      String query,
+      String key,
+      String value,
+      String attentionOut,
+      String mlpIn,
+      String mlpOut) {
+    static final BlockNames OF_FILES =
+        new BlockNames(
+            "encoder.layer.",
+            "attention.attention.query",
+            "attention.attention.key",
+            "attention.attention.value",
+            "attention.output.dense",
+            "intermediate.dense",
+            "output.dense");
+    static final BlockNames OF_MODULES =
+        new BlockNames(
+            "layers.",
+            "attention.q_proj",
+            "attention.k_proj",
+            "attention.v_proj",
+            "attention.o_proj",
+            "mlp.fc1",
+            "mlp.fc2");
+
+    /** Whole names of one block's parts; {@code block} is what its norms' names begin with. */
+    BlockNames of(int layer) {
+      String name = block + layer + ".";
+      return new BlockNames(
+          name,
+          name + query,
+          name + key,
+          name + value,
+          name + attentionOut,
+          name + mlpIn,
+          name + mlpOut);
+    }
+  }
+
+  private static Layer block(
+      Weights weights, Config config, BlockNames names, OutputTokens output) {
     long width = config.width;
-    LayerNorm norm1 = LayerNorm.read(weights, name + ".layernorm_before", width, config.epsilon);
-    String[] qkv = {
-      name + ".attention.attention.query",
-      name + ".attention.attention.key",
-      name + ".attention.attention.value"
-    };
+    LayerNorm norm1 =
+        LayerNorm.read(weights, names.block + "layernorm_before", width, config.epsilon);
+    String[] qkv = {names.query, names.key, names.value};
     Attention attention =
         new Attention(
             config.heads,
@@ -210,14 +249,15 @@ final class Vit implements ImageArchitecture {
             config.qkvBias
                 ? Linear.stack(weights, width, width, qkv)
                 : Linear.stackWithoutBias(weights, width, width, qkv),
-            Linear.read(weights, name + ".attention.output.dense", width, width),
+            Linear.read(weights, names.attentionOut, width, width),
             output);
-    LayerNorm norm2 = LayerNorm.read(weights, name + ".layernorm_after", width, config.epsilon);
+    LayerNorm norm2 =
+        LayerNorm.read(weights, names.block + "layernorm_after", width, config.epsilon);
     Mlp mlp =
         new Mlp(
-            Linear.read(weights, name + ".intermediate.dense", config.mlpWidth, width),
+            Linear.read(weights, names.mlpIn, config.mlpWidth, width),
             config.activation,
-            Linear.read(weights, name + ".output.dense", width, config.mlpWidth));
+            Linear.read(weights, names.mlpOut, width, config.mlpWidth));
     return TransformerBlock.preNorm(norm1, attention, norm2, mlp);
   }
 }

@@ -80,6 +80,11 @@ public final class Weights implements AutoCloseable {
     return List.copyOf(groups);
   }
 
+  /** Whether the model has such a parameter. */
+  public boolean has(String name) {
+    return checkpoint.has(prefix + name);
+  }
+
   /** One parameter of exactly this shape. */
   public Parameter read(String name, long... shape) {
     return stack(new String[] {name}, shape);
