@@ -32,8 +32,8 @@ import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.ScriptLayer.Call;
 import org.fishermerge.torch.ScriptLayer.Layout;
 import org.fishermerge.torch.ScriptModule.Parameter;
-import org.fishermerge.torch.ScriptTaps.Tap;
-import org.fishermerge.torch.ScriptTaps.Untappable;
+import org.fishermerge.torch.ScriptHooks.Hook;
+import org.fishermerge.torch.ScriptHooks.Unhookable;
 import org.jspecify.annotations.Nullable;
 import org.fishermerge.torch.runtime.LibTorch;
 import org.fishermerge.torch.runtime.Tensors;
@@ -46,10 +46,10 @@ import org.fishermerge.torch.statistic.DiagonalFisher;
  * Any TorchScript module that gives class logits. Parameters whose only use is an operator that a
  * kernel understands go the fast way: the batch runs forward once, autograd pulls cotangents back
  * to the operators' outputs, and the kernels do the rest. All other parameters, or all of them
- * where the module cannot be tapped, go the slow way: autograd's total gradient of one example
+ * where the module cannot be hooked, go the slow way: autograd's total gradient of one example
  * alone, squared. So the uses of a tied or reused parameter are summed before squaring.
  *
- * <p>A tap assumes that the examples of a batch do not mix and where they lie. {@link #prepare}
+ * <p>A hook assumes that the examples of a batch do not mix and where they lie. {@link #prepare}
  * proves it on the first examples: a cotangent of one example's logits reaches that example's part
  * of the operator's output only, and the squares are those of the slow way.
  *
@@ -59,11 +59,11 @@ public final class ScriptClassifier implements Classifier {
   /** Examples that {@link #prepare} looks at. */
   public static final int FIRST_EXAMPLES = 5;
 
-  /** Those of them that the taps are held against autograd on. */
+  /** Those of them that the hooks are held against autograd on. */
   private static final int PROOF_EXAMPLES = 2;
 
   private static final int NAMES_SHOWN = 3;
-  // Above fp32 rounding through a deep network, below any wrong tap.
+  // Above fp32 rounding through a deep network, below any wrong hook.
   private static final double TOLERANCE = 1e-3;
   // Parameters that change nothing, as the bias of attention's keys, have rounding for a Fisher:
   // about the square of fp32's, relative to the largest.
@@ -78,8 +78,8 @@ public final class ScriptClassifier implements Classifier {
   private final Map<ParameterGroup, Parameter> byGroup = new LinkedHashMap<>(); // by identity
   private final Map<Parameter, String> slowReasons = new LinkedHashMap<>();
   private final Set<Parameter> unused = new HashSet<>(); // F = 0: nothing is run for them
-  private @Nullable ScriptTaps taps;
-  private List<Tap> provenTaps = List.of();
+  private @Nullable ScriptHooks hooks;
+  private List<Hook> provenHooks = List.of();
   private final Map<Integer, Layout> layouts = new LinkedHashMap<>(); // of operators
   private int classes;
 
@@ -98,7 +98,7 @@ public final class ScriptClassifier implements Classifier {
    * @param file as {@code torch.jit.save} writes it
    * @param logits where forward's output has the logits: an index into a tuple or list, or a key of
    *     a dict; null for the output itself, the first element, or the key {@code logits}
-   * @param labels batch squares need no taps
+   * @param labels batch squares need no hooks
    * @throws InputException if the file is no such module or a parameter is not fp32
    */
   public static ScriptClassifier load(Path file, @Nullable String logits, LabelExpectation labels) {
@@ -143,25 +143,25 @@ public final class ScriptClassifier implements Classifier {
     }
   }
 
-  /** Both examples' squares by autograd, then by the taps; taps that differ are dropped. */
+  /** Both examples' squares by autograd, then by the hooks; hooks that differ are dropped. */
   private void prove(
       List<Tensor> inputs, int examples, Pass alone, Tensor cotangents, Kernels kernels) {
     try (DiagonalFisher expected =
         new DiagonalFisher(kernels, DiagonalFisher.Squares.PER_EXAMPLE, parameterGroups())) {
       alone.backward(cotangents, null, expected, false);
-      // What every example is given of its own may not suit an operator; without it less is tapped.
+      // What every example is given of its own may not suit an operator; without it less is hooked.
       String failure = "";
       for (int attempt = 0; attempt < 4; attempt++) {
         boolean copies = attempt < 2;
         boolean spread = attempt % 2 == 0;
         try {
-          tap(inputs, examples, copies, spread);
-          provenTaps = proven(inputs, examples, alone, cotangents, expected, kernels);
+          hook(inputs, examples, copies, spread);
+          provenHooks = proven(inputs, examples, alone, cotangents, expected, kernels);
           return;
-        } catch (Untappable e) {
+        } catch (Unhookable e) {
           failure = String.valueOf(e.getMessage());
         } catch (InputException e) {
-          failure = "its tapped graph fails";
+          failure = "its hooked graph fails";
         }
       }
       allSlow(failure);
@@ -169,66 +169,66 @@ public final class ScriptClassifier implements Classifier {
   }
 
   private void allSlow(String reason) {
-    taps = null;
-    provenTaps = List.of();
+    hooks = null;
+    provenHooks = List.of();
     slowReasons.clear();
     unused.clear();
     wanted.forEach(parameter -> slowReasons.put(parameter, reason));
   }
 
-  /** Taps the module and finds in a run which embeddings look the same up for all examples. */
-  private void tap(List<Tensor> inputs, int examples, boolean copies, boolean mayShare)
-      throws Untappable {
+  /** Hooks the module and finds in a run which embeddings look the same up for all examples. */
+  private void hook(List<Tensor> inputs, int examples, boolean copies, boolean mayShare)
+      throws Unhookable {
     layouts.clear();
-    taps = new ScriptTaps(module, copies, Set.of());
+    hooks = new ScriptHooks(module, copies, Set.of());
     if (!mayShare) {
       return;
     }
-    try (Run run = new Run(taps, inputs, examples)) {
-      for (Tap tap : taps.taps()) {
-        Tensor output = run.output(tap);
-        if (tap.layer() instanceof ScriptLayer.Embedding
+    try (Run run = new Run(hooks, inputs, examples)) {
+      for (Hook hook : hooks.hooks()) {
+        Tensor output = run.output(hook);
+        if (hook.layer() instanceof ScriptLayer.Embedding
             && output.size(0) != examples
             && (output.dim() == 2 || (output.dim() == 3 && output.size(0) == 1))) {
-          layouts.put(tap.operator(), Layout.SHARED);
+          layouts.put(hook.operator(), Layout.SHARED);
         }
       }
     }
     if (!layouts.isEmpty()) {
-      taps = new ScriptTaps(module, copies, Set.copyOf(layouts.keySet()));
+      hooks = new ScriptHooks(module, copies, Set.copyOf(layouts.keySet()));
     }
   }
 
-  private List<Tap> proven(
+  private List<Hook> proven(
       List<Tensor> inputs,
       int examples,
       Pass alone,
       Tensor cotangents,
       DiagonalFisher expected,
       Kernels kernels)
-      throws Untappable {
-    ScriptTaps candidate = requireTaps();
+      throws Unhookable {
+    ScriptHooks candidate = requireHooks();
     slowReasons.clear();
     unused.clear();
     Set<ParameterGroup> good = new HashSet<>();
-    List<Tap> kept = new ArrayList<>();
+    List<Hook> kept = new ArrayList<>();
     try (Run run = new Run(candidate, inputs, examples);
         DiagonalFisher found =
             new DiagonalFisher(kernels, DiagonalFisher.Squares.PER_EXAMPLE, parameterGroups())) {
       float[] together = Tensors.floats(run.logits.detach());
       if (!close(alone.logits(), together, 0)) {
-        throw new Untappable("its tapped graph gives other logits");
+        throw new Unhookable("its hooked graph gives other logits");
       }
       double noise = NOISE * largest(expected);
-      for (Tap tap : candidate.taps()) {
-        if (!run.output(tap).requires_grad()) {
+      for (Hook hook : candidate.hooks()) {
+        if (!run.output(hook).requires_grad()) {
           continue;
         }
-        if (agrees(tap, run, cotangents, expected, found, noise)) {
-          kept.add(tap);
-          tap.layer().parameters().forEach(good::add);
+        if (agrees(hook, run, cotangents, expected, found, noise)) {
+          kept.add(hook);
+          hook.layer().parameters().forEach(good::add);
         } else {
-          tap.layer()
+          hook.layer()
               .parameters()
               .forEach(group ->
                   slowReasons.put(parameter(group), "its examples are not apart in a batch"));
@@ -255,36 +255,36 @@ public final class ScriptClassifier implements Classifier {
     return largest;
   }
 
-  /** Whether a tap gives what autograd does, in some layout, which is then remembered. */
+  /** Whether a hook gives what autograd does, in some layout, which is then remembered. */
   private boolean agrees(
-      Tap tap,
+      Hook hook,
       Run run,
       Tensor cotangents,
       DiagonalFisher expected,
       DiagonalFisher found,
       double noise) {
-    boolean shared = layouts.get(tap.operator()) == Layout.SHARED;
+    boolean shared = layouts.get(hook.operator()) == Layout.SHARED;
     List<Layout> candidates =
         shared
             ? List.of(Layout.SHARED)
-            : tap.ofCopies()
+            : hook.ofCopies()
                 ? List.of(Layout.EXAMPLES_FIRST)
                 : List.of(Layout.EXAMPLES_FIRST, Layout.TIME_FIRST);
     for (Layout layout : candidates) {
-      layouts.put(tap.operator(), layout);
-      tap.layer().parameters().forEach(found::clear);
+      layouts.put(hook.operator(), layout);
+      hook.layer().parameters().forEach(found::clear);
       try {
-        Call call = run.calls(List.of(tap), cotangents, true).getFirst();
+        Call call = run.calls(List.of(hook), cotangents, true).getFirst();
         if (call != null && !call.examplesAreApart()) {
           continue;
         }
         if (call != null) {
-          tap.layer().accumulate(call, found);
+          hook.layer().accumulate(call, found);
         }
       } catch (RuntimeException e) {
         continue; // shapes that do not fit this layout, or the kernel
       }
-      if (tap.layer()
+      if (hook.layer()
           .parameters()
           .allMatch(group -> close(expected.values(group), found.values(group), noise))) {
         return true;
@@ -323,11 +323,11 @@ public final class ScriptClassifier implements Classifier {
     return Tensors.copyOf(values, examples, examples, classes);
   }
 
-  private ScriptTaps requireTaps() {
-    if (taps == null) {
-      throw new IllegalStateException("the module is not tapped");
+  private ScriptHooks requireHooks() {
+    if (hooks == null) {
+      throw new IllegalStateException("the module is not hooked");
     }
-    return taps;
+    return hooks;
   }
 
   private Parameter parameter(ParameterGroup group) {
@@ -349,7 +349,7 @@ public final class ScriptClassifier implements Classifier {
     }
     text.append(fast)
         .append(" parameters in ")
-        .append(provenTaps.size())
+        .append(provenHooks.size())
         .append(" layers go the fast way");
     if (!slowReasons.isEmpty()) {
       Map<String, List<String>> byReason = new LinkedHashMap<>();
@@ -488,10 +488,10 @@ public final class ScriptClassifier implements Classifier {
     try (PointerScope scope = new PointerScope()) {
       List<Tensor> inputs = tensors(batch);
       int examples = Math.toIntExact(inputs.getFirst().size(0));
-      if (provenTaps.isEmpty()) {
+      if (provenHooks.isEmpty()) {
         return batchSquares ? together(inputs, examples) : singly(inputs, examples);
       }
-      Run run = new Run(requireTaps(), inputs, examples);
+      Run run = new Run(requireHooks(), inputs, examples);
       List<Part> parts = List.of();
       try {
         if (!slowReasons.isEmpty()) {
@@ -694,7 +694,7 @@ public final class ScriptClassifier implements Classifier {
     }
   }
 
-  /** A recorded run of the tapped function over a batch. */
+  /** A recorded run of the hooked function over a batch. */
   private final class Run implements AutoCloseable {
     final int examples;
     final Tensor logits;
@@ -702,13 +702,13 @@ public final class ScriptClassifier implements Classifier {
     private final List<Tensor> outputs = new ArrayList<>(); // of copied parameters
     private final List<Pointer> kept = new ArrayList<>();
 
-    Run(ScriptTaps taps, List<Tensor> inputs, int examples) {
+    Run(ScriptHooks hooks, List<Tensor> inputs, int examples) {
       this.examples = examples;
       List<Tensor> further = new ArrayList<>();
-      if (taps.spreads()) {
+      if (hooks.spreads()) {
         further.add(torch.zeros(new long[] {examples, 1, 1}));
       }
-      for (Parameter parameter : taps.copied()) {
+      for (Parameter parameter : hooks.copied()) {
         long[] shape = parameter.tensor().sizes().vec().get();
         shape[0] = examples;
         Tensor copies = parameter.tensor().detach().expand(shape);
@@ -717,7 +717,7 @@ public final class ScriptClassifier implements Classifier {
       }
       further.addAll(outputs);
       try (PointerScope scope = new PointerScope()) {
-        IValue result = recorded(() -> module.run(taps.function(), inputs, further));
+        IValue result = recorded(() -> module.run(hooks.function(), inputs, further));
         TupleElements elements = result.toTuple().elements();
         for (long i = 0; i < elements.size(); i++) {
           values.add(keep(new IValue(elements.get(i))));
@@ -735,35 +735,35 @@ public final class ScriptClassifier implements Classifier {
       return pointer;
     }
 
-    Tensor output(Tap tap) {
-      return tap.ofCopies()
-          ? outputs.get(tap.output())
-          : new Tensor(values.get(tap.output()).toTensor());
+    Tensor output(Hook hook) {
+      return hook.ofCopies()
+          ? outputs.get(hook.output())
+          : new Tensor(values.get(hook.output()).toTensor());
     }
 
     long outputBytes() {
-      return taps == null
+      return hooks == null
           ? 0
-          : taps.taps().stream().mapToLong(tap -> output(tap).numel() * Float.BYTES).sum();
+          : hooks.hooks().stream().mapToLong(hook -> output(hook).numel() * Float.BYTES).sum();
     }
 
-    /** Pulls cotangents [V, B, K] back to the outputs of {@code taps} and shows them. */
-    void backward(List<Tap> taps, Tensor cotangents, LayerVisitor visitor, boolean retain) {
-      List<@Nullable Call> calls = calls(taps, cotangents, retain);
+    /** Pulls cotangents [V, B, K] back to the outputs of {@code hooks} and shows them. */
+    void backward(List<Hook> hooks, Tensor cotangents, LayerVisitor visitor, boolean retain) {
+      List<@Nullable Call> calls = calls(hooks, cotangents, retain);
       for (int i = 0; i < calls.size(); i++) {
         Call call = calls.get(i);
         if (call != null) {
-          taps.get(i).layer().accumulate(call, visitor);
+          hooks.get(i).layer().accumulate(call, visitor);
         }
       }
     }
 
-    /** What each tap's operator saw; null where no cotangent reaches it. */
-    List<@Nullable Call> calls(List<Tap> taps, Tensor cotangents, boolean retain) {
+    /** What each hook's operator saw; null where no cotangent reaches it. */
+    List<@Nullable Call> calls(List<Hook> hooks, Tensor cotangents, boolean retain) {
       TensorVector outputs = new TensorVector();
-      taps.forEach(tap -> outputs.push_back(output(tap)));
+      hooks.forEach(hook -> outputs.push_back(output(hook)));
       List<TensorVector> stacks = new ArrayList<>();
-      taps.forEach(tap -> stacks.add(new TensorVector()));
+      hooks.forEach(hook -> stacks.add(new TensorVector()));
       long probes = cotangents.size(0);
       for (long v = 0; v < probes; v++) {
         TensorVector gradients =
@@ -777,23 +777,23 @@ public final class ScriptClassifier implements Classifier {
       }
       List<@Nullable Call> calls = new ArrayList<>();
       for (int i = 0; i < stacks.size(); i++) {
-        Tap tap = taps.get(i);
-        calls.add(stacks.get(i).empty() ? null : call(tap, torch.stack(stacks.get(i), 0)));
+        Hook hook = hooks.get(i);
+        calls.add(stacks.get(i).empty() ? null : call(hook, torch.stack(stacks.get(i), 0)));
       }
       return calls;
     }
 
-    private Call call(Tap tap, Tensor cotangent) {
-      @Nullable IValue[] arguments = new @Nullable IValue[tap.arguments().length];
+    private Call call(Hook hook, Tensor cotangent) {
+      @Nullable IValue[] arguments = new @Nullable IValue[hook.arguments().length];
       for (int i = 0; i < arguments.length; i++) {
-        int at = tap.arguments()[i];
+        int at = hook.arguments()[i];
         arguments[i] = at < 0 ? null : values.get(at);
       }
       return new Call(
           examples,
           arguments,
           cotangent,
-          layouts.getOrDefault(tap.operator(), Layout.EXAMPLES_FIRST));
+          layouts.getOrDefault(hook.operator(), Layout.EXAMPLES_FIRST));
     }
 
     @Override
@@ -815,7 +815,7 @@ public final class ScriptClassifier implements Classifier {
 
     @Override
     public long bytesPerProbe() {
-      // A cotangent and its place in the stack of all probes' for each tap.
+      // A cotangent and its place in the stack of all probes' for each hook.
       return Math.max(1, run == null ? 0 : 2 * run.outputBytes());
     }
 
@@ -830,7 +830,7 @@ public final class ScriptClassifier implements Classifier {
       LibTorch.initialize();
       try (PointerScope scope = new PointerScope()) {
         if (run != null) {
-          run.backward(provenTaps, logitCotangents, visitor, !last);
+          run.backward(provenHooks, logitCotangents, visitor, !last);
         }
         TensorVector parameters = new TensorVector();
         List<Parameter> slow = run == null ? wanted : List.copyOf(slowReasons.keySet());

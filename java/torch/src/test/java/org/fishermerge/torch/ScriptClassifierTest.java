@@ -44,7 +44,7 @@ import org.fishermerge.torch.runtime.LibTorch;
 import org.fishermerge.torch.runtime.Tensors;
 
 /**
- * Modules are written here in TorchScript, so no file and no tap is shared with the oracle: float64
+ * Modules are written here in TorchScript, so no file and no hook is shared with the oracle: float64
  * autograd of log p for one example and class at a time.
  */
 final class ScriptClassifierTest {

@@ -26,32 +26,32 @@ import org.fishermerge.torch.nn.ParameterGroup;
 
 /**
  * A module's {@code forward} that also returns what its {@link ScriptLayer layers} saw: the tuple
- * of forward's own result and the values that the taps point into.
+ * of forward's own result and the values that the hooks point into.
  *
- * <p>A parameter gets a tap where one operator that a kernel understands is its only use. A
+ * <p>A parameter gets a hook where one operator that a kernel understands is its only use. A
  * parameter [1, ...] that is used in other ways is taken from a further input of the function,
  * which the caller fills with one copy for each example; the copies' gradients are the examples'.
  */
-final class ScriptTaps {
+final class ScriptHooks {
   /**
-   * One tap.
+   * One hook.
    *
-   * @param operator a number that stays the same when a module is tapped anew; -1 for the copies of
+   * @param operator a number that stays the same when a module is hooked anew; -1 for the copies of
    *     a parameter
    * @param output where the operator's output is in the tuple, or the copies among the copied
    * @param arguments where its arguments are, -1 for parameters
    */
-  record Tap(ScriptLayer layer, int operator, int output, int[] arguments) {
+  record Hook(ScriptLayer layer, int operator, int output, int[] arguments) {
     boolean ofCopies() {
       return operator < 0;
     }
   }
 
-  /** Why a graph cannot be tapped at all. */
-  static final class Untappable extends Exception {
+  /** Why a graph cannot be hooked at all. */
+  static final class Unhookable extends Exception {
     private static final long serialVersionUID = 1;
 
-    Untappable(String message) {
+    Unhookable(String message) {
       super(message);
     }
   }
@@ -82,20 +82,20 @@ final class ScriptTaps {
   private final Map<Parameter, Integer> uses = new HashMap<>();
   private final Set<Parameter> transposed = new HashSet<>();
   private final ValueVector results = new ValueVector();
-  private final List<Tap> taps = new ArrayList<>();
+  private final List<Hook> hooks = new ArrayList<>();
   private final List<Parameter> copied = new ArrayList<>();
   private final boolean spreads;
   private final GraphFunction function;
 
   /**
-   * Taps a module.
+   * Hooks a module.
    *
    * @param copies whether parameters [1, ...] are to be copied for each example
    * @param spread operators whose output, [T, D] or [1, T, D], all examples share: it is spread
    *     over them by adding zeros [B, 1, 1], the function's first further input
-   * @throws Untappable if the graph is not a plain list of operators
+   * @throws Unhookable if the graph is not a plain list of operators
    */
-  ScriptTaps(ScriptModule module, boolean copies, Set<Integer> spread) throws Untappable {
+  ScriptHooks(ScriptModule module, boolean copies, Set<Integer> spread) throws Unhookable {
     this.module = module;
     this.graph = module.inlinedGraph();
     foldConstants();
@@ -108,13 +108,13 @@ final class ScriptTaps {
     for (int i = 0; i < nodes.size(); i++) {
       ScriptLayer layer = layer(nodes.get(i));
       if (layer != null) {
-        tap(layer, i, nodes.get(i), spread.contains(i) ? zeros : null);
+        hook(layer, i, nodes.get(i), spread.contains(i) ? zeros : null);
       }
     }
     if (copies) {
       copyParameters();
     }
-    results.put(0, graph.outputs().at(0)); // a tap may have put a copy in its place
+    results.put(0, graph.outputs().at(0)); // a hook may have put a copy in its place
     JitNode tuple = graph.createTuple(results);
     graph.appendNode(tuple);
     graph.eraseOutput(0);
@@ -132,8 +132,8 @@ final class ScriptTaps {
     return spreads;
   }
 
-  List<Tap> taps() {
-    return taps;
+  List<Hook> hooks() {
+    return hooks;
   }
 
   /** The parameters [1, ...] that the function takes as [B, ...]. */
@@ -146,7 +146,7 @@ final class ScriptTaps {
     return uses.getOrDefault(parameter, 0) > 0;
   }
 
-  /** Why a parameter that is used has no tap. */
+  /** Why a parameter that is used has no hook. */
   String reason(Parameter parameter) {
     int count = uses.getOrDefault(parameter, 0);
     return count == 1 ? "used by an operator that has no kernel" : "used " + count + " times";
@@ -215,10 +215,10 @@ final class ScriptTaps {
     return paths;
   }
 
-  private void requirePlain(List<JitNode> nodes) throws Untappable {
+  private void requirePlain(List<JitNode> nodes) throws Unhookable {
     long attributes = nodes.stream().filter(n -> kind(n).equals("prim::GetAttr")).count();
     if (attributePaths(nodes).size() != attributes) {
-      throw new Untappable("its parameters are not plain attributes of modules");
+      throw new Unhookable("its parameters are not plain attributes of modules");
     }
     for (JitNode node : nodes) {
       String kind = kind(node);
@@ -226,11 +226,11 @@ final class ScriptTaps {
         continue;
       }
       switch (kind) {
-        case "prim::If", "prim::Loop" -> throw new Untappable("it has control flow");
-        case "prim::SetAttr" -> throw new Untappable("it changes its own attributes");
+        case "prim::If", "prim::Loop" -> throw new Unhookable("it has control flow");
+        case "prim::SetAttr" -> throw new Unhookable("it changes its own attributes");
         default -> {
           if (kind.startsWith("prim::Call") || node.blocks().size() > 0) {
-            throw new Untappable("it has a node " + kind);
+            throw new Unhookable("it has a node " + kind);
           }
         }
       }
@@ -358,7 +358,7 @@ final class ScriptTaps {
   private @Nullable ScriptLayer product(
       JitNode node, int input, int matrix, @Nullable Parameter bias) {
     Operand operand = operand(node, matrix);
-    boolean tapped =
+    boolean hooked =
         operand != null
             && operand.parameter().wanted()
             && operand.parameter().tensor().dim() == 2
@@ -366,7 +366,7 @@ final class ScriptTaps {
     if (bias != null && bias.tensor().dim() != 1) {
       bias = null;
     }
-    if (!tapped || operand == null) {
+    if (!hooked || operand == null) {
       return bias == null ? null : new ScriptLayer.Product(input, null, false, bias.group());
     }
     return new ScriptLayer.Product(
@@ -389,7 +389,7 @@ final class ScriptTaps {
     return new ScriptLayer.Convolution(group(weight), group(bias), twoDimensional, kernel);
   }
 
-  private void tap(ScriptLayer layer, int operator, JitNode node, @Nullable Value zeros) {
+  private void hook(ScriptLayer layer, int operator, JitNode node, @Nullable Value zeros) {
     int[] arguments = new int[inputs(node)];
     for (int i = 0; i < arguments.length; i++) {
       arguments[i] = operand(node, i) == null ? result(node.input(i)) : -1;
@@ -411,7 +411,7 @@ final class ScriptTaps {
       copy.insertAfter(last);
       output.replaceAllUsesAfterNodeWith(copy, copy.output());
     }
-    taps.add(new Tap(layer, operator, result(output), arguments));
+    hooks.add(new Hook(layer, operator, result(output), arguments));
   }
 
   /** Whether an operator that works in place uses the value: its cotangent would be another's. */
@@ -435,18 +435,18 @@ final class ScriptTaps {
   }
 
   private void copyParameters() {
-    Set<ParameterGroup> tapped = new HashSet<>();
-    taps.forEach(tap -> tap.layer().parameters().forEach(tapped::add));
+    Set<ParameterGroup> hooked = new HashSet<>();
+    hooks.forEach(hook -> hook.layer().parameters().forEach(hooked::add));
     reads.forEach((parameter, values) -> {
       Tensor tensor = parameter.tensor();
       if (parameter.wanted()
-          && !tapped.contains(parameter.group())
+          && !hooked.contains(parameter.group())
           && !transposed.contains(parameter)
           && tensor.dim() > 1
           && tensor.size(0) == 1) {
         Value copies = graph.addInput();
         values.forEach(value -> value.replaceAllUsesWith(copies));
-        taps.add(new Tap(new ScriptLayer.Copied(parameter.group()), -1, copied.size(), new int[0]));
+        hooks.add(new Hook(new ScriptLayer.Copied(parameter.group()), -1, copied.size(), new int[0]));
         copied.add(parameter);
       }
     });
