@@ -19,4 +19,10 @@ public record Activations(MemorySegment data, long exampleStride, long tokenStri
   public static Activations contiguous(MemorySegment data, TokenShape shape, long width) {
     return new Activations(data, Math.multiplyExact(shape.tokens(), width), width);
   }
+
+  /** The inputs from an example on. */
+  Activations from(int example) {
+    return new Activations(
+        data.asSlice((long) Float.BYTES * example * exampleStride), exampleStride, tokenStride);
+  }
 }

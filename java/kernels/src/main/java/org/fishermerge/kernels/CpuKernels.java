@@ -37,8 +37,13 @@ final class CpuKernels implements KernelProvider {
   }
 
   @Override
-  public String name() {
-    return "cpu";
+  public Provider provider() {
+    return Provider.CPU;
+  }
+
+  @Override
+  public boolean isNative() {
+    return true;
   }
 
   @Override

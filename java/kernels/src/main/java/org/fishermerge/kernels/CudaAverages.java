@@ -33,13 +33,20 @@ final class CudaAverages implements AutoCloseable {
 
   private final CudaBindings cuda;
   private final int index;
+  private final WorkerPool pool;
   private final long slotBytes = Long.getLong(KernelOptions.CUDA_SLOT_BYTES, SLOT_BYTES);
   private final List<DeviceCopies> held = new ArrayList<>();
   private @Nullable List<Slot> slots;
 
-  CudaAverages(CudaBindings cuda, int index) {
+  /**
+   * On one device.
+   *
+   * @param pool copies between the process's memory and page-locked memory
+   */
+  CudaAverages(CudaBindings cuda, int index, WorkerPool pool) {
     this.cuda = cuda;
     this.index = index;
+    this.pool = pool;
   }
 
   /** Keeps copies of segments on the device from when they are first used, if all have room. */
@@ -65,7 +72,7 @@ final class CudaAverages implements AutoCloseable {
    * held: parts are cut as if nothing were.
    */
   List<WeightedAverage.Statistics> weightedAverages(
-      List<WeightedAverage> averages, List<Double> thresholds, WorkerPool pool) {
+      List<WeightedAverage> averages, List<Double> thresholds) {
     cuda.setDevice(index);
     List<Slot> both = slots();
     Results results = new Results(averages.size(), thresholds.size() + 1);
@@ -81,12 +88,12 @@ final class CudaAverages implements AutoCloseable {
       int turn = 0;
       for (int next = 0; next < parts.size(); turn++) {
         Slot slot = both.get(turn % both.size());
-        slot.empty(pool, results);
-        next = slot.fill(parts, next, thresholds, pool);
+        slot.empty(results);
+        next = slot.fill(parts, next, thresholds);
       }
       // In the order in which they were filled, so that sums are added in order.
       for (int k = 0; k < both.size(); k++, turn++) {
-        both.get(turn % both.size()).empty(pool, results);
+        both.get(turn % both.size()).empty(results);
       }
     } catch (Throwable e) {
       discard(both, e);
@@ -228,7 +235,7 @@ final class CudaAverages implements AutoCloseable {
     }
 
     /** Puts parts in from {@code next} on, as many as there is room for, and answers the next. */
-    int fill(List<Part> parts, int next, List<Double> thresholds, WorkerPool pool) {
+    int fill(List<Part> parts, int next, List<Double> thresholds) {
       List<Move> moves = new ArrayList<>();
       long end = 0;
       int last = next;
@@ -247,7 +254,7 @@ final class CudaAverages implements AutoCloseable {
           }
         }
       }
-      move(moves, pool);
+      move(moves);
       work.forEach(placed -> run(placed, thresholds));
       return last;
     }
@@ -353,7 +360,7 @@ final class CudaAverages implements AutoCloseable {
     }
 
     /** Waits for the device, and takes its results. */
-    void empty(WorkerPool pool, Results results) {
+    void empty(Results results) {
       if (work.isEmpty()) {
         return;
       }
@@ -383,7 +390,7 @@ final class CudaAverages implements AutoCloseable {
         }
       }
       work.clear();
-      move(moves, pool);
+      move(moves);
     }
 
     /** What is null is nothing to free. */
@@ -412,7 +419,7 @@ final class CudaAverages implements AutoCloseable {
   }
 
   /** In pieces that the threads share. */
-  private static void move(List<Move> moves, WorkerPool pool) {
+  private void move(List<Move> moves) {
     List<Move> pieces = new ArrayList<>();
     for (Move move : moves) {
       long bytes = move.from().byteSize();

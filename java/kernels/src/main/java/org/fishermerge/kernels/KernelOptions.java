@@ -88,6 +88,16 @@ public record KernelOptions(
         value(properties, CUDA_PRECISION).orElse("fp32"));
   }
 
+  /** Whether the cuda provider is asked for. */
+  public boolean asksForGpu() {
+    return provider.equals(Provider.CUDA.text());
+  }
+
+  /** Whether any provider but cuda must be a failure. */
+  public boolean requiresGpu() {
+    return require.equals(Optional.of(Provider.CUDA.text()));
+  }
+
   /** The same with another provider. */
   public KernelOptions withProvider(String newProvider) {
     return new KernelOptions(newProvider, maxIsa, require, threads, gpu, gpuPrecision);

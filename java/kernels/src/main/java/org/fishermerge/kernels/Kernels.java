@@ -2,16 +2,11 @@ package org.fishermerge.kernels;
 
 import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.ref.Reference;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
-import java.util.Objects;
-import java.util.Optional;
 import java.util.OptionalLong;
-import org.fishermerge.kernels.KernelProvider.Batch;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -35,60 +30,11 @@ import org.jspecify.annotations.Nullable;
  * <p>Calls from several threads run one after the other.
  */
 public final class Kernels implements AutoCloseable {
-  private static final long SUM_BLOCK = 65536;
-
-  /**
-   * Elements that a thread averages and then looks through while they are in its cache: the Fishers
-   * of eight models take 128 KiB.
-   */
-  private static final long STATISTICS_BLOCK = 4096;
-
-  /** Blocks handed out at a time. */
-  private static final long STATISTICS_GRAIN = 16;
-
-  private static final long AVERAGE_GRAIN = 65536;
-
-  /** Elements below which waking another thread costs more than it saves. */
-  private static final long SMALL = 32768;
-
-  /** A batch whose packed operands exceed this is taken in parts. */
-  private static final long WORKSPACE_BYTES = 256L << 20;
-
-  /** The same on a GPU, where small parts would not fill the chip. */
-  private static final long CUDA_WORKSPACE_BYTES = 2L << 30;
-
-  private final KernelProvider provider;
-
-  /** Where there is one, it does what it can, and the provider the rest. */
-  private final @Nullable CudaKernels cuda;
-
-  private final KernelInfo info;
-  private final WorkerPool pool;
-  private Arena workspaceArena = newWorkspaceArena();
-  private MemorySegment workspace = MemorySegment.NULL;
+  private final Engine engine;
   private boolean closed;
 
-  private Kernels(ProviderChoice choice, int threads) {
-    this.provider = choice.provider();
-    this.cuda = choice.cuda();
-    boolean loaded = provider instanceof CpuKernels;
-    this.info =
-        cuda != null
-            ? new KernelInfo(
-                "cuda",
-                cuda.isa(),
-                Optional.of(cuda.library()),
-                Optional.of(CudaBindings.ABI_VERSION),
-                threads,
-                choice.notes())
-            : new KernelInfo(
-                provider.name(),
-                provider.isa(),
-                loaded ? Optional.of(NativeBindings.LIBRARY) : Optional.empty(),
-                loaded ? Optional.of(NativeBindings.ABI_VERSION) : Optional.empty(),
-                threads,
-                choice.notes());
-    this.pool = new WorkerPool(threads);
+  private Kernels(Engine engine) {
+    this.engine = engine;
   }
 
   /** As the system properties of {@link KernelOptions} say. */
@@ -105,7 +51,7 @@ public final class Kernels implements AutoCloseable {
    *     message says why
    */
   public static Kernels open(KernelOptions options) {
-    return new Kernels(ProviderChoice.of(options), options.threads());
+    return new Kernels(EngineChoice.open(options));
   }
 
   /**
@@ -113,8 +59,8 @@ public final class Kernels implements AutoCloseable {
    * which takes some time, and loads what that needs.
    */
   public static String describeGpu() {
-    try (CudaKernels cuda = CudaKernels.open(KernelOptions.fromSystemProperties())) {
-      return cuda.describe();
+    try (CudaDevice device = CudaDevice.open(KernelOptions.fromSystemProperties())) {
+      return device.describe();
     } catch (IllegalStateException e) {
       return "none: " + e.getMessage();
     }
@@ -122,7 +68,7 @@ public final class Kernels implements AutoCloseable {
 
   /** What runs the kernels, and why nothing better does. */
   public KernelInfo info() {
-    return info;
+    return engine.info();
   }
 
   /**
@@ -132,7 +78,7 @@ public final class Kernels implements AutoCloseable {
    * @param mapped whole mappings
    */
   public MappedGuard guard(List<MemorySegment> mapped) {
-    return provider instanceof CpuKernels ? MappedGuard.of(mapped) : MappedGuard.none();
+    return engine.guard(mapped);
   }
 
   /**
@@ -153,16 +99,13 @@ public final class Kernels implements AutoCloseable {
     for (int i = 0; i < segments.size(); i++) {
       Bounds.readable("segments[%d]".formatted(i), segments.get(i), 0, 1);
     }
-    if (cuda == null) {
-      return new HeldInputs(false, "inputs are read where they are", () -> {});
-    }
-    DeviceCopies copies = cuda.averages().hold(segments);
-    return new HeldInputs(!copies.isEmpty(), copies.description(), () -> release(copies));
+    HeldInputs held = engine.hold(segments);
+    return new HeldInputs(held.onDevice(), held.description(), () -> release(held));
   }
 
-  private synchronized void release(DeviceCopies copies) {
-    if (!closed && cuda != null) {
-      cuda.averages().release(copies);
+  private synchronized void release(HeldInputs held) {
+    if (!closed) {
+      held.close();
     }
   }
 
@@ -173,25 +116,26 @@ public final class Kernels implements AutoCloseable {
    */
   public synchronized KernelMemory memory() {
     requireOpen();
-    return cuda != null ? cuda.memory() : new HostMemory();
+    return engine.memory();
+  }
+
+  /** Whether these run on a GPU: {@link #memory} is its memory, and averages pass through it. */
+  public boolean usesGpu() {
+    return engine.usesGpu();
   }
 
   /** Memory that the cuda provider's GPU has left; empty with the others. */
   public synchronized OptionalLong gpuFreeBytes() {
     requireOpen();
-    return cuda != null ? OptionalLong.of(cuda.freeBytes()) : OptionalLong.empty();
+    return engine.gpuFreeBytes();
   }
 
   /** One average, without statistics. All providers give the same bits. */
   public synchronized void weightedAverage(WeightedAverage average) {
     requireOpen();
     WeightedAverage checked = check(average);
-    try (Arena arena = Arena.ofConfined()) {
-      if (cuda != null) {
-        cuda.averages().weightedAverages(List.of(checked), List.of(), pool);
-        return;
-      }
-      pool.run(checked.count(), AVERAGE_GRAIN, provider.weightedAverage(checked, arena));
+    try {
+      engine.weightedAverage(checked);
     } finally {
       Reference.reachabilityFence(average);
     }
@@ -220,44 +164,11 @@ public final class Kernels implements AutoCloseable {
         }
       }
     }
-    if (cuda != null) {
-      try {
-        return cuda.averages().weightedAverages(checked, thresholds, pool);
-      } finally {
-        Reference.reachabilityFence(averages);
-      }
-    }
-    int kinds = thresholds.size() + 1;
-    Blocks blocks = new Blocks(checked.stream().mapToLong(WeightedAverage::count).toArray(), kinds);
-    try (Arena arena = Arena.ofConfined()) {
-      List<RangeTask> tasks = new ArrayList<>(checked.size());
-      for (WeightedAverage average : checked) {
-        tasks.add(provider.weightedAverage(average, arena));
-      }
-      blocks.run(
-          pool,
-          (worker, item, from, to, found) -> {
-            WeightedAverage average = checked.get(item);
-            tasks.get(item).run(worker, from, to);
-            for (int i = 0; i < thresholds.size(); i++) {
-              WeightedInput input = average.inputs().get(i);
-              MemorySegment fisher = Objects.requireNonNull(input.fisher());
-              found[i] =
-                  provider.statistics(fisher, input.fisherType(), from, to, thresholds.get(i));
-            }
-            found[kinds - 1] =
-                provider.statistics(
-                    average.out(), average.outType(), from, to, Double.NEGATIVE_INFINITY);
-          });
+    try {
+      return engine.weightedAverages(checked, thresholds);
     } finally {
       Reference.reachabilityFence(averages);
     }
-    List<WeightedAverage.Statistics> result = new ArrayList<>();
-    for (int item = 0; item < checked.size(); item++) {
-      List<ValueStatistics> found = blocks.total(item);
-      result.add(new WeightedAverage.Statistics(found.subList(0, kinds - 1), found.get(kinds - 1)));
-    }
-    return result;
   }
 
   /**
@@ -270,92 +181,20 @@ public final class Kernels implements AutoCloseable {
   public synchronized List<ValueStatistics> statistics(List<TypedValues> ranges, double threshold) {
     requireOpen();
     List<TypedValues> checked = new ArrayList<>(ranges.size());
-    long[] counts = new long[ranges.size()];
-    for (int i = 0; i < counts.length; i++) {
+    for (int i = 0; i < ranges.size(); i++) {
       TypedValues range = ranges.get(i);
-      counts[i] = range.data().byteSize() / range.type().bytes();
+      long count = range.data().byteSize() / range.type().bytes();
       if (range.data().byteSize() % range.type().bytes() != 0) {
         throw new IllegalArgumentException(
             "ranges[%d] is no whole number of %s values: %d bytes"
                 .formatted(i, range.type(), range.data().byteSize()));
       }
-      checked.add(
-          new TypedValues(
-              Bounds.readable(
-                  "ranges[%d]".formatted(i), range.data(), counts[i], range.type().bytes()),
-              range.type()));
+      checked.add(check("ranges[%d]".formatted(i), range, count));
     }
-    Blocks blocks = new Blocks(counts, 1);
     try {
-      blocks.run(
-          pool,
-          (worker, item, from, to, found) -> {
-            TypedValues range = checked.get(item);
-            found[0] = provider.statistics(range.data(), range.type(), from, to, threshold);
-          });
+      return engine.statistics(checked, threshold);
     } finally {
       Reference.reachabilityFence(ranges);
-    }
-    List<ValueStatistics> result = new ArrayList<>();
-    for (int item = 0; item < counts.length; item++) {
-      result.add(blocks.total(item).getFirst());
-    }
-    return result;
-  }
-
-  /** Items of different lengths, cut into blocks that threads share; statistics of each block. */
-  private static final class Blocks {
-    private final long[] counts;
-
-    /** Index of each item's first block, and how many there are. */
-    private final long[] first;
-
-    private final int kinds;
-    private final @Nullable ValueStatistics[][] found;
-
-    interface Work {
-      void run(int worker, int item, long from, long to, @Nullable ValueStatistics[] found);
-    }
-
-    Blocks(long[] counts, int kinds) {
-      this.counts = counts;
-      this.kinds = kinds;
-      this.first = new long[counts.length + 1];
-      for (int i = 0; i < counts.length; i++) {
-        first[i + 1] = first[i] + Math.ceilDiv(counts[i], STATISTICS_BLOCK);
-      }
-      this.found = new ValueStatistics[Math.toIntExact(first[counts.length])][kinds];
-    }
-
-    void run(WorkerPool pool, Work work) {
-      pool.run(
-          found.length,
-          STATISTICS_GRAIN,
-          (worker, begin, end) -> {
-            int item = Arrays.binarySearch(first, begin);
-            item = item < 0 ? -item - 2 : item;
-            for (long block = begin; block < end; block++) {
-              while (first[item + 1] <= block) {
-                item++;
-              }
-              long from = (block - first[item]) * STATISTICS_BLOCK;
-              long to = Math.min(counts[item], from + STATISTICS_BLOCK);
-              work.run(worker, item, from, to, found[(int) block]);
-            }
-          });
-    }
-
-    /** Of one item, for each kind. */
-    List<ValueStatistics> total(int item) {
-      List<ValueStatistics> totals = new ArrayList<>(kinds);
-      for (int kind = 0; kind < kinds; kind++) {
-        ValueStatistics total = ValueStatistics.EMPTY;
-        for (long block = first[item]; block < first[item + 1]; block++) {
-          total = total.plus(Objects.requireNonNull(found[(int) block][kind]));
-        }
-        totals.add(total);
-      }
-      return totals;
     }
   }
 
@@ -388,6 +227,11 @@ public final class Kernels implements AutoCloseable {
         input.offset());
   }
 
+  private static TypedValues check(String name, TypedValues values, long count) {
+    return new TypedValues(
+        Bounds.readable(name, values.data(), count, values.type().bytes()), values.type());
+  }
+
   /**
    * For each pair of rows the sums of {@code x[j] y[j]} and of {@code sqrt(x[j]) sqrt(y[j])}, each
    * element read once for all pairs. In double, over fixed blocks of 65536 elements whose sums are
@@ -404,33 +248,13 @@ public final class Kernels implements AutoCloseable {
     }
     List<TypedValues> checked = new ArrayList<>(rows.size());
     for (int p = 0; p < rows.size(); p++) {
-      TypedValues row = rows.get(p);
-      checked.add(
-          new TypedValues(
-              Bounds.readable("rows[%d]".formatted(p), row.data(), count, row.type().bytes()),
-              row.type()));
+      checked.add(check("rows[%d]".formatted(p), rows.get(p), count));
     }
-    PairSums[] blocks = new PairSums[Math.toIntExact(Math.ceilDiv(count, SUM_BLOCK))];
     try {
-      pool.run(
-          blocks.length,
-          1,
-          (worker, begin, end) -> {
-            for (long k = begin; k < end; k++) {
-              long from = k * SUM_BLOCK;
-              PairSums block = new PairSums(checked.size());
-              provider.pairSums(checked, from, Math.min(count, from + SUM_BLOCK), block);
-              blocks[(int) k] = block;
-            }
-          });
+      return engine.pairSums(checked, count);
     } finally {
       Reference.reachabilityFence(rows);
     }
-    PairSums total = new PairSums(checked.size());
-    for (PairSums block : blocks) {
-      total.add(block);
-    }
-    return total;
   }
 
   /**
@@ -447,11 +271,7 @@ public final class Kernels implements AutoCloseable {
     MemorySegment source = Bounds.readable("gradient", gradient, count, 4);
     MemorySegment target = Bounds.writable("fisher", fisher, count, 4);
     try {
-      if (cuda != null) {
-        cuda.addSquares(source, scale, target, count);
-        return;
-      }
-      pool.run(count, AVERAGE_GRAIN, provider.addSquares(source, scale, target));
+      engine.addSquares(source, scale, target, count);
     } finally {
       Reference.reachabilityFence(gradient);
       Reference.reachabilityFence(fisher);
@@ -484,58 +304,17 @@ public final class Kernels implements AutoCloseable {
     Activations activations = check("a", shape, inputs, a);
     MemorySegment target =
         Bounds.writable("fisher", fisher, Bounds.product("fisher", outputs, inputs), 4);
-    if (isEmpty(batch) || inputs == 0) {
+    if (batch.isEmpty() || inputs == 0) {
       return;
     }
     try {
-      int examples = shape.examples();
-      long bytes =
-          cuda != null
-              ? cuda.outerSquaresBytes(batch, inputs)
-              : provider.outerSquaresBytes(batch, inputs, pool.threads());
-      long most = cuda != null ? CUDA_WORKSPACE_BYTES : WORKSPACE_BYTES;
-      int part = Math.clamp((long) (examples * ((double) most / bytes)), 1, examples);
-      for (int from = 0; from < examples; from += part) {
-        int n = Math.min(part, examples - from);
-        addOuterSquares(examples(batch, from, n), examples(activations, from), inputs, target);
-      }
+      engine.addOuterSquares(batch, activations, inputs, target);
     } finally {
       Reference.reachabilityFence(g);
       Reference.reachabilityFence(a);
       Reference.reachabilityFence(weights);
       Reference.reachabilityFence(fisher);
     }
-  }
-
-  private void addOuterSquares(Batch batch, Activations a, long inputs, MemorySegment fisher) {
-    if (cuda != null) {
-      cuda.addOuterSquares(batch, a, inputs, fisher);
-      return;
-    }
-    MemorySegment space = workspace(provider.outerSquaresBytes(batch, inputs, pool.threads()));
-    try (Arena arena = Arena.ofConfined()) {
-      pool.run(provider.outerSquares(batch, a, inputs, fisher, space, pool.threads(), arena));
-    }
-  }
-
-  private static Batch examples(Batch batch, int from, int n) {
-    Cotangents g = batch.g();
-    MemorySegment weights = batch.weights();
-    return new Batch(
-        new TokenShape(batch.shape().probes(), n, batch.shape().tokens()),
-        batch.width(),
-        new Cotangents(
-            g.data().asSlice(4L * from * g.exampleStride()),
-            g.probeStride(),
-            g.exampleStride(),
-            g.tokenStride()),
-        weights == null ? null : weights.asSlice(4L * from),
-        batch.weightStride());
-  }
-
-  private static Activations examples(Activations a, int from) {
-    return new Activations(
-        a.data().asSlice(4L * from * a.exampleStride()), a.exampleStride(), a.tokenStride());
   }
 
   /**
@@ -557,15 +336,11 @@ public final class Kernels implements AutoCloseable {
     Bounds.requireCount("outputs", outputs);
     Batch batch = check(shape, outputs, g, weights);
     MemorySegment target = Bounds.writable("fisher", fisher, outputs, 4);
-    if (isEmpty(batch)) {
+    if (batch.isEmpty()) {
       return;
     }
-    try (Arena arena = Arena.ofConfined()) {
-      if (cuda != null) {
-        cuda.addTokenSumSquares(batch, target);
-        return;
-      }
-      pool.run(outputs, grain(batch), provider.addTokenSumSquares(batch, target, arena));
+    try {
+      engine.addTokenSumSquares(batch, target);
     } finally {
       Reference.reachabilityFence(g);
       Reference.reachabilityFence(weights);
@@ -605,18 +380,11 @@ public final class Kernels implements AutoCloseable {
     MemorySegment rstds = Bounds.readable("rstd", rstd, positions, 4);
     MemorySegment scale = Bounds.writable("fisherScale", fisherScale, width, 4);
     MemorySegment shift = Bounds.writable("fisherShift", fisherShift, width, 4);
-    if (isEmpty(batch)) {
+    if (batch.isEmpty()) {
       return;
     }
-    try (Arena arena = Arena.ofConfined()) {
-      if (cuda != null) {
-        cuda.addLayerNormSquares(batch, activations, means, rstds, scale, shift);
-        return;
-      }
-      pool.run(
-          width,
-          grain(batch),
-          provider.addLayerNormSquares(batch, activations, means, rstds, scale, shift, arena));
+    try {
+      engine.addLayerNormSquares(batch, activations, means, rstds, scale, shift);
     } finally {
       Reference.reachabilityFence(g);
       Reference.reachabilityFence(x);
@@ -653,7 +421,7 @@ public final class Kernels implements AutoCloseable {
     MemorySegment positions = Bounds.readable("ids", ids, count, 8);
     MemorySegment target =
         Bounds.writable("fisher", fisher, Bounds.product("fisher", rows, width), 4);
-    MemorySegment seen = cuda == null ? positions : cuda.fetch(positions);
+    MemorySegment seen = engine.readable(positions);
     for (long k = 0; k < count; k++) {
       long id = seen.get(JAVA_LONG_UNALIGNED, 8 * k);
       if (id < 0 || id >= rows) {
@@ -661,16 +429,11 @@ public final class Kernels implements AutoCloseable {
             "ids[%d] = %d does not lie in [0, %d)".formatted(k, id, rows));
       }
     }
-    if (isEmpty(batch)) {
+    if (batch.isEmpty()) {
       return;
     }
-    try (Arena arena = Arena.ofConfined()) {
-      if (cuda != null) {
-        cuda.addEmbeddingSquares(batch, positions, rows, target);
-        return;
-      }
-      pool.run(
-          width, grain(batch), provider.addEmbeddingSquares(batch, positions, rows, target, arena));
+    try {
+      engine.addEmbeddingSquares(batch, positions, rows, target);
     } finally {
       Reference.reachabilityFence(g);
       Reference.reachabilityFence(ids);
@@ -684,7 +447,7 @@ public final class Kernels implements AutoCloseable {
    * cotangents and inputs of a batch up to 256 MiB or what one example needs.
    */
   public synchronized long workspaceBytes() {
-    return cuda != null ? cuda.workspaceBytes() : workspace.byteSize();
+    return engine.workspaceBytes();
   }
 
   /** Ends the worker threads and frees the workspace. */
@@ -692,11 +455,7 @@ public final class Kernels implements AutoCloseable {
   public synchronized void close() {
     if (!closed) {
       closed = true;
-      pool.close();
-      workspaceArena.close();
-      if (cuda != null) {
-        cuda.close();
-      }
+      engine.close();
     }
   }
 
@@ -738,40 +497,5 @@ public final class Kernels implements AutoCloseable {
             name, width, shape.examples(), a.exampleStride(), shape.tokens(), a.tokenStride());
     return new Activations(
         Bounds.readable(name, a.data(), extent, 4), a.exampleStride(), a.tokenStride());
-  }
-
-  private static boolean isEmpty(Batch batch) {
-    return batch.shape().probes() == 0
-        || batch.shape().examples() == 0
-        || batch.shape().tokens() == 0
-        || batch.width() == 0;
-  }
-
-  /**
-   * Columns for each range: four ranges for each thread, in multiples of a cache line; all where
-   * there is little to do.
-   */
-  private long grain(Batch batch) {
-    TokenShape shape = batch.shape();
-    double elements = (double) shape.probes() * shape.examples() * shape.tokens() * batch.width();
-    if (elements < SMALL) {
-      return batch.width();
-    }
-    return Math.ceilDiv(Math.ceilDiv(batch.width(), 4L * pool.threads()), 16) * 16;
-  }
-
-  @SuppressWarnings("MustBeClosed") // owned by this object, closed by close() or by the next growth
-  private static Arena newWorkspaceArena() {
-    return Arena.ofShared();
-  }
-
-  /** Grow-only: the sizes of a model's layers repeat with every batch. */
-  private MemorySegment workspace(long bytes) {
-    if (bytes > workspace.byteSize()) {
-      workspaceArena.close();
-      workspaceArena = newWorkspaceArena();
-      workspace = workspaceArena.allocate(bytes, 64);
-    }
-    return workspace;
   }
 }

@@ -20,8 +20,13 @@ final class ScalarKernels implements KernelProvider {
   private static final int PAIR_PARTIAL_SUMS = 8;
 
   @Override
-  public String name() {
-    return "scalar";
+  public Provider provider() {
+    return Provider.SCALAR;
+  }
+
+  @Override
+  public boolean isNative() {
+    return false;
   }
 
   @Override
