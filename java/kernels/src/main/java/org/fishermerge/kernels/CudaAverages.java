@@ -1,8 +1,5 @@
 package org.fishermerge.kernels;
 
-import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
-import static java.lang.foreign.ValueLayout.JAVA_LONG;
-
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -28,8 +25,7 @@ final class CudaAverages implements AutoCloseable {
   /** What a thread copies at a time. */
   private static final long MOVE_BYTES = 1 << 20;
 
-  /** An {@code fm_value_statistics}. */
-  private static final long STATISTICS_BYTES = 24;
+  private static final long STATISTICS_BYTES = NativeStructs.VALUE_STATISTICS.byteSize();
 
   private final CudaBindings cuda;
   private final int index;
@@ -313,10 +309,10 @@ final class CudaAverages implements AutoCloseable {
       long out = onDevice + placed.out();
       try (Arena arena = Arena.ofConfined()) {
         cuda.weightedAverage(
-            CpuKernels.weightedInputs(placed.inputs(), arena),
+            NativeStructs.weightedInputs(placed.inputs(), arena),
             placed.inputs().size(),
             out,
-            CpuKernels.code(average.outType()),
+            NativeStructs.code(average.outType()),
             count,
             stream);
       }
@@ -351,7 +347,7 @@ final class CudaAverages implements AutoCloseable {
         Placed placed, int kind, long values, ElementType type, double threshold) {
       cuda.statistics(
           values,
-          CpuKernels.code(type),
+          NativeStructs.code(type),
           placed.part().count(),
           threshold,
           scratch,
@@ -380,13 +376,7 @@ final class CudaAverages implements AutoCloseable {
                 part.of(part.average().out(), part.average().outType())));
         for (int kind = 0; kind < results.kinds(); kind++) {
           long at = placed.statistics() + kind * STATISTICS_BYTES;
-          results.add(
-              part.item(),
-              kind,
-              new ValueStatistics(
-                  pinned.get(JAVA_DOUBLE, at),
-                  pinned.get(JAVA_DOUBLE, at + 8),
-                  pinned.get(JAVA_LONG, at + 16)));
+          results.add(part.item(), kind, NativeStructs.valueStatistics(pinned, at));
         }
       }
       work.clear();

@@ -15,7 +15,7 @@ final class CudaDevice implements AutoCloseable {
   static final long DEFAULT_STREAM = 0;
 
   /** Names of the {@code fmc_precision} values, in their order. */
-  private static final List<String> PRECISIONS = List.of("fp32", "tf32", "bf16");
+  static final List<String> PRECISIONS = List.of("fp32", "tf32", "bf16");
 
   private final CudaBindings cuda;
   private final int index;

@@ -23,9 +23,6 @@ final class CudaEngine implements Engine {
    */
   private static final long WORKSPACE_BYTES = 2L << 30;
 
-  /** An {@code fmc_outer_square_plan}. */
-  private static final long PLAN_BYTES = 16;
-
   private final CudaDevice device;
   private final CudaBindings cuda;
   private final CpuEngine cpu;
@@ -130,23 +127,25 @@ final class CudaEngine implements Engine {
   private long outerSquaresBytes(Batch batch, Activations a, long inputs) {
     try (Arena arena = Arena.ofConfined()) {
       return outerSquaresPlan(
-              CpuKernels.cotangents(batch, arena), CpuKernels.activations(a, inputs, arena), arena)
-          .get(JAVA_LONG, 0);
+              NativeStructs.cotangents(batch, arena),
+              NativeStructs.activations(a, inputs, arena),
+              arena)
+          .get(JAVA_LONG, NativeStructs.CUDA_PLAN_WORKSPACE_BYTES);
     }
   }
 
   private MemorySegment outerSquaresPlan(long g, long a, Arena arena) {
-    MemorySegment plan = arena.allocate(PLAN_BYTES, 8);
+    MemorySegment plan = arena.allocate(NativeStructs.CUDA_OUTER_SQUARE_PLAN);
     cuda.planOuterSquares(g, a, device.precision(), plan.address());
     return plan;
   }
 
   private void addOuterSquaresPart(Batch batch, Activations a, long inputs, MemorySegment fisher) {
     try (Arena arena = Arena.ofConfined()) {
-      long g = CpuKernels.cotangents(batch, arena);
-      long activations = CpuKernels.activations(a, inputs, arena);
+      long g = NativeStructs.cotangents(batch, arena);
+      long activations = NativeStructs.activations(a, inputs, arena);
       MemorySegment plan = outerSquaresPlan(g, activations, arena);
-      long space = device.workspace(plan.get(JAVA_LONG, 0));
+      long space = device.workspace(plan.get(JAVA_LONG, NativeStructs.CUDA_PLAN_WORKSPACE_BYTES));
       cuda.addOuterSquares(
           g,
           activations,
@@ -163,7 +162,7 @@ final class CudaEngine implements Engine {
   public void addTokenSumSquares(Batch batch, MemorySegment fisher) {
     try (Arena arena = Arena.ofConfined()) {
       device.makeCurrent();
-      long g = CpuKernels.cotangents(batch, arena);
+      long g = NativeStructs.cotangents(batch, arena);
       long space = device.workspace(cuda.tokenSumWorkspace(g));
       cuda.addTokenSumSquares(g, space, fisher.address(), DEFAULT_STREAM);
       finish();
@@ -180,11 +179,11 @@ final class CudaEngine implements Engine {
       MemorySegment fisherShift) {
     try (Arena arena = Arena.ofConfined()) {
       device.makeCurrent();
-      long g = CpuKernels.cotangents(batch, arena);
+      long g = NativeStructs.cotangents(batch, arena);
       long space = device.workspace(cuda.layerNormWorkspace(g));
       cuda.addLayerNormSquares(
           g,
-          CpuKernels.activations(x, batch.width(), arena),
+          NativeStructs.activations(x, batch.width(), arena),
           mean.address(),
           rstd.address(),
           space,
@@ -200,7 +199,7 @@ final class CudaEngine implements Engine {
     try (Arena arena = Arena.ofConfined()) {
       device.makeCurrent();
       cuda.addEmbeddingSquares(
-          CpuKernels.cotangents(batch, arena),
+          NativeStructs.cotangents(batch, arena),
           ids.address(),
           rows,
           fisher.address(),
