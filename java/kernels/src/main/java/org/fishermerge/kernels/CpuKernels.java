@@ -22,8 +22,10 @@ final class CpuKernels implements KernelProvider {
   private final String isa;
 
   /**
-   * Throws what kept the library from loading, or IllegalArgumentException for an unknown
-   * instruction set.
+   * The best instruction set up to a limit.
+   *
+   * @throws IllegalArgumentException for an unknown instruction set
+   * @throws UnsatisfiedLinkError if the library did not load
    */
   CpuKernels(String maxIsa) {
     table = NativeBindings.open(maxIsa);

@@ -9,14 +9,14 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Averages on one GPU of operands that lie in the process's memory. They pass through the GPU in
- * pieces. There are two slots, each with page-locked memory, device memory and a stream of its own:
- * while one's operands are copied in, averaged and copied back, the other is emptied and filled by
- * the threads of the pool, so that the bus is busy in both directions. What is held ({@link #hold})
- * passes through the page-locked memory once, into a place of its own, and stays there.
+ * Averages on one GPU of operands in the process's memory, which are sent through the GPU in
+ * pieces. There are two slots, each with page-locked memory, device memory and a stream: while the
+ * GPU copies, averages and returns the pieces of one, the threads of the pool empty and fill the
+ * other, so that the bus is busy in both directions. Inputs that are held ({@link #hold}) are sent
+ * once, into device memory of their own.
  */
 final class CudaAverages implements AutoCloseable {
-  /** Room for a million elements of eight models with Fishers in F32: {@link ValueStatistics}. */
+  /** Room for 2^20 elements ({@link ValueStatistics}) of eight models with Fishers in F32. */
   private static final long SLOT_BYTES = 72L << 20;
 
   /** Alignment of operands in a slot: more than any access of the kernels needs. */
@@ -48,13 +48,13 @@ final class CudaAverages implements AutoCloseable {
   /** Keeps copies of segments on the device from when they are first used, if all have room. */
   DeviceCopies hold(List<MemorySegment> segments) {
     cuda.setDevice(index);
-    slots(); // so that what they take is not counted as free
+    slots(); // allocated first, so that their memory is not counted as free
     DeviceCopies copies = DeviceCopies.of(cuda, cuda.device(index), segments);
     held.add(copies);
     return copies;
   }
 
-  /** Frees copies, unless that has been done. */
+  /** Frees copies; those that have been freed are ignored. */
   void release(DeviceCopies copies) {
     if (held.remove(copies)) {
       cuda.setDevice(index);
@@ -63,9 +63,9 @@ final class CudaAverages implements AutoCloseable {
   }
 
   /**
-   * Averages with the bits of the other providers. Sums of squares are over other pieces, in
-   * another order; they depend on the formats and numbers of the elements alone, and not on what is
-   * held: parts are cut as if nothing were.
+   * Averages with the bits of the other providers. Sums of squares are over other blocks and differ
+   * in their last bits. Parts are cut as if nothing were held, so that these sums depend on the
+   * formats and numbers of the elements only.
    */
   List<WeightedAverage.Statistics> weightedAverages(
       List<WeightedAverage> averages, List<Double> thresholds) {
@@ -87,7 +87,7 @@ final class CudaAverages implements AutoCloseable {
         slot.empty(results);
         next = slot.fill(parts, next, thresholds);
       }
-      // In the order in which they were filled, so that sums are added in order.
+      // The slot that was filled first is emptied first, so that sums are added in order.
       for (int k = 0; k < both.size(); k++, turn++) {
         both.get(turn % both.size()).empty(results);
       }
@@ -98,7 +98,7 @@ final class CudaAverages implements AutoCloseable {
     return results.all();
   }
 
-  /** Forgets what is under way, and waits until it no longer uses the slots. */
+  /** Drops unfinished work after a failure, and waits until the GPU no longer uses the slots. */
   private void discard(List<Slot> both, Throwable cause) {
     both.forEach(slot -> slot.work.clear());
     held.forEach(DeviceCopies::forgetUnfinished);
@@ -126,7 +126,7 @@ final class CudaAverages implements AutoCloseable {
     return opened;
   }
 
-  /** As many as a slot has room for, in multiples of what the kernels reduce at a time. */
+  /** As many as fit into a slot, in multiples of the chunks that the statistics kernel reduces. */
   private long elementsOfPart(WeightedAverage average, int kinds) {
     long operands = average.inputs().size() * 2L + 2 + kinds;
     long each = average.outType().bytes();
@@ -197,19 +197,24 @@ final class CudaAverages implements AutoCloseable {
     }
   }
 
-  /** Half of the pipeline. Offsets are the same in its page-locked and in its device memory. */
+  /** Half of the pipeline. An operand has the same offset in its page-locked and device memory. */
   private final class Slot {
     private final long stream = cuda.createStream();
     private MemorySegment pinned = MemorySegment.NULL;
     private long onDevice;
     private long scratch;
 
-    /** What the device works on. */
+    /** Parts that the device is working on. */
     private final List<Placed> work = new ArrayList<>();
 
     /**
-     * A part, its operands on the device, what of them is sent, and the offsets of what it takes:
-     * what is sent, then statistics, then the result.
+     * A part in its slot, which has what is sent, then statistics, then the result.
+     *
+     * @param inputs operands at their addresses on the device
+     * @param transfers what is sent for them
+     * @param statistics offset of the statistics
+     * @param out offset of the result
+     * @param end offset after the result
      */
     private record Placed(
         Part part,
@@ -230,7 +235,7 @@ final class CudaAverages implements AutoCloseable {
       }
     }
 
-    /** Puts parts in from {@code next} on, as many as there is room for, and answers the next. */
+    /** Fills the slot with parts from {@code next} on, and returns the first that has no room. */
     int fill(List<Part> parts, int next, List<Double> thresholds) {
       List<Move> moves = new ArrayList<>();
       long end = 0;
@@ -238,7 +243,7 @@ final class CudaAverages implements AutoCloseable {
       for (; last < parts.size(); last++) {
         Placed placed = place(parts.get(last), end, thresholds.size() + 1);
         if (placed.end() > slotBytes) {
-          break; // never the first: elementsOfPart sees to that
+          break; // not at the first part: elementsOfPart() limits its size
         }
         end = placed.end();
         work.add(placed);
@@ -288,7 +293,7 @@ final class CudaAverages implements AutoCloseable {
         this.at = at;
       }
 
-      /** Where the device finds an operand, once what of it is not there has been sent. */
+      /** The device address of an operand; adds transfers of its bytes that are not there yet. */
       MemorySegment place(MemorySegment operand, ElementType type) {
         DeviceCopies.Copy copy = copyFor(operand, type);
         long address = copy == null ? onDevice + at : copy.address(operand);
@@ -329,7 +334,7 @@ final class CudaAverages implements AutoCloseable {
           stream);
     }
 
-    /** What goes into the slot's own memory lies there as here, so that neighbours go as one. */
+    /** Transfers into the slot's own memory have the same offsets there: neighbours are joined. */
     private void send(List<Transfer> transfers) {
       for (int k = 0; k < transfers.size(); k++) {
         Transfer first = transfers.get(k);
@@ -355,7 +360,7 @@ final class CudaAverages implements AutoCloseable {
           stream);
     }
 
-    /** Waits for the device, and takes its results. */
+    /** Waits for the device, and copies its results to where they belong. */
     void empty(Results results) {
       if (work.isEmpty()) {
         return;
@@ -383,7 +388,7 @@ final class CudaAverages implements AutoCloseable {
       move(moves);
     }
 
-    /** What is null is nothing to free. */
+    /** Freeing null is allowed, so that a constructor that failed can call this. */
     void close() {
       cuda.destroyStream(stream);
       cuda.free(onDevice);
@@ -392,7 +397,10 @@ final class CudaAverages implements AutoCloseable {
     }
   }
 
-  /** The copy to use an operand in, if it is held, and nothing speaks against using it there. */
+  /**
+   * The copy that holds an operand. Null if there is none, or if it cannot be used: because its
+   * address is misaligned, or while a transfer of it is unfinished.
+   */
   private DeviceCopies.@Nullable Copy copyFor(MemorySegment operand, ElementType type) {
     for (DeviceCopies copies : held) {
       DeviceCopies.Copy copy = copies.find(operand);
@@ -408,7 +416,7 @@ final class CudaAverages implements AutoCloseable {
     return Math.ceilDiv(offset, ALIGNMENT) * ALIGNMENT;
   }
 
-  /** In pieces that the threads share. */
+  /** Copies in pieces that the threads share. */
   private void move(List<Move> moves) {
     List<Move> pieces = new ArrayList<>();
     for (Move move : moves) {

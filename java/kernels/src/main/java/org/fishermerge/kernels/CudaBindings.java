@@ -94,7 +94,7 @@ final class CudaBindings {
     this.library = library;
   }
 
-  /** Loaded once; what went wrong then goes wrong every time. */
+  /** Loads the library once; a failure is kept and reported to every caller. */
   private static final class Loaded {
     static final @Nullable CudaBindings BINDINGS;
     static final @Nullable UnsatisfiedLinkError FAILURE;
@@ -193,8 +193,8 @@ final class CudaBindings {
     return created(malloc, bytes);
   }
 
-  /** The same, for who can do without. */
-  OptionalLong mallocIfThereIs(long bytes) {
+  /** Empty where the device has too little memory. */
+  OptionalLong tryMalloc(long bytes) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment address = arena.allocate(JAVA_LONG);
       int status = (int) malloc.invokeExact(bytes, address.address());

@@ -10,24 +10,32 @@ import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The kernels of Fisher estimation and merging, on one provider and a fixed number of threads, the
- * caller's among them.
+ * The kernels of Fisher estimation and merging, on one provider and a fixed number of threads
+ * including the caller's: averages and statistics of parameters, and accumulation of squared
+ * per-example gradients into a diagonal Fisher (the {@code add...} methods).
  *
- * <p>Segments are off-heap, in native byte order, may be unaligned, and must stay alive until the
- * call returns; a segment that is written must not overlap another. Every call checks the size of
- * every segment first and throws {@link IllegalArgumentException}, naming the argument, before
- * anything is written. Results have the same bits for any number of threads, and the accumulations
- * also for any split of a sequence of examples into batches; NaN and infinity follow IEEE 754.
- * Fisher values are F32 and are added to, so that a caller clears them first; squares of gradients
- * under 1e-19 vanish below F32's range.
+ * <p><b>Operands</b> are off-heap segments in native byte order, at least as long as their shape
+ * says; what lies beyond is neither read nor written. They need no alignment on the CPU; on a GPU
+ * the operands of the {@code add...} methods are aligned to their element. They must be accessible
+ * by the calling thread and stay alive until the call returns. A segment that is written must not
+ * overlap any other operand, which is not checked. Fisher values are F32 and are added to: the
+ * caller clears them first. Squares of gradients under 1e-19 underflow in F32.
  *
- * <p>With the cuda provider averages pass through the GPU in pieces, where inputs that are {@link
- * #hold held} stay, and Fisher accumulations work in its memory ({@link #memory}) and are finished
- * when that is read; what has no kernel there runs on the CPU. Averages and accumulations in double
- * have the bits of the other providers; sums of squares that come with averages, and weight
- * gradients on tensor cores, have their own.
+ * <p><b>Results</b> have the same bits for any number of threads; accumulations also for any split
+ * of a sequence of examples into batches. NaN and infinity follow IEEE 754.
  *
- * <p>Calls from several threads run one after the other.
+ * <p><b>Errors.</b> Every call checks the size of every segment before anything is written, and
+ * throws {@link IllegalArgumentException} with the name of the argument. It throws {@link
+ * IllegalStateException} after {@link #close}, and where the GPU fails.
+ *
+ * <p><b>GPU.</b> With the cuda provider averages are sent through the GPU in pieces; inputs that
+ * are {@link #hold held} stay there. The {@code add...} methods take operands in the GPU's memory
+ * ({@link #memory}) and return before the work is done: {@link KernelMemory#read} waits for it. An
+ * operation without a CUDA kernel runs on the CPU. Averages and accumulations in double have the
+ * bits of the other providers. Sums of squares that come with averages are added up in another
+ * order, and weight gradients on tensor cores are rounded differently.
+ *
+ * <p>Thread-safe: calls from several threads run one after the other.
  */
 public final class Kernels implements AutoCloseable {
   private final Engine engine;
@@ -37,16 +45,17 @@ public final class Kernels implements AutoCloseable {
     this.engine = engine;
   }
 
-  /** As the system properties of {@link KernelOptions} say. */
+  /** Opens what the system properties of {@link KernelOptions} ask for. */
   public static Kernels open() {
     return open(KernelOptions.fromSystemProperties());
   }
 
   /**
-   * Chooses a provider.
+   * Opens what the options ask for; where a GPU is asked for but not required, and there is none,
+   * the CPU takes its place.
    *
-   * @throws IllegalArgumentException for an unknown provider or instruction set; the message has
-   *     the known ones
+   * @throws IllegalArgumentException for an unknown provider, instruction set or precision; the
+   *     message has the known ones
    * @throws IllegalStateException where the provider asked for or required is not available; the
    *     message says why
    */
@@ -55,8 +64,8 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * The GPU that the cuda provider would use, or in one sentence why there is none. Looks for it,
-   * which takes some time, and loads what that needs.
+   * The GPU that the cuda provider would use, or {@code none:} and in one sentence why. The first
+   * call loads the CUDA library and driver, which takes a while.
    */
   public static String describeGpu() {
     try (CudaDevice device = CudaDevice.open(KernelOptions.fromSystemProperties())) {
@@ -72,8 +81,8 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * Guards mapped files that others may truncate, until it is closed: without, that ends the
-   * process.
+   * Guards mapped files against being truncated by other processes, for as long as the guard is
+   * open. Reading a truncated file in native code would otherwise end this process.
    *
    * @param mapped whole mappings
    */
@@ -82,17 +91,16 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * A promise that segments do not change, and stay alive, until it is closed. A provider with
-   * memory of its own then keeps copies of the inputs of averages that lie in them, from when each
-   * is first used, if there is room for all the segments; others read them where they are. The cuda
-   * provider leaves an eighth of the GPU's memory free.
+   * Lets inputs of averages stay resident on the GPU. The caller promises that the segments do not
+   * change and stay alive until the result is closed. The cuda provider then keeps a copy of each
+   * input that lies in one of them, made when it is first used, if the GPU has room for all the
+   * segments and an eighth of its memory stays free. The other providers read inputs in place.
    *
-   * <p>Nothing is read but inputs of averages. One that lies in a segment at no multiple of its
-   * element's size is sent each time as if it were not held, so that tensors are better held one by
-   * one than by the file. Results have the same bits whether inputs are held or not, sums of
-   * squares too.
+   * <p>An input that does not begin at a multiple of its element size from the start of its segment
+   * is sent each time, so that tensors are better held one by one than as a whole file. Results
+   * have the same bits whether inputs are held or not, sums of squares included.
    *
-   * @param segments which do not overlap
+   * @param segments of any lengths, which do not overlap
    */
   public synchronized HeldInputs hold(List<MemorySegment> segments) {
     requireOpen();
@@ -110,9 +118,10 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * New memory for the operands of the Fisher accumulations ({@code add...}), which must lie there:
-   * with the cuda provider the GPU's, where libtorch's CUDA tensors are too, with the others the
-   * process's own, and then any other off-heap memory will do.
+   * New memory for operands of the {@code add...} methods. With the cuda provider it is the GPU's,
+   * and all operands of these methods must lie in memory of this kind or in CUDA tensors of
+   * libtorch. With the other providers it is the process's own, and any off-heap memory will do.
+   * The caller closes it.
    */
   public synchronized KernelMemory memory() {
     requireOpen();
@@ -124,13 +133,13 @@ public final class Kernels implements AutoCloseable {
     return engine.usesGpu();
   }
 
-  /** Memory that the cuda provider's GPU has left; empty with the others. */
+  /** Bytes that are free on the cuda provider's GPU; empty with the other providers. */
   public synchronized OptionalLong gpuFreeBytes() {
     requireOpen();
     return engine.gpuFreeBytes();
   }
 
-  /** One average, without statistics. All providers give the same bits. */
+  /** Computes one average, without statistics. All providers give the same bits. */
   public synchronized void weightedAverage(WeightedAverage average) {
     requireOpen();
     WeightedAverage checked = check(average);
@@ -142,12 +151,15 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * Several averages at once, and statistics of what is read and written, taken while it is in the
-   * cache. Threads share the elements of all of them, so that a thousand small ones run like a
-   * large one. All providers give the same bits; sums of squares are as in {@link #statistics}.
+   * Computes several averages, and statistics of their Fishers and results while these are in the
+   * cache. Threads share the elements of all of them, so that a thousand small averages take as
+   * long as a large one. All providers give the same bits of averages, minima and counts; those on
+   * the CPU also of sums of squares, which are as in {@link #statistics}.
    *
-   * @param thresholds for each input, below what its Fisher values are counted; empty: the Fishers
-   *     are not looked at
+   * @param averages whose operands do not overlap the result of another one
+   * @param thresholds one for each input: Fisher values below it are counted. If it is not empty,
+   *     every average has as many inputs, all with Fishers; if it is, Fishers have no statistics
+   * @return one for each average, in order
    */
   public synchronized List<WeightedAverage.Statistics> weightedAverages(
       List<WeightedAverage> averages, List<Double> thresholds) {
@@ -172,11 +184,12 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * Statistics of several ranges of values. Sums of squares are over fixed blocks of 4096 elements,
-   * added in order. All providers give the same bits.
+   * Statistics of several ranges of values in the process's memory. Sums of squares are in double,
+   * over blocks of 4096 elements, which are added in order. All providers give the same bits.
    *
-   * @param ranges each as long as its data
-   * @param threshold below what values are counted
+   * @param ranges all elements of each; a length must be a multiple of the element size
+   * @param threshold values less than this are counted
+   * @return one for each range, in order
    */
   public synchronized List<ValueStatistics> statistics(List<TypedValues> ranges, double threshold) {
     requireOpen();
@@ -233,12 +246,13 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * For each pair of rows the sums of {@code x[j] y[j]} and of {@code sqrt(x[j]) sqrt(y[j])}, each
-   * element read once for all pairs. In double, over fixed blocks of 65536 elements whose sums are
-   * added in order. All providers give the same bits, whatever other rows there are beside a pair.
-   * A negative element or NaN makes the roots of its row NaN.
+   * For each pair of rows the sums of {@code x[j] y[j]} and of {@code sqrt(x[j]) sqrt(y[j])}; each
+   * element is read once for all pairs. In double, over blocks of 65536 elements whose sums are
+   * added in order. All providers give the same bits, and the sums of a pair do not depend on the
+   * other rows. A negative or NaN element makes the sums of roots of its row NaN.
    *
-   * @param rows at least one, each of at least {@code count} elements; their formats may differ
+   * @param rows at least one, each of at least {@code count} elements in the process's memory
+   * @param count elements of a row that are read
    */
   public synchronized PairSums pairSums(List<TypedValues> rows, long count) {
     requireOpen();
@@ -258,8 +272,8 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * {@code fisher[j] += scale * gradient[j]^2}, in double, rounded once to F32. All providers give
-   * the same bits.
+   * Adds the squares of a gradient: {@code fisher[j] += scale * gradient[j]^2}, in double, rounded
+   * once to F32. All providers give the same bits.
    *
    * @param gradient F32, {@code count} elements
    * @param fisher F32, {@code count} elements
@@ -279,10 +293,11 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * The weight of a linear layer {@code y = a W^T}: {@code fisher[o, i] += sum_{v,b} w[v, b] (sum_t
-   * g[v, b, t, o] a[b, t, i])^2}. No per-example gradient is ever written. The native provider
-   * works in F32 (fused multiply-add where the instruction set has it), the scalar one in double;
-   * both round the Fisher to F32 after each example.
+   * Adds the squared per-example gradients of the weight of a linear layer {@code y = a W^T}:
+   * {@code fisher[o, i] += sum_{v,b} w[v, b] (sum_t g[v, b, t, o] a[b, t, i])^2}. The per-example
+   * gradients are never stored. The cpu provider works in F32 (with fused multiply-add where the
+   * instruction set has it), the scalar one in double, and the cuda one in the precision of its
+   * options with sums in F32. The Fisher is rounded to F32 after each example.
    *
    * @param g cotangents of width {@code outputs}
    * @param a layer inputs of width {@code inputs}
@@ -318,11 +333,12 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * A bias: {@code fisher[o] += sum_{v,b} w[v, b] (sum_t g[v, b, t, o])^2}. With one token and
-   * {@code outputs} the number of all its elements, any parameter added to an activation, such as a
-   * class or position embedding. In double, rounded to F32 after each example. All providers give
-   * the same bits.
+   * Adds the squared per-example gradients of a bias: {@code fisher[o] += sum_{v,b} w[v, b] (sum_t
+   * g[v, b, t, o])^2}. It also serves a parameter that is added to an activation, such as a class
+   * or position embedding: with one token, and {@code outputs} the number of its elements. In
+   * double, rounded to F32 after each example. All providers give the same bits.
    *
+   * @param g cotangents of width {@code outputs}
    * @param weights F32 [V, B]; null for 1
    * @param fisher F32 [outputs]
    */
@@ -349,9 +365,10 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * LayerNorm {@code y = xhat * scale + shift} with {@code xhat = (x - mean) * rstd}: {@code
-   * fisherScale[d] += sum_{v,b} w (sum_t g xhat)^2} and {@code fisherShift[d] += sum_{v,b} w (sum_t
-   * g)^2}. In double, rounded to F32 after each example. All providers give the same bits.
+   * Adds the squared per-example gradients of a LayerNorm {@code y = xhat * scale + shift} with
+   * {@code xhat = (x - mean) * rstd}: {@code fisherScale[d] += sum_{v,b} w (sum_t g xhat)^2} and
+   * {@code fisherShift[d] += sum_{v,b} w (sum_t g)^2}. In double, rounded to F32 after each
+   * example. All providers give the same bits.
    *
    * @param g cotangents of the layer's output, of width {@code width}
    * @param x the layer's input, of width {@code width}
@@ -397,10 +414,12 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * Rows of an embedding table: for each probe and example, the rows of g at positions with the
-   * same id are summed, squared, weighted and added to that row of the Fisher. In double, rounded
-   * to F32 after each example. All providers give the same bits.
+   * Adds the squared per-example gradients of an embedding table: for each probe and example, the
+   * rows of g at positions with the same id are summed, and the squares of the sum, weighted, are
+   * added to that row of the Fisher. In double, rounded to F32 after each example. All providers
+   * give the same bits.
    *
+   * @param g cotangents of width {@code width}
    * @param ids I64 [B, T], contiguous, each in [0, rows)
    * @param weights F32 [V, B]; null for 1
    * @param fisher F32 [rows, width], contiguous
@@ -443,14 +462,17 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * Memory kept for packed operands: as much as the largest call so far took, which grows with the
-   * cotangents and inputs of a batch up to 256 MiB or what one example needs.
+   * Bytes of memory that is kept for packed operands: what the largest call so far took. It grows
+   * with the cotangents and inputs of a batch, up to 256 MiB (2 GiB of a GPU) or, if that is more,
+   * what one example needs.
    */
   public synchronized long workspaceBytes() {
     return engine.workspaceBytes();
   }
 
-  /** Ends the worker threads and frees the workspace. */
+  /**
+   * Ends the worker threads and frees the workspace and held inputs. Closing twice has no effect.
+   */
   @Override
   public synchronized void close() {
     if (!closed) {
