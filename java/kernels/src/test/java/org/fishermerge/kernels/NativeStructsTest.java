@@ -15,7 +15,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 
-/** What the binding says of the C side is what the C side is asserted to be when it is compiled. */
+/** The struct layouts and constants of the binding are those that the C side asserts. */
 class NativeStructsTest {
   private static final Path ASSERTIONS = Path.of("../../native/tests/struct_layouts.cc");
   private static final Pattern ASSERTION =
