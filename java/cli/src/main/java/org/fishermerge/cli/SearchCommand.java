@@ -225,7 +225,7 @@ final class SearchCommand implements Callable<Integer> {
             report == null ? null : AtomicOutput.file(report, equal.overwrite());
         Kernels kernels = options.openKernels();
         MergeSession session = MergeSession.open(plan, kernels)) {
-      if (kernels.info().provider().equals("cuda")) {
+      if (kernels.usesGpu()) {
         err().println(session.describeInputs());
       }
       List<ClassifierTasks> tasks = tasks(scratch.temp(), places);

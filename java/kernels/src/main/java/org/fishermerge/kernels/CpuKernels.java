@@ -1,35 +1,31 @@
 package org.fishermerge.kernels;
 
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
-import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.List;
 
 /** The native kernels at one instruction set. */
 final class CpuKernels implements KernelProvider {
-  private static final long WEIGHTED_INPUT_BYTES = 40;
-  private static final long VALUES_BYTES = 16;
   private static final long ALIGNMENT = 64;
 
-  /** {@code FM_PAIR_SUMS_SCRATCH}, and the rows that it is needed for beyond the given ones. */
-  private static final long PAIR_SCRATCH = 272;
-
+  /** Rows that the scratch of {@code fm_pair_sums} has beyond the given ones. */
   private static final int PAIR_SPARE_ROWS = 3;
 
   /** A {@code fm_value_statistics} for each thread; calls are short and many. */
   private static final ThreadLocal<MemorySegment> STATISTICS =
-      ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(24, 8));
+      ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(NativeStructs.VALUE_STATISTICS));
 
   private final long table;
   private final String isa;
 
   /**
-   * Throws what kept the library from loading, or IllegalArgumentException for an unknown
-   * instruction set.
+   * The best instruction set up to a limit.
+   *
+   * @throws IllegalArgumentException for an unknown instruction set
+   * @throws UnsatisfiedLinkError if the library did not load
    */
   CpuKernels(String maxIsa) {
     table = NativeBindings.open(maxIsa);
@@ -37,8 +33,13 @@ final class CpuKernels implements KernelProvider {
   }
 
   @Override
-  public String name() {
-    return "cpu";
+  public Provider provider() {
+    return Provider.CPU;
+  }
+
+  @Override
+  public boolean isNative() {
+    return true;
   }
 
   @Override
@@ -49,10 +50,10 @@ final class CpuKernels implements KernelProvider {
   @Override
   public RangeTask weightedAverage(WeightedAverage average, Arena arena) {
     List<WeightedInput> inputs = average.inputs();
-    long address = weightedInputs(inputs, arena);
+    long address = NativeStructs.weightedInputs(inputs, arena);
     long count = inputs.size();
     long target = average.out().address();
-    int type = code(average.outType());
+    int type = NativeStructs.code(average.outType());
     return (worker, begin, end) -> {
       try {
         NativeBindings.check(
@@ -73,12 +74,17 @@ final class CpuKernels implements KernelProvider {
       NativeBindings.check(
           (int)
               NativeBindings.STATISTICS.invokeExact(
-                  table, x.address(), code(type), begin, end, threshold, result.address()));
+                  table,
+                  x.address(),
+                  NativeStructs.code(type),
+                  begin,
+                  end,
+                  threshold,
+                  result.address()));
     } catch (Throwable e) {
       throw NativeBindings.rethrow(e);
     }
-    return new ValueStatistics(
-        result.get(JAVA_DOUBLE, 0), result.get(JAVA_DOUBLE, 8), result.get(JAVA_LONG, 16));
+    return NativeStructs.valueStatistics(result, 0);
   }
 
   @Override
@@ -86,14 +92,8 @@ final class CpuKernels implements KernelProvider {
     double[] products = sums.products();
     double[] roots = sums.roots();
     try (Arena arena = Arena.ofConfined()) {
-      MemorySegment array = arena.allocate(rows.size() * VALUES_BYTES, 8);
-      long at = 0;
-      for (TypedValues row : rows) {
-        array.set(JAVA_LONG, at, row.data().address());
-        array.set(JAVA_INT, at + 8, code(row.type()));
-        at += VALUES_BYTES;
-      }
-      long scratch = PAIR_SCRATCH * (rows.size() + PAIR_SPARE_ROWS);
+      long array = NativeStructs.values(rows, arena);
+      long scratch = NativeStructs.PAIR_SUMS_SCRATCH * (rows.size() + PAIR_SPARE_ROWS);
       MemorySegment space =
           arena.allocate((scratch + products.length + roots.length) * Double.BYTES, ALIGNMENT);
       MemorySegment productSums = space.asSlice(scratch * Double.BYTES);
@@ -102,7 +102,7 @@ final class CpuKernels implements KernelProvider {
           (int)
               NativeBindings.PAIR_SUMS.invokeExact(
                   table,
-                  array.address(),
+                  array,
                   (long) rows.size(),
                   space.address(),
                   productSums.address(),
@@ -153,22 +153,31 @@ final class CpuKernels implements KernelProvider {
   }
 
   private Plan plan(long g, long a, Arena arena) {
-    MemorySegment plan = arena.allocate(JAVA_LONG, 6);
+    MemorySegment plan = arena.allocate(NativeStructs.OUTER_SQUARE_PLAN);
     try {
       NativeBindings.check(
           (int) NativeBindings.OUTER_SQUARE_PREPARE.invokeExact(table, g, a, plan.address()));
     } catch (Throwable e) {
       throw NativeBindings.rethrow(e);
     }
-    long[] p = plan.toArray(JAVA_LONG);
-    return new Plan(p[0], p[1], p[2], p[3], p[4], p[5]);
+    return new Plan(
+        plan.get(JAVA_LONG, NativeStructs.PLAN_PACKED_G),
+        plan.get(JAVA_LONG, NativeStructs.PLAN_PACKED_A),
+        plan.get(JAVA_LONG, NativeStructs.PLAN_SCRATCH),
+        plan.get(JAVA_LONG, NativeStructs.PLAN_PACK_G_ITEMS),
+        plan.get(JAVA_LONG, NativeStructs.PLAN_PACK_A_ITEMS),
+        plan.get(JAVA_LONG, NativeStructs.PLAN_BLOCKS));
   }
 
   @Override
   public long outerSquaresBytes(Batch batch, long inputs, int threads) {
     try (Arena arena = Arena.ofConfined()) {
       Activations any = new Activations(batch.g().data(), 0, 0);
-      Plan plan = plan(cotangents(batch, arena), activations(any, inputs, arena), arena);
+      Plan plan =
+          plan(
+              NativeStructs.cotangents(batch, arena),
+              NativeStructs.activations(any, inputs, arena),
+              arena);
       return plan.offsetScratch() + threads * plan.scratchBytes();
     }
   }
@@ -182,8 +191,8 @@ final class CpuKernels implements KernelProvider {
       MemorySegment workspace,
       int threads,
       Arena arena) {
-    long g = cotangents(batch, arena);
-    long a = activations(activations, inputs, arena);
+    long g = NativeStructs.cotangents(batch, arena);
+    long a = NativeStructs.activations(activations, inputs, arena);
     Plan plan = plan(g, a, arena);
     long examples = batch.shape().examples();
     long tokens = batch.shape().tokens();
@@ -258,7 +267,7 @@ final class CpuKernels implements KernelProvider {
 
   @Override
   public RangeTask addTokenSumSquares(Batch batch, MemorySegment fisher, Arena arena) {
-    long g = cotangents(batch, arena);
+    long g = NativeStructs.cotangents(batch, arena);
     long target = fisher.address();
     return (worker, begin, end) -> {
       try {
@@ -279,8 +288,8 @@ final class CpuKernels implements KernelProvider {
       MemorySegment fisherScale,
       MemorySegment fisherShift,
       Arena arena) {
-    long g = cotangents(batch, arena);
-    long a = activations(x, batch.width(), arena);
+    long g = NativeStructs.cotangents(batch, arena);
+    long a = NativeStructs.activations(x, batch.width(), arena);
     long means = mean.address();
     long rstds = rstd.address();
     long scales = fisherScale.address();
@@ -300,7 +309,7 @@ final class CpuKernels implements KernelProvider {
   @Override
   public RangeTask addEmbeddingSquares(
       Batch batch, MemorySegment ids, long rows, MemorySegment fisher, Arena arena) {
-    long g = cotangents(batch, arena);
+    long g = NativeStructs.cotangents(batch, arena);
     long positions = ids.address();
     long target = fisher.address();
     return (worker, begin, end) -> {
@@ -312,60 +321,6 @@ final class CpuKernels implements KernelProvider {
       } catch (Throwable e) {
         throw NativeBindings.rethrow(e);
       }
-    };
-  }
-
-  /** An array of {@code fm_weighted_input}. */
-  static long weightedInputs(List<WeightedInput> inputs, Arena arena) {
-    MemorySegment array = arena.allocate(inputs.size() * WEIGHTED_INPUT_BYTES, 8);
-    long at = 0;
-    for (WeightedInput input : inputs) {
-      MemorySegment fisher = input.fisher();
-      array.set(JAVA_LONG, at, input.values().address());
-      array.set(JAVA_LONG, at + 8, fisher == null ? 0 : fisher.address());
-      array.set(JAVA_DOUBLE, at + 16, input.scale());
-      array.set(JAVA_DOUBLE, at + 24, input.offset());
-      array.set(JAVA_INT, at + 32, code(input.valueType()));
-      array.set(JAVA_INT, at + 36, code(input.fisherType()));
-      at += WEIGHTED_INPUT_BYTES;
-    }
-    return array.address();
-  }
-
-  /** A {@code fm_cotangents}. */
-  static long cotangents(Batch batch, Arena arena) {
-    Cotangents g = batch.g();
-    MemorySegment weights = batch.weights();
-    return struct(
-        arena,
-        g.data().address(),
-        g.probeStride(),
-        g.exampleStride(),
-        g.tokenStride(),
-        weights == null ? 0 : weights.address(),
-        batch.weightStride(),
-        batch.shape().probes(),
-        batch.shape().examples(),
-        batch.shape().tokens(),
-        batch.width());
-  }
-
-  /** A {@code fm_activations}. */
-  static long activations(Activations a, long width, Arena arena) {
-    return struct(arena, a.data().address(), a.exampleStride(), a.tokenStride(), width);
-  }
-
-  private static long struct(Arena arena, long... fields) {
-    return arena.allocateFrom(ValueLayout.JAVA_LONG, fields).address();
-  }
-
-  /** The {@code fm_type} of a format. */
-  static int code(ElementType type) {
-    return switch (type) {
-      case F32 -> 0;
-      case F16 -> 1;
-      case BF16 -> 2;
-      case F64 -> 3;
     };
   }
 }

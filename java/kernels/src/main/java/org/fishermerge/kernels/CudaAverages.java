@@ -1,8 +1,5 @@
 package org.fishermerge.kernels;
 
-import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
-import static java.lang.foreign.ValueLayout.JAVA_LONG;
-
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -12,14 +9,14 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Averages on one GPU of operands that lie in the process's memory. They pass through the GPU in
- * pieces. There are two slots, each with page-locked memory, device memory and a stream of its own:
- * while one's operands are copied in, averaged and copied back, the other is emptied and filled by
- * the threads of the pool, so that the bus is busy in both directions. What is held ({@link #hold})
- * passes through the page-locked memory once, into a place of its own, and stays there.
+ * Averages on one GPU of operands in the process's memory, which are sent through the GPU in
+ * pieces. There are two slots, each with page-locked memory, device memory and a stream: while the
+ * GPU copies, averages and returns the pieces of one, the threads of the pool empty and fill the
+ * other, so that the bus is busy in both directions. Inputs that are held ({@link #hold}) are sent
+ * once, into device memory of their own.
  */
 final class CudaAverages implements AutoCloseable {
-  /** Room for a million elements of eight models with Fishers in F32: {@link ValueStatistics}. */
+  /** Room for 2^20 elements ({@link ValueStatistics}) of eight models with Fishers in F32. */
   private static final long SLOT_BYTES = 72L << 20;
 
   /** Alignment of operands in a slot: more than any access of the kernels needs. */
@@ -28,30 +25,36 @@ final class CudaAverages implements AutoCloseable {
   /** What a thread copies at a time. */
   private static final long MOVE_BYTES = 1 << 20;
 
-  /** An {@code fm_value_statistics}. */
-  private static final long STATISTICS_BYTES = 24;
+  private static final long STATISTICS_BYTES = NativeStructs.VALUE_STATISTICS.byteSize();
 
   private final CudaBindings cuda;
   private final int index;
+  private final WorkerPool pool;
   private final long slotBytes = Long.getLong(KernelOptions.CUDA_SLOT_BYTES, SLOT_BYTES);
   private final List<DeviceCopies> held = new ArrayList<>();
   private @Nullable List<Slot> slots;
 
-  CudaAverages(CudaBindings cuda, int index) {
+  /**
+   * On one device.
+   *
+   * @param pool copies between the process's memory and page-locked memory
+   */
+  CudaAverages(CudaBindings cuda, int index, WorkerPool pool) {
     this.cuda = cuda;
     this.index = index;
+    this.pool = pool;
   }
 
   /** Keeps copies of segments on the device from when they are first used, if all have room. */
   DeviceCopies hold(List<MemorySegment> segments) {
     cuda.setDevice(index);
-    slots(); // so that what they take is not counted as free
+    slots(); // allocated first, so that their memory is not counted as free
     DeviceCopies copies = DeviceCopies.of(cuda, cuda.device(index), segments);
     held.add(copies);
     return copies;
   }
 
-  /** Frees copies, unless that has been done. */
+  /** Frees copies; those that have been freed are ignored. */
   void release(DeviceCopies copies) {
     if (held.remove(copies)) {
       cuda.setDevice(index);
@@ -60,12 +63,12 @@ final class CudaAverages implements AutoCloseable {
   }
 
   /**
-   * Averages with the bits of the other providers. Sums of squares are over other pieces, in
-   * another order; they depend on the formats and numbers of the elements alone, and not on what is
-   * held: parts are cut as if nothing were.
+   * Averages with the bits of the other providers. Sums of squares are over other blocks and differ
+   * in their last bits. Parts are cut as if nothing were held, so that these sums depend on the
+   * formats and numbers of the elements only.
    */
   List<WeightedAverage.Statistics> weightedAverages(
-      List<WeightedAverage> averages, List<Double> thresholds, WorkerPool pool) {
+      List<WeightedAverage> averages, List<Double> thresholds) {
     cuda.setDevice(index);
     List<Slot> both = slots();
     Results results = new Results(averages.size(), thresholds.size() + 1);
@@ -81,12 +84,12 @@ final class CudaAverages implements AutoCloseable {
       int turn = 0;
       for (int next = 0; next < parts.size(); turn++) {
         Slot slot = both.get(turn % both.size());
-        slot.empty(pool, results);
-        next = slot.fill(parts, next, thresholds, pool);
+        slot.empty(results);
+        next = slot.fill(parts, next, thresholds);
       }
-      // In the order in which they were filled, so that sums are added in order.
+      // The slot that was filled first is emptied first, so that sums are added in order.
       for (int k = 0; k < both.size(); k++, turn++) {
-        both.get(turn % both.size()).empty(pool, results);
+        both.get(turn % both.size()).empty(results);
       }
     } catch (Throwable e) {
       discard(both, e);
@@ -95,7 +98,7 @@ final class CudaAverages implements AutoCloseable {
     return results.all();
   }
 
-  /** Forgets what is under way, and waits until it no longer uses the slots. */
+  /** Drops unfinished work after a failure, and waits until the GPU no longer uses the slots. */
   private void discard(List<Slot> both, Throwable cause) {
     both.forEach(slot -> slot.work.clear());
     held.forEach(DeviceCopies::forgetUnfinished);
@@ -123,7 +126,7 @@ final class CudaAverages implements AutoCloseable {
     return opened;
   }
 
-  /** As many as a slot has room for, in multiples of what the kernels reduce at a time. */
+  /** As many as fit into a slot, in multiples of the chunks that the statistics kernel reduces. */
   private long elementsOfPart(WeightedAverage average, int kinds) {
     long operands = average.inputs().size() * 2L + 2 + kinds;
     long each = average.outType().bytes();
@@ -194,19 +197,24 @@ final class CudaAverages implements AutoCloseable {
     }
   }
 
-  /** Half of the pipeline. Offsets are the same in its page-locked and in its device memory. */
+  /** Half of the pipeline. An operand has the same offset in its page-locked and device memory. */
   private final class Slot {
     private final long stream = cuda.createStream();
     private MemorySegment pinned = MemorySegment.NULL;
     private long onDevice;
     private long scratch;
 
-    /** What the device works on. */
+    /** Parts that the device is working on. */
     private final List<Placed> work = new ArrayList<>();
 
     /**
-     * A part, its operands on the device, what of them is sent, and the offsets of what it takes:
-     * what is sent, then statistics, then the result.
+     * A part in its slot, which has what is sent, then statistics, then the result.
+     *
+     * @param inputs operands at their addresses on the device
+     * @param transfers what is sent for them
+     * @param statistics offset of the statistics
+     * @param out offset of the result
+     * @param end offset after the result
      */
     private record Placed(
         Part part,
@@ -227,15 +235,15 @@ final class CudaAverages implements AutoCloseable {
       }
     }
 
-    /** Puts parts in from {@code next} on, as many as there is room for, and answers the next. */
-    int fill(List<Part> parts, int next, List<Double> thresholds, WorkerPool pool) {
+    /** Fills the slot with parts from {@code next} on, and returns the first that has no room. */
+    int fill(List<Part> parts, int next, List<Double> thresholds) {
       List<Move> moves = new ArrayList<>();
       long end = 0;
       int last = next;
       for (; last < parts.size(); last++) {
         Placed placed = place(parts.get(last), end, thresholds.size() + 1);
         if (placed.end() > slotBytes) {
-          break; // never the first: elementsOfPart sees to that
+          break; // not at the first part: elementsOfPart() limits its size
         }
         end = placed.end();
         work.add(placed);
@@ -247,7 +255,7 @@ final class CudaAverages implements AutoCloseable {
           }
         }
       }
-      move(moves, pool);
+      move(moves);
       work.forEach(placed -> run(placed, thresholds));
       return last;
     }
@@ -285,7 +293,7 @@ final class CudaAverages implements AutoCloseable {
         this.at = at;
       }
 
-      /** Where the device finds an operand, once what of it is not there has been sent. */
+      /** The device address of an operand; adds transfers of its bytes that are not there yet. */
       MemorySegment place(MemorySegment operand, ElementType type) {
         DeviceCopies.Copy copy = copyFor(operand, type);
         long address = copy == null ? onDevice + at : copy.address(operand);
@@ -306,10 +314,10 @@ final class CudaAverages implements AutoCloseable {
       long out = onDevice + placed.out();
       try (Arena arena = Arena.ofConfined()) {
         cuda.weightedAverage(
-            CpuKernels.weightedInputs(placed.inputs(), arena),
+            NativeStructs.weightedInputs(placed.inputs(), arena),
             placed.inputs().size(),
             out,
-            CpuKernels.code(average.outType()),
+            NativeStructs.code(average.outType()),
             count,
             stream);
       }
@@ -326,7 +334,7 @@ final class CudaAverages implements AutoCloseable {
           stream);
     }
 
-    /** What goes into the slot's own memory lies there as here, so that neighbours go as one. */
+    /** Transfers into the slot's own memory have the same offsets there: neighbours are joined. */
     private void send(List<Transfer> transfers) {
       for (int k = 0; k < transfers.size(); k++) {
         Transfer first = transfers.get(k);
@@ -344,7 +352,7 @@ final class CudaAverages implements AutoCloseable {
         Placed placed, int kind, long values, ElementType type, double threshold) {
       cuda.statistics(
           values,
-          CpuKernels.code(type),
+          NativeStructs.code(type),
           placed.part().count(),
           threshold,
           scratch,
@@ -352,8 +360,8 @@ final class CudaAverages implements AutoCloseable {
           stream);
     }
 
-    /** Waits for the device, and takes its results. */
-    void empty(WorkerPool pool, Results results) {
+    /** Waits for the device, and copies its results to where they belong. */
+    void empty(Results results) {
       if (work.isEmpty()) {
         return;
       }
@@ -373,20 +381,14 @@ final class CudaAverages implements AutoCloseable {
                 part.of(part.average().out(), part.average().outType())));
         for (int kind = 0; kind < results.kinds(); kind++) {
           long at = placed.statistics() + kind * STATISTICS_BYTES;
-          results.add(
-              part.item(),
-              kind,
-              new ValueStatistics(
-                  pinned.get(JAVA_DOUBLE, at),
-                  pinned.get(JAVA_DOUBLE, at + 8),
-                  pinned.get(JAVA_LONG, at + 16)));
+          results.add(part.item(), kind, NativeStructs.valueStatistics(pinned, at));
         }
       }
       work.clear();
-      move(moves, pool);
+      move(moves);
     }
 
-    /** What is null is nothing to free. */
+    /** Freeing null is allowed, so that a constructor that failed can call this. */
     void close() {
       cuda.destroyStream(stream);
       cuda.free(onDevice);
@@ -395,7 +397,10 @@ final class CudaAverages implements AutoCloseable {
     }
   }
 
-  /** The copy to use an operand in, if it is held, and nothing speaks against using it there. */
+  /**
+   * The copy that holds an operand. Null if there is none, or if it cannot be used: because its
+   * address is misaligned, or while a transfer of it is unfinished.
+   */
   private DeviceCopies.@Nullable Copy copyFor(MemorySegment operand, ElementType type) {
     for (DeviceCopies copies : held) {
       DeviceCopies.Copy copy = copies.find(operand);
@@ -411,8 +416,8 @@ final class CudaAverages implements AutoCloseable {
     return Math.ceilDiv(offset, ALIGNMENT) * ALIGNMENT;
   }
 
-  /** In pieces that the threads share. */
-  private static void move(List<Move> moves, WorkerPool pool) {
+  /** Copies in pieces that the threads share. */
+  private void move(List<Move> moves) {
     List<Move> pieces = new ArrayList<>();
     for (Move move : moves) {
       long bytes = move.from().byteSize();

@@ -24,10 +24,6 @@ import org.jspecify.annotations.Nullable;
 final class CudaBindings {
   static final int ABI_VERSION = 2;
 
-  private static final int OUT_OF_MEMORY = 17;
-  private static final long DEVICE_BYTES = 288;
-  private static final long NAME_BYTES = 256;
-
   private final SymbolLookup symbols = SymbolLookup.loaderLookup();
   private final MethodHandle lastError = handle("fmc_last_error", FunctionDescriptor.of(ADDRESS));
   private final MethodHandle deviceCount = status("fmc_device_count", JAVA_LONG);
@@ -98,7 +94,7 @@ final class CudaBindings {
     this.library = library;
   }
 
-  /** Loaded once; what went wrong then goes wrong every time. */
+  /** Loads the library once; a failure is kept and reported to every caller. */
   private static final class Loaded {
     static final @Nullable CudaBindings BINDINGS;
     static final @Nullable UnsatisfiedLinkError FAILURE;
@@ -164,7 +160,7 @@ final class CudaBindings {
   Device device(int index) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment count = arena.allocate(JAVA_INT);
-      MemorySegment info = arena.allocate(DEVICE_BYTES, 8);
+      MemorySegment info = arena.allocate(NativeStructs.CUDA_DEVICE);
       int status = (int) deviceCount.invokeExact(count.address());
       if (status == 0) {
         status = (int) deviceInfo.invokeExact(index, info.address());
@@ -173,11 +169,11 @@ final class CudaBindings {
         throw new IllegalStateException(reason());
       }
       return new Device(
-          info.getString(0),
-          info.get(JAVA_LONG, NAME_BYTES),
-          info.get(JAVA_LONG, NAME_BYTES + 8),
-          info.get(JAVA_INT, NAME_BYTES + 20),
-          info.get(JAVA_INT, NAME_BYTES + 24));
+          info.getString(NativeStructs.DEVICE_NAME),
+          info.get(JAVA_LONG, NativeStructs.DEVICE_MEMORY_BYTES),
+          info.get(JAVA_LONG, NativeStructs.DEVICE_FREE_BYTES),
+          info.get(JAVA_INT, NativeStructs.DEVICE_MAJOR),
+          info.get(JAVA_INT, NativeStructs.DEVICE_MINOR));
     } catch (Throwable e) {
       throw NativeBindings.rethrow(e);
     }
@@ -197,12 +193,12 @@ final class CudaBindings {
     return created(malloc, bytes);
   }
 
-  /** The same, for who can do without. */
-  OptionalLong mallocIfThereIs(long bytes) {
+  /** Empty where the device has too little memory. */
+  OptionalLong tryMalloc(long bytes) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment address = arena.allocate(JAVA_LONG);
       int status = (int) malloc.invokeExact(bytes, address.address());
-      if (status == OUT_OF_MEMORY) {
+      if (status == NativeStructs.OUT_OF_MEMORY) {
         return OptionalLong.empty();
       }
       check(status);
@@ -316,7 +312,7 @@ final class CudaBindings {
     }
   }
 
-  /** Fills an {@code fmc_outer_square_plan}, whose first field is the workspace's bytes. */
+  /** Fills an {@code fmc_outer_square_plan}. */
   void planOuterSquares(long g, long a, int precision, long plan) {
     try {
       check((int) outerSquarePrepare.invokeExact(g, a, precision, 0, plan));
@@ -383,11 +379,11 @@ final class CudaBindings {
       return;
     }
     String reason = reason();
-    if (status == 1) {
+    if (status == NativeStructs.INVALID_ARGUMENT) {
       throw new IllegalArgumentException(reason);
     }
     throw new IllegalStateException(
-        status == OUT_OF_MEMORY
+        status == NativeStructs.OUT_OF_MEMORY
             ? "GPU: " + reason + "; take smaller batches, or --device cpu"
             : "GPU: " + reason);
   }

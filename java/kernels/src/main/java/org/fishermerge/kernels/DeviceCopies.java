@@ -9,21 +9,21 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Device memory for copies of host segments that do not change: for all of them, or for none. What
- * has been copied is known to the byte, so that averages may be cut differently from call to call.
+ * Device memory for copies of host segments that do not change: for all of them, or for none. It
+ * records which bytes have been copied, so that averages may be cut differently from call to call.
  */
 final class DeviceCopies implements AutoCloseable {
   /** Alignment of each segment's copy: more than any access of the kernels needs. */
   private static final long ALIGNMENT = 256;
 
-  /** The part of the device's memory that is left to others, such as libtorch's models. */
+  /** Share of the device's memory that stays free for others, such as libtorch's models. */
   private static final double LEFT_FREE = 1.0 / 8;
 
   private final CudaBindings cuda;
   private final String description;
   private final long memory;
 
-  /** By the segment's address. */
+  /** By the address of the segment in host memory. */
   private final TreeMap<Long, Copy> copies = new TreeMap<>();
 
   private DeviceCopies(
@@ -46,7 +46,7 @@ final class DeviceCopies implements AutoCloseable {
   static DeviceCopies of(
       CudaBindings cuda, CudaBindings.Device device, List<MemorySegment> segments) {
     List<MemorySegment> held = segments.stream().filter(s -> s.byteSize() > 0).toList();
-    // Of segments that claim to have no end, too.
+    // A double, as segments of unlimited size would overflow a long.
     double needed = held.stream().mapToDouble(s -> s.byteSize() + (double) ALIGNMENT).sum();
     double free = device.freeBytes();
     double leftFree = device.memoryBytes() * LEFT_FREE;
@@ -57,7 +57,7 @@ final class DeviceCopies implements AutoCloseable {
           "of its memory %s are free, and %s of that are left to others"
               .formatted(gigabytes(free), gigabytes(leftFree)));
     }
-    OptionalLong memory = held.isEmpty() ? OptionalLong.of(0) : cuda.mallocIfThereIs((long) needed);
+    OptionalLong memory = held.isEmpty() ? OptionalLong.of(0) : cuda.tryMalloc((long) needed);
     if (memory.isEmpty()) {
       return none(cuda, needed, "it does not give that much memory at once");
     }
@@ -89,13 +89,13 @@ final class DeviceCopies implements AutoCloseable {
     return description;
   }
 
-  /** The copy of what an operand lies in, if it is held and still there. */
+  /** The copy of the segment that an operand lies in; null if none is, or if it was freed. */
   @Nullable Copy find(MemorySegment operand) {
     Map.Entry<Long, Copy> entry = copies.floorEntry(operand.address());
     return entry != null && entry.getValue().covers(operand) ? entry.getValue() : null;
   }
 
-  /** The device is not known to have finished what it has not been waited for. */
+  /** After a failure: transfers that have not been waited for count as not started. */
   void forgetUnfinished() {
     copies.values().forEach(copy -> copy.sent.set(copy.there));
   }
@@ -108,15 +108,15 @@ final class DeviceCopies implements AutoCloseable {
     }
   }
 
-  /** Of one segment; parts of it are named by where they are on the host. */
+  /** The copy of one segment; parts of it are given by their segments in host memory. */
   static final class Copy {
     private final MemorySegment host;
     private final long onDevice;
 
-    /** Offsets of what is on its way or there. */
+    /** Offsets of bytes whose transfer was started. */
     private final Ranges sent = new Ranges();
 
-    /** Offsets of what is there. */
+    /** Offsets of bytes whose transfer was waited for. */
     private final Ranges there = new Ranges();
 
     private Copy(MemorySegment host, long onDevice) {
@@ -137,24 +137,24 @@ final class DeviceCopies implements AutoCloseable {
       return onDevice + range(part).begin();
     }
 
-    /** Whether some of a part is on its way: then only the stream that brings it may use it. */
+    /** Whether a transfer is unfinished: then only work on its stream may use the part. */
     boolean isUnderway(MemorySegment part) {
       return !sent.missing(range(part)).equals(there.missing(range(part)));
     }
 
-    /** What of a part is not there, nor on its way. */
+    /** The pieces of a part whose transfer was not started. */
     List<MemorySegment> missing(MemorySegment part) {
       return sent.missing(range(part)).stream()
           .map(gap -> part.asSlice(gap.begin() - range(part).begin(), gap.end() - gap.begin()))
           .toList();
     }
 
-    /** A copy of the part has been started. */
+    /** The transfer of a part has been started. */
     void send(MemorySegment part) {
       sent.add(range(part));
     }
 
-    /** That copy has been waited for. */
+    /** The transfer of a part has been waited for. */
     void arrive(MemorySegment part) {
       there.add(range(part));
     }

@@ -18,10 +18,7 @@ final class Float16 {
     return Float.floatToFloat16((float) round(x, 10, -14));
   }
 
-  /**
-   * To a multiple of the format's step at x; going through float in place of this would round
-   * twice.
-   */
+  /** To a multiple of the format's step at x. Rounding to float first would round twice. */
   private static double round(double x, int fractionBits, int minExponent) {
     double step = Math.scalb(1.0, Math.max(Math.getExponent(x), minExponent) - fractionBits);
     return Math.rint(x / step) * step;

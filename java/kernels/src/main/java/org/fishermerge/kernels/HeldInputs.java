@@ -1,8 +1,8 @@
 package org.fishermerge.kernels;
 
 /**
- * Inputs of averages that do not change, until this is closed: see {@link Kernels#hold}. Safe for
- * use by several threads.
+ * Inputs of averages that do not change while this is open, and may therefore be resident on a GPU:
+ * see {@link Kernels#hold}. Thread-safe.
  */
 public final class HeldInputs implements AutoCloseable {
   private final boolean onDevice;
@@ -15,17 +15,20 @@ public final class HeldInputs implements AutoCloseable {
     this.release = release;
   }
 
-  /** Whether there is memory for copies of all of them on a GPU. */
+  /** Whether a GPU has memory for copies of all of them. */
   public boolean onDevice() {
     return onDevice;
   }
 
-  /** Where averages find the inputs, and if not on the GPU, why, as a line for the user. */
+  /** A line for the user: where inputs are read, and why not on the GPU. */
   public String description() {
     return description;
   }
 
-  /** Ends the promise, and frees what was kept. Closing twice is harmless. */
+  /**
+   * Frees the copies; the segments may change from now on. Closing twice, or after the kernels, has
+   * no effect.
+   */
   @Override
   public void close() {
     release.run();

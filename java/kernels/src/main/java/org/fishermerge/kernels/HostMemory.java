@@ -3,7 +3,7 @@ package org.fishermerge.kernels;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
-/** The process's own. */
+/** Memory of the process, freed as a whole. */
 final class HostMemory implements KernelMemory {
   private static final long ALIGNMENT = 64;
 

@@ -7,12 +7,13 @@ import java.util.Optional;
  * What runs the kernels.
  *
  * @param provider {@code scalar}, {@code cpu} or {@code cuda}
- * @param isa instruction set in use; of a GPU its architecture, precision and name
- * @param library path of the native library
- * @param abi ABI version of the native library
- * @param threads worker threads, the caller included
- * @param notes why a better provider or instruction set is off, and what would turn it on; empty
- *     where this is the best
+ * @param isa instruction set in use; for a GPU its architecture, precision and name
+ * @param library where the native library, or for cuda the CUDA library, was loaded from; empty for
+ *     scalar
+ * @param abi ABI version of that library; empty for scalar
+ * @param threads worker threads, including the caller
+ * @param notes a line for each better provider or instruction set that is not in use: why, and what
+ *     would turn it on
  */
 public record KernelInfo(
     String provider,

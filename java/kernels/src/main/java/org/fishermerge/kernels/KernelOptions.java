@@ -6,15 +6,17 @@ import java.util.Properties;
 /**
  * Which kernels to use.
  *
- * @param provider {@code scalar}, {@code cpu}, {@code cuda} or {@code auto}, the better of the
- *     first two; where there is no GPU for {@code cuda}, auto takes its place, with a warning
- * @param maxIsa {@code auto}, or the highest instruction set the cpu provider may choose; it only
- *     lowers the choice
- * @param require {@code cpu} or {@code cuda} where any other provider must be a failure
- * @param threads worker threads, the caller included
- * @param gpu number of the GPU that the cuda provider uses
- * @param gpuPrecision what the cuda provider multiplies weight gradients in: {@code fp32} (as the
- *     cpu provider), {@code tf32} or {@code bf16} (on tensor cores); sums are F32 in all of them
+ * @param provider {@code scalar} (plain Java), {@code cpu} (native library), {@code cuda} (GPU) or
+ *     {@code auto}, the better of the first two. Where {@code cuda} finds no GPU, auto takes its
+ *     place, with a warning
+ * @param maxIsa {@code auto}, or the highest instruction set that the cpu provider may choose; it
+ *     can only lower the choice
+ * @param require {@code cpu} or {@code cuda} if opening any other provider is to fail
+ * @param threads worker threads including the caller, at least 1
+ * @param gpu index of the GPU that the cuda provider uses
+ * @param gpuPrecision precision in which the cuda provider multiplies weight gradients: {@code
+ *     fp32} (as the cpu provider), {@code tf32} or {@code bf16} (on tensor cores); sums are F32 in
+ *     all of them
  */
 public record KernelOptions(
     String provider,
@@ -66,12 +68,16 @@ public record KernelOptions(
     }
   }
 
-  /** On the first GPU, where there is one, in fp32. */
+  /** With {@link #gpu} 0 and {@link #gpuPrecision} fp32. */
   public KernelOptions(String provider, String maxIsa, Optional<String> require, int threads) {
     this(provider, maxIsa, require, threads, 0, "fp32");
   }
 
-  /** What the system properties say; one that is absent or empty has its default. */
+  /**
+   * The values of the system properties; one that is absent or empty has its default.
+   *
+   * @throws IllegalArgumentException if a number is not one, or out of range
+   */
   public static KernelOptions fromSystemProperties() {
     return from(System.getProperties());
   }
@@ -86,6 +92,16 @@ public record KernelOptions(
             .orElseGet(() -> Runtime.getRuntime().availableProcessors()),
         value(properties, CUDA_DEVICE).map(text -> parse(CUDA_DEVICE, text)).orElse(0),
         value(properties, CUDA_PRECISION).orElse("fp32"));
+  }
+
+  /** Whether the cuda provider is asked for. */
+  public boolean asksForGpu() {
+    return provider.equals(Provider.CUDA.text());
+  }
+
+  /** Whether any provider but cuda must be a failure. */
+  public boolean requiresGpu() {
+    return require.equals(Optional.of(Provider.CUDA.text()));
   }
 
   /** The same with another provider. */

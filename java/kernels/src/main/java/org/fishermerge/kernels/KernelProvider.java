@@ -3,15 +3,17 @@ package org.fishermerge.kernels;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
 
 /**
- * One implementation of the kernels: single-threaded work on ranges. Whoever calls has checked all
- * arguments, and passes segments that any thread may use; {@link Kernels} is the only caller.
+ * One implementation of the kernels on the CPU: single-threaded work on ranges. {@link CpuEngine}
+ * is the only caller; its operands have been checked, and any thread may use their segments.
  */
 interface KernelProvider {
-  /** One of the names that {@code fishermerge.provider} knows. */
-  String name();
+  /** {@link Provider#SCALAR} or {@link Provider#CPU}. */
+  Provider provider();
+
+  /** Whether the native library reads the operands, and not Java. */
+  boolean isNative();
 
   /** Instruction set in use. */
   String isa();
@@ -58,15 +60,4 @@ interface KernelProvider {
   /** Items are columns. */
   RangeTask addEmbeddingSquares(
       Batch batch, MemorySegment ids, long rows, MemorySegment fisher, Arena arena);
-
-  /**
-   * Cotangents with their dimensions and weights; weight [v, b] is element {@code v * weightStride
-   * + b}.
-   */
-  record Batch(
-      TokenShape shape,
-      long width,
-      Cotangents g,
-      @Nullable MemorySegment weights,
-      long weightStride) {}
 }

@@ -2,119 +2,74 @@ package org.fishermerge.kernels;
 
 import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.ref.Reference;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
-import java.util.Objects;
-import java.util.Optional;
 import java.util.OptionalLong;
-import org.fishermerge.kernels.KernelProvider.Batch;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The kernels of Fisher estimation and merging, on one provider and a fixed number of threads, the
- * caller's among them.
+ * The kernels of Fisher estimation and merging, on one provider and a fixed number of threads
+ * including the caller's: averages and statistics of parameters, and accumulation of squared
+ * per-example gradients into a diagonal Fisher (the {@code add...} methods).
  *
- * <p>Segments are off-heap, in native byte order, may be unaligned, and must stay alive until the
- * call returns; a segment that is written must not overlap another. Every call checks the size of
- * every segment first and throws {@link IllegalArgumentException}, naming the argument, before
- * anything is written. Results have the same bits for any number of threads, and the accumulations
- * also for any split of a sequence of examples into batches; NaN and infinity follow IEEE 754.
- * Fisher values are F32 and are added to, so that a caller clears them first; squares of gradients
- * under 1e-19 vanish below F32's range.
+ * <p><b>Operands</b> are off-heap segments in native byte order, at least as long as their shape
+ * says; what lies beyond is neither read nor written. They need no alignment on the CPU; on a GPU
+ * the operands of the {@code add...} methods are aligned to their element. They must be accessible
+ * by the calling thread and stay alive until the call returns. A segment that is written must not
+ * overlap any other operand, which is not checked. Fisher values are F32 and are added to: the
+ * caller clears them first. Squares of gradients under 1e-19 underflow in F32.
  *
- * <p>With the cuda provider averages pass through the GPU in pieces, where inputs that are {@link
- * #hold held} stay, and Fisher accumulations work in its memory ({@link #memory}) and are finished
- * when that is read; what has no kernel there runs on the CPU. Averages and accumulations in double
- * have the bits of the other providers; sums of squares that come with averages, and weight
- * gradients on tensor cores, have their own.
+ * <p><b>Results</b> have the same bits for any number of threads; accumulations also for any split
+ * of a sequence of examples into batches. NaN and infinity follow IEEE 754.
  *
- * <p>Calls from several threads run one after the other.
+ * <p><b>Errors.</b> Every call checks the size of every segment before anything is written, and
+ * throws {@link IllegalArgumentException} with the name of the argument. It throws {@link
+ * IllegalStateException} after {@link #close}, and where the GPU fails.
+ *
+ * <p><b>GPU.</b> With the cuda provider averages are sent through the GPU in pieces; inputs that
+ * are {@link #hold held} stay there. The {@code add...} methods take operands in the GPU's memory
+ * ({@link #memory}) and return before the work is done: {@link KernelMemory#read} waits for it. An
+ * operation without a CUDA kernel runs on the CPU. Averages and accumulations in double have the
+ * bits of the other providers. Sums of squares that come with averages are added up in another
+ * order, and weight gradients on tensor cores are rounded differently.
+ *
+ * <p>Thread-safe: calls from several threads run one after the other.
  */
 public final class Kernels implements AutoCloseable {
-  private static final long SUM_BLOCK = 65536;
-
-  /**
-   * Elements that a thread averages and then looks through while they are in its cache: the Fishers
-   * of eight models take 128 KiB.
-   */
-  private static final long STATISTICS_BLOCK = 4096;
-
-  /** Blocks handed out at a time. */
-  private static final long STATISTICS_GRAIN = 16;
-
-  private static final long AVERAGE_GRAIN = 65536;
-
-  /** Elements below which waking another thread costs more than it saves. */
-  private static final long SMALL = 32768;
-
-  /** A batch whose packed operands exceed this is taken in parts. */
-  private static final long WORKSPACE_BYTES = 256L << 20;
-
-  /** The same on a GPU, where small parts would not fill the chip. */
-  private static final long CUDA_WORKSPACE_BYTES = 2L << 30;
-
-  private final KernelProvider provider;
-
-  /** Where there is one, it does what it can, and the provider the rest. */
-  private final @Nullable CudaKernels cuda;
-
-  private final KernelInfo info;
-  private final WorkerPool pool;
-  private Arena workspaceArena = newWorkspaceArena();
-  private MemorySegment workspace = MemorySegment.NULL;
+  private final Engine engine;
   private boolean closed;
 
-  private Kernels(ProviderChoice choice, int threads) {
-    this.provider = choice.provider();
-    this.cuda = choice.cuda();
-    boolean loaded = provider instanceof CpuKernels;
-    this.info =
-        cuda != null
-            ? new KernelInfo(
-                "cuda",
-                cuda.isa(),
-                Optional.of(cuda.library()),
-                Optional.of(CudaBindings.ABI_VERSION),
-                threads,
-                choice.notes())
-            : new KernelInfo(
-                provider.name(),
-                provider.isa(),
-                loaded ? Optional.of(NativeBindings.LIBRARY) : Optional.empty(),
-                loaded ? Optional.of(NativeBindings.ABI_VERSION) : Optional.empty(),
-                threads,
-                choice.notes());
-    this.pool = new WorkerPool(threads);
+  private Kernels(Engine engine) {
+    this.engine = engine;
   }
 
-  /** As the system properties of {@link KernelOptions} say. */
+  /** Opens what the system properties of {@link KernelOptions} ask for. */
   public static Kernels open() {
     return open(KernelOptions.fromSystemProperties());
   }
 
   /**
-   * Chooses a provider.
+   * Opens what the options ask for; where a GPU is asked for but not required, and there is none,
+   * the CPU takes its place.
    *
-   * @throws IllegalArgumentException for an unknown provider or instruction set; the message has
-   *     the known ones
+   * @throws IllegalArgumentException for an unknown provider, instruction set or precision; the
+   *     message has the known ones
    * @throws IllegalStateException where the provider asked for or required is not available; the
    *     message says why
    */
   public static Kernels open(KernelOptions options) {
-    return new Kernels(ProviderChoice.of(options), options.threads());
+    return new Kernels(EngineChoice.open(options));
   }
 
   /**
-   * The GPU that the cuda provider would use, or in one sentence why there is none. Looks for it,
-   * which takes some time, and loads what that needs.
+   * The GPU that the cuda provider would use, or {@code none:} and in one sentence why. The first
+   * call loads the CUDA library and driver, which takes a while.
    */
   public static String describeGpu() {
-    try (CudaKernels cuda = CudaKernels.open(KernelOptions.fromSystemProperties())) {
-      return cuda.describe();
+    try (CudaDevice device = CudaDevice.open(KernelOptions.fromSystemProperties())) {
+      return device.describe();
     } catch (IllegalStateException e) {
       return "none: " + e.getMessage();
     }
@@ -122,88 +77,89 @@ public final class Kernels implements AutoCloseable {
 
   /** What runs the kernels, and why nothing better does. */
   public KernelInfo info() {
-    return info;
+    return engine.info();
   }
 
   /**
-   * Guards mapped files that others may truncate, until it is closed: without, that ends the
-   * process.
+   * Guards mapped files against being truncated by other processes, for as long as the guard is
+   * open. Reading a truncated file in native code would otherwise end this process.
    *
    * @param mapped whole mappings
    */
   public MappedGuard guard(List<MemorySegment> mapped) {
-    return provider instanceof CpuKernels ? MappedGuard.of(mapped) : MappedGuard.none();
+    return engine.guard(mapped);
   }
 
   /**
-   * A promise that segments do not change, and stay alive, until it is closed. A provider with
-   * memory of its own then keeps copies of the inputs of averages that lie in them, from when each
-   * is first used, if there is room for all the segments; others read them where they are. The cuda
-   * provider leaves an eighth of the GPU's memory free.
+   * Lets inputs of averages stay resident on the GPU. The caller promises that the segments do not
+   * change and stay alive until the result is closed. The cuda provider then keeps a copy of each
+   * input that lies in one of them, made when it is first used, if the GPU has room for all the
+   * segments and an eighth of its memory stays free. The other providers read inputs in place.
    *
-   * <p>Nothing is read but inputs of averages. One that lies in a segment at no multiple of its
-   * element's size is sent each time as if it were not held, so that tensors are better held one by
-   * one than by the file. Results have the same bits whether inputs are held or not, sums of
-   * squares too.
+   * <p>An input that does not begin at a multiple of its element size from the start of its segment
+   * is sent each time, so that tensors are better held one by one than as a whole file. Results
+   * have the same bits whether inputs are held or not, sums of squares included.
    *
-   * @param segments which do not overlap
+   * @param segments of any lengths, which do not overlap
    */
   public synchronized HeldInputs hold(List<MemorySegment> segments) {
     requireOpen();
     for (int i = 0; i < segments.size(); i++) {
       Bounds.readable("segments[%d]".formatted(i), segments.get(i), 0, 1);
     }
-    if (cuda == null) {
-      return new HeldInputs(false, "inputs are read where they are", () -> {});
-    }
-    DeviceCopies copies = cuda.averages().hold(segments);
-    return new HeldInputs(!copies.isEmpty(), copies.description(), () -> release(copies));
+    HeldInputs held = engine.hold(segments);
+    return new HeldInputs(held.onDevice(), held.description(), () -> release(held));
   }
 
-  private synchronized void release(DeviceCopies copies) {
-    if (!closed && cuda != null) {
-      cuda.averages().release(copies);
+  private synchronized void release(HeldInputs held) {
+    if (!closed) {
+      held.close();
     }
   }
 
   /**
-   * New memory for the operands of the Fisher accumulations ({@code add...}), which must lie there:
-   * with the cuda provider the GPU's, where libtorch's CUDA tensors are too, with the others the
-   * process's own, and then any other off-heap memory will do.
+   * New memory for operands of the {@code add...} methods. With the cuda provider it is the GPU's,
+   * and all operands of these methods must lie in memory of this kind or in CUDA tensors of
+   * libtorch. With the other providers it is the process's own, and any off-heap memory will do.
+   * The caller closes it.
    */
   public synchronized KernelMemory memory() {
     requireOpen();
-    return cuda != null ? cuda.memory() : new HostMemory();
+    return engine.memory();
   }
 
-  /** Memory that the cuda provider's GPU has left; empty with the others. */
+  /** Whether these run on a GPU: {@link #memory} is its memory, and averages pass through it. */
+  public boolean usesGpu() {
+    return engine.usesGpu();
+  }
+
+  /** Bytes that are free on the cuda provider's GPU; empty with the other providers. */
   public synchronized OptionalLong gpuFreeBytes() {
     requireOpen();
-    return cuda != null ? OptionalLong.of(cuda.freeBytes()) : OptionalLong.empty();
+    return engine.gpuFreeBytes();
   }
 
-  /** One average, without statistics. All providers give the same bits. */
+  /** Computes one average, without statistics. All providers give the same bits. */
   public synchronized void weightedAverage(WeightedAverage average) {
     requireOpen();
     WeightedAverage checked = check(average);
-    try (Arena arena = Arena.ofConfined()) {
-      if (cuda != null) {
-        cuda.averages().weightedAverages(List.of(checked), List.of(), pool);
-        return;
-      }
-      pool.run(checked.count(), AVERAGE_GRAIN, provider.weightedAverage(checked, arena));
+    try {
+      engine.weightedAverage(checked);
     } finally {
       Reference.reachabilityFence(average);
     }
   }
 
   /**
-   * Several averages at once, and statistics of what is read and written, taken while it is in the
-   * cache. Threads share the elements of all of them, so that a thousand small ones run like a
-   * large one. All providers give the same bits; sums of squares are as in {@link #statistics}.
+   * Computes several averages, and statistics of their Fishers and results while these are in the
+   * cache. Threads share the elements of all of them, so that a thousand small averages take as
+   * long as a large one. All providers give the same bits of averages, minima and counts; those on
+   * the CPU also of sums of squares, which are as in {@link #statistics}.
    *
-   * @param thresholds for each input, below what its Fisher values are counted; empty: the Fishers
-   *     are not looked at
+   * @param averages whose operands do not overlap the result of another one
+   * @param thresholds one for each input: Fisher values below it are counted. If it is not empty,
+   *     every average has as many inputs, all with Fishers; if it is, Fishers have no statistics
+   * @return one for each average, in order
    */
   public synchronized List<WeightedAverage.Statistics> weightedAverages(
       List<WeightedAverage> averages, List<Double> thresholds) {
@@ -220,142 +176,38 @@ public final class Kernels implements AutoCloseable {
         }
       }
     }
-    if (cuda != null) {
-      try {
-        return cuda.averages().weightedAverages(checked, thresholds, pool);
-      } finally {
-        Reference.reachabilityFence(averages);
-      }
-    }
-    int kinds = thresholds.size() + 1;
-    Blocks blocks = new Blocks(checked.stream().mapToLong(WeightedAverage::count).toArray(), kinds);
-    try (Arena arena = Arena.ofConfined()) {
-      List<RangeTask> tasks = new ArrayList<>(checked.size());
-      for (WeightedAverage average : checked) {
-        tasks.add(provider.weightedAverage(average, arena));
-      }
-      blocks.run(
-          pool,
-          (worker, item, from, to, found) -> {
-            WeightedAverage average = checked.get(item);
-            tasks.get(item).run(worker, from, to);
-            for (int i = 0; i < thresholds.size(); i++) {
-              WeightedInput input = average.inputs().get(i);
-              MemorySegment fisher = Objects.requireNonNull(input.fisher());
-              found[i] =
-                  provider.statistics(fisher, input.fisherType(), from, to, thresholds.get(i));
-            }
-            found[kinds - 1] =
-                provider.statistics(
-                    average.out(), average.outType(), from, to, Double.NEGATIVE_INFINITY);
-          });
+    try {
+      return engine.weightedAverages(checked, thresholds);
     } finally {
       Reference.reachabilityFence(averages);
     }
-    List<WeightedAverage.Statistics> result = new ArrayList<>();
-    for (int item = 0; item < checked.size(); item++) {
-      List<ValueStatistics> found = blocks.total(item);
-      result.add(new WeightedAverage.Statistics(found.subList(0, kinds - 1), found.get(kinds - 1)));
-    }
-    return result;
   }
 
   /**
-   * Statistics of several ranges of values. Sums of squares are over fixed blocks of 4096 elements,
-   * added in order. All providers give the same bits.
+   * Statistics of several ranges of values in the process's memory. Sums of squares are in double,
+   * over blocks of 4096 elements, which are added in order. All providers give the same bits.
    *
-   * @param ranges each as long as its data
-   * @param threshold below what values are counted
+   * @param ranges all elements of each; a length must be a multiple of the element size
+   * @param threshold values less than this are counted
+   * @return one for each range, in order
    */
   public synchronized List<ValueStatistics> statistics(List<TypedValues> ranges, double threshold) {
     requireOpen();
     List<TypedValues> checked = new ArrayList<>(ranges.size());
-    long[] counts = new long[ranges.size()];
-    for (int i = 0; i < counts.length; i++) {
+    for (int i = 0; i < ranges.size(); i++) {
       TypedValues range = ranges.get(i);
-      counts[i] = range.data().byteSize() / range.type().bytes();
+      long count = range.data().byteSize() / range.type().bytes();
       if (range.data().byteSize() % range.type().bytes() != 0) {
         throw new IllegalArgumentException(
             "ranges[%d] is no whole number of %s values: %d bytes"
                 .formatted(i, range.type(), range.data().byteSize()));
       }
-      checked.add(
-          new TypedValues(
-              Bounds.readable(
-                  "ranges[%d]".formatted(i), range.data(), counts[i], range.type().bytes()),
-              range.type()));
+      checked.add(check("ranges[%d]".formatted(i), range, count));
     }
-    Blocks blocks = new Blocks(counts, 1);
     try {
-      blocks.run(
-          pool,
-          (worker, item, from, to, found) -> {
-            TypedValues range = checked.get(item);
-            found[0] = provider.statistics(range.data(), range.type(), from, to, threshold);
-          });
+      return engine.statistics(checked, threshold);
     } finally {
       Reference.reachabilityFence(ranges);
-    }
-    List<ValueStatistics> result = new ArrayList<>();
-    for (int item = 0; item < counts.length; item++) {
-      result.add(blocks.total(item).getFirst());
-    }
-    return result;
-  }
-
-  /** Items of different lengths, cut into blocks that threads share; statistics of each block. */
-  private static final class Blocks {
-    private final long[] counts;
-
-    /** Index of each item's first block, and how many there are. */
-    private final long[] first;
-
-    private final int kinds;
-    private final @Nullable ValueStatistics[][] found;
-
-    interface Work {
-      void run(int worker, int item, long from, long to, @Nullable ValueStatistics[] found);
-    }
-
-    Blocks(long[] counts, int kinds) {
-      this.counts = counts;
-      this.kinds = kinds;
-      this.first = new long[counts.length + 1];
-      for (int i = 0; i < counts.length; i++) {
-        first[i + 1] = first[i] + Math.ceilDiv(counts[i], STATISTICS_BLOCK);
-      }
-      this.found = new ValueStatistics[Math.toIntExact(first[counts.length])][kinds];
-    }
-
-    void run(WorkerPool pool, Work work) {
-      pool.run(
-          found.length,
-          STATISTICS_GRAIN,
-          (worker, begin, end) -> {
-            int item = Arrays.binarySearch(first, begin);
-            item = item < 0 ? -item - 2 : item;
-            for (long block = begin; block < end; block++) {
-              while (first[item + 1] <= block) {
-                item++;
-              }
-              long from = (block - first[item]) * STATISTICS_BLOCK;
-              long to = Math.min(counts[item], from + STATISTICS_BLOCK);
-              work.run(worker, item, from, to, found[(int) block]);
-            }
-          });
-    }
-
-    /** Of one item, for each kind. */
-    List<ValueStatistics> total(int item) {
-      List<ValueStatistics> totals = new ArrayList<>(kinds);
-      for (int kind = 0; kind < kinds; kind++) {
-        ValueStatistics total = ValueStatistics.EMPTY;
-        for (long block = first[item]; block < first[item + 1]; block++) {
-          total = total.plus(Objects.requireNonNull(found[(int) block][kind]));
-        }
-        totals.add(total);
-      }
-      return totals;
     }
   }
 
@@ -388,13 +240,19 @@ public final class Kernels implements AutoCloseable {
         input.offset());
   }
 
+  private static TypedValues check(String name, TypedValues values, long count) {
+    return new TypedValues(
+        Bounds.readable(name, values.data(), count, values.type().bytes()), values.type());
+  }
+
   /**
-   * For each pair of rows the sums of {@code x[j] y[j]} and of {@code sqrt(x[j]) sqrt(y[j])}, each
-   * element read once for all pairs. In double, over fixed blocks of 65536 elements whose sums are
-   * added in order. All providers give the same bits, whatever other rows there are beside a pair.
-   * A negative element or NaN makes the roots of its row NaN.
+   * For each pair of rows the sums of {@code x[j] y[j]} and of {@code sqrt(x[j]) sqrt(y[j])}; each
+   * element is read once for all pairs. In double, over blocks of 65536 elements whose sums are
+   * added in order. All providers give the same bits, and the sums of a pair do not depend on the
+   * other rows. A negative or NaN element makes the sums of roots of its row NaN.
    *
-   * @param rows at least one, each of at least {@code count} elements; their formats may differ
+   * @param rows at least one, each of at least {@code count} elements in the process's memory
+   * @param count elements of a row that are read
    */
   public synchronized PairSums pairSums(List<TypedValues> rows, long count) {
     requireOpen();
@@ -404,38 +262,18 @@ public final class Kernels implements AutoCloseable {
     }
     List<TypedValues> checked = new ArrayList<>(rows.size());
     for (int p = 0; p < rows.size(); p++) {
-      TypedValues row = rows.get(p);
-      checked.add(
-          new TypedValues(
-              Bounds.readable("rows[%d]".formatted(p), row.data(), count, row.type().bytes()),
-              row.type()));
+      checked.add(check("rows[%d]".formatted(p), rows.get(p), count));
     }
-    PairSums[] blocks = new PairSums[Math.toIntExact(Math.ceilDiv(count, SUM_BLOCK))];
     try {
-      pool.run(
-          blocks.length,
-          1,
-          (worker, begin, end) -> {
-            for (long k = begin; k < end; k++) {
-              long from = k * SUM_BLOCK;
-              PairSums block = new PairSums(checked.size());
-              provider.pairSums(checked, from, Math.min(count, from + SUM_BLOCK), block);
-              blocks[(int) k] = block;
-            }
-          });
+      return engine.pairSums(checked, count);
     } finally {
       Reference.reachabilityFence(rows);
     }
-    PairSums total = new PairSums(checked.size());
-    for (PairSums block : blocks) {
-      total.add(block);
-    }
-    return total;
   }
 
   /**
-   * {@code fisher[j] += scale * gradient[j]^2}, in double, rounded once to F32. All providers give
-   * the same bits.
+   * Adds the squares of a gradient: {@code fisher[j] += scale * gradient[j]^2}, in double, rounded
+   * once to F32. All providers give the same bits.
    *
    * @param gradient F32, {@code count} elements
    * @param fisher F32, {@code count} elements
@@ -447,11 +285,7 @@ public final class Kernels implements AutoCloseable {
     MemorySegment source = Bounds.readable("gradient", gradient, count, 4);
     MemorySegment target = Bounds.writable("fisher", fisher, count, 4);
     try {
-      if (cuda != null) {
-        cuda.addSquares(source, scale, target, count);
-        return;
-      }
-      pool.run(count, AVERAGE_GRAIN, provider.addSquares(source, scale, target));
+      engine.addSquares(source, scale, target, count);
     } finally {
       Reference.reachabilityFence(gradient);
       Reference.reachabilityFence(fisher);
@@ -459,10 +293,11 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * The weight of a linear layer {@code y = a W^T}: {@code fisher[o, i] += sum_{v,b} w[v, b] (sum_t
-   * g[v, b, t, o] a[b, t, i])^2}. No per-example gradient is ever written. The native provider
-   * works in F32 (fused multiply-add where the instruction set has it), the scalar one in double;
-   * both round the Fisher to F32 after each example.
+   * Adds the squared per-example gradients of the weight of a linear layer {@code y = a W^T}:
+   * {@code fisher[o, i] += sum_{v,b} w[v, b] (sum_t g[v, b, t, o] a[b, t, i])^2}. The per-example
+   * gradients are never stored. The cpu provider works in F32 (with fused multiply-add where the
+   * instruction set has it), the scalar one in double, and the cuda one in the precision of its
+   * options with sums in F32. The Fisher is rounded to F32 after each example.
    *
    * @param g cotangents of width {@code outputs}
    * @param a layer inputs of width {@code inputs}
@@ -484,21 +319,11 @@ public final class Kernels implements AutoCloseable {
     Activations activations = check("a", shape, inputs, a);
     MemorySegment target =
         Bounds.writable("fisher", fisher, Bounds.product("fisher", outputs, inputs), 4);
-    if (isEmpty(batch) || inputs == 0) {
+    if (batch.isEmpty() || inputs == 0) {
       return;
     }
     try {
-      int examples = shape.examples();
-      long bytes =
-          cuda != null
-              ? cuda.outerSquaresBytes(batch, inputs)
-              : provider.outerSquaresBytes(batch, inputs, pool.threads());
-      long most = cuda != null ? CUDA_WORKSPACE_BYTES : WORKSPACE_BYTES;
-      int part = Math.clamp((long) (examples * ((double) most / bytes)), 1, examples);
-      for (int from = 0; from < examples; from += part) {
-        int n = Math.min(part, examples - from);
-        addOuterSquares(examples(batch, from, n), examples(activations, from), inputs, target);
-      }
+      engine.addOuterSquares(batch, activations, inputs, target);
     } finally {
       Reference.reachabilityFence(g);
       Reference.reachabilityFence(a);
@@ -507,43 +332,13 @@ public final class Kernels implements AutoCloseable {
     }
   }
 
-  private void addOuterSquares(Batch batch, Activations a, long inputs, MemorySegment fisher) {
-    if (cuda != null) {
-      cuda.addOuterSquares(batch, a, inputs, fisher);
-      return;
-    }
-    MemorySegment space = workspace(provider.outerSquaresBytes(batch, inputs, pool.threads()));
-    try (Arena arena = Arena.ofConfined()) {
-      pool.run(provider.outerSquares(batch, a, inputs, fisher, space, pool.threads(), arena));
-    }
-  }
-
-  private static Batch examples(Batch batch, int from, int n) {
-    Cotangents g = batch.g();
-    MemorySegment weights = batch.weights();
-    return new Batch(
-        new TokenShape(batch.shape().probes(), n, batch.shape().tokens()),
-        batch.width(),
-        new Cotangents(
-            g.data().asSlice(4L * from * g.exampleStride()),
-            g.probeStride(),
-            g.exampleStride(),
-            g.tokenStride()),
-        weights == null ? null : weights.asSlice(4L * from),
-        batch.weightStride());
-  }
-
-  private static Activations examples(Activations a, int from) {
-    return new Activations(
-        a.data().asSlice(4L * from * a.exampleStride()), a.exampleStride(), a.tokenStride());
-  }
-
   /**
-   * A bias: {@code fisher[o] += sum_{v,b} w[v, b] (sum_t g[v, b, t, o])^2}. With one token and
-   * {@code outputs} the number of all its elements, any parameter added to an activation, such as a
-   * class or position embedding. In double, rounded to F32 after each example. All providers give
-   * the same bits.
+   * Adds the squared per-example gradients of a bias: {@code fisher[o] += sum_{v,b} w[v, b] (sum_t
+   * g[v, b, t, o])^2}. It also serves a parameter that is added to an activation, such as a class
+   * or position embedding: with one token, and {@code outputs} the number of its elements. In
+   * double, rounded to F32 after each example. All providers give the same bits.
    *
+   * @param g cotangents of width {@code outputs}
    * @param weights F32 [V, B]; null for 1
    * @param fisher F32 [outputs]
    */
@@ -557,15 +352,11 @@ public final class Kernels implements AutoCloseable {
     Bounds.requireCount("outputs", outputs);
     Batch batch = check(shape, outputs, g, weights);
     MemorySegment target = Bounds.writable("fisher", fisher, outputs, 4);
-    if (isEmpty(batch)) {
+    if (batch.isEmpty()) {
       return;
     }
-    try (Arena arena = Arena.ofConfined()) {
-      if (cuda != null) {
-        cuda.addTokenSumSquares(batch, target);
-        return;
-      }
-      pool.run(outputs, grain(batch), provider.addTokenSumSquares(batch, target, arena));
+    try {
+      engine.addTokenSumSquares(batch, target);
     } finally {
       Reference.reachabilityFence(g);
       Reference.reachabilityFence(weights);
@@ -574,9 +365,10 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * LayerNorm {@code y = xhat * scale + shift} with {@code xhat = (x - mean) * rstd}: {@code
-   * fisherScale[d] += sum_{v,b} w (sum_t g xhat)^2} and {@code fisherShift[d] += sum_{v,b} w (sum_t
-   * g)^2}. In double, rounded to F32 after each example. All providers give the same bits.
+   * Adds the squared per-example gradients of a LayerNorm {@code y = xhat * scale + shift} with
+   * {@code xhat = (x - mean) * rstd}: {@code fisherScale[d] += sum_{v,b} w (sum_t g xhat)^2} and
+   * {@code fisherShift[d] += sum_{v,b} w (sum_t g)^2}. In double, rounded to F32 after each
+   * example. All providers give the same bits.
    *
    * @param g cotangents of the layer's output, of width {@code width}
    * @param x the layer's input, of width {@code width}
@@ -605,18 +397,11 @@ public final class Kernels implements AutoCloseable {
     MemorySegment rstds = Bounds.readable("rstd", rstd, positions, 4);
     MemorySegment scale = Bounds.writable("fisherScale", fisherScale, width, 4);
     MemorySegment shift = Bounds.writable("fisherShift", fisherShift, width, 4);
-    if (isEmpty(batch)) {
+    if (batch.isEmpty()) {
       return;
     }
-    try (Arena arena = Arena.ofConfined()) {
-      if (cuda != null) {
-        cuda.addLayerNormSquares(batch, activations, means, rstds, scale, shift);
-        return;
-      }
-      pool.run(
-          width,
-          grain(batch),
-          provider.addLayerNormSquares(batch, activations, means, rstds, scale, shift, arena));
+    try {
+      engine.addLayerNormSquares(batch, activations, means, rstds, scale, shift);
     } finally {
       Reference.reachabilityFence(g);
       Reference.reachabilityFence(x);
@@ -629,10 +414,12 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * Rows of an embedding table: for each probe and example, the rows of g at positions with the
-   * same id are summed, squared, weighted and added to that row of the Fisher. In double, rounded
-   * to F32 after each example. All providers give the same bits.
+   * Adds the squared per-example gradients of an embedding table: for each probe and example, the
+   * rows of g at positions with the same id are summed, and the squares of the sum, weighted, are
+   * added to that row of the Fisher. In double, rounded to F32 after each example. All providers
+   * give the same bits.
    *
+   * @param g cotangents of width {@code width}
    * @param ids I64 [B, T], contiguous, each in [0, rows)
    * @param weights F32 [V, B]; null for 1
    * @param fisher F32 [rows, width], contiguous
@@ -653,7 +440,7 @@ public final class Kernels implements AutoCloseable {
     MemorySegment positions = Bounds.readable("ids", ids, count, 8);
     MemorySegment target =
         Bounds.writable("fisher", fisher, Bounds.product("fisher", rows, width), 4);
-    MemorySegment seen = cuda == null ? positions : cuda.fetch(positions);
+    MemorySegment seen = engine.readable(positions);
     for (long k = 0; k < count; k++) {
       long id = seen.get(JAVA_LONG_UNALIGNED, 8 * k);
       if (id < 0 || id >= rows) {
@@ -661,16 +448,11 @@ public final class Kernels implements AutoCloseable {
             "ids[%d] = %d does not lie in [0, %d)".formatted(k, id, rows));
       }
     }
-    if (isEmpty(batch)) {
+    if (batch.isEmpty()) {
       return;
     }
-    try (Arena arena = Arena.ofConfined()) {
-      if (cuda != null) {
-        cuda.addEmbeddingSquares(batch, positions, rows, target);
-        return;
-      }
-      pool.run(
-          width, grain(batch), provider.addEmbeddingSquares(batch, positions, rows, target, arena));
+    try {
+      engine.addEmbeddingSquares(batch, positions, rows, target);
     } finally {
       Reference.reachabilityFence(g);
       Reference.reachabilityFence(ids);
@@ -680,23 +462,22 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * Memory kept for packed operands: as much as the largest call so far took, which grows with the
-   * cotangents and inputs of a batch up to 256 MiB or what one example needs.
+   * Bytes of memory that is kept for packed operands: what the largest call so far took. It grows
+   * with the cotangents and inputs of a batch, up to 256 MiB (2 GiB of a GPU) or, if that is more,
+   * what one example needs.
    */
   public synchronized long workspaceBytes() {
-    return cuda != null ? cuda.workspaceBytes() : workspace.byteSize();
+    return engine.workspaceBytes();
   }
 
-  /** Ends the worker threads and frees the workspace. */
+  /**
+   * Ends the worker threads and frees the workspace and held inputs. Closing twice has no effect.
+   */
   @Override
   public synchronized void close() {
     if (!closed) {
       closed = true;
-      pool.close();
-      workspaceArena.close();
-      if (cuda != null) {
-        cuda.close();
-      }
+      engine.close();
     }
   }
 
@@ -738,40 +519,5 @@ public final class Kernels implements AutoCloseable {
             name, width, shape.examples(), a.exampleStride(), shape.tokens(), a.tokenStride());
     return new Activations(
         Bounds.readable(name, a.data(), extent, 4), a.exampleStride(), a.tokenStride());
-  }
-
-  private static boolean isEmpty(Batch batch) {
-    return batch.shape().probes() == 0
-        || batch.shape().examples() == 0
-        || batch.shape().tokens() == 0
-        || batch.width() == 0;
-  }
-
-  /**
-   * Columns for each range: four ranges for each thread, in multiples of a cache line; all where
-   * there is little to do.
-   */
-  private long grain(Batch batch) {
-    TokenShape shape = batch.shape();
-    double elements = (double) shape.probes() * shape.examples() * shape.tokens() * batch.width();
-    if (elements < SMALL) {
-      return batch.width();
-    }
-    return Math.ceilDiv(Math.ceilDiv(batch.width(), 4L * pool.threads()), 16) * 16;
-  }
-
-  @SuppressWarnings("MustBeClosed") // owned by this object, closed by close() or by the next growth
-  private static Arena newWorkspaceArena() {
-    return Arena.ofShared();
-  }
-
-  /** Grow-only: the sizes of a model's layers repeat with every batch. */
-  private MemorySegment workspace(long bytes) {
-    if (bytes > workspace.byteSize()) {
-      workspaceArena.close();
-      workspaceArena = newWorkspaceArena();
-      workspace = workspaceArena.allocate(bytes, 64);
-    }
-    return workspace;
   }
 }

@@ -4,9 +4,9 @@ import java.lang.foreign.MemorySegment;
 import java.util.List;
 
 /**
- * Guards mapped files against their being truncated by others, which ends a process that reads them
- * natively. While the guard is open, zeros are read in place of what is no longer there. Close it
- * before the files are unmapped. Safe for use by several threads.
+ * Protects this process from mapped files that others truncate: reading beyond the new end in
+ * native code would end it. While the guard is open, zeros are read there, and {@link #damaged}
+ * tells of it afterwards. Close it before the files are unmapped. Thread-safe.
  */
 public final class MappedGuard implements AutoCloseable {
   private final List<Integer> guards;
@@ -17,10 +17,7 @@ public final class MappedGuard implements AutoCloseable {
     this.guards = guards;
   }
 
-  /**
-   * Guards whole mappings. Without the native library it guards nothing, as nothing is read
-   * natively then.
-   */
+  /** Guards whole mappings with the native library. */
   static MappedGuard of(List<MemorySegment> mapped) {
     return new MappedGuard(
         mapped.stream()
@@ -29,11 +26,12 @@ public final class MappedGuard implements AutoCloseable {
             .toList());
   }
 
+  /** Guards nothing, for kernels in Java, where the JVM turns the fault into an error. */
   static MappedGuard none() {
     return new MappedGuard(List.of());
   }
 
-  /** Ends the guard. Closing twice is harmless. */
+  /** Ends the guard. Closing twice has no effect. */
   @Override
   public synchronized void close() {
     if (!closed) {
@@ -45,7 +43,7 @@ public final class MappedGuard implements AutoCloseable {
   }
 
   /**
-   * Whether something was read that is no longer there.
+   * Whether a guarded file was read beyond its new end, so that zeros were read.
    *
    * @throws IllegalStateException if the guard is not closed
    */

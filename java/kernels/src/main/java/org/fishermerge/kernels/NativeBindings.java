@@ -17,11 +17,11 @@ import java.lang.invoke.MethodType;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The C functions of {@code fisher_kernels.h}. Where the library cannot be loaded this class still
- * initialises: {@link #FAILURE} says why, and every handle throws it.
+ * The C functions of {@code fisher_kernels.h}. If the library cannot be loaded, this class is still
+ * initialised: {@link #FAILURE} says why, and every handle throws it.
  *
- * <p>Kernel operands are passed as plain addresses: {@link Kernels} has checked them and keeps them
- * reachable, and their arenas may be confined to the caller while workers run.
+ * <p>Operands are passed as plain addresses, as their arenas may be confined to the caller while
+ * worker threads use them; {@link Kernels} has checked them and keeps them reachable.
  */
 @SuppressWarnings("restricted")
 final class NativeBindings {

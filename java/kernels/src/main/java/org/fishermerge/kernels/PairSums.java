@@ -1,6 +1,9 @@
 package org.fishermerge.kernels;
 
-/** For each pair of rows x, y, a row with itself included: sum x y and sum sqrt(x) sqrt(y). */
+/**
+ * For each pair of rows x, y, including a row with itself: the sums of {@code x[j] y[j]} and of
+ * {@code sqrt(x[j]) sqrt(y[j])}, in double. Mutable and not thread-safe.
+ */
 public final class PairSums {
   private final int rows;
   private final double[] products;
@@ -33,7 +36,11 @@ public final class PairSums {
     return roots[index(p, q)];
   }
 
-  /** Adds sums over other elements of the same rows. */
+  /**
+   * Adds sums over other elements of the same rows.
+   *
+   * @throws IllegalArgumentException if the numbers of rows differ
+   */
   public void add(PairSums other) {
     if (other.rows != rows) {
       throw new IllegalArgumentException(other.rows + " rows added to " + rows);
@@ -44,12 +51,12 @@ public final class PairSums {
     }
   }
 
-  /** Where a provider puts the sums of products; {@link #size} of them, row by row. */
+  /** The sums of products, which providers fill: of pair q &lt;= p at p (p + 1) / 2 + q. */
   double[] products() {
     return products;
   }
 
-  /** Where a provider puts the sums of products of roots. */
+  /** The sums of products of roots, in the same order. */
   double[] roots() {
     return roots;
   }

@@ -6,7 +6,7 @@ import java.util.Map;
 import java.util.NavigableMap;
 import java.util.TreeMap;
 
-/** A set of whole numbers, kept as stretches that neither overlap nor touch. */
+/** A set of integers, kept as ranges that neither overlap nor touch. */
 final class Ranges {
   /** From {@code begin} to before {@code end}. */
   record Range(long begin, long end) {}
@@ -28,7 +28,7 @@ final class Ranges {
     ends.put(begin, end);
   }
 
-  /** What of a range is not in the set, in order. */
+  /** The parts of a range that are not in the set, in order. */
   List<Range> missing(Range range) {
     List<Range> missing = new ArrayList<>();
     Map.Entry<Long, Long> before = ends.floorEntry(range.begin());

@@ -11,8 +11,9 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Plain Java with double accumulators: the reference that the native kernels are held to, and what
- * is left where no native library loads. All but the outer squares give the native kernels' bits.
+ * Kernels in plain Java with double accumulators: the reference for tests of the native kernels,
+ * and the fallback where no native library loads. All but the squares of weight gradients give the
+ * bits of the native kernels.
  */
 final class ScalarKernels implements KernelProvider {
   private static final int PARTIAL_SUMS = 16;
@@ -20,8 +21,13 @@ final class ScalarKernels implements KernelProvider {
   private static final int PAIR_PARTIAL_SUMS = 8;
 
   @Override
-  public String name() {
-    return "scalar";
+  public Provider provider() {
+    return Provider.SCALAR;
+  }
+
+  @Override
+  public boolean isNative() {
+    return false;
   }
 
   @Override

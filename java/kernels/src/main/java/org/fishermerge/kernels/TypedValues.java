@@ -3,9 +3,9 @@ package org.fishermerge.kernels;
 import java.lang.foreign.MemorySegment;
 
 /**
- * One operand among several whose formats may differ.
+ * Values in one of the formats of {@link ElementType}.
  *
- * @param data off-heap, may be unaligned
+ * @param data off-heap in the process's memory, may be unaligned
  * @param type format of {@code data}
  */
 public record TypedValues(MemorySegment data, ElementType type) {}

@@ -4,23 +4,23 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * What a merge asks of values before it trusts them.
+ * Statistics of values, with which a merge checks them.
  *
  * @param sumOfSquares in double; NaN or infinite if a value is, or if the sum overflows
- * @param minimum infinity without values; NaN is left out
- * @param below how many values are less than a threshold
+ * @param minimum of the values that are not NaN; positive infinity if there are none
+ * @param below how many values are less than the threshold of the call
  */
 public record ValueStatistics(double sumOfSquares, double minimum, long below) {
   /**
-   * How many values are summed before sums are added to each other. Whoever adds sums over a tensor
-   * keeps to it, so that a tensor has one sum whoever computes it.
+   * How many values of a tensor go into one call; the sums of these pieces are added in order.
+   * Callers that sum over a tensor all cut it like this, so that they get the same bits.
    */
   public static final long PIECE_ELEMENTS = 1L << 20;
 
-  /** Of no values. */
+  /** Statistics of no values. */
   public static final ValueStatistics EMPTY = new ValueStatistics(0, Double.POSITIVE_INFINITY, 0);
 
-  /** Of a whole tensor, piece by piece. */
+  /** Statistics of a whole tensor, in pieces of {@link #PIECE_ELEMENTS}. */
   public static ValueStatistics ofTensor(Kernels kernels, TypedValues values, double threshold) {
     long width = values.type().bytes();
     long elements = values.data().byteSize() / width;
@@ -33,7 +33,7 @@ public record ValueStatistics(double sumOfSquares, double minimum, long below) {
     return kernels.statistics(pieces, threshold).stream().reduce(EMPTY, ValueStatistics::plus);
   }
 
-  /** Of both sets of values together. */
+  /** Statistics of both sets of values together; both count below the same threshold. */
   public ValueStatistics plus(ValueStatistics other) {
     return new ValueStatistics(
         sumOfSquares + other.sumOfSquares, Math.min(minimum, other.minimum), below + other.below);

@@ -9,20 +9,24 @@ import java.util.List;
  * the ordinary one. Computed in double and rounded once, to nearest even; overflow becomes infinity
  * and a zero sum of weights NaN (a positive offset avoids it).
  *
- * @param inputs at least one; their formats may differ
- * @param out {@code count} elements of {@code outType}; overlaps no other operand
+ * @param inputs at least one, and at most 64 on a GPU; their formats may differ
+ * @param out {@code count} elements, off-heap in the process's memory, may be unaligned; overlaps
+ *     no other operand
+ * @param outType format of {@code out}
+ * @param count number of elements j
  */
 public record WeightedAverage(
     List<WeightedInput> inputs, MemorySegment out, ElementType outType, long count) {
+  /** Copies the list of inputs. */
   public WeightedAverage {
     inputs = List.copyOf(inputs);
   }
 
   /**
-   * What was seen while an average was computed.
+   * Statistics of what an average reads and writes.
    *
-   * @param fishers of each input's Fisher, in order; empty where they were not asked for
-   * @param out of the result, with nothing counted as below
+   * @param fishers of each input's Fisher, in order; empty if they were not asked for
+   * @param out of the result; its {@code below} is 0
    */
   public record Statistics(List<ValueStatistics> fishers, ValueStatistics out) {}
 }

@@ -9,13 +9,13 @@ import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A fixed set of daemon threads, the caller being one of the workers, that share out the items of a
- * sequence of steps. Kernel calls last from microseconds to milliseconds, so nobody waits for a
- * thread that has not woken up yet: a step is over when its items are done, whoever did them, and
- * the wait for the last ranges spins.
+ * The caller and a fixed set of daemon threads, which share the items of a sequence of steps.
+ * Kernel calls last from microseconds to milliseconds, so that no step waits for a thread that has
+ * not woken up yet: a step ends when all of its items are done, and the wait for the last ones
+ * spins.
  */
 final class WorkerPool implements AutoCloseable {
-  // About what it takes to put a thread to sleep and wake it again.
+  // About as long as it takes to put a thread to sleep and wake it again.
   private static final int SPINS = 1 << 12;
   private static final long PARK_NANOS = 20_000;
 

@@ -19,7 +19,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * The contract on the CUDA kernels' own source, run on an emulated device whose memory is the
- * process's. Its streams are as late as a device's may be, so that whoever does not wait sees it.
+ * process's. Its streams run as late as those of a device may, so that a missing wait is noticed.
  */
 final class CudaKernelsTest extends KernelContract {
   private static final long SLOT_BYTES = 4 << 20;
@@ -66,7 +66,7 @@ final class CudaKernelsTest extends KernelContract {
     assertThat(Kernels.describeGpu()).isEqualTo("emulated device (8.0 GiB, 8.0 GiB free)");
   }
 
-  /** More than both slots of the pipeline hold, beside small ones: the CPU's bits and counts. */
+  /** Averages larger than both slots, and small ones, have the bits and counts of the CPU. */
   @ParameterizedTest
   @ValueSource(booleans = {true, false})
   void averagesBeyondTheSlots(boolean withFishers) {
@@ -126,7 +126,7 @@ final class CudaKernelsTest extends KernelContract {
     return values.asSlice(0, (long) count * type.bytes());
   }
 
-  /** Without waiting after each call: what is read is finished. */
+  /** Kernels that are not waited for one by one are finished when their result is read. */
   @Test
   void memoryThatIsReadIsFinished() {
     System.clearProperty(KernelOptions.CUDA_SYNCHRONOUS);

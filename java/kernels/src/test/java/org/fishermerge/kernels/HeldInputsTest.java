@@ -18,11 +18,11 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Inputs of averages that stay in the memory of a GPU: an emulated one, as late as one may be. */
+/** Inputs of averages that stay in GPU memory, on an emulated device whose streams run late. */
 final class HeldInputsTest {
   private static final long SLOT_BYTES = 1 << 20;
 
-  /** Of both slots, with 24 bytes of workspace for 16384 elements. */
+  /** Device memory of both slots, with 24 bytes of workspace for each 16384 elements. */
   private static final long SLOTS_ON_DEVICE = 2 * (SLOT_BYTES + 24 * SLOT_BYTES / 16384);
 
   private static final int[] COUNTS = {3, 0, 100_001, 16384, 77, 40_003};
@@ -158,7 +158,7 @@ final class HeldInputsTest {
     return averages.stream().map(a -> a.out().toArray(ValueLayout.JAVA_BYTE)).toList();
   }
 
-  /** Runs them on the device and answers what that sent there. */
+  /** Computes averages on the device and returns the number of bytes sent to it. */
   private long sentFor(List<WeightedAverage> averages, List<byte[]> expected) {
     averages.forEach(average -> average.out().fill((byte) 0x55));
     long before = device.bytesSent();
@@ -192,9 +192,9 @@ final class HeldInputsTest {
           .isEqualTo("0.0 GB of inputs stay in the GPU's memory once sent");
       assertThat(sentFor(first, expected)).isEqualTo(all);
       assertThat(sentFor(second, expectedOfSecond)).isZero();
-      // Cut otherwise, for there is more to be had with results.
+      // With thresholds there are more statistics, and parts are cut differently.
       assertThat(cuda.weightedAverages(first, thresholds)).isEqualTo(streamed);
-      // Nobody looks at the host's memory again.
+      // The copies are used, and not the memory of the host.
       operands(first).forEach(operand -> operand.fill((byte) 0x33));
       assertThat(sentFor(first, expected)).isZero();
     }
@@ -215,7 +215,7 @@ final class HeldInputsTest {
     }
   }
 
-  /** Beside what is held: what is not, what begins or ends outside, and what is not aligned. */
+  /** Operands that are not held, partly held, or not aligned, beside ones that are held. */
   @Test
   void whatIsNotHeldIsSentEachTime() {
     int count = 50_001;
@@ -245,7 +245,7 @@ final class HeldInputsTest {
     }
   }
 
-  /** In both slots at a time: none may use what the other has not been waited for. */
+  /** Inputs used in both slots: neither uses a transfer of the other that is unfinished. */
   @ParameterizedTest
   @ValueSource(booleans = {true, false})
   void inputsMayBeShared(boolean othersFirst) {
@@ -300,7 +300,7 @@ final class HeldInputsTest {
     }
   }
 
-  /** All or nothing, up to the last byte, with an eighth left to others. */
+  /** All segments are held or none: exactly if an eighth of the memory stays free. */
   @Test
   void whatDoesNotFitIsSentEachTime() {
     List<WeightedAverage> averages = averages(true);
@@ -349,7 +349,7 @@ final class HeldInputsTest {
     }
   }
 
-  /** What lies at the same address later is something else. */
+  /** A later segment at the same address is not taken for the one that was held. */
   @Test
   void memoryThatIsGoneIsHeldNoLonger() {
     int count = 1000;

@@ -48,6 +48,11 @@ abstract class KernelContract {
     return 1;
   }
 
+  /** Whether operands of outer squares are packed into a workspace. */
+  boolean packsOperands() {
+    return true;
+  }
+
   /**
    * Whether sums of squares that come with averages have the bits of {@link Kernels#statistics}.
    */
@@ -657,8 +662,8 @@ abstract class KernelContract {
     MemorySegment data = floats(row, 0);
     MemorySegment fisher = memory.allocate(4L * width * width);
     Kernels kernels = kernels();
-    if (kernels.info().provider().equals("scalar")) {
-      examples = 1; // needs no workspace, and takes its time
+    if (!packsOperands()) {
+      examples = 1; // nothing is taken in parts, and more would take long
     }
     kernels.addOuterSquares(
         new TokenShape(1, examples, tokens),

@@ -109,7 +109,7 @@ class KernelSelectionTest {
     }
   }
 
-  /** What a machine without a GPU, or a build without its kernels, does. */
+  /** On a machine without a GPU, and in a build without CUDA kernels. */
   @Test
   void withoutAGpuTheCpuDoesTheWorkAndSaysWhy(@TempDir Path folder) throws Exception {
     Path junk = Files.writeString(folder.resolve("junk.so"), "not a library");
@@ -133,7 +133,7 @@ class KernelSelectionTest {
     }
   }
 
-  /** Of the library that a user of this build has: the GPU, or a reason that is one sentence. */
+  /** The CUDA library of this build names the GPU, or says in one sentence why there is none. */
   @Test
   void thePackagedLibrarySaysWhatThereIs() throws Exception {
     Output output = run("-Dfishermerge.test.gpu=true");

@@ -5,4 +5,9 @@ class ScalarKernelsTest extends KernelContract {
   KernelOptions options() {
     return options("scalar", "auto");
   }
+
+  @Override
+  boolean packsOperands() {
+    return false;
+  }
 }

@@ -349,7 +349,7 @@ public final class Merger {
   }
 
   private void merge(CheckpointWriter writer) {
-    long chunkBytes = kernels.info().provider().equals("cuda") ? GPU_CHUNK_BYTES : CHUNK_BYTES;
+    long chunkBytes = kernels.usesGpu() ? GPU_CHUNK_BYTES : CHUNK_BYTES;
     boolean computes =
         plan.mergedParameters().stream().anyMatch(parameter -> computedBytes(parameter, 1) > 0);
     List<List<Piece>> chunks =

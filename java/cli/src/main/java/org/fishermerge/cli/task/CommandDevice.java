@@ -47,7 +47,7 @@ public final class CommandDevice {
     KernelOptions options = properties();
     return switch (device) {
       case null -> options;
-      case "cpu" -> options.provider().equals(CUDA) ? options.withProvider("auto") : options;
+      case "cpu" -> options.asksForGpu() ? options.withProvider("auto") : options;
       case CUDA -> options.withProvider(CUDA).withGpu(emptiest(options));
       default -> options.withProvider(CUDA).withGpu(numbered(device));
     };
@@ -90,7 +90,7 @@ public final class CommandDevice {
   public static CommandDevice forModels(
       @Nullable String device, Precision precision, PrintWriter err) {
     KernelOptions options = kernels(device);
-    if (!options.provider().equals(CUDA)) {
+    if (!options.asksForGpu()) {
       if (precision == Precision.TF32) {
         throw new InputException(
             "precision tf32 is of GPUs; take bf16 or fp32, or --device cuda"
@@ -110,7 +110,7 @@ public final class CommandDevice {
           true);
     }
     reason += Gpus.find().reason().map(why -> "; " + why).orElse("");
-    if (options.require().equals(Optional.of(CUDA))) {
+    if (options.requiresGpu()) {
       throw new InputException("%s=%s: %s".formatted(KernelOptions.REQUIRE, CUDA, reason));
     }
     Precision onCpu = precision == Precision.TF32 ? Precision.FP32 : precision;

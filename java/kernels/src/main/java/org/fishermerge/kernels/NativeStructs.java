@@ -1,0 +1,251 @@
+package org.fishermerge.kernels;
+
+import static java.lang.foreign.MemoryLayout.PathElement.groupElement;
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.StructLayout;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The structs of {@code fisher_kernels.h} and {@code fisher_kernels_cuda.h}, field by field under
+ * the names that they have there. Pointers are plain addresses. That the headers have these sizes
+ * and offsets is asserted in {@code native/tests/struct_layouts.cc}, and a test compares the two.
+ *
+ * <p>Structs are read and written at offsets that are taken from the layouts by name; those that
+ * kernels take are answered as addresses and live as long as the arena.
+ */
+final class NativeStructs {
+  /** {@code FM_PAIR_SUMS_SCRATCH}. */
+  static final long PAIR_SUMS_SCRATCH = 272;
+
+  /** {@code FM_INVALID_ARGUMENT}. */
+  static final int INVALID_ARGUMENT = 1;
+
+  /** {@code FMC_OUT_OF_MEMORY}. */
+  static final int OUT_OF_MEMORY = 17;
+
+  private static final StructLayout WEIGHTED_INPUT =
+      struct(
+          "fm_weighted_input",
+          JAVA_LONG.withName("values"),
+          JAVA_LONG.withName("fisher"),
+          JAVA_DOUBLE.withName("scale"),
+          JAVA_DOUBLE.withName("offset"),
+          JAVA_INT.withName("value_type"),
+          JAVA_INT.withName("fisher_type"));
+
+  private static final long INPUT_VALUES = offset(WEIGHTED_INPUT, "values");
+  private static final long INPUT_FISHER = offset(WEIGHTED_INPUT, "fisher");
+  private static final long INPUT_SCALE = offset(WEIGHTED_INPUT, "scale");
+  private static final long INPUT_OFFSET = offset(WEIGHTED_INPUT, "offset");
+  private static final long INPUT_VALUE_TYPE = offset(WEIGHTED_INPUT, "value_type");
+  private static final long INPUT_FISHER_TYPE = offset(WEIGHTED_INPUT, "fisher_type");
+
+  static final StructLayout VALUE_STATISTICS =
+      struct(
+          "fm_value_statistics",
+          JAVA_DOUBLE.withName("sum_of_squares"),
+          JAVA_DOUBLE.withName("minimum"),
+          JAVA_LONG.withName("below"));
+
+  private static final long STATISTICS_SUM = offset(VALUE_STATISTICS, "sum_of_squares");
+  private static final long STATISTICS_MINIMUM = offset(VALUE_STATISTICS, "minimum");
+  private static final long STATISTICS_BELOW = offset(VALUE_STATISTICS, "below");
+
+  private static final StructLayout VALUES =
+      struct(
+          "fm_values",
+          JAVA_LONG.withName("data"),
+          JAVA_INT.withName("type"),
+          MemoryLayout.paddingLayout(4));
+
+  private static final long VALUES_DATA = offset(VALUES, "data");
+  private static final long VALUES_TYPE = offset(VALUES, "type");
+
+  private static final StructLayout COTANGENTS =
+      struct(
+          "fm_cotangents",
+          JAVA_LONG.withName("data"),
+          JAVA_LONG.withName("probe_stride"),
+          JAVA_LONG.withName("example_stride"),
+          JAVA_LONG.withName("token_stride"),
+          JAVA_LONG.withName("weights"),
+          JAVA_LONG.withName("weight_probe_stride"),
+          JAVA_LONG.withName("probes"),
+          JAVA_LONG.withName("examples"),
+          JAVA_LONG.withName("tokens"),
+          JAVA_LONG.withName("width"));
+
+  private static final long G_DATA = offset(COTANGENTS, "data");
+  private static final long G_PROBE_STRIDE = offset(COTANGENTS, "probe_stride");
+  private static final long G_EXAMPLE_STRIDE = offset(COTANGENTS, "example_stride");
+  private static final long G_TOKEN_STRIDE = offset(COTANGENTS, "token_stride");
+  private static final long G_WEIGHTS = offset(COTANGENTS, "weights");
+  private static final long G_WEIGHT_PROBE_STRIDE = offset(COTANGENTS, "weight_probe_stride");
+  private static final long G_PROBES = offset(COTANGENTS, "probes");
+  private static final long G_EXAMPLES = offset(COTANGENTS, "examples");
+  private static final long G_TOKENS = offset(COTANGENTS, "tokens");
+  private static final long G_WIDTH = offset(COTANGENTS, "width");
+
+  private static final StructLayout ACTIVATIONS =
+      struct(
+          "fm_activations",
+          JAVA_LONG.withName("data"),
+          JAVA_LONG.withName("example_stride"),
+          JAVA_LONG.withName("token_stride"),
+          JAVA_LONG.withName("width"));
+
+  private static final long A_DATA = offset(ACTIVATIONS, "data");
+  private static final long A_EXAMPLE_STRIDE = offset(ACTIVATIONS, "example_stride");
+  private static final long A_TOKEN_STRIDE = offset(ACTIVATIONS, "token_stride");
+  private static final long A_WIDTH = offset(ACTIVATIONS, "width");
+
+  static final StructLayout OUTER_SQUARE_PLAN =
+      struct(
+          "fm_outer_square_plan",
+          JAVA_LONG.withName("packed_g"),
+          JAVA_LONG.withName("packed_a"),
+          JAVA_LONG.withName("scratch"),
+          JAVA_LONG.withName("pack_g_items"),
+          JAVA_LONG.withName("pack_a_items"),
+          JAVA_LONG.withName("blocks"));
+
+  static final long PLAN_PACKED_G = offset(OUTER_SQUARE_PLAN, "packed_g");
+  static final long PLAN_PACKED_A = offset(OUTER_SQUARE_PLAN, "packed_a");
+  static final long PLAN_SCRATCH = offset(OUTER_SQUARE_PLAN, "scratch");
+  static final long PLAN_PACK_G_ITEMS = offset(OUTER_SQUARE_PLAN, "pack_g_items");
+  static final long PLAN_PACK_A_ITEMS = offset(OUTER_SQUARE_PLAN, "pack_a_items");
+  static final long PLAN_BLOCKS = offset(OUTER_SQUARE_PLAN, "blocks");
+
+  static final StructLayout CUDA_DEVICE =
+      struct(
+          "fmc_device",
+          MemoryLayout.sequenceLayout(256, JAVA_BYTE).withName("name"),
+          JAVA_LONG.withName("memory_bytes"),
+          JAVA_LONG.withName("free_bytes"),
+          JAVA_INT.withName("multiprocessors"),
+          JAVA_INT.withName("major"),
+          JAVA_INT.withName("minor"),
+          JAVA_INT.withName("l2_bytes"));
+
+  static final long DEVICE_NAME = offset(CUDA_DEVICE, "name");
+  static final long DEVICE_MEMORY_BYTES = offset(CUDA_DEVICE, "memory_bytes");
+  static final long DEVICE_FREE_BYTES = offset(CUDA_DEVICE, "free_bytes");
+  static final long DEVICE_MAJOR = offset(CUDA_DEVICE, "major");
+  static final long DEVICE_MINOR = offset(CUDA_DEVICE, "minor");
+
+  static final StructLayout CUDA_OUTER_SQUARE_PLAN =
+      struct(
+          "fmc_outer_square_plan",
+          JAVA_LONG.withName("workspace_bytes"),
+          JAVA_INT.withName("precision"),
+          JAVA_INT.withName("splits"));
+
+  static final long CUDA_PLAN_WORKSPACE_BYTES = offset(CUDA_OUTER_SQUARE_PLAN, "workspace_bytes");
+
+  /** All of them. */
+  static final List<StructLayout> ALL =
+      List.of(
+          WEIGHTED_INPUT,
+          VALUE_STATISTICS,
+          VALUES,
+          COTANGENTS,
+          ACTIVATIONS,
+          OUTER_SQUARE_PLAN,
+          CUDA_DEVICE,
+          CUDA_OUTER_SQUARE_PLAN);
+
+  private NativeStructs() {}
+
+  private static StructLayout struct(String name, MemoryLayout... fields) {
+    return MemoryLayout.structLayout(fields).withName(name);
+  }
+
+  private static long offset(StructLayout struct, String field) {
+    return struct.byteOffset(groupElement(field));
+  }
+
+  /** An array of {@code fm_weighted_input}. */
+  static long weightedInputs(List<WeightedInput> inputs, Arena arena) {
+    MemorySegment array = arena.allocate(WEIGHTED_INPUT, inputs.size());
+    long at = 0;
+    for (WeightedInput input : inputs) {
+      array.set(JAVA_LONG, at + INPUT_VALUES, input.values().address());
+      array.set(JAVA_LONG, at + INPUT_FISHER, addressOrNull(input.fisher()));
+      array.set(JAVA_DOUBLE, at + INPUT_SCALE, input.scale());
+      array.set(JAVA_DOUBLE, at + INPUT_OFFSET, input.offset());
+      array.set(JAVA_INT, at + INPUT_VALUE_TYPE, code(input.valueType()));
+      array.set(JAVA_INT, at + INPUT_FISHER_TYPE, code(input.fisherType()));
+      at += WEIGHTED_INPUT.byteSize();
+    }
+    return array.address();
+  }
+
+  /** What an {@code fm_value_statistics} at an offset says. */
+  static ValueStatistics valueStatistics(MemorySegment segment, long at) {
+    return new ValueStatistics(
+        segment.get(JAVA_DOUBLE, at + STATISTICS_SUM),
+        segment.get(JAVA_DOUBLE, at + STATISTICS_MINIMUM),
+        segment.get(JAVA_LONG, at + STATISTICS_BELOW));
+  }
+
+  /** An array of {@code fm_values}. */
+  static long values(List<TypedValues> rows, Arena arena) {
+    MemorySegment array = arena.allocate(VALUES, rows.size());
+    long at = 0;
+    for (TypedValues row : rows) {
+      array.set(JAVA_LONG, at + VALUES_DATA, row.data().address());
+      array.set(JAVA_INT, at + VALUES_TYPE, code(row.type()));
+      at += VALUES.byteSize();
+    }
+    return array.address();
+  }
+
+  /** A {@code fm_cotangents}. */
+  static long cotangents(Batch batch, Arena arena) {
+    MemorySegment struct = arena.allocate(COTANGENTS);
+    Cotangents g = batch.g();
+    struct.set(JAVA_LONG, G_DATA, g.data().address());
+    struct.set(JAVA_LONG, G_PROBE_STRIDE, g.probeStride());
+    struct.set(JAVA_LONG, G_EXAMPLE_STRIDE, g.exampleStride());
+    struct.set(JAVA_LONG, G_TOKEN_STRIDE, g.tokenStride());
+    struct.set(JAVA_LONG, G_WEIGHTS, addressOrNull(batch.weights()));
+    struct.set(JAVA_LONG, G_WEIGHT_PROBE_STRIDE, batch.weightStride());
+    struct.set(JAVA_LONG, G_PROBES, batch.shape().probes());
+    struct.set(JAVA_LONG, G_EXAMPLES, batch.shape().examples());
+    struct.set(JAVA_LONG, G_TOKENS, batch.shape().tokens());
+    struct.set(JAVA_LONG, G_WIDTH, batch.width());
+    return struct.address();
+  }
+
+  /** A {@code fm_activations}. */
+  static long activations(Activations a, long width, Arena arena) {
+    MemorySegment struct = arena.allocate(ACTIVATIONS);
+    struct.set(JAVA_LONG, A_DATA, a.data().address());
+    struct.set(JAVA_LONG, A_EXAMPLE_STRIDE, a.exampleStride());
+    struct.set(JAVA_LONG, A_TOKEN_STRIDE, a.tokenStride());
+    struct.set(JAVA_LONG, A_WIDTH, width);
+    return struct.address();
+  }
+
+  private static long addressOrNull(@Nullable MemorySegment segment) {
+    return segment == null ? 0 : segment.address();
+  }
+
+  /** The {@code fm_type} of a format. */
+  static int code(ElementType type) {
+    return switch (type) {
+      case F32 -> 0;
+      case F16 -> 1;
+      case BF16 -> 2;
+      case F64 -> 3;
+    };
+  }
+}
