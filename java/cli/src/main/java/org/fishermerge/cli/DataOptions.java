@@ -3,7 +3,7 @@ package org.fishermerge.cli;
 import java.nio.file.Path;
 import java.util.function.Supplier;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.cli.task.BadRows;
+import org.fishermerge.estimate.BadRows;
 import org.fishermerge.data.Columns;
 import org.fishermerge.data.ImageDataset;
 import org.fishermerge.data.ImageDatasets;

@@ -11,7 +11,7 @@ import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.cli.task.CommandDevice;
+import org.fishermerge.estimate.CommandDevice;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.Similarity;

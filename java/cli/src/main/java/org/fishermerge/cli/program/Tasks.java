@@ -2,7 +2,7 @@ package org.fishermerge.cli.program;
 
 import java.nio.file.Path;
 import java.util.function.Consumer;
-import org.fishermerge.cli.task.ClassifierTask;
+import org.fishermerge.estimate.ClassifierTask;
 import org.fishermerge.data.files.DataSource;
 
 /** Opens models of one family as classifiers of tasks, with data. */
