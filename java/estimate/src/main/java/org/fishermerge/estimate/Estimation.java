@@ -54,12 +54,17 @@ public final class Estimation {
       int batch,
       double seconds) {}
 
+  /** Rows of a run by their places in it, from the first to before the end. */
+  private record Range(long first, long end) {}
+
   private final TaskSource source;
   private final EstimationSettings settings;
   private final SharedDevice device;
   private final EstimationListener listener;
   private final Path output;
   private final boolean overwrite;
+  private final @Nullable Range range;
+  private final List<Path> parts;
   private volatile boolean cancelled;
 
   private Estimation(Builder builder, SharedDevice device, Path output) {
@@ -69,6 +74,8 @@ public final class Estimation {
     this.listener = builder.listener;
     this.output = output;
     this.overwrite = builder.overwrite;
+    this.range = builder.range;
+    this.parts = builder.parts;
   }
 
   /** Of a classifier and its examples, with defaults for everything else. */
@@ -162,11 +169,21 @@ public final class Estimation {
         check(task, estimators, Arrays.copyOf(rows, largest));
         start += System.nanoTime() - before;
       }
+      String run = known + predictions(task, rows, expectation);
+      if (range != null) {
+        return someRows(range, task, rows, expectation, batch, run, estimators, skipped, file);
+      }
       try (FisherEstimator estimator = estimators.get()) {
         listener.running(rows.length);
         SafetensorsWriter.requireRoom(output, estimator.bytes());
-        String run = known + predictions(task, rows, expectation);
-        saved.resume(estimator, run, batch, rows.length);
+        if (parts.isEmpty()) {
+          saved.resume(estimator, run, batch, rows.length);
+        } else {
+          PairwiseSums sums = new PairwiseSums();
+          PartialFisher whole = new PartialFisher(run, 0, rows.length, rows.length, batch, 0);
+          long probes = PartialFisher.join(parts, whole, sums);
+          estimator.restore(sums.total(), rows.length, probes);
+        }
         if (estimator.examples() < rows.length) {
           task.accumulate(
               Arrays.copyOfRange(rows, Math.toIntExact(estimator.examples()), rows.length),
@@ -201,6 +218,67 @@ public final class Estimation {
             batch,
             (System.nanoTime() - start) / 1e9);
       }
+    }
+  }
+
+  /** Writes what some rows of the run add up to. */
+  private Result someRows(
+      Range some,
+      FisherTask task,
+      long[] rows,
+      LabelExpectation expectation,
+      int batch,
+      String run,
+      Supplier<FisherEstimator> estimators,
+      SkippedRows skipped,
+      Path file) {
+    long start = System.nanoTime();
+    requireBlocks(some, rows.length, batch);
+    listener.running(some.end - some.first);
+    PairwiseSums sums = new PairwiseSums();
+    long probes = 0;
+    for (long first = some.first; first < some.end; first += batch) {
+      long begin = first;
+      long end = Math.min(first + batch, some.end);
+      try (FisherEstimator estimator = estimators.get()) {
+        estimator.beginAt(first);
+        task.accumulate(
+            Arrays.copyOfRange(rows, Math.toIntExact(first), Math.toIntExact(end)),
+            batch,
+            expectation,
+            estimator,
+            done -> {
+              listener.advanced(begin - some.first + done);
+              if (cancelled && end < some.end) {
+                throw new CancellationException("cancelled at row " + (begin + done));
+              }
+              device.betweenBatches();
+            });
+        sums.add(new PairwiseSums.Node(first / batch, 0, estimator.sums()));
+        probes += estimator.probes();
+      }
+    }
+    long count = some.end - some.first;
+    new PartialFisher(run, some.first, some.end, rows.length, batch, probes).write(file, sums);
+    return new Result(
+        count,
+        skipped,
+        expectation,
+        (double) probes / count,
+        batch,
+        (System.nanoTime() - start) / 1e9);
+  }
+
+  private static void requireBlocks(Range some, long rows, int batch) {
+    if (some.end > rows) {
+      throw new InputException(
+          "rows %d to %d: the run has %d".formatted(some.first, some.end, rows));
+    }
+    if (some.first % batch != 0 || (some.end % batch != 0 && some.end != rows)) {
+      throw new InputException(
+          "rows %d to %d of %d: must begin and end at a multiple of the batch size, %d, or at the"
+                  .formatted(some.first, some.end, rows, batch)
+              + " end");
     }
   }
 
@@ -348,6 +426,8 @@ public final class Estimation {
     private EstimationListener listener = EstimationListener.NONE;
     private @Nullable Path output;
     private boolean overwrite;
+    private @Nullable Range range;
+    private List<Path> parts = List.of();
 
     private Builder(TaskSource source) {
       this.source = source;
@@ -444,6 +524,46 @@ public final class Estimation {
       return this;
     }
 
+    /**
+     * Estimates some rows of the run only; the output is then a part, to be joined by {@link
+     * #parts}. Every part has the same settings, examples and seed among them, and the same batch
+     * size: which rows the run has, the order in which they run, what they draw and how an adaptive
+     * rule is calibrated is that of the whole run.
+     *
+     * <p>Parts joined give the same bits wherever the run was cut, and those of one part with all
+     * rows: each batch is summed up by itself, from zero, and the sums of batches are added pairwise
+     * in fp32, in an order that their places in the run determine. An estimate that is not made of
+     * parts adds one batch to the next, and may differ from the joined one in the last bits. The
+     * machines must compute the same, as those of equal processors and builds do.
+     *
+     * <p>With n batches a part takes memory, and room in its file, for up to 2 log2(n) Fishers in
+     * place of one; a few passes over the memory of a Fisher are added to the time of each batch,
+     * and pictures of the next batch are not decoded ahead. Progress is not saved: a part that is
+     * cancelled begins again.
+     *
+     * @param first place in the run of the first row, from 0; a multiple of the batch size
+     * @param end the place after the last row; a multiple of the batch size, or the run's end
+     * @throws InputException if it is no range
+     */
+    public Builder rows(long first, long end) {
+      if (first < 0 || end <= first) {
+        throw new InputException("rows %d to %d: is no range".formatted(first, end));
+      }
+      this.range = new Range(first, end);
+      return this;
+    }
+
+    /**
+     * Joins parts that {@link #rows} made with these settings to the Fisher of the whole run; no
+     * batch runs.
+     *
+     * @param files in any order; together they have each row of the run once
+     */
+    public Builder parts(List<Path> files) {
+      this.parts = List.copyOf(files);
+      return this;
+    }
+
     private EstimationSettings settings() {
       return settings != null
           ? settings
@@ -460,6 +580,22 @@ public final class Estimation {
               (setting, value) -> setting + " " + value);
     }
 
+    private void requireParts(EstimationSettings whole) {
+      if (range != null && !parts.isEmpty()) {
+        throw new IllegalStateException("rows makes a part, parts joins them: give one of the two");
+      }
+      if (whole.rule().squaresBatches()) {
+        throw new InputException(
+            whole.spelling().of("labels", whole.rule().text())
+                + ": is defined by batches, not by rows; it cannot be estimated in parts");
+      }
+      if (whole.batchSize().equals(BatchSize.AUTO)) {
+        throw new InputException(
+            whole.spelling().of("batch-size", BatchSize.AUTO)
+                + ": parts need a number, which is the same for all of them");
+      }
+    }
+
     /**
      * Opens the device; models and data are opened by {@link Estimation#run}.
      *
@@ -467,6 +603,9 @@ public final class Estimation {
      * @throws IllegalStateException if there is no output
      */
     public Estimation build() {
+      if (range != null || !parts.isEmpty()) {
+        requireParts(settings());
+      }
       if (output == null) {
         throw new IllegalStateException("output(file) says where the Fisher file goes");
       }
