@@ -5,18 +5,17 @@ import java.nio.file.Path;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.AtomicOutput;
+import org.fishermerge.cli.task.EstimationPrinter;
+import org.fishermerge.cli.task.Progress;
+import org.fishermerge.cli.task.Warnings;
+import org.fishermerge.data.LabelMap;
 import org.fishermerge.estimate.BatchSize;
 import org.fishermerge.estimate.CommandDevice;
 import org.fishermerge.estimate.Estimation;
 import org.fishermerge.estimate.EstimationSettings;
-import org.fishermerge.estimate.TaskSource;
 import org.fishermerge.estimate.ScriptTask;
-import org.fishermerge.cli.task.EstimationPrinter;
-import org.fishermerge.estimate.FisherTask;
-import org.fishermerge.cli.task.Progress;
 import org.fishermerge.estimate.SharedDevice;
-import org.fishermerge.cli.task.Warnings;
-import org.fishermerge.data.LabelMap;
+import org.fishermerge.estimate.TaskSource;
 import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.runtime.Precision;
 import org.jspecify.annotations.Nullable;
@@ -139,13 +138,13 @@ final class FisherCommand implements Callable<Integer> {
           "--torchscript modules run in the precision that they were saved in: leave"
               + " --precision out");
     }
-    return CommandDevice.forModels(
-        device.name, parsed, new Warnings(spec.commandLine().getErr()));
+    return CommandDevice.forModels(device.name, parsed, new Warnings(spec.commandLine().getErr()));
   }
 
   @Override
   public Integer call() {
-    String byDefault = script.file == null ? EstimationSettings.DEFAULT_LABELS : DEFAULT_SCRIPT_LABELS;
+    String byDefault =
+        script.file == null ? EstimationSettings.DEFAULT_LABELS : DEFAULT_SCRIPT_LABELS;
     LabelExpectation rule = LabelExpectation.parse(labels == null ? byDefault : labels);
     CommandDevice device = device();
     EstimationSettings settings =
@@ -172,8 +171,7 @@ final class FisherCommand implements Callable<Integer> {
     Estimation.Result result;
     try (Places places = new Places(spec)) {
       result =
-          Estimation.of(
-                  script.file == null ? classifier(of, places) : module(of, rule, places))
+          Estimation.of(script.file == null ? classifier(of, places) : module(of, rule, places))
               .settings(settings)
               .device(new SharedDevice(device))
               .listener(new EstimationPrinter(results, err))

@@ -99,8 +99,8 @@ public final class Estimation {
     AtomicReference<@Nullable Result> result = new AtomicReference<>();
     // An output that cannot be written is refused before the work, not after it.
     try (AtomicOutput written = AtomicOutput.file(output, overwrite)) {
-      device.run(() ->
-          source.with(listener::warning, task -> result.set(run(task, written.temp()))));
+      device.run(
+          () -> source.with(listener::warning, task -> result.set(run(task, written.temp()))));
       written.commit();
     }
     SavedProgress.remove(output, listener);
@@ -307,8 +307,7 @@ public final class Estimation {
   private record Batch(int size, int largest, Optional<MemoryPlan> plan) {}
 
   /** What fits the device, beside what other models were promised there. */
-  private Batch batch(
-      OptionalInt saved, int rows, Supplier<Optional<MemoryPlan>> measurement) {
+  private Batch batch(OptionalInt saved, int rows, Supplier<Optional<MemoryPlan>> measurement) {
     Batch batch;
     do {
       Optional<MemoryPlan> plan = device.plan(measurement);
@@ -316,10 +315,7 @@ public final class Estimation {
           saved.isPresent()
               ? saved.getAsInt()
               : BatchSize.choose(
-                  settings.batchSize(),
-                  plan,
-                  Math.min(rows, settings.atMost()),
-                  settings.rule());
+                  settings.batchSize(), plan, Math.min(rows, settings.atMost()), settings.rule());
       batch = new Batch(size, Math.min(settings.check() ? Math.max(size, 2) : size, rows), plan);
     } while (batch.plan.isPresent()
         && !batch.plan.get().fits(batch.largest)
@@ -368,8 +364,7 @@ public final class Estimation {
     return rule.calibrated(predictions);
   }
 
-  private void check(
-      FisherTask task, Supplier<FisherEstimator> estimators, long[] rows) {
+  private void check(FisherTask task, Supplier<FisherEstimator> estimators, long[] rows) {
     if (rows.length < 2) {
       throw new InputException("--check: compares batch sizes, which takes at least two examples");
     }
@@ -531,10 +526,10 @@ public final class Estimation {
      * rule is calibrated is that of the whole run.
      *
      * <p>Parts joined give the same bits wherever the run was cut, and those of one part with all
-     * rows: each batch is summed up by itself, from zero, and the sums of batches are added pairwise
-     * in fp32, in an order that their places in the run determine. An estimate that is not made of
-     * parts adds one batch to the next, and may differ from the joined one in the last bits. The
-     * machines must compute the same, as those of equal processors and builds do.
+     * rows: each batch is summed up by itself, from zero, and the sums of batches are added
+     * pairwise in fp32, in an order that their places in the run determine. An estimate that is not
+     * made of parts adds one batch to the next, and may differ from the joined one in the last
+     * bits. The machines must compute the same, as those of equal processors and builds do.
      *
      * <p>With n batches a part takes memory, and room in its file, for up to 2 log2(n) Fishers in
      * place of one; a few passes over the memory of a Fisher are added to the time of each batch,
@@ -611,8 +606,7 @@ public final class Estimation {
       }
       SharedDevice where = device;
       if (where == null) {
-        CommandDevice named =
-            CommandDevice.forModels(deviceName, precision, listener::warning);
+        CommandDevice named = CommandDevice.forModels(deviceName, precision, listener::warning);
         precision = named.precision();
         where = new SharedDevice(named);
       }

@@ -20,16 +20,16 @@ import org.fishermerge.data.ImageProcessor;
 import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.data.TaskExamples;
 import org.fishermerge.torch.BatchMemory;
-import org.fishermerge.torch.arch.ImageArchitecture;
-import org.fishermerge.torch.arch.ImageClassifier;
-import org.fishermerge.torch.arch.PictureShape;
-import org.fishermerge.torch.nn.Pixels;
-import org.fishermerge.torch.arch.ClipConfig;
-import org.fishermerge.torch.arch.ClipVisionTower;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.arch.ClipConfig;
+import org.fishermerge.torch.arch.ClipVisionTower;
+import org.fishermerge.torch.arch.ImageArchitecture;
+import org.fishermerge.torch.arch.ImageClassifier;
+import org.fishermerge.torch.arch.PictureShape;
 import org.fishermerge.torch.arch.ZeroShotHead;
+import org.fishermerge.torch.nn.Pixels;
 
 /**
  * A classifier and the pictures that it is run on.

@@ -64,8 +64,7 @@ final class PairwiseSums {
     return nodes.getFirst().sums;
   }
 
-  private static void addInto(
-      Map<String, MemorySegment> left, Map<String, MemorySegment> right) {
+  private static void addInto(Map<String, MemorySegment> left, Map<String, MemorySegment> right) {
     left.forEach((name, sum) -> {
       MemorySegment other = Objects.requireNonNull(right.get(name));
       for (long j = 0; j < sum.byteSize() / Float.BYTES; j++) {

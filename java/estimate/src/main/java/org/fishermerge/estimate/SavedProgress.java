@@ -106,8 +106,7 @@ final class SavedProgress {
     } else if (same) {
       listener.warning(file + " is damaged; starting from the first example");
     } else {
-      listener.warning(
-          file + " is the progress of another run; starting from the first example");
+      listener.warning(file + " is the progress of another run; starting from the first example");
     }
   }
 

@@ -26,7 +26,8 @@ import org.jspecify.annotations.Nullable;
  *
  * @param source the checkpoint that the module was made from, if it is known
  */
-public record ScriptTask(ScriptClassifier classifier, TensorExamples examples, @Nullable Checkpoint source)
+public record ScriptTask(
+    ScriptClassifier classifier, TensorExamples examples, @Nullable Checkpoint source)
     implements FisherTask {
   private static final int NAMES_SHOWN = 5;
 

@@ -23,9 +23,9 @@ import org.fishermerge.data.TokenDataset;
 import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
+import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.arch.TextArchitecture;
 import org.fishermerge.torch.arch.TextClassifier;
-import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.nn.TokenBatch;
 
 /**
@@ -83,8 +83,7 @@ public record TextTask(
               matching,
               warnings);
       work.accept(
-          new TextTask(
-              model, withHead ? classifier.withHead() : classifier, dataset, examples));
+          new TextTask(model, withHead ? classifier.withHead() : classifier, dataset, examples));
     }
   }
 

@@ -71,7 +71,7 @@ final class RowRangeTest {
   private Path joined(String rule, int batch, long examples, long seed, List<Long> cuts) {
     List<Path> parts = new ArrayList<>();
     for (int i = 0; i + 1 < cuts.size(); i++) {
-      Path part = folder.resolve("part-" + cuts + "-" + i);
+      Path part = folder.resolve("part-%d-%d-%s-%d".formatted(examples, batch, cuts, i));
       estimation(rule, batch, examples, seed)
           .rows(cuts.get(i), cuts.get(i + 1))
           .output(part)
@@ -80,7 +80,7 @@ final class RowRangeTest {
       parts.add(part);
     }
     Collections.reverse(parts);
-    Path out = folder.resolve("joined-" + cuts + ".safetensors");
+    Path out = folder.resolve("joined-%d-%d-%s".formatted(examples, batch, cuts));
     Estimation.Result result =
         estimation(rule, batch, examples, seed).parts(parts).output(out).build().run();
     assertThat(result.examples()).isEqualTo(examples);
@@ -126,6 +126,33 @@ final class RowRangeTest {
     }
   }
 
+  /** Places are those in the order in which texts run, the longest first. */
+  @Test
+  void textsToo() {
+    Path model = Golden.path("gpt2-tiny/cola");
+    String texts = Golden.path("gpt2-tiny/expected.safetensors") + "#cola.";
+    List<Path> joined = new ArrayList<>();
+    for (List<Long> cuts : List.of(List.of(0L, 6L), List.of(0L, 2L, 6L), List.of(0L, 4L, 6L))) {
+      List<Path> parts = new ArrayList<>();
+      for (int i = 0; i + 1 < cuts.size(); i++) {
+        parts.add(folder.resolve("texts-" + cuts + "-" + i));
+        textEstimation(model, texts)
+            .rows(cuts.get(i), cuts.get(i + 1))
+            .output(parts.getLast())
+            .build()
+            .run();
+      }
+      joined.add(folder.resolve("texts-" + cuts));
+      textEstimation(model, texts).parts(parts).output(joined.getLast()).build().run();
+    }
+    assertThat(joined.get(1)).hasSameBinaryContentAs(joined.get(0));
+    assertThat(joined.get(2)).hasSameBinaryContentAs(joined.get(0));
+  }
+
+  private static Estimation.Builder textEstimation(Path model, String texts) {
+    return Estimation.of(TaskSource.classifier(model, texts)).labels("sampled:2").batchSize(2);
+  }
+
   @Test
   void differsFromTheUnbrokenRunByRoundingOnly() {
     Path plain = folder.resolve("plain.safetensors");
@@ -146,8 +173,7 @@ final class RowRangeTest {
 
   @Test
   void refusesWhatIsNoPartOrDoesNotFit() {
-    assertThatThrownBy(
-            () -> estimation("batch-square", 4, 8, 0).rows(0, 4).output(folder).build())
+    assertThatThrownBy(() -> estimation("batch-square", 4, 8, 0).rows(0, 4).output(folder).build())
         .isInstanceOf(InputException.class)
         .hasMessageContaining("batch-square");
     assertThatThrownBy(() -> part("exact", 0, 6).run())

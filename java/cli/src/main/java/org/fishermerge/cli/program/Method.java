@@ -174,13 +174,16 @@ sealed interface Method {
             .findFirst());
   }
 
-  private static EstimationSettings.@org.jspecify.annotations.Nullable Order order(Section section) {
+  private static EstimationSettings.@org.jspecify.annotations.Nullable Order order(
+      Section section) {
     String text = section.text("selection").orElse(null);
     if (text == null) {
       return null;
     }
     List<String> names =
-        Arrays.stream(EstimationSettings.Order.values()).map(EstimationSettings.Order::text).toList();
+        Arrays.stream(EstimationSettings.Order.values())
+            .map(EstimationSettings.Order::text)
+            .toList();
     if (!names.contains(text)) {
       throw new InputException(
           section.path("selection") + " is " + text + "; expected " + String.join(", ", names));

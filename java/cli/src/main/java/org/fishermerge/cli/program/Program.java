@@ -19,11 +19,6 @@ import java.util.function.UnaryOperator;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
-import org.fishermerge.estimate.ModelHashes;
-import org.fishermerge.estimate.FisherCache;
-import org.fishermerge.estimate.Estimation;
-import org.fishermerge.cli.task.SkippedRowsReport;
-import org.fishermerge.cli.task.EstimationPrinter;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
@@ -35,18 +30,23 @@ import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.cli.config.Composition;
 import org.fishermerge.cli.config.Section;
 import org.fishermerge.cli.program.ModelPool.Family;
-import org.fishermerge.estimate.CommandDevice;
-import org.fishermerge.estimate.DevicePool;
-import org.fishermerge.estimate.Evaluation;
+import org.fishermerge.cli.task.EstimationPrinter;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.Repositories;
 import org.fishermerge.cli.task.Repositories.Model;
-import org.fishermerge.estimate.SharedDevice;
-import org.fishermerge.estimate.SkippedRows;
-import org.fishermerge.estimate.Tool;
+import org.fishermerge.cli.task.SkippedRowsReport;
 import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.data.Selection;
 import org.fishermerge.data.files.DataSource;
+import org.fishermerge.estimate.CommandDevice;
+import org.fishermerge.estimate.DevicePool;
+import org.fishermerge.estimate.Estimation;
+import org.fishermerge.estimate.Evaluation;
+import org.fishermerge.estimate.FisherCache;
+import org.fishermerge.estimate.ModelHashes;
+import org.fishermerge.estimate.SharedDevice;
+import org.fishermerge.estimate.SkippedRows;
+import org.fishermerge.estimate.Tool;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.Compatibility;
 import org.fishermerge.merge.MergePlan;
@@ -56,8 +56,8 @@ import org.fishermerge.merge.MergeSource;
 import org.fishermerge.merge.Merger;
 import org.fishermerge.merge.Normalization;
 import org.fishermerge.torch.Accuracy;
-import org.fishermerge.torch.arch.ClipConfig;
 import org.fishermerge.torch.arch.Architectures;
+import org.fishermerge.torch.arch.ClipConfig;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -109,8 +109,8 @@ public final class Program {
     Section root = composition.resolved(now, environment);
     resolvedYaml = composition.resolvedYaml(null, now, environment);
     settings = RunSettings.of(root);
-    device = CommandDevice.forModels(
-            settings.device().orElse(null), settings.precision(), warnings);
+    device =
+        CommandDevice.forModels(settings.device().orElse(null), settings.precision(), warnings);
     pool = device.withOthers(settings.gpus()).stream().map(SharedDevice::new).toList();
     method =
         Method.of(
@@ -495,8 +495,7 @@ public final class Program {
         fisher.keep()
             ? fisher.cache().map(Path::of).orElseGet(() -> settings.cache().resolve("fisher"))
             : settings.log().resolve("fisher");
-    FisherCache cache =
-        new FisherCache(folder, fisher.estimate(), settings.matching());
+    FisherCache cache = new FisherCache(folder, fisher.estimate(), settings.matching());
     List<Map.Entry<String, Path>> all = List.copyOf(inputs.models.entrySet());
     List<FisherCache.Entry> entries =
         DevicePool.run(

@@ -14,8 +14,8 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.Reasons;
-import org.fishermerge.estimate.SkippedRows;
 import org.fishermerge.cli.task.SkippedRowsReport;
+import org.fishermerge.estimate.SkippedRows;
 import org.fishermerge.torch.Accuracy;
 
 /**

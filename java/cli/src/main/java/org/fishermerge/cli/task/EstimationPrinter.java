@@ -49,8 +49,7 @@ public final class EstimationPrinter implements EstimationListener {
   @Override
   public void memoryUsed(long peak, long planned) {
     err.printf(
-        "memory: peak %s, planned %s%n",
-        MemoryPlan.gigabytes(peak), MemoryPlan.gigabytes(planned));
+        "memory: peak %s, planned %s%n", MemoryPlan.gigabytes(peak), MemoryPlan.gigabytes(planned));
   }
 
   @Override
