@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Random;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
@@ -110,7 +111,7 @@ final class RowRangeTest {
     Random random = new Random(seed);
     for (int round = 0; round < 2; round++) {
       int batch = 1 + random.nextInt(7);
-      long examples = 10 + random.nextInt(30);
+      long examples = 10L + random.nextInt(30);
       long blocks = Math.ceilDiv(examples, batch);
       List<Long> cuts = new ArrayList<>(List.of(0L));
       for (long block = 1; block < blocks; block++) {
@@ -221,7 +222,8 @@ final class RowRangeTest {
       }
       assertThat(sums.nodes()).extracting(PairwiseSums.Node::level).containsExactly(2, 0);
       // ((2^24 + 1) + (1 + 1)) + 1: the first 1 is lost, the last one rounds up to even.
-      assertThat(sums.total().get("w").get(ValueLayout.JAVA_FLOAT, 0)).isEqualTo(0x1p24f + 4);
+      MemorySegment total = Objects.requireNonNull(sums.total().get("w"));
+      assertThat(total.get(ValueLayout.JAVA_FLOAT, 0)).isEqualTo(0x1p24f + 4);
     }
   }
 }
