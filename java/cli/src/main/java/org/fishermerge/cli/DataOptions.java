@@ -3,7 +3,6 @@ package org.fishermerge.cli;
 import java.nio.file.Path;
 import java.util.function.Supplier;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.cli.task.BadRows;
 import org.fishermerge.data.Columns;
 import org.fishermerge.data.ImageDataset;
 import org.fishermerge.data.ImageDatasets;
@@ -12,6 +11,7 @@ import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.data.TokenDataset;
 import org.fishermerge.data.TokenDatasets;
 import org.fishermerge.data.files.DataSource;
+import org.fishermerge.estimate.BadRows;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 

@@ -17,15 +17,16 @@ import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
-import org.fishermerge.cli.task.BadRows;
-import org.fishermerge.cli.task.ClassifierTask;
-import org.fishermerge.cli.task.CommandDevice;
-import org.fishermerge.cli.task.Evaluation;
 import org.fishermerge.cli.task.Progress;
-import org.fishermerge.cli.task.SkippedRows;
+import org.fishermerge.cli.task.SkippedRowsReport;
 import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.data.Examples;
 import org.fishermerge.data.Selection;
+import org.fishermerge.estimate.BadRows;
+import org.fishermerge.estimate.ClassifierTask;
+import org.fishermerge.estimate.CommandDevice;
+import org.fishermerge.estimate.Evaluation;
+import org.fishermerge.estimate.SkippedRows;
 import org.fishermerge.torch.Accuracy;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ArgGroup;
@@ -98,7 +99,7 @@ final class EvaluateCommand implements Callable<Integer> {
       throw new InputException("--examples " + examples + ": must be at least 1");
     }
     BadRows badRows = data.badRows();
-    CommandDevice.forModels(device.name, spec.commandLine().getErr());
+    CommandDevice.forModels(device.name, new Warnings(spec.commandLine().getErr()));
     Warnings warnings = new Warnings(spec.commandLine().getErr());
     List<Path> written = Stream.of(report, outputs).flatMap(Stream::ofNullable).toList();
     AtomicOutput.requireDistinct(written);
@@ -181,7 +182,7 @@ final class EvaluateCommand implements Callable<Integer> {
             .put("correct", accuracy.correct())
             .put("examples", accuracy.examples());
     json.putArray("accuracy_95").add(accuracy.interval().low()).add(accuracy.interval().high());
-    skipped.report(json);
+    SkippedRowsReport.add(skipped, json);
     try {
       Files.writeString(
           output.temp(), mapper.writerWithDefaultPrettyPrinter().writeValueAsString(json) + "\n");

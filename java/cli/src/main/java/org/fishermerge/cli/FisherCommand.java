@@ -5,14 +5,17 @@ import java.nio.file.Path;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.AtomicOutput;
-import org.fishermerge.cli.task.BatchSize;
-import org.fishermerge.cli.task.CommandDevice;
-import org.fishermerge.cli.task.FisherRun;
-import org.fishermerge.cli.task.FisherTask;
+import org.fishermerge.cli.task.EstimationPrinter;
 import org.fishermerge.cli.task.Progress;
-import org.fishermerge.cli.task.SharedDevice;
 import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.data.LabelMap;
+import org.fishermerge.estimate.BatchSize;
+import org.fishermerge.estimate.CommandDevice;
+import org.fishermerge.estimate.Estimation;
+import org.fishermerge.estimate.EstimationSettings;
+import org.fishermerge.estimate.ScriptTask;
+import org.fishermerge.estimate.SharedDevice;
+import org.fishermerge.estimate.TaskSource;
 import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.runtime.Precision;
 import org.jspecify.annotations.Nullable;
@@ -81,7 +84,7 @@ final class FisherCommand implements Callable<Integer> {
               + " more for unsure examples), lowrank:M, top:M (one more), rademacher:V, sampled:V;"
               + " exact (one per class); argmax, true; or batch-square, which is FusionBench's"
               + " formula (default: "
-              + FisherRun.DEFAULT_LABELS
+              + EstimationSettings.DEFAULT_LABELS
               + "; with --torchscript "
               + DEFAULT_SCRIPT_LABELS
               + "). docs/estimators.md compares them.")
@@ -94,7 +97,7 @@ final class FisherCommand implements Callable<Integer> {
           "Which examples: the first rows, a random choice by --seed, or one with as many of each"
               + " class, which gives rare classes more weight than the data does (default:"
               + " shuffled; batch-square: first, as FusionBench does).")
-  private FisherRun.@Nullable Order selection;
+  private EstimationSettings.@Nullable Order selection;
 
   @Option(
       names = "--seed",
@@ -135,16 +138,17 @@ final class FisherCommand implements Callable<Integer> {
           "--torchscript modules run in the precision that they were saved in: leave"
               + " --precision out");
     }
-    return CommandDevice.forModels(device.name, parsed, spec.commandLine().getErr());
+    return CommandDevice.forModels(device.name, parsed, new Warnings(spec.commandLine().getErr()));
   }
 
   @Override
   public Integer call() {
-    String byDefault = script.file == null ? FisherRun.DEFAULT_LABELS : DEFAULT_SCRIPT_LABELS;
+    String byDefault =
+        script.file == null ? EstimationSettings.DEFAULT_LABELS : DEFAULT_SCRIPT_LABELS;
     LabelExpectation rule = LabelExpectation.parse(labels == null ? byDefault : labels);
     CommandDevice device = device();
-    FisherRun run =
-        new FisherRun(
+    EstimationSettings settings =
+        new EstimationSettings(
             rule,
             selection,
             examples,
@@ -155,29 +159,55 @@ final class FisherCommand implements Callable<Integer> {
             device.precision(),
             data.badRows(),
             (setting, value) -> "--" + setting + " " + value);
-    SharedDevice shared = new SharedDevice(device);
     AtomicOutput.requireNoInput(
         out,
         new InputPaths().add(model).add(script.file).add(head).add(text).add(data.source).all());
-    // An output that cannot be written is refused before the work, not after it.
+    Path of = script.file == null ? requireTower() : script.file;
     if (script.file != null) {
       requireNoTower();
-      try (Places places = new Places(spec);
-          AtomicOutput output = AtomicOutput.file(out, overwrite);
-          Progress loading =
-              Progress.passing(spec.commandLine().getErr(), "Loading " + script.file)) {
-        Path module = script.file;
+    }
+    PrintWriter results = spec.commandLine().getOut();
+    PrintWriter err = spec.commandLine().getErr();
+    Estimation.Result result;
+    try (Places places = new Places(spec)) {
+      result =
+          Estimation.of(script.file == null ? classifier(of, places) : module(of, rule, places))
+              .settings(settings)
+              .device(new SharedDevice(device))
+              .listener(new EstimationPrinter(results, err))
+              .output(out)
+              .overwrite(overwrite)
+              .build()
+              .run();
+    }
+    results.printf(
+        Locale.ROOT,
+        "%s: Fisher information of %s over %d examples%s (%s: %.3g backward passes per example,"
+            + " batches of %d) in %s, %.2f examples/s%n",
+        out,
+        of,
+        result.examples(),
+        result.skipped().text(),
+        result.rule().text(),
+        result.probesPerExample(),
+        result.batch(),
+        Progress.duration(result.seconds()),
+        result.examples() / result.seconds());
+    return 0;
+  }
+
+  private TaskSource module(Path module, LabelExpectation rule, Places places) {
+    return (warnings, work) -> {
+      try (Progress loading = Progress.passing(spec.commandLine().getErr(), "Loading " + module)) {
         Path source = model == null ? null : places.model(model);
         ScriptTask.with(
-            module,
-            source,
-            script,
-            data,
-            rule,
-            task -> estimate(module, task, run, shared, output));
+            module, source, script.logits, () -> script.open(data.source), rule, work::accept);
       }
-    } else {
-      Path tower = requireTower();
+    };
+  }
+
+  private TaskSource classifier(Path tower, Places places) {
+    return (warnings, work) -> {
       ClassifierTasks tasks =
           new ClassifierTasks(
               head,
@@ -186,17 +216,11 @@ final class FisherCommand implements Callable<Integer> {
               different.keys,
               withHead,
               new Warnings(spec.commandLine().getErr()));
-      try (Places places = new Places(spec);
-          AtomicOutput output = AtomicOutput.file(out, overwrite);
-          Progress loading = Progress.passing(spec.commandLine().getErr(), "Loading " + tower)) {
+      try (Progress loading = Progress.passing(spec.commandLine().getErr(), "Loading " + tower)) {
         tasks.locate(places);
-        tasks.with(
-            places.model(tower),
-            spec.commandLine(),
-            task -> estimate(tower, task, run, shared, output));
+        tasks.with(places.model(tower), spec.commandLine(), work::accept);
       }
-    }
-    return 0;
+    };
   }
 
   private void requireNoTower() {
@@ -227,27 +251,5 @@ final class FisherCommand implements Callable<Integer> {
 
   private ParameterException usage(String message) {
     return new ParameterException(spec.commandLine(), message);
-  }
-
-  private void estimate(
-      Path of, FisherTask task, FisherRun run, SharedDevice on, AtomicOutput output) {
-    PrintWriter results = spec.commandLine().getOut();
-    FisherRun.Result result =
-        run.run(task, on, output.temp(), out, results, spec.commandLine().getErr());
-    output.commit();
-    FisherRun.finished(out, spec.commandLine().getErr());
-    results.printf(
-        Locale.ROOT,
-        "%s: Fisher information of %s over %d examples%s (%s: %.3g backward passes per example,"
-            + " batches of %d) in %s, %.2f examples/s%n",
-        out,
-        of,
-        result.examples(),
-        result.skipped().text(),
-        result.rule().text(),
-        result.probesPerExample(),
-        result.batch(),
-        Progress.duration(result.seconds()),
-        result.examples() / result.seconds());
   }
 }

@@ -8,8 +8,9 @@ import java.util.function.Function;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.cli.task.CommandDevice;
 import org.fishermerge.cli.task.Progress;
+import org.fishermerge.cli.task.Warnings;
+import org.fishermerge.estimate.CommandDevice;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.MergePlan;
 import org.fishermerge.merge.MergeRequest;
@@ -138,7 +139,7 @@ final class MergeOptions {
 
   /** Models that are loaded from now on run on that device too, if it can run them. */
   void runModelsThere(PrintWriter err) {
-    CommandDevice.forModels(device.name, err);
+    CommandDevice.forModels(device.name, new Warnings(err));
   }
 
   /** Merges and says so. Of the warnings, it prints those that the plan does not have. */

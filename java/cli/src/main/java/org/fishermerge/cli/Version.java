@@ -1,6 +1,6 @@
 package org.fishermerge.cli;
 
-import org.fishermerge.cli.task.Tool;
+import org.fishermerge.estimate.Tool;
 import picocli.CommandLine.IVersionProvider;
 
 /** What {@code --version} prints. */

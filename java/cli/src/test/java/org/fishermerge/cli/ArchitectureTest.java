@@ -14,7 +14,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.stream.Stream;
-import org.fishermerge.cli.task.Gpus;
+import org.fishermerge.estimate.Gpus;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
@@ -34,22 +34,23 @@ final class ArchitectureTest {
               "merge", Set.of("kernels", "checkpoint"),
               "torch", Set.of("kernels", "checkpoint"),
               "data", Set.of("checkpoint"),
-              "cli", Set.of("kernels", "checkpoint", "merge", "torch", "data")));
+              "estimate", Set.of("kernels", "checkpoint", "torch", "data"),
+              "cli", Set.of("kernels", "checkpoint", "merge", "torch", "data", "estimate")));
 
   /** Which modules may use a library. */
   private static final Map<String, Set<String>> HOMES =
       new TreeMap<>(
           Map.of(
               "org.bytedeco", Set.of("torch"),
-              "jcuda", Set.of("cli"),
+              "jcuda", Set.of("estimate"),
               "picocli", Set.of("cli"),
               "org.snakeyaml", Set.of("data", "cli"),
               "ai.djl", Set.of("data"),
               "dev.hardwood", Set.of("data"),
               "com.luciad.imageio.webp", Set.of("data"),
               "com.fasterxml.jackson.dataformat.csv", Set.of("data"),
-              "com.fasterxml.jackson.databind", Set.of("torch", "data", "cli"),
-              "com.fasterxml.jackson.core", Set.of("checkpoint", "data", "cli")));
+              "com.fasterxml.jackson.databind", Set.of("torch", "data", "estimate", "cli"),
+              "com.fasterxml.jackson.core", Set.of("checkpoint", "data", "estimate", "cli")));
 
   private static final JavaClasses CLASSES =
       new ClassFileImporter()

@@ -64,6 +64,7 @@ public final class FisherEstimator implements AutoCloseable {
   private long examples;
   private long probes;
   private boolean finished;
+  private long first;
 
   /**
    * @param seed of labels that are drawn; estimators that draw none ignore it
@@ -181,6 +182,55 @@ public final class FisherEstimator implements AutoCloseable {
     this.rowOf = rowOf;
   }
 
+  /**
+   * Makes the next example the one at a position of the run, whose earlier ones are summed up
+   * elsewhere: what it draws is what it draws in the whole run.
+   *
+   * @throws IllegalStateException if examples were added already
+   */
+  public void beginAt(long position) {
+    if (examples > 0) {
+      throw new IllegalStateException("begun already");
+    }
+    first = position;
+  }
+
+  /**
+   * The sums so far, without the expectation's weight, by canonical parameter name, fp32; valid
+   * until this estimator is closed.
+   */
+  public Map<String, MemorySegment> sums() {
+    return sums.byName();
+  }
+
+  /**
+   * Takes sums that were computed apart.
+   *
+   * @param computed by the names of {@link #sums}, of the same sizes
+   * @param examples and probes that are in them
+   * @throws IllegalStateException if examples were added already
+   * @throws InputException if names or sizes differ
+   */
+  public void restore(Map<String, MemorySegment> computed, long examples, long probes) {
+    if (this.examples > 0 || finished) {
+      throw new IllegalStateException("begun already");
+    }
+    Map<String, MemorySegment> into = sums.byName();
+    if (!into.keySet().equals(computed.keySet())) {
+      throw new InputException("the sums are those of another model");
+    }
+    computed.forEach((name, sum) -> {
+      MemorySegment own = Objects.requireNonNull(into.get(name));
+      if (own.byteSize() != sum.byteSize()) {
+        throw new InputException("the sums are those of another model: " + name);
+      }
+      own.copyFrom(sum);
+    });
+    sums.store();
+    this.examples = examples;
+    this.probes = probes;
+  }
+
   /** Memory of the sums: four bytes for each weight. */
   public long bytes() {
     return sums.bytes();
@@ -224,7 +274,7 @@ public final class FisherEstimator implements AutoCloseable {
     int classes = classifier.classCount();
     double[][][] byExample = new double[pass.examples()][][];
     for (int b = 0; b < byExample.length; b++) {
-      long example = examples + b;
+      long example = first + examples + b;
       long row = rowOf.applyAsLong(example);
       Logits.requireFinite(logits, b, classes, row);
       long label = trueLabels == null ? -1 : trueLabels[b];

@@ -9,13 +9,13 @@ import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.ModelConfig;
 import org.fishermerge.checkpoint.ModelPath;
 import org.fishermerge.checkpoint.NearestNames;
-import org.fishermerge.cli.task.ClassifierTask;
-import org.fishermerge.cli.task.ContentKey;
-import org.fishermerge.cli.task.TextTask;
 import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.data.TokenDatasets;
 import org.fishermerge.data.TokenizerFiles;
 import org.fishermerge.data.files.DataSource;
+import org.fishermerge.estimate.ClassifierTask;
+import org.fishermerge.estimate.ContentKey;
+import org.fishermerge.estimate.TextTask;
 import org.fishermerge.torch.arch.Architectures;
 import org.fishermerge.torch.arch.TextArchitecture;
 

@@ -11,9 +11,9 @@ import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.NearestNames;
 import org.fishermerge.cli.config.Section;
 import org.fishermerge.cli.program.ModelPool.Family;
-import org.fishermerge.cli.task.BadRows;
-import org.fishermerge.cli.task.BatchSize;
-import org.fishermerge.cli.task.FisherRun;
+import org.fishermerge.estimate.BadRows;
+import org.fishermerge.estimate.BatchSize;
+import org.fishermerge.estimate.EstimationSettings;
 import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.runtime.Precision;
 
@@ -52,7 +52,7 @@ sealed interface Method {
       boolean normalize,
       double minimal,
       List<Double> coefficients,
-      FisherRun estimate,
+      EstimationSettings estimate,
       int workers,
       Optional<String> cache,
       boolean keep,
@@ -139,14 +139,14 @@ sealed interface Method {
           section.path("minimal_fisher_weight") + " is " + minimal + "; it must not be negative");
     }
     LabelExpectation rule =
-        LabelExpectation.parse(section.text("labels").orElse(FisherRun.DEFAULT_LABELS));
+        LabelExpectation.parse(section.text("labels").orElse(EstimationSettings.DEFAULT_LABELS));
     long examples = section.requiredInteger("num_fisher_examples", 1);
     if (rule.squaresBatches()) {
       // FusionBench starts another batch as long as it has used fewer.
       examples = Math.ceilDiv(examples, batchSize) * batchSize;
     }
-    FisherRun estimate =
-        new FisherRun(
+    EstimationSettings estimate =
+        new EstimationSettings(
             rule,
             order(section),
             examples,
@@ -174,17 +174,20 @@ sealed interface Method {
             .findFirst());
   }
 
-  private static FisherRun.@org.jspecify.annotations.Nullable Order order(Section section) {
+  private static EstimationSettings.@org.jspecify.annotations.Nullable Order order(
+      Section section) {
     String text = section.text("selection").orElse(null);
     if (text == null) {
       return null;
     }
     List<String> names =
-        Arrays.stream(FisherRun.Order.values()).map(FisherRun.Order::text).toList();
+        Arrays.stream(EstimationSettings.Order.values())
+            .map(EstimationSettings.Order::text)
+            .toList();
     if (!names.contains(text)) {
       throw new InputException(
           section.path("selection") + " is " + text + "; expected " + String.join(", ", names));
     }
-    return FisherRun.Order.valueOf(text.toUpperCase(Locale.ROOT));
+    return EstimationSettings.Order.valueOf(text.toUpperCase(Locale.ROOT));
   }
 }

@@ -30,18 +30,23 @@ import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.cli.config.Composition;
 import org.fishermerge.cli.config.Section;
 import org.fishermerge.cli.program.ModelPool.Family;
-import org.fishermerge.cli.task.CommandDevice;
-import org.fishermerge.cli.task.DevicePool;
-import org.fishermerge.cli.task.Evaluation;
+import org.fishermerge.cli.task.EstimationPrinter;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.Repositories;
 import org.fishermerge.cli.task.Repositories.Model;
-import org.fishermerge.cli.task.SharedDevice;
-import org.fishermerge.cli.task.SkippedRows;
-import org.fishermerge.cli.task.Tool;
+import org.fishermerge.cli.task.SkippedRowsReport;
 import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.data.Selection;
 import org.fishermerge.data.files.DataSource;
+import org.fishermerge.estimate.CommandDevice;
+import org.fishermerge.estimate.DevicePool;
+import org.fishermerge.estimate.Estimation;
+import org.fishermerge.estimate.Evaluation;
+import org.fishermerge.estimate.FisherCache;
+import org.fishermerge.estimate.ModelHashes;
+import org.fishermerge.estimate.SharedDevice;
+import org.fishermerge.estimate.SkippedRows;
+import org.fishermerge.estimate.Tool;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.Compatibility;
 import org.fishermerge.merge.MergePlan;
@@ -51,8 +56,8 @@ import org.fishermerge.merge.MergeSource;
 import org.fishermerge.merge.Merger;
 import org.fishermerge.merge.Normalization;
 import org.fishermerge.torch.Accuracy;
-import org.fishermerge.torch.arch.ClipConfig;
 import org.fishermerge.torch.arch.Architectures;
+import org.fishermerge.torch.arch.ClipConfig;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -104,7 +109,8 @@ public final class Program {
     Section root = composition.resolved(now, environment);
     resolvedYaml = composition.resolvedYaml(null, now, environment);
     settings = RunSettings.of(root);
-    device = CommandDevice.forModels(settings.device().orElse(null), settings.precision(), err);
+    device =
+        CommandDevice.forModels(settings.device().orElse(null), settings.precision(), warnings);
     pool = device.withOthers(settings.gpus()).stream().map(SharedDevice::new).toList();
     method =
         Method.of(
@@ -489,8 +495,7 @@ public final class Program {
         fisher.keep()
             ? fisher.cache().map(Path::of).orElseGet(() -> settings.cache().resolve("fisher"))
             : settings.log().resolve("fisher");
-    FisherCache cache =
-        new FisherCache(folder, opener, hashes, fisher.estimate(), settings.matching());
+    FisherCache cache = new FisherCache(folder, fisher.estimate(), settings.matching());
     List<Map.Entry<String, Path>> all = List.copyOf(inputs.models.entrySet());
     List<FisherCache.Entry> entries =
         DevicePool.run(
@@ -499,13 +504,22 @@ public final class Program {
             all.size(),
             (index, where) -> {
               String task = all.get(index).getKey();
-              return cache.get(
-                  task,
-                  all.get(index).getValue(),
-                  trainData(task),
-                  found(inputs.trainData, task),
-                  where,
-                  Progress.lines(err, task));
+              Path model = all.get(index).getValue();
+              DatasetId data = trainData(task);
+              DataSource files = found(inputs.trainData, task);
+              FisherCache.Subject subject =
+                  new FisherCache.Subject(
+                      task,
+                      hashes.of(model),
+                      opener.identity(task),
+                      files,
+                      data.columns(),
+                      (odd, work) -> opener.open(task, model, data, files, work::accept));
+              PrintWriter lines = Progress.lines(err, task);
+              FisherCache.Entry entry =
+                  cache.get(subject, where, new EstimationPrinter(lines, lines));
+              entry.estimated().ifPresent(result -> describe(result, lines));
+              return entry;
             });
     ArrayNode described = report.own().putArray("fishers");
     for (int i = 0; i < entries.size(); i++) {
@@ -519,15 +533,30 @@ public final class Program {
           .put("examples", entry.examples())
           .put("labels", entry.labels())
           .put("coefficient", coefficient)
-          .put("reused", entry.reused())
-          .put("seconds", entry.seconds())
+          .put("reused", entry.estimated().isEmpty())
+          .put("seconds", entry.estimated().map(Estimation.Result::seconds).orElse(0.0))
           .put("file", entry.file().toString());
-      entry.skipped().filter(rows -> rows.count() > 0).ifPresent(rows -> rows.report(node));
+      entry
+          .estimated()
+          .map(Estimation.Result::skipped)
+          .filter(rows -> rows.count() > 0)
+          .ifPresent(rows -> SkippedRowsReport.add(rows, node));
     }
     fisher.exclude().forEach(request::exclude);
     request
         .normalization(fisher.normalize() ? Normalization.MODEL : Normalization.NONE)
         .minimalFisher(fisher.minimal());
+  }
+
+  private static void describe(Estimation.Result result, PrintWriter lines) {
+    lines.printf(
+        Locale.ROOT,
+        "Fisher information over %d examples%s (%s) in %s, %.2f examples/s%n",
+        result.examples(),
+        result.skipped().text(),
+        result.rule().text(),
+        Progress.duration(result.seconds()),
+        result.examples() / result.seconds());
   }
 
   private void describe(MergeResult result, double seconds) {

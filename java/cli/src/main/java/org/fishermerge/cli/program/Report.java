@@ -14,7 +14,8 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.Reasons;
-import org.fishermerge.cli.task.SkippedRows;
+import org.fishermerge.cli.task.SkippedRowsReport;
+import org.fishermerge.estimate.SkippedRows;
 import org.fishermerge.torch.Accuracy;
 
 /**
@@ -66,7 +67,7 @@ final class Report {
         .add(accuracy.interval().low())
         .add(accuracy.interval().high());
     if (skipped.count() > 0) {
-      skipped.report(measured);
+      SkippedRowsReport.add(skipped, measured);
     }
   }
 

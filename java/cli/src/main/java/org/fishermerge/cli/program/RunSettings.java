@@ -7,8 +7,8 @@ import java.util.OptionalInt;
 import java.util.Set;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.config.Section;
-import org.fishermerge.cli.task.BadRows;
 import org.fishermerge.data.LabelMap.Matching;
+import org.fishermerge.estimate.BadRows;
 import org.fishermerge.torch.runtime.Precision;
 
 /**

@@ -2,8 +2,8 @@ package org.fishermerge.cli.program;
 
 import java.nio.file.Path;
 import java.util.function.Consumer;
-import org.fishermerge.cli.task.ClassifierTask;
 import org.fishermerge.data.files.DataSource;
+import org.fishermerge.estimate.ClassifierTask;
 
 /** Opens models of one family as classifiers of tasks, with data. */
 interface Tasks {

@@ -1,0 +1,15 @@
+package org.fishermerge.estimate;
+
+import org.fishermerge.torch.ForwardPass;
+import org.jspecify.annotations.Nullable;
+
+/** What is done with each batch of a {@link FisherTask}. */
+public interface BatchWork {
+  /**
+   * Works on one batch.
+   *
+   * @param pass closed when this returns
+   * @param labels the examples' own, or null where there are none
+   */
+  void run(ForwardPass pass, long @Nullable [] labels);
+}

@@ -1,0 +1,22 @@
+package org.fishermerge.estimate;
+
+import java.util.Optional;
+import java.util.function.LongConsumer;
+import org.fishermerge.torch.arch.ZeroShotHead;
+
+/** A task whose rows can also be classified without keeping what a Fisher needs. */
+public interface ClassifierTask extends FisherTask {
+  /**
+   * Classifies labelled rows of the data and hands them out in batches, in order.
+   *
+   * @param skipped told of rows that cannot be read, which are left out
+   * @param progress told of the number of rows classified
+   */
+  void classify(
+      long[] rows, int batchSize, LogitsWork work, SkippedRows skipped, LongConsumer progress);
+
+  /** The head that was built or read for the run, where that is no part of the model. */
+  default Optional<ZeroShotHead> zeroShotHead() {
+    return Optional.empty();
+  }
+}

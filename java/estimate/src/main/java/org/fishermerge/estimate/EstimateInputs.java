@@ -1,0 +1,123 @@
+package org.fishermerge.estimate;
+
+import java.util.Objects;
+import java.util.TreeMap;
+import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.data.Columns;
+import org.fishermerge.data.LabelMap.Matching;
+import org.fishermerge.data.files.DataSource;
+import org.fishermerge.data.files.SplitFiles;
+import org.fishermerge.torch.ForwardPass;
+import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.runtime.Precision;
+
+/**
+ * All that an estimate depends on, in one place: the name of a kept Fisher, the key of saved
+ * progress and the metadata of the file are made here. Whatever comes to change an estimate is
+ * added to all three. What only merging depends on is in none.
+ *
+ * <p>The model is known by its tensors' hash in all of them. Head and data are known by what they
+ * are before they are opened ({@link #cacheKey}), or by the rows and the model's predictions on
+ * them ({@link #progressKey}).
+ *
+ * @param modelSha256 of the model's tensors
+ */
+record EstimateInputs(String modelSha256, EstimationSettings settings) {
+  /**
+   * Names an estimate before anything is opened.
+   *
+   * @param classifier a hash of what logits depend on besides model and data
+   * @param data the files that examples are read from
+   * @return 64 hexadecimal digits
+   */
+  String cacheKey(String classifier, DataSource data, Columns columns, Matching matching) {
+    ContentKey key =
+        new ContentKey("fisher-merge Fisher 1")
+            .add(modelSha256)
+            .add(classifier)
+            .add(settings.rule().text())
+            .add(settings.chosenOrder().text())
+            .add(settings.examples())
+            .add(settings.seed());
+    if (settings.rule().squaresBatches()) {
+      key.add(settings.batchSize());
+    }
+    addPrecision(key);
+    if (matching != Matching.AUTO) {
+      key.add(matching.text());
+    }
+    if (!columns.equals(Columns.USUAL)) {
+      new TreeMap<>(columns.names()).forEach((usual, name) -> key.add(usual).add(name));
+    }
+    data.files().forEach(key::addFile);
+    if (!data.isWhole()) {
+      data.parts().forEach(part -> key.add(part.slice()));
+    }
+    for (SplitFiles split : data.splits()) {
+      if (split.format() == SplitFiles.Format.PICTURES) {
+        // Names of folders are labels.
+        split.classes().forEach(key::add);
+        split
+            .files()
+            .forEach(file -> key.add(Objects.toString(file.resolveSibling("").getFileName(), "")));
+      }
+    }
+    return key.hex();
+  }
+
+  /**
+   * Names what is known of an estimate before the model runs.
+   *
+   * @param rows in the order in which they run
+   */
+  String progressKey(String dataset, long[] rows) {
+    ContentKey key =
+        new ContentKey("fisher-merge progress 1")
+            .add(modelSha256)
+            .add(settings.rule().text())
+            .add(settings.chosenOrder().text())
+            .add(settings.seed())
+            .add(dataset);
+    addPrecision(key);
+    for (long row : rows) {
+      key.add(row);
+    }
+    return key.hex() + " ";
+  }
+
+  private void addPrecision(ContentKey key) {
+    if (settings.precision() != Precision.FP32) {
+      key.add(settings.precision().text());
+    }
+  }
+
+  /** Names head and data by what the model makes of some of its rows; follows progressKey. */
+  static String predictionsKey(ForwardPass pass, LabelExpectation calibrated) {
+    ContentKey key = new ContentKey(calibrated.toString());
+    for (double[] p : pass.predictions()) {
+      for (double value : p) {
+        key.add(Double.doubleToLongBits(value));
+      }
+    }
+    return key.hex();
+  }
+
+  /**
+   * What the file says about itself.
+   *
+   * @param batch examples of a batch, which is a part of what batch squares are
+   */
+  FisherMetadata metadata(
+      long examples, LabelExpectation rule, int batch, String dataset, String fingerprint) {
+    return new FisherMetadata(
+        examples,
+        rule.squaresBatches() ? rule.text() + ":" + batch : rule.text(),
+        dataset,
+        settings.chosenOrder().text(),
+        Long.toString(settings.seed()),
+        modelSha256,
+        fingerprint,
+        settings.precision() == Precision.FP32 ? null : settings.precision().text(),
+        Tool.nameAndVersion());
+  }
+}

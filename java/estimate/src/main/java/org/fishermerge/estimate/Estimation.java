@@ -1,0 +1,616 @@
+package org.fishermerge.estimate;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Supplier;
+import org.fishermerge.checkpoint.AtomicOutput;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.data.ClassCoverage;
+import org.fishermerge.data.Examples;
+import org.fishermerge.estimate.EstimationSettings.Order;
+import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.BatchSizeCheck;
+import org.fishermerge.torch.FisherEstimator;
+import org.fishermerge.torch.FisherProgress;
+import org.fishermerge.torch.ForwardPass;
+import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.runtime.Precision;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Estimates the diagonal Fisher information of one model and writes it as a Fisher file: for every
+ * parameter the fp32 sum over examples of {@code E_y (d log p(y|x) / d theta)^2}, the square taken
+ * per example.
+ *
+ * <p>What is summed up is saved at intervals beside the output as {@code OUTPUT.progress}; the same
+ * estimation, started again after it was stopped or killed, goes on from there to the same bits.
+ * The output appears whole or not at all.
+ *
+ * <p>An estimation runs once, on the thread that calls {@link #run}; {@link #cancel} may be called
+ * by any thread. Several estimations may run at the same time on different threads; those on one
+ * device should share a {@link SharedDevice}, so that their memory is planned together.
+ */
+public final class Estimation {
+  /** Examples that the memory of a batch is measured with. */
+  private static final int MEASURED = 2;
+
+  private static final int MEASURED_ON_GPU = 8;
+
+  /** What a run did. */
+  public record Result(
+      long examples,
+      SkippedRows skipped,
+      LabelExpectation rule,
+      double probesPerExample,
+      int batch,
+      double seconds) {}
+
+  /** Rows of a run by their places in it, from the first to before the end. */
+  private record Range(long first, long end) {}
+
+  private final TaskSource source;
+  private final EstimationSettings settings;
+  private final SharedDevice device;
+  private final EstimationListener listener;
+  private final Path output;
+  private final boolean overwrite;
+  private final @Nullable Range range;
+  private final List<Path> parts;
+  private volatile boolean cancelled;
+
+  private Estimation(Builder builder, SharedDevice device, Path output) {
+    this.source = builder.source;
+    this.settings = builder.settings();
+    this.device = device;
+    this.listener = builder.listener;
+    this.output = output;
+    this.overwrite = builder.overwrite;
+    this.range = builder.range;
+    this.parts = builder.parts;
+  }
+
+  /** Of a classifier and its examples, with defaults for everything else. */
+  public static Builder of(TaskSource source) {
+    return new Builder(source);
+  }
+
+  /** With settings that are known already. */
+  static Builder of(TaskSource source, EstimationSettings settings) {
+    return new Builder(source).settings(settings);
+  }
+
+  /**
+   * Estimates and writes the Fisher file.
+   *
+   * @throws InputException if the input cannot be used, memory does not suffice, or the output
+   *     cannot be written or is there already; the message names the file, tensor or setting
+   * @throws CancellationException after {@link #cancel}
+   */
+  public Result run() {
+    AtomicReference<@Nullable Result> result = new AtomicReference<>();
+    // An output that cannot be written is refused before the work, not after it.
+    try (AtomicOutput written = AtomicOutput.file(output, overwrite)) {
+      device.run(
+          () -> source.with(listener::warning, task -> result.set(run(task, written.temp()))));
+      written.commit();
+    }
+    SavedProgress.remove(output, listener);
+    return Objects.requireNonNull(result.get(), "the source opened nothing");
+  }
+
+  /**
+   * Ends the run after the batch in hand, with what is summed up saved, so that the same estimation
+   * goes on from there. Does nothing after the last batch.
+   */
+  public void cancel() {
+    cancelled = true;
+  }
+
+  private Result run(FisherTask task, Path file) {
+    try {
+      return estimate(task, file);
+    } finally {
+      listener.ended();
+    }
+  }
+
+  private Result estimate(FisherTask task, Path file) {
+    LabelExpectation rule = settings.rule();
+    Order order = settings.chosenOrder();
+    if (rule.needsLabels()) {
+      task.requireLabels(settings.spelling().of("labels", rule.text()));
+    }
+    if (order == Order.STRATIFIED) {
+      task.requireLabels(settings.spelling().of("selection", order.text()));
+    }
+    SkippedRows skipped = new SkippedRows(settings.badRows(), listener::warning);
+    long[] chosen = usable(task, order, skipped);
+    if (order == Order.FIRST) {
+      warnOfClassOrder(task.examples(), chosen);
+    }
+    long[] rows = task.inRunOrder(chosen, rule);
+    listener.preparing();
+    try (Kernels kernels = device.device().open();
+        ProcessMemory memory = new ProcessMemory()) {
+      long start = System.nanoTime();
+      task.prepare(rows, kernels, listener::remark);
+      EstimateInputs inputs = new EstimateInputs(task.modelSha256(), settings);
+      String dataset = task.examples().description();
+      String known = inputs.progressKey(dataset, rows);
+      SavedProgress saved = new SavedProgress(SavedProgress.of(output), listener);
+      Batch chosenBatch =
+          batch(savedBatch(saved, known), rows.length, () -> memoryPlan(task, rows, kernels));
+      int batch = chosenBatch.size;
+      int largest = chosenBatch.largest;
+      Optional<MemoryPlan> shown = chosenBatch.plan.filter(plan -> plan.matters(largest));
+      shown.ifPresent(plan -> {
+        listener.memoryPlanned(plan, largest);
+        plan.requireFits(largest, settings.spelling());
+      });
+      LabelExpectation expectation = calibrated(task, chosen, batch);
+      Supplier<FisherEstimator> estimators =
+          () -> {
+            FisherEstimator estimator =
+                new FisherEstimator(task.classifier(), expectation, settings.seed(), kernels);
+            estimator.nameExamples(position -> rows[Math.toIntExact(position)]);
+            return estimator;
+          };
+      if (settings.check()) {
+        long before = System.nanoTime();
+        check(task, estimators, Arrays.copyOf(rows, largest));
+        start += System.nanoTime() - before;
+      }
+      String run = known + predictions(task, rows, expectation);
+      if (range != null) {
+        return someRows(range, task, rows, expectation, batch, run, estimators, skipped, file);
+      }
+      try (FisherEstimator estimator = estimators.get()) {
+        listener.running(rows.length);
+        SafetensorsWriter.requireRoom(output, estimator.bytes());
+        if (parts.isEmpty()) {
+          saved.resume(estimator, run, batch, rows.length);
+        } else {
+          PairwiseSums sums = new PairwiseSums();
+          PartialFisher whole = new PartialFisher(run, 0, rows.length, rows.length, batch, 0);
+          long probes = PartialFisher.join(parts, whole, sums);
+          estimator.restore(sums.total(), rows.length, probes);
+        }
+        if (estimator.examples() < rows.length) {
+          task.accumulate(
+              Arrays.copyOfRange(rows, Math.toIntExact(estimator.examples()), rows.length),
+              batch,
+              expectation,
+              estimator,
+              done -> {
+                listener.advanced(done);
+                if (cancelled && done < rows.length) {
+                  saved.save(estimator, run, batch);
+                  throw new CancellationException("cancelled after %d examples".formatted(done));
+                }
+                saved.afterBatch(estimator, run, batch);
+                device.betweenBatches();
+              });
+        }
+        task.remark(estimator, listener::remark);
+        task.write(
+            estimator,
+            file,
+            inputs.metadata(
+                estimator.examples(), expectation, batch, dataset, task.modelFingerprint()));
+        shown
+            .filter(plan -> !plan.gpu() && device.wasNotShared())
+            .ifPresent(plan ->
+                memory.peak().ifPresent(peak -> listener.memoryUsed(peak, plan.peak(largest))));
+        return new Result(
+            estimator.examples(),
+            skipped,
+            expectation,
+            (double) estimator.probes() / estimator.examples(),
+            batch,
+            (System.nanoTime() - start) / 1e9);
+      }
+    }
+  }
+
+  /** Writes what some rows of the run add up to. */
+  private Result someRows(
+      Range some,
+      FisherTask task,
+      long[] rows,
+      LabelExpectation expectation,
+      int batch,
+      String run,
+      Supplier<FisherEstimator> estimators,
+      SkippedRows skipped,
+      Path file) {
+    long start = System.nanoTime();
+    requireBlocks(some, rows.length, batch);
+    listener.running(some.end - some.first);
+    PairwiseSums sums = new PairwiseSums();
+    long probes = 0;
+    for (long first = some.first; first < some.end; first += batch) {
+      long begin = first;
+      long end = Math.min(first + batch, some.end);
+      try (FisherEstimator estimator = estimators.get()) {
+        estimator.beginAt(first);
+        task.accumulate(
+            Arrays.copyOfRange(rows, Math.toIntExact(first), Math.toIntExact(end)),
+            batch,
+            expectation,
+            estimator,
+            done -> {
+              listener.advanced(begin - some.first + done);
+              if (cancelled && end < some.end) {
+                throw new CancellationException("cancelled at row " + (begin + done));
+              }
+              device.betweenBatches();
+            });
+        sums.add(new PairwiseSums.Node(first / batch, 0, estimator.sums()));
+        probes += estimator.probes();
+      }
+    }
+    long count = some.end - some.first;
+    new PartialFisher(run, some.first, some.end, rows.length, batch, probes).write(file, sums);
+    return new Result(
+        count,
+        skipped,
+        expectation,
+        (double) probes / count,
+        batch,
+        (System.nanoTime() - start) / 1e9);
+  }
+
+  private static void requireBlocks(Range some, long rows, int batch) {
+    if (some.end > rows) {
+      throw new InputException(
+          "rows %d to %d: the run has %d".formatted(some.first, some.end, rows));
+    }
+    if (some.first % batch != 0 || (some.end % batch != 0 && some.end != rows)) {
+      throw new InputException(
+          "rows %d to %d of %d: must begin and end at a multiple of the batch size, %d, or at the"
+                  .formatted(some.first, some.end, rows, batch)
+              + " end");
+    }
+  }
+
+  /**
+   * The rows that are chosen, without those that cannot be used. All are looked at before the first
+   * one runs, so that nothing else about the run depends on them.
+   */
+  private long[] usable(FisherTask task, Order order, SkippedRows skipped) {
+    boolean byLabel = settings.rule().needsLabels() || order == Order.STRATIFIED;
+    if (byLabel) {
+      task.withLabels(new long[0], skipped); // says so where there is no label at all
+    }
+    long[] chosen = order.selection(settings.examples(), settings.seed()).rows(task.examples());
+    skipped.of(chosen.length);
+    long[] usable = task.readable(byLabel ? task.withLabels(chosen, skipped) : chosen, skipped);
+    skipped.requireSome(usable.length);
+    return usable;
+  }
+
+  /**
+   * The examples of a forward pass.
+   *
+   * @param largest the most that the run or its check ever has
+   * @param plan of the memory that they take
+   */
+  private record Batch(int size, int largest, Optional<MemoryPlan> plan) {}
+
+  /** What fits the device, beside what other models were promised there. */
+  private Batch batch(OptionalInt saved, int rows, Supplier<Optional<MemoryPlan>> measurement) {
+    Batch batch;
+    do {
+      Optional<MemoryPlan> plan = device.plan(measurement);
+      int size =
+          saved.isPresent()
+              ? saved.getAsInt()
+              : BatchSize.choose(
+                  settings.batchSize(), plan, Math.min(rows, settings.atMost()), settings.rule());
+      batch = new Batch(size, Math.min(settings.check() ? Math.max(size, 2) : size, rows), plan);
+    } while (batch.plan.isPresent()
+        && !batch.plan.get().fits(batch.largest)
+        && device.awaitAnother());
+    device.promise(batch.plan, batch.largest);
+    return batch;
+  }
+
+  private Optional<MemoryPlan> memoryPlan(FisherTask task, long[] rows, Kernels kernels) {
+    int several = kernels.gpuFreeBytes().isPresent() ? MEASURED_ON_GPU : MEASURED;
+    return task.memoryPlan(
+        rows,
+        () -> new FisherEstimator(task.classifier(), settings.rule(), settings.seed(), kernels),
+        settings.check() ? 2 : 1,
+        BatchSize.isOne(settings.batchSize()) && !settings.check() ? 1 : several);
+  }
+
+  /** A choice by free memory is that of the run that is taken up. */
+  private OptionalInt savedBatch(SavedProgress saved, String known) {
+    if (!settings.batchSize().equals(BatchSize.AUTO)) {
+      return OptionalInt.empty();
+    }
+    return saved.read().stream()
+        .filter(progress -> progress.run().startsWith(known))
+        .mapToInt(FisherProgress::batch)
+        .findFirst();
+  }
+
+  /** Of the first and the last row. */
+  private static String predictions(FisherTask task, long[] rows, LabelExpectation expectation) {
+    try (ForwardPass pass = task.forward(new long[] {rows[0], rows[rows.length - 1]})) {
+      return EstimateInputs.predictionsKey(pass, expectation);
+    }
+  }
+
+  /** Fits a rule that asks for it to the model's predictions of the first examples chosen. */
+  private LabelExpectation calibrated(FisherTask task, long[] chosen, int batch) {
+    LabelExpectation rule = settings.rule();
+    int wanted = Math.min(rule.calibrationExamples(), chosen.length);
+    List<double[]> predictions = new ArrayList<>();
+    task.forEachBatch(
+        task.inRunOrder(Arrays.copyOf(chosen, wanted), rule),
+        batch,
+        rule,
+        (pass, labels) -> predictions.addAll(pass.predictions()));
+    return rule.calibrated(predictions);
+  }
+
+  private void check(FisherTask task, Supplier<FisherEstimator> estimators, long[] rows) {
+    if (rows.length < 2) {
+      throw new InputException("--check: compares batch sizes, which takes at least two examples");
+    }
+    BatchSizeCheck.Deviation deviation =
+        BatchSizeCheck.run(
+            estimators,
+            (first, count) -> task.forward(Arrays.copyOfRange(rows, first, first + count)),
+            rows.length,
+            task.labels(rows, settings.rule()));
+    listener.checked(rows.length, deviation);
+  }
+
+  /** Data is often stored class by class, and then its first rows stand for few classes. */
+  private void warnOfClassOrder(Examples dataset, long[] first) {
+    if (!dataset.labelled()) {
+      return;
+    }
+    ClassCoverage coverage;
+    try {
+      coverage = ClassCoverage.of(dataset.labels(), first);
+    } catch (InputException e) {
+      // A label that cannot be read may be one that the run does not need.
+      return;
+    }
+    if (coverage.poor()) {
+      listener.warning(
+          String.format(
+              Locale.ROOT,
+              "%s: the first %d examples hold %d of its %d classes, where a random choice holds"
+                  + " %.1f on average; the data seems to be in order of class: %s takes a random"
+                  + " choice",
+              dataset.description(),
+              first.length,
+              coverage.held(),
+              coverage.classes(),
+              coverage.classes() - coverage.missedAtRandom(),
+              settings.spelling().of("selection", Order.SHUFFLED.text())));
+    }
+  }
+
+  /** Says what an {@link Estimation} is to do. For one thread. */
+  public static final class Builder {
+    private final TaskSource source;
+    private LabelExpectation rule = LabelExpectation.parse(EstimationSettings.DEFAULT_LABELS);
+    private @Nullable Order order;
+    private long examples = EstimationSettings.DEFAULT_EXAMPLES;
+    private long seed;
+    private String batchSize = BatchSize.AUTO;
+    private Precision precision = Precision.FP32;
+    private BadRows badRows = BadRows.USUAL;
+    private @Nullable EstimationSettings settings;
+    private @Nullable String deviceName = "cpu";
+    private @Nullable SharedDevice device;
+    private EstimationListener listener = EstimationListener.NONE;
+    private @Nullable Path output;
+    private boolean overwrite;
+    private @Nullable Range range;
+    private List<Path> parts = List.of();
+
+    private Builder(TaskSource source) {
+      this.source = source;
+    }
+
+    /**
+     * How labels are averaged over, such as {@code exact}, {@code lowrank:3} or {@code true}; by
+     * default {@code adaptive:4}.
+     *
+     * @throws InputException if there is no such rule
+     */
+    public Builder labels(String rule) {
+      this.rule = LabelExpectation.parse(rule);
+      return this;
+    }
+
+    /** Which examples; by default a random choice, with {@code batch-square} the first ones. */
+    public Builder selection(Order order) {
+      this.order = order;
+      return this;
+    }
+
+    /** How many examples; all where the data has fewer. By default 256. */
+    public Builder examples(long examples) {
+      this.examples = examples;
+      return this;
+    }
+
+    /** Of the selection and of drawn labels; by default 0. */
+    public Builder seed(long seed) {
+      this.seed = seed;
+      return this;
+    }
+
+    /** Examples of a forward pass, at least 1; by default as many as fit free memory, up to 32. */
+    public Builder batchSize(int examples) {
+      this.batchSize = Integer.toString(examples);
+      return this;
+    }
+
+    /** What becomes of rows that cannot be used; by default a few are left out. */
+    public Builder badRows(BadRows badRows) {
+      this.badRows = badRows;
+      return this;
+    }
+
+    /**
+     * Takes all of the above at once, as they are written elsewhere.
+     *
+     * @param settings with the precision of the device that is given to {@link #device}
+     */
+    public Builder settings(EstimationSettings settings) {
+      this.settings = settings;
+      return this;
+    }
+
+    /**
+     * Where model and kernels run: {@code cpu} (the default), {@code cuda}, or {@code cuda:N}. A
+     * GPU that cannot be used is a warning, and the CPU does the work.
+     */
+    public Builder device(String name) {
+      this.deviceName = name;
+      this.device = null;
+      return this;
+    }
+
+    /** A device that other estimations run on too. */
+    public Builder device(SharedDevice device) {
+      this.device = device;
+      return this;
+    }
+
+    /** What the model is multiplied in on a device given by name; by default fp32. */
+    public Builder precision(Precision precision) {
+      this.precision = precision;
+      return this;
+    }
+
+    /** Told of what happens; by default nobody is. */
+    public Builder listener(EstimationListener listener) {
+      this.listener = listener;
+      return this;
+    }
+
+    /** Where the Fisher file goes; its folder is created. Required. */
+    public Builder output(Path file) {
+      this.output = file;
+      return this;
+    }
+
+    /** Whether an existing output is replaced; by default it is refused. */
+    public Builder overwrite(boolean overwrite) {
+      this.overwrite = overwrite;
+      return this;
+    }
+
+    /**
+     * Estimates some rows of the run only; the output is then a part, to be joined by {@link
+     * #parts}. Every part has the same settings, examples and seed among them, and the same batch
+     * size: which rows the run has, the order in which they run, what they draw and how an adaptive
+     * rule is calibrated is that of the whole run.
+     *
+     * <p>Parts joined give the same bits wherever the run was cut, and those of one part with all
+     * rows: each batch is summed up by itself, from zero, and the sums of batches are added
+     * pairwise in fp32, in an order that their places in the run determine. An estimate that is not
+     * made of parts adds one batch to the next, and may differ from the joined one in the last
+     * bits. The machines must compute the same, as those of equal processors and builds do.
+     *
+     * <p>With n batches a part takes memory, and room in its file, for up to 2 log2(n) Fishers in
+     * place of one; a few passes over the memory of a Fisher are added to the time of each batch,
+     * and pictures of the next batch are not decoded ahead. Progress is not saved: a part that is
+     * cancelled begins again.
+     *
+     * @param first place in the run of the first row, from 0; a multiple of the batch size
+     * @param end the place after the last row; a multiple of the batch size, or the run's end
+     * @throws InputException if it is no range
+     */
+    public Builder rows(long first, long end) {
+      if (first < 0 || end <= first) {
+        throw new InputException("rows %d to %d: is no range".formatted(first, end));
+      }
+      this.range = new Range(first, end);
+      return this;
+    }
+
+    /**
+     * Joins parts that {@link #rows} made with these settings to the Fisher of the whole run; no
+     * batch runs.
+     *
+     * @param files in any order; together they have each row of the run once
+     */
+    public Builder parts(List<Path> files) {
+      this.parts = List.copyOf(files);
+      return this;
+    }
+
+    private EstimationSettings settings() {
+      return settings != null
+          ? settings
+          : new EstimationSettings(
+              rule,
+              order,
+              examples,
+              seed,
+              batchSize,
+              Integer.MAX_VALUE,
+              false,
+              precision,
+              badRows,
+              (setting, value) -> setting + " " + value);
+    }
+
+    private void requireParts(EstimationSettings whole) {
+      if (range != null && !parts.isEmpty()) {
+        throw new IllegalStateException("rows makes a part, parts joins them: give one of the two");
+      }
+      if (whole.rule().squaresBatches()) {
+        throw new InputException(
+            whole.spelling().of("labels", whole.rule().text())
+                + ": is defined by batches, not by rows; it cannot be estimated in parts");
+      }
+      if (whole.batchSize().equals(BatchSize.AUTO)) {
+        throw new InputException(
+            whole.spelling().of("batch-size", BatchSize.AUTO)
+                + ": parts need a number, which is the same for all of them");
+      }
+    }
+
+    /**
+     * Opens the device; models and data are opened by {@link Estimation#run}.
+     *
+     * @throws InputException if a setting is out of range or the device does not exist
+     * @throws IllegalStateException if there is no output
+     */
+    public Estimation build() {
+      if (range != null || !parts.isEmpty()) {
+        requireParts(settings());
+      }
+      if (output == null) {
+        throw new IllegalStateException("output(file) says where the Fisher file goes");
+      }
+      SharedDevice where = device;
+      if (where == null) {
+        CommandDevice named = CommandDevice.forModels(deviceName, precision, listener::warning);
+        precision = named.precision();
+        where = new SharedDevice(named);
+      }
+      return new Estimation(this, where, output);
+    }
+  }
+}

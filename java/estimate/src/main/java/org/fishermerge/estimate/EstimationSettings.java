@@ -1,0 +1,88 @@
+package org.fishermerge.estimate;
+
+import java.util.Locale;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.data.Selection;
+import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.runtime.Precision;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * How the Fisher information of a model is estimated.
+ *
+ * @param rule how labels are averaged over
+ * @param order which examples; null is that of the rule
+ * @param examples how many, at most
+ * @param seed of the selection and of drawn labels
+ * @param batchSize examples per forward pass, or {@link BatchSize#AUTO}
+ * @param atMost what auto does not go beyond
+ * @param check whether two batch sizes are compared first
+ * @param precision what models are multiplied in, wherever they run
+ * @param badRows what becomes of rows that cannot be used
+ * @param spelling how messages name a setting
+ */
+public record EstimationSettings(
+    LabelExpectation rule,
+    @Nullable Order order,
+    long examples,
+    long seed,
+    String batchSize,
+    int atMost,
+    boolean check,
+    Precision precision,
+    BadRows badRows,
+    Spelling spelling) {
+  /** The rule unless another is asked for. */
+  public static final String DEFAULT_LABELS = "adaptive:4";
+
+  /** How many examples unless that is said. */
+  public static final long DEFAULT_EXAMPLES = 256;
+
+  /** Which examples. */
+  public enum Order {
+    FIRST,
+    SHUFFLED,
+    STRATIFIED;
+
+    Selection selection(long count, long seed) {
+      return switch (this) {
+        case FIRST -> new Selection.First(count);
+        case SHUFFLED -> new Selection.Shuffled(count, seed);
+        case STRATIFIED -> new Selection.Stratified(count, seed);
+      };
+    }
+
+    /** As on the command line and in Fisher files. */
+    public String text() {
+      return name().toLowerCase(Locale.ROOT);
+    }
+  }
+
+  /** How a user writes that a setting has a value. */
+  public interface Spelling {
+    String of(String setting, String value);
+  }
+
+  /**
+   * Checks the settings themselves.
+   *
+   * @throws InputException if one of them is out of range or two contradict each other
+   */
+  public EstimationSettings {
+    if (examples < 1) {
+      throw new InputException(spelling.of("examples", examples + ": must be at least 1"));
+    }
+    BatchSize.check(batchSize);
+    if (check && rule.squaresBatches()) {
+      throw new InputException(
+          "--check: the estimate of "
+              + spelling.of("labels", rule.text())
+              + " depends on the batch size by definition; leave the check out");
+    }
+  }
+
+  /** Which examples, with the default of the rule: FusionBench takes the first rows. */
+  public Order chosenOrder() {
+    return order != null ? order : rule.squaresBatches() ? Order.FIRST : Order.SHUFFLED;
+  }
+}

@@ -1,0 +1,136 @@
+package org.fishermerge.estimate;
+
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.Optional;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.torch.FisherEstimator;
+import org.fishermerge.torch.FisherProgress;
+
+/**
+ * Saves an estimate at intervals, so that a run that is killed goes on from there when it is
+ * started again. Saving that fails does not stop the run.
+ */
+final class SavedProgress {
+  /** Beside the output. */
+  private static final String SUFFIX = ".progress";
+
+  /** In seconds; 0 saves after every batch. */
+  private static final String INTERVAL = "fishermerge.save-seconds";
+
+  private static final double DEFAULT_SECONDS = 60;
+
+  // So that saving takes a twentieth of the time at most.
+  private static final int TIMES_THE_COST = 20;
+
+  private static final int COPIES = 3;
+
+  /** In bytes. */
+  private static final int LONGEST_NAME = 255;
+
+  private static final int HASH_DIGITS = 16;
+
+  private final Path file;
+  private final EstimationListener listener;
+  private final double interval;
+  private long last = System.nanoTime();
+  private double cost;
+  private boolean failed;
+
+  SavedProgress(Path file, EstimationListener listener) {
+    this.file = file;
+    this.listener = listener;
+    this.interval = interval();
+  }
+
+  /**
+   * The file of the progress towards an output. A name that would be longer than file systems allow
+   * is cut, and told apart from others by a hash.
+   */
+  static Path of(Path output) {
+    String name = output.getFileName().toString();
+    if (bytes(name + SUFFIX) <= LONGEST_NAME) {
+      return output.resolveSibling(name + SUFFIX);
+    }
+    String end = "-" + new ContentKey(name).hex().substring(0, HASH_DIGITS) + SUFFIX;
+    String begin = name;
+    while (bytes(begin + end) > LONGEST_NAME) {
+      begin = begin.substring(0, begin.offsetByCodePoints(begin.length(), -1));
+    }
+    return output.resolveSibling(begin + end);
+  }
+
+  private static int bytes(String name) {
+    return name.getBytes(StandardCharsets.UTF_8).length;
+  }
+
+  /** Removes the file after the output is in its place, which nothing can undo any more. */
+  static void remove(Path output, EstimationListener listener) {
+    try {
+      FisherProgress.delete(of(output));
+    } catch (InputException e) {
+      listener.warning(e.getMessage() + "; it is of no use any more");
+    }
+  }
+
+  private static double interval() {
+    String text = System.getProperty(INTERVAL, "");
+    try {
+      double seconds = text.isEmpty() ? DEFAULT_SECONDS : Double.parseDouble(text);
+      if (seconds >= 0) {
+        return seconds;
+      }
+    } catch (NumberFormatException e) {
+      // The message below covers it.
+    }
+    throw new InputException("-D" + INTERVAL + "=" + text + ": expected a number of seconds");
+  }
+
+  /** What a run that was stopped had saved. */
+  Optional<FisherProgress> read() {
+    return FisherProgress.read(file);
+  }
+
+  /** Takes up a saved run if it is this one. */
+  void resume(FisherEstimator estimator, String run, int batch, long examples) {
+    Optional<FisherProgress> saved = read();
+    if (saved.isEmpty()) {
+      return;
+    }
+    FisherProgress progress = saved.get();
+    boolean same =
+        progress.run().equals(run) && progress.batch() == batch && progress.examples() <= examples;
+    if (same && estimator.resume(file, progress)) {
+      listener.resumed(progress.examples(), examples, file);
+    } else if (same) {
+      listener.warning(file + " is damaged; starting from the first example");
+    } else {
+      listener.warning(file + " is the progress of another run; starting from the first example");
+    }
+  }
+
+  /** Saves if it is time to. */
+  void afterBatch(FisherEstimator estimator, String run, int batch) {
+    long now = System.nanoTime();
+    if (failed || (now - last) / 1e9 < Math.max(interval, TIMES_THE_COST * cost)) {
+      return;
+    }
+    save(estimator, run, batch);
+    last = System.nanoTime();
+    cost = interval == 0 ? 0 : (last - now) / 1e9;
+  }
+
+  /** Saves now. */
+  void save(FisherEstimator estimator, String run, int batch) {
+    try {
+      // The one before and the new one exist at once, and must leave room for the result.
+      SafetensorsWriter.requireRoom(file, COPIES * estimator.bytes());
+      estimator.save(file, run, batch);
+      listener.saved(estimator.examples(), file);
+    } catch (InputException e) {
+      failed = true;
+      listener.warning("the progress cannot be saved, the run goes on: " + e.getMessage());
+    }
+  }
+}

@@ -1,0 +1,139 @@
+package org.fishermerge.estimate;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CancellationException;
+import org.assertj.core.data.Offset;
+import org.fishermerge.checkpoint.FisherFile;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.SafetensorsFile;
+import org.fishermerge.testkit.Golden;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+final class EstimationTest {
+  private static final Path CLIP = Golden.path("clip-tiny/pretrained");
+  private static final Path MODEL = Golden.path("clip-tiny/alpha");
+  private static final String CLASSES = Golden.path("clip-tiny/tasks.json") + ":alpha";
+  private static final Path EXPECTED = Golden.path("clip-tiny/expected.safetensors");
+  private static final String DATA = EXPECTED + "#alpha.";
+
+  @TempDir Path folder;
+
+  private static Estimation.Builder estimation() {
+    return Estimation.of(TaskSource.zeroShot(MODEL, CLIP, CLASSES, DATA)).batchSize(2);
+  }
+
+  @Test
+  void theReadmesExampleEstimatesWhatAutogradDoes() throws IOException {
+    String example = Files.readString(source("EstimationExample.java"));
+    String begin = "// example-begin\n";
+    String lines =
+        example
+            .substring(
+                example.indexOf(begin) + begin.length(), example.indexOf("    // example-end"))
+            .stripTrailing()
+            .stripIndent();
+    assertThat(lines.lines().count()).isLessThanOrEqualTo(15);
+    assertThat(Files.readString(Path.of(System.getProperty("basedir", "."), "../../README.md")))
+        .contains("```java\n" + lines + "\n```");
+
+    Path out = folder.resolve("alpha.safetensors");
+    Estimation.Result result = EstimationExample.run(MODEL, CLIP, CLASSES, DATA, out);
+    assertThat(result.examples()).isEqualTo(6);
+    String name = "post_layernorm.weight";
+    try (SafetensorsFile written = SafetensorsFile.open(out);
+        SafetensorsFile expected = SafetensorsFile.open(EXPECTED)) {
+      float[] sums = written.segment(name).toArray(ValueLayout.JAVA_FLOAT_UNALIGNED);
+      float[] means =
+          expected
+              .segment("alpha.fisher.exact.vision_model." + name)
+              .toArray(ValueLayout.JAVA_FLOAT_UNALIGNED);
+      float largest = 0;
+      for (float mean : means) {
+        largest = Math.max(largest, mean);
+      }
+      for (int j = 0; j < means.length; j++) {
+        assertThat(sums[j] / 6.0).isCloseTo(means[j], within(1e-4 * largest));
+      }
+    }
+  }
+
+  private static Offset<Double> within(double value) {
+    return Offset.offset(value);
+  }
+
+  private static Path source(String name) {
+    return Path.of(System.getProperty("basedir", "."), "src/test/java/org/fishermerge/estimate")
+        .resolve(name);
+  }
+
+  @Test
+  void aCancelledEstimationGoesOnToTheSameBits() throws IOException {
+    Path whole = folder.resolve("whole.safetensors");
+    estimation().output(whole).build().run();
+
+    Path out = folder.resolve("stopped.safetensors");
+    List<Long> done = new ArrayList<>();
+    Estimation[] running = new Estimation[1];
+    running[0] =
+        estimation()
+            .output(out)
+            .listener(
+                new EstimationListener() {
+                  @Override
+                  public void advanced(long examples) {
+                    done.add(examples);
+                    running[0].cancel();
+                  }
+                })
+            .build();
+    assertThatThrownBy(running[0]::run).isInstanceOf(CancellationException.class);
+    assertThat(done).containsExactly(2L);
+    assertThat(out).doesNotExist();
+    Path progress = folder.resolve("stopped.safetensors.progress");
+    assertThat(progress).exists();
+
+    List<Long> resumed = new ArrayList<>();
+    estimation()
+        .output(out)
+        .listener(
+            new EstimationListener() {
+              @Override
+              public void resumed(long examples, long all, Path file) {
+                resumed.add(examples);
+              }
+            })
+        .build()
+        .run();
+    assertThat(resumed).containsExactly(2L);
+    assertThat(progress).doesNotExist();
+    assertThat(out).hasSameBinaryContentAs(whole);
+  }
+
+  @Test
+  void refusesAnOutputThatIsThere() throws IOException {
+    Path out = Files.writeString(folder.resolve("there.safetensors"), "");
+    assertThatThrownBy(() -> estimation().output(out).build().run())
+        .isInstanceOf(InputException.class)
+        .hasMessageContaining("there.safetensors");
+  }
+
+  @Test
+  void writesWhatItWasMadeWith() {
+    Path out = folder.resolve("out.safetensors");
+    estimation().labels("true").seed(3).examples(4).output(out).build().run();
+    try (FisherFile file = FisherFile.open(out)) {
+      assertThat(file.examples()).isEqualTo(4);
+      assertThat(file.metadata().orElseThrow().labels()).isEqualTo("true");
+      assertThat(file.metadata().orElseThrow().seed()).isEqualTo("3");
+    }
+  }
+}
