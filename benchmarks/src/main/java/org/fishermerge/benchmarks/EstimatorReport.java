@@ -14,13 +14,13 @@ import org.fishermerge.checkpoint.TensorSelector;
 import org.fishermerge.data.Selection;
 import org.fishermerge.data.TensorExamples;
 import org.fishermerge.kernels.Kernels;
-import org.fishermerge.torch.arch.NetworkClassifier;
-import org.fishermerge.torch.nn.Pixels;
-import org.fishermerge.torch.arch.ClipVisionTower;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.arch.ClipVisionTower;
+import org.fishermerge.torch.arch.NetworkClassifier;
 import org.fishermerge.torch.arch.ZeroShotHead;
+import org.fishermerge.torch.nn.Pixels;
 
 /**
  * {@code benchmarks/run estimators MODEL CLIP DATA.safetensors#prefix. [EXAMPLES [SEEDS [RULE
@@ -149,7 +149,8 @@ public final class EstimatorReport {
     try (FisherEstimator estimator = new FisherEstimator(classifier, labels, seed, kernels)) {
       for (int first = 0; first < examples.count(); first += BATCH) {
         int count = Math.min(BATCH, examples.count() - first);
-        try (ForwardPass pass = classifier.forward(new Pixels(examples.pixels(first, count), count))) {
+        try (ForwardPass pass =
+            classifier.forward(new Pixels(examples.pixels(first, count), count))) {
           long[] truth = new long[count];
           System.arraycopy(examples.labels(), first, truth, 0, count);
           estimator.add(pass, truth);

@@ -10,8 +10,8 @@ import java.util.Optional;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
-import org.fishermerge.torch.runtime.LibTorch;
 import org.fishermerge.torch.LibTorchPeer;
+import org.fishermerge.torch.runtime.LibTorch;
 import org.fishermerge.torch.runtime.Precision;
 import org.jspecify.annotations.Nullable;
 

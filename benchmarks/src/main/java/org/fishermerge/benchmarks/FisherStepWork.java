@@ -7,15 +7,15 @@ import java.lang.foreign.ValueLayout;
 import java.util.Random;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.kernels.Kernels;
-import org.fishermerge.torch.arch.NetworkClassifier;
-import org.fishermerge.torch.nn.Pixels;
-import org.fishermerge.torch.arch.ClipVisionTower;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.LabelExpectation;
-import org.fishermerge.torch.runtime.LibTorch;
+import org.fishermerge.torch.arch.ClipVisionTower;
+import org.fishermerge.torch.arch.NetworkClassifier;
 import org.fishermerge.torch.arch.VisionTraining;
 import org.fishermerge.torch.arch.ZeroShotHead;
+import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.runtime.LibTorch;
 
 /** One batch of pictures through an image tower of a published shape with random weights. */
 final class FisherStepWork implements AutoCloseable {

@@ -14,9 +14,9 @@ import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
+import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.arch.Architectures;
 import org.fishermerge.torch.arch.TextClassifier;
-import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.nn.TokenBatch;
 
 /**

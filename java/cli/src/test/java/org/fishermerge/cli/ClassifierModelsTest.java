@@ -157,7 +157,7 @@ final class ClassifierModelsTest {
             "--out",
             out.toString())
         .succeeds();
-    Map<String, Tensor> other = fisher("vit-tiny", "two", "exact", "--with-head").tensors();
+    TestTensors other = fisher("vit-tiny", "two", "exact", "--with-head");
     TestTensors.read(out)
         .tensors()
         .forEach((name, sum) ->
@@ -190,14 +190,16 @@ final class ClassifierModelsTest {
   @ParameterizedTest
   @ValueSource(strings = {"bert-tiny", "roberta-tiny", "vit-tiny"})
   void aFisherCoversTheBackbone(String model) {
-    Map<String, Tensor> whole = fisher(model, "two", "exact", "--with-head").tensors();
+    TestTensors whole = fisher(model, "two", "exact", "--with-head");
     Map<String, Tensor> backbone = fisher(model, "two", "exact").tensors();
-    assertThat(whole.keySet()).anyMatch(name -> name.startsWith("classifier."));
+    assertThat(whole.tensors().keySet()).anyMatch(name -> name.startsWith("classifier."));
     assertThat(backbone.keySet())
         .containsExactlyInAnyOrderElementsOf(
-            whole.keySet().stream().filter(name -> !name.startsWith("classifier.")).toList());
-    backbone.forEach((name, sum) ->
-        assertThat(sum.bytes()).as(name).isEqualTo(whole.get(name).bytes()));
+            whole.tensors().keySet().stream()
+                .filter(name -> !name.startsWith("classifier."))
+                .toList());
+    backbone.forEach(
+        (name, sum) -> assertThat(sum.bytes()).as(name).isEqualTo(whole.get(name).bytes()));
   }
 
   /** The two models have heads of different widths, which keep out of the merge. */
@@ -240,10 +242,10 @@ final class ClassifierModelsTest {
             "--out",
             merged.toString());
     assertThat(result.code()).as(result.err()).isZero();
-    Map<String, Tensor> a = TestTensors.read(Path.of(folderOf(model, "two"))).tensors();
-    Map<String, Tensor> b = TestTensors.read(Path.of(folderOf(model, "four"))).tensors();
+    TestTensors a = TestTensors.read(Path.of(folderOf(model, "two")));
+    TestTensors b = TestTensors.read(Path.of(folderOf(model, "four")));
     Map<String, Tensor> fisherA = TestTensors.read(two).tensors();
-    Map<String, Tensor> fisherB = TestTensors.read(four).tensors();
+    TestTensors fisherB = TestTensors.read(four);
     TestTensors written = TestTensors.read(merged);
     fisherA.forEach((name, sum) -> {
       float[] fa = sum.floats();

@@ -19,8 +19,8 @@ import org.fishermerge.checkpoint.SettingsKeys.Treatment;
 import org.fishermerge.data.ImageProcessor;
 import org.fishermerge.data.TokenizerFiles;
 import org.fishermerge.merge.Compatibility;
-import org.fishermerge.torch.arch.ClipConfig;
 import org.fishermerge.torch.arch.Architectures;
+import org.fishermerge.torch.arch.ClipConfig;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -36,18 +36,18 @@ final class CompatibilityPageTest {
   private static final List<SettingsKeys> ALL =
       Stream.concat(
               Stream.of(
-          ClipConfig.KEYS,
-          ClipConfig.VISION_KEYS,
-          ClipConfig.TEXT_KEYS,
-          Compatibility.CONFIG_KEYS,
-          Compatibility.PICTURE_KEYS,
-          Compatibility.TOKENIZER_KEYS,
-          ImageProcessor.PROCESSOR_SETTINGS,
-          ImageProcessor.SETTINGS,
-          TokenizerFiles.CONFIG_KEYS,
-          TokenizerFiles.SPECIAL_TOKENS_KEYS,
-          TokenizerFiles.WHOLE_KEYS,
-          LoraAdapter.KEYS),
+                  ClipConfig.KEYS,
+                  ClipConfig.VISION_KEYS,
+                  ClipConfig.TEXT_KEYS,
+                  Compatibility.CONFIG_KEYS,
+                  Compatibility.PICTURE_KEYS,
+                  Compatibility.TOKENIZER_KEYS,
+                  ImageProcessor.PROCESSOR_SETTINGS,
+                  ImageProcessor.SETTINGS,
+                  TokenizerFiles.CONFIG_KEYS,
+                  TokenizerFiles.SPECIAL_TOKENS_KEYS,
+                  TokenizerFiles.WHOLE_KEYS,
+                  LoraAdapter.KEYS),
               Architectures.keys().stream())
           .toList();
 

@@ -119,9 +119,7 @@ final class SafetensorsTokens implements TokenDataset {
     for (long row : rows) {
       long[] ids = values(0, row);
       texts.add(
-          mask.isPresent()
-              ? Arrays.copyOf(ids, unmasked(values(mask.getAsInt(), row), row))
-              : ids);
+          mask.isPresent() ? Arrays.copyOf(ids, unmasked(values(mask.getAsInt(), row), row)) : ids);
     }
     return texts;
   }
@@ -130,8 +128,7 @@ final class SafetensorsTokens implements TokenDataset {
   public Optional<List<long[]>> types(long[] rows) {
     return types.isEmpty()
         ? Optional.empty()
-        : Optional.of(
-            Arrays.stream(rows).mapToObj(row -> values(types.getAsInt(), row)).toList());
+        : Optional.of(Arrays.stream(rows).mapToObj(row -> values(types.getAsInt(), row)).toList());
   }
 
   /** The number of ones that a mask begins with; there must be none after them. */

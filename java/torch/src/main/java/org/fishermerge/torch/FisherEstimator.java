@@ -28,13 +28,13 @@ import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.TypedValues;
 import org.fishermerge.kernels.ValueStatistics;
-import org.jspecify.annotations.Nullable;
+import org.fishermerge.torch.nn.ParameterGroup;
 import org.fishermerge.torch.runtime.LibTorch;
 import org.fishermerge.torch.runtime.NativeHeap;
 import org.fishermerge.torch.runtime.Tensors;
-import org.fishermerge.torch.nn.ParameterGroup;
 import org.fishermerge.torch.statistic.DiagonalFisher;
 import org.fishermerge.torch.statistic.Statistic;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Accumulates the diagonal Fisher information of every parameter of a classifier, batch by batch:
@@ -79,7 +79,9 @@ public final class FisherEstimator implements AutoCloseable {
     this.sums =
         new DiagonalFisher(
             kernels,
-            labels.squaresBatches() ? DiagonalFisher.Squares.PER_BATCH : DiagonalFisher.Squares.PER_EXAMPLE,
+            labels.squaresBatches()
+                ? DiagonalFisher.Squares.PER_BATCH
+                : DiagonalFisher.Squares.PER_EXAMPLE,
             classifier.parameterGroups());
   }
 

@@ -7,8 +7,8 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
-import org.jspecify.annotations.Nullable;
 import org.fishermerge.torch.runtime.Tensors;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One of the inputs of a model, for a batch of examples.

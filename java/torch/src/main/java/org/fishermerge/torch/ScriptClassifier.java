@@ -29,18 +29,18 @@ import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.checkpoint.TensorDigest;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.ScriptHooks.Hook;
+import org.fishermerge.torch.ScriptHooks.Unhookable;
 import org.fishermerge.torch.ScriptLayer.Call;
 import org.fishermerge.torch.ScriptLayer.Layout;
 import org.fishermerge.torch.ScriptModule.Parameter;
-import org.fishermerge.torch.ScriptHooks.Hook;
-import org.fishermerge.torch.ScriptHooks.Unhookable;
-import org.jspecify.annotations.Nullable;
-import org.fishermerge.torch.runtime.LibTorch;
-import org.fishermerge.torch.runtime.Tensors;
 import org.fishermerge.torch.nn.LayerVisit;
 import org.fishermerge.torch.nn.LayerVisitor;
 import org.fishermerge.torch.nn.ParameterGroup;
+import org.fishermerge.torch.runtime.LibTorch;
+import org.fishermerge.torch.runtime.Tensors;
 import org.fishermerge.torch.statistic.DiagonalFisher;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Any TorchScript module that gives class logits. Parameters whose only use is an operator that a

@@ -21,8 +21,8 @@ import org.bytedeco.pytorch.ValueVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.TypeKind;
 import org.fishermerge.torch.ScriptModule.Parameter;
-import org.jspecify.annotations.Nullable;
 import org.fishermerge.torch.nn.ParameterGroup;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A module's {@code forward} that also returns what its {@link ScriptLayer layers} saw: the tuple
@@ -446,7 +446,8 @@ final class ScriptHooks {
           && tensor.size(0) == 1) {
         Value copies = graph.addInput();
         values.forEach(value -> value.replaceAllUsesWith(copies));
-        hooks.add(new Hook(new ScriptLayer.Copied(parameter.group()), -1, copied.size(), new int[0]));
+        hooks.add(
+            new Hook(new ScriptLayer.Copied(parameter.group()), -1, copied.size(), new int[0]));
         copied.add(parameter);
       }
     });

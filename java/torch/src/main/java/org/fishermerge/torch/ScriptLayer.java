@@ -12,11 +12,11 @@ import org.bytedeco.pytorch.T_TensorTensorTensor_T;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.jspecify.annotations.Nullable;
-import org.fishermerge.torch.runtime.Tensors;
 import org.fishermerge.torch.nn.LayerVisit;
 import org.fishermerge.torch.nn.LayerVisitor;
 import org.fishermerge.torch.nn.ParameterGroup;
+import org.fishermerge.torch.runtime.Tensors;
+import org.jspecify.annotations.Nullable;
 
 /**
  * An operator of a TorchScript graph that a kernel understands: the squares of its parameters'

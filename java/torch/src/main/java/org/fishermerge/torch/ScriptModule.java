@@ -30,8 +30,8 @@ import org.bytedeco.pytorch.named_parameter_iterator;
 import org.bytedeco.pytorch.named_parameter_list;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.Reasons;
-import org.jspecify.annotations.Nullable;
 import org.fishermerge.torch.nn.ParameterGroup;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A TorchScript module in evaluation mode: its parameters, and graphs of its {@code forward} as

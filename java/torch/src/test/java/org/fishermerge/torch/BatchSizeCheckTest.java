@@ -11,19 +11,19 @@ import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.arch.ClipVisionTower;
+import org.fishermerge.torch.arch.NetworkClassifier;
+import org.fishermerge.torch.arch.ZeroShotHead;
+import org.fishermerge.torch.nn.LayerVisit;
+import org.fishermerge.torch.nn.LayerVisitor;
+import org.fishermerge.torch.nn.ParameterGroup;
+import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.runtime.LibTorch;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
-import org.fishermerge.torch.runtime.LibTorch;
-import org.fishermerge.torch.nn.LayerVisit;
-import org.fishermerge.torch.nn.LayerVisitor;
-import org.fishermerge.torch.nn.ParameterGroup;
-import org.fishermerge.torch.arch.ClipVisionTower;
-import org.fishermerge.torch.arch.ZeroShotHead;
-import org.fishermerge.torch.nn.Pixels;
-import org.fishermerge.torch.arch.NetworkClassifier;
 
 final class BatchSizeCheckTest {
   /**
@@ -36,8 +36,7 @@ final class BatchSizeCheckTest {
     static final double[][] INPUTS = {{1, 0, -1}, {0.5, 2, 0}, {-1, 1, 1}, {3, 0, 0}, {0, -2, 1}};
 
     CentringClassifier(double share) {
-      this(
-          share, new ParameterGroup(new ParameterGroup.Member("bias", List.of((long) CLASSES))));
+      this(share, new ParameterGroup(new ParameterGroup.Member("bias", List.of((long) CLASSES))));
     }
 
     @Override
@@ -78,10 +77,7 @@ final class BatchSizeCheckTest {
 
         @Override
         public void backward(
-            Tensor logitCotangents,
-            @Nullable Tensor examples,
-            LayerVisitor visitor,
-            boolean last) {
+            Tensor logitCotangents, @Nullable Tensor examples, LayerVisitor visitor, boolean last) {
           try (PointerScope scope = new PointerScope()) {
             visitor.visit(new LayerVisit.Added(bias, logitCotangents.unsqueeze(2)));
           }

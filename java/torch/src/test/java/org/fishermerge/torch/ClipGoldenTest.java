@@ -8,14 +8,14 @@ import java.util.Objects;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.arch.ClipVisionTower;
+import org.fishermerge.torch.arch.ZeroShotHead;
+import org.fishermerge.torch.nn.Pixels;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
-import org.fishermerge.torch.arch.ClipVisionTower;
-import org.fishermerge.torch.arch.ZeroShotHead;
-import org.fishermerge.torch.nn.Pixels;
 
 /** The tower, head and estimator against transformers and float64 autograd. */
 final class ClipGoldenTest {

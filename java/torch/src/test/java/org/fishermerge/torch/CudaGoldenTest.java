@@ -13,6 +13,10 @@ import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.arch.ClipVisionTower;
+import org.fishermerge.torch.arch.NetworkClassifier;
+import org.fishermerge.torch.arch.ZeroShotHead;
+import org.fishermerge.torch.nn.Pixels;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -20,10 +24,6 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
-import org.fishermerge.torch.arch.ClipVisionTower;
-import org.fishermerge.torch.arch.ZeroShotHead;
-import org.fishermerge.torch.nn.Pixels;
-import org.fishermerge.torch.arch.NetworkClassifier;
 
 /**
  * The estimator on the CUDA kernels' own source, run on an emulated device, against float64

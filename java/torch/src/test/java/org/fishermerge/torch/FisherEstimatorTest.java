@@ -21,16 +21,16 @@ import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.testkit.Golden;
+import org.fishermerge.torch.arch.ClipVisionTower;
+import org.fishermerge.torch.arch.NetworkClassifier;
+import org.fishermerge.torch.arch.VisionTraining;
+import org.fishermerge.torch.arch.ZeroShotHead;
+import org.fishermerge.torch.nn.Pixels;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
-import org.fishermerge.torch.arch.ClipVisionTower;
-import org.fishermerge.torch.arch.ZeroShotHead;
-import org.fishermerge.torch.arch.VisionTraining;
-import org.fishermerge.torch.nn.Pixels;
-import org.fishermerge.torch.arch.NetworkClassifier;
 
 final class FisherEstimatorTest {
   private static final GoldenTask TASK = new GoldenTask("beta");

@@ -14,9 +14,9 @@ import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.testkit.Golden;
 import org.fishermerge.torch.arch.ClipVisionTower;
+import org.fishermerge.torch.arch.NetworkClassifier;
 import org.fishermerge.torch.arch.ZeroShotHead;
 import org.fishermerge.torch.nn.Pixels;
-import org.fishermerge.torch.arch.NetworkClassifier;
 
 /** One golden CLIP task: its model, data and expected values. */
 record GoldenTask(String name) {
@@ -97,8 +97,7 @@ record GoldenTask(String name) {
         ClipVisionTower tower = tower();
         ZeroShotHead head = head();
         FisherEstimator estimator =
-            new FisherEstimator(
-                tower.under(head), calibrated(labels), seed, kernels)) {
+            new FisherEstimator(tower.under(head), calibrated(labels), seed, kernels)) {
       NetworkClassifier<Pixels> classifier = tower.under(head);
       MemorySegment all = arena.allocate((long) pixels.length * Float.BYTES, 64);
       all.copyFrom(MemorySegment.ofArray(pixels));
@@ -108,8 +107,7 @@ record GoldenTask(String name) {
                 .measure(
                     count ->
                         classifier.forward(
-                            new Pixels(
-                                all.asSlice(0, (long) count * PIXELS * Float.BYTES), count)),
+                            new Pixels(all.asSlice(0, (long) count * PIXELS * Float.BYTES), count)),
                     measured)
                 .orElseThrow();
         assertThat(memory.bytes(1)).as("bytes of an example").isPositive();

@@ -10,9 +10,9 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.testkit.Golden;
-import org.fishermerge.torch.nn.TokenBatch;
 import org.fishermerge.torch.arch.Architectures;
 import org.fishermerge.torch.arch.TextClassifier;
+import org.fishermerge.torch.nn.TokenBatch;
 
 /** One golden GPT-2 task: its model, data and expected values. */
 record Gpt2GoldenTask(String name) {

@@ -8,14 +8,14 @@ import java.util.Map;
 import java.util.stream.Stream;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.arch.TextClassifier;
+import org.fishermerge.torch.nn.TokenBatch;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
-import org.fishermerge.torch.nn.TokenBatch;
-import org.fishermerge.torch.arch.TextClassifier;
 
 /** GPT-2 classification against transformers and float64 autograd. */
 final class Gpt2GoldenTest {

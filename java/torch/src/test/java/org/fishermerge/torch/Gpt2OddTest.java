@@ -13,12 +13,12 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.testkit.Golden;
+import org.fishermerge.torch.arch.Architectures;
+import org.fishermerge.torch.arch.TextClassifier;
+import org.fishermerge.torch.nn.TokenBatch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.fishermerge.torch.nn.TokenBatch;
-import org.fishermerge.torch.arch.Architectures;
-import org.fishermerge.torch.arch.TextClassifier;
 
 /**
  * GPT-2 of odd sizes against float64 autograd: five classes and so four probes, scores divided by

@@ -8,10 +8,10 @@ import java.util.Objects;
 import java.util.Optional;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.Test;
 import org.fishermerge.torch.runtime.LibTorch;
 import org.fishermerge.torch.runtime.Precision;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
 
 /** BF16 on the CPU against float64 autograd. */
 final class PrecisionTest {

@@ -34,18 +34,18 @@ import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.runtime.LibTorch;
+import org.fishermerge.torch.runtime.Tensors;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
-import org.fishermerge.torch.runtime.LibTorch;
-import org.fishermerge.torch.runtime.Tensors;
 
 /**
- * Modules are written here in TorchScript, so no file and no hook is shared with the oracle: float64
- * autograd of log p for one example and class at a time.
+ * Modules are written here in TorchScript, so no file and no hook is shared with the oracle:
+ * float64 autograd of log p for one example and class at a time.
  */
 final class ScriptClassifierTest {
   private static final int EXAMPLES = 5;

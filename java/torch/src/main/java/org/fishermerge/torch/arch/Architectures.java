@@ -10,8 +10,7 @@ import org.fishermerge.checkpoint.SettingsKeys;
 
 /** Every architecture, by the {@code model_type} of its config.json. A new one is a line here. */
 public final class Architectures {
-  private static final List<TextArchitecture> TEXT =
-      List.of(new Gpt2(), new Bert(), new Roberta());
+  private static final List<TextArchitecture> TEXT = List.of(new Gpt2(), new Bert(), new Roberta());
   private static final List<ImageArchitecture> IMAGE = List.of(new Vit());
 
   private Architectures() {}

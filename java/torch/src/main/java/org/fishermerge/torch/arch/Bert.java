@@ -62,8 +62,7 @@ final class Bert implements TextArchitecture {
   private static Network<TokenBatch> network(EncoderConfig config, Weights weights) {
     List<Layer> layers = new ArrayList<>();
     TokenEmbedding embeddings = config.embeddings(weights, 0);
-    layers.add(
-        LayerNorm.read(weights, "embeddings.LayerNorm", config.width(), config.epsilon()));
+    layers.add(LayerNorm.read(weights, "embeddings.LayerNorm", config.width(), config.epsilon()));
     layers.addAll(config.blocks(weights));
     layers.add(Linear.read(weights, "pooler.dense", config.width(), config.width()));
     layers.add(Activation.TANH);

@@ -2,13 +2,13 @@ package org.fishermerge.torch.arch;
 
 import java.util.List;
 import java.util.OptionalInt;
+import org.bytedeco.pytorch.global.torch;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.torch.nn.Layer;
 import org.fishermerge.torch.nn.ParameterGroup;
 import org.fishermerge.torch.nn.Weights;
-import org.bytedeco.pytorch.global.torch;
 
 /**
  * The head of a classification model: the layers behind the backbone, which another model's folder

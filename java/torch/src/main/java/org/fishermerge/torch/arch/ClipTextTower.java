@@ -62,8 +62,7 @@ public final class ClipTextTower implements AutoCloseable {
     long projected = clip.tensor(PROJECTION).info().shape().getFirst();
     return new ClipTextTower(
         config,
-        Weights.load(
-            clip, torch.ScalarType.Float, weights -> network(config, projected, weights)),
+        Weights.load(clip, torch.ScalarType.Float, weights -> network(config, projected, weights)),
         Math.toIntExact(projected));
   }
 
@@ -84,8 +83,7 @@ public final class ClipTextTower implements AutoCloseable {
     for (int i = 0; i < tower.layers(); i++) {
       // Only the token that ends a prompt is used.
       OutputTokens output = i == tower.layers() - 1 ? OutputTokens.LAST : OutputTokens.ALL;
-      layers.add(
-          ClipVisionTower.block(weights, "text_model.encoder.layers." + i, tower, output));
+      layers.add(ClipVisionTower.block(weights, "text_model.encoder.layers." + i, tower, output));
     }
     layers.add(LayerNorm.read(weights, "text_model.final_layer_norm", width, tower.epsilon()));
     layers.add(new Linear(weights.matrix(PROJECTION, projected, width), null, false));

@@ -134,12 +134,7 @@ record EncoderConfig(
 
   TextClassifier.Inputs inputs(OptionalLong pad, int mostTokens) {
     return new TextClassifier.Inputs(
-        vocabulary,
-        mostTokens,
-        "max_position_embeddings",
-        types,
-        pad,
-        TokenBatch.Alignment.START);
+        vocabulary, mostTokens, "max_position_embeddings", types, pad, TokenBatch.Alignment.START);
   }
 
   /** To be followed by a LayerNorm. */

@@ -26,7 +26,8 @@ public interface ImageArchitecture {
   /**
    * Reads a classifier.
    *
-   * @param backbone of a model without a head, or of a classification model whose head is left aside
+   * @param backbone of a model without a head, or of a classification model whose head is left
+   *     aside
    * @param head a classification model, whose head counts; may be the same
    * @throws org.fishermerge.checkpoint.InputException if config.json or a tensor is missing, says
    *     what is not supported, or a shape is not what the configuration implies

@@ -81,8 +81,7 @@ public record NetworkClassifier<I extends Batch>(
       try (PointerScope scope = new PointerScope()) {
         tape.rewind(examples, last);
         Tensor output =
-            LibTorch.exactly(() ->
-                head.backward(logitCotangents.unsqueeze(2), tape, visitor));
+            LibTorch.exactly(() -> head.backward(logitCotangents.unsqueeze(2), tape, visitor));
         network.backward(output, tape, visitor);
       }
     }

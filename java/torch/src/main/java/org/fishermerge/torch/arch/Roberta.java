@@ -87,8 +87,7 @@ final class Roberta implements TextArchitecture {
       EncoderConfig config, long firstPosition, Weights weights) {
     List<Layer> layers = new ArrayList<>();
     TokenEmbedding embeddings = config.embeddings(weights, firstPosition);
-    layers.add(
-        LayerNorm.read(weights, "embeddings.LayerNorm", config.width(), config.epsilon()));
+    layers.add(LayerNorm.read(weights, "embeddings.LayerNorm", config.width(), config.epsilon()));
     layers.addAll(config.blocks(weights));
     return new Network<>(weights, embeddings, new Sequential(layers));
   }

@@ -23,7 +23,8 @@ public interface TextArchitecture {
   /**
    * Reads a classifier.
    *
-   * @param backbone of a model without a head, or of a classification model whose head is left aside
+   * @param backbone of a model without a head, or of a classification model whose head is left
+   *     aside
    * @param head a classification model, whose head and pad token count; may be the same
    * @throws org.fishermerge.checkpoint.InputException if config.json or a tensor is missing, says
    *     what is not supported, or a shape is not what the configuration implies

@@ -71,8 +71,7 @@ public final class TextClassifier implements Classifier, AutoCloseable {
     this.backbone = backbone;
     this.head = head;
     this.warnings = List.copyOf(warnings);
-    this.classifier =
-        new NetworkClassifier<>(backbone, head.layers(), head.classCount(), studied);
+    this.classifier = new NetworkClassifier<>(backbone, head.layers(), head.classCount(), studied);
   }
 
   /** The same classifier with the head's parameters among those that are studied. */
@@ -102,7 +101,8 @@ public final class TextClassifier implements Classifier, AutoCloseable {
 
   /**
    * The tokens of a text that count: up to the right-most that is not the pad token. What follows
-   * reaches neither logits nor gradients. None count where all are the pad token, or there are none.
+   * reaches neither logits nor gradients. None count where all are the pad token, or there are
+   * none.
    *
    * @param ids token ids
    * @param where how messages name the text

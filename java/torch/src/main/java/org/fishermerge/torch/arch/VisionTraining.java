@@ -24,9 +24,9 @@ import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.torch.nn.ParameterGroup;
 import org.fishermerge.torch.runtime.LibTorch;
 import org.fishermerge.torch.runtime.Tensors;
-import org.fishermerge.torch.nn.ParameterGroup;
 
 /**
  * Ordinary training of an image tower under a frozen head: forward by libtorch's operators as

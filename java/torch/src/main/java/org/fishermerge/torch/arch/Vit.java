@@ -164,7 +164,9 @@ final class Vit implements ImageArchitecture {
     long width = config.width;
     PatchEmbedding embeddings = embeddings(config, weights);
     BlockNames names =
-        weights.has("layers.0.layernorm_before.weight") ? BlockNames.OF_MODULES : BlockNames.OF_FILES;
+        weights.has("layers.0.layernorm_before.weight")
+            ? BlockNames.OF_MODULES
+            : BlockNames.OF_FILES;
     List<Layer> layers = new ArrayList<>();
     for (int i = 0; i < config.layers; i++) {
       // Only the class token of the last block reaches the logits.

@@ -38,8 +38,7 @@ public record LayerNorm(Parameter scale, Parameter shift, double epsilon) implem
     Tensor input = saved[0];
     Tensor mean = saved[1];
     Tensor rstd = saved[2];
-    visitor.visit(
-        new LayerVisit.Norm(scale.group(), shift.group(), cotangent, input, mean, rstd));
+    visitor.visit(new LayerVisit.Norm(scale.group(), shift.group(), cotangent, input, mean, rstd));
     // libtorch's kernel wants one input row per cotangent row; probe by probe it needs no copies.
     TensorVector perProbe = new TensorVector();
     for (long v = 0; v < cotangent.size(0); v++) {

@@ -35,8 +35,7 @@ public record PatchEmbedding(
   public Tensor forward(Pixels pictures, Tape tape) {
     long width = projection.outputs();
     Tensor embedded = projection.forward(patches(pictures), tape);
-    Tensor first =
-        classToken.tensor().view(1, 1, width).expand(pictures.examples(), 1, width);
+    Tensor first = classToken.tensor().view(1, 1, width).expand(pictures.examples(), 1, width);
     return cat(new TensorVector(first, embedded), 1)
         .add_(positions.tensor().view(patches() + 1, width));
   }
@@ -53,7 +52,9 @@ public record PatchEmbedding(
     projection.show(ofPatches, tape.read()[0], visitor);
   }
 
-  /** Flattened patches [B, P, C*p*p]: the convolution's im2col. What is left at the edges is cut. */
+  /**
+   * Flattened patches [B, P, C*p*p]: the convolution's im2col. What is left at the edges is cut.
+   */
   private Tensor patches(Pixels pictures) {
     int examples = pictures.examples();
     long used = grid() * patchSize;

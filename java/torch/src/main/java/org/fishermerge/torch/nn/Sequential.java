@@ -1,6 +1,7 @@
 package org.fishermerge.torch.nn;
 
 import java.util.List;
+import java.util.function.BiFunction;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.torch.runtime.Tensors;
 
@@ -16,26 +17,26 @@ public record Sequential(List<Layer> layers) implements Layer {
 
   @Override
   public Tensor forward(Tensor x, Tape tape) {
-    Tensor value = x;
-    for (Layer layer : layers) {
-      Tensor input = value;
-      value = Tensors.scoped(() -> layer.forward(input, tape));
-      if (input != x) {
-        Tensors.drop(input);
-      }
-    }
-    return value;
+    return chain(x, layers, (layer, input) -> layer.forward(input, tape));
   }
 
   @Override
   public Tensor backward(Tensor cotangent, Tape tape, LayerVisitor visitor) {
-    Tensor value = cotangent;
-    for (Layer layer : layers.reversed()) {
-      Tensor output = value;
-      value = Tensors.scoped(() -> layer.backward(output, tape, visitor));
-      if (output != cotangent) {
-        Tensors.drop(output);
+    return chain(
+        cotangent, layers.reversed(), (layer, output) -> layer.backward(output, tape, visitor));
+  }
+
+  private static Tensor chain(
+      Tensor first, List<Layer> layers, BiFunction<Layer, Tensor, Tensor> step) {
+    Tensor value = first;
+    boolean ours = false;
+    for (Layer layer : layers) {
+      Tensor given = value;
+      value = Tensors.scoped(() -> step.apply(layer, given));
+      if (ours) {
+        Tensors.drop(given);
       }
+      ours = true;
     }
     return value;
   }

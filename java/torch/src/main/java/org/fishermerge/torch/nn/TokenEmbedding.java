@@ -64,10 +64,8 @@ public record TokenEmbedding(
     }
   }
 
-  private static void show(
-      Parameter table, Tensor cotangent, Tensor ids, LayerVisitor visitor) {
-    visitor.visit(
-        new LayerVisit.Embedding(table.group(), table.tensor().size(0), cotangent, ids));
+  private static void show(Parameter table, Tensor cotangent, Tensor ids, LayerVisitor visitor) {
+    visitor.visit(new LayerVisit.Embedding(table.group(), table.tensor().size(0), cotangent, ids));
   }
 
   /**

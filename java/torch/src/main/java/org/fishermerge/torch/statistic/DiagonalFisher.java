@@ -16,11 +16,11 @@ import org.fishermerge.kernels.Cotangents;
 import org.fishermerge.kernels.KernelMemory;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.TokenShape;
-import org.jspecify.annotations.Nullable;
 import org.fishermerge.torch.nn.LayerVisit;
 import org.fishermerge.torch.nn.ParameterGroup;
 import org.fishermerge.torch.runtime.NativeHeap;
 import org.fishermerge.torch.runtime.Tensors;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The diagonal Fisher information: per-example squared gradients of a model's parameters, summed
@@ -167,8 +167,7 @@ public final class DiagonalFisher implements Statistic {
     if (visit.firstOutput() > 0 || after > 0) {
       // The kernel fills all columns of [I, O] or none: those of other outputs get zeros.
       cotangent =
-          constant_pad_nd(
-              cotangent, new long[] {visit.firstOutput(), after}, new Scalar(0.0));
+          constant_pad_nd(cotangent, new long[] {visit.firstOutput(), after}, new Scalar(0.0));
     }
     // Input and cotangent change places, so that probes, which only cotangents have, go one by one.
     Activations inputs = activations(input);

@@ -5,9 +5,9 @@ import static org.assertj.core.api.Assertions.within;
 
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
-import org.junit.jupiter.api.Test;
 import org.fishermerge.torch.runtime.LibTorch;
 import org.fishermerge.torch.runtime.Tensors;
+import org.junit.jupiter.api.Test;
 
 /** Gradients are compared with the Fisher pass in {@link FisherEstimatorTest}. */
 final class VisionTrainingTest {
