@@ -127,7 +127,7 @@ final class ClipConfigCommandsTest {
         "'model_type': 'clip' | 'model_type': 'clip_text_model' | text tower alone",
         "'eos_token_id': 49407, | 'eos_token_id': [49407], | key text_config.eos_token_id is"
             + " [49407]",
-        "'quick_gelu', | 'tanh', | the activation \"tanh\" is not supported; expected quick_gelu",
+        "'quick_gelu', | 'mish', | the activation \"mish\" is not supported; expected quick_gelu",
       })
   void whatMattersAndCannotBeIsRefusedByName(String from, String to, String message)
       throws IOException {

@@ -125,7 +125,7 @@ public enum Activation implements Layer {
         where
             + ": the activation \""
             + name
-            + "\" is not supported; expected quick_gelu, gelu, gelu_new, relu or silu, or another"
+            + "\" is not supported; expected quick_gelu, gelu, gelu_new, relu, silu or tanh, or another"
             + " name of one of these functions");
   }
 }
