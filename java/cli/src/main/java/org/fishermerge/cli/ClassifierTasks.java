@@ -2,6 +2,7 @@ package org.fishermerge.cli;
 
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Consumer;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.cli.task.Warnings;
@@ -9,9 +10,10 @@ import org.fishermerge.estimate.ClassifierTask;
 import org.fishermerge.estimate.ImageTask;
 import org.fishermerge.estimate.TextTask;
 import org.fishermerge.merge.Compatibility;
+import org.fishermerge.torch.arch.Architecture;
 import org.fishermerge.torch.arch.Architectures;
-import org.fishermerge.torch.arch.ImageArchitecture;
-import org.fishermerge.torch.arch.TextArchitecture;
+import org.fishermerge.torch.arch.ImageClassifier;
+import org.fishermerge.torch.arch.TextClassifier;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.ParameterException;
@@ -51,16 +53,20 @@ record ClassifierTasks(
   /** Opens what the options name, works with it, and closes it. */
   void with(Path model, CommandLine command, Consumer<ClassifierTask> work) {
     try (Checkpoint checkpoint = Checkpoint.open(model)) {
-      if (head == null && Architectures.text(checkpoint).isPresent()) {
-        withText(Architectures.text(checkpoint).get(), checkpoint, work);
+      Optional<Architecture<TextClassifier>> ofTexts =
+          head == null ? Architectures.text(checkpoint) : Optional.empty();
+      if (ofTexts.isPresent()) {
+        withText(ofTexts.get(), checkpoint, work);
         return;
       }
       if (text.tokenizer != null) {
         throw new ParameterException(
             command, "--tokenizer belongs to a model of texts (model_type in its config.json)");
       }
-      if (head == null && Architectures.image(checkpoint).isPresent()) {
-        withOwnHead(Architectures.image(checkpoint).get(), checkpoint, work);
+      Optional<Architecture<ImageClassifier>> ofPictures =
+          head == null ? Architectures.image(checkpoint) : Optional.empty();
+      if (ofPictures.isPresent()) {
+        withOwnHead(ofPictures.get(), checkpoint, work);
         return;
       }
       if (text.classifier != null) {
@@ -115,7 +121,7 @@ record ClassifierTasks(
   }
 
   private void withText(
-      TextArchitecture architecture, Checkpoint model, Consumer<ClassifierTask> work) {
+      Architecture<TextClassifier> architecture, Checkpoint model, Consumer<ClassifierTask> work) {
     withHeadOf(
         model,
         owner ->
@@ -131,7 +137,7 @@ record ClassifierTasks(
   }
 
   private void withOwnHead(
-      ImageArchitecture architecture, Checkpoint model, Consumer<ClassifierTask> work) {
+      Architecture<ImageClassifier> architecture, Checkpoint model, Consumer<ClassifierTask> work) {
     withHeadOf(
         model,
         owner ->

@@ -1,7 +1,11 @@
 package org.fishermerge.estimate;
 
+import java.nio.file.Path;
 import java.util.Optional;
 import java.util.function.LongConsumer;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.arch.ZeroShotHead;
 
 /** A task whose rows can also be classified without keeping what a Fisher needs. */
@@ -14,6 +18,24 @@ public interface ClassifierTask extends FisherTask {
    */
   void classify(
       long[] rows, int batchSize, LogitsWork work, SkippedRows skipped, LongConsumer progress);
+
+  /** The file or folder that the classifier's backbone was loaded from. */
+  Checkpoint model();
+
+  @Override
+  default void write(FisherEstimator estimator, Path file, FisherMetadata metadata) {
+    estimator.write(file, model(), metadata);
+  }
+
+  @Override
+  default String modelSha256() {
+    return model().tensorSha256();
+  }
+
+  @Override
+  default String modelFingerprint() {
+    return model().fingerprint();
+  }
 
   /** The head that was built or read for the run, where that is no part of the model. */
   default Optional<ZeroShotHead> zeroShotHead() {

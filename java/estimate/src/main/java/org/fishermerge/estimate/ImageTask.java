@@ -11,7 +11,6 @@ import java.util.function.LongConsumer;
 import java.util.function.Supplier;
 import java.util.stream.LongStream;
 import org.fishermerge.checkpoint.Checkpoint;
-import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.data.BatchIterator;
 import org.fishermerge.data.ImageBatch;
@@ -23,9 +22,9 @@ import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.arch.Architecture;
 import org.fishermerge.torch.arch.ClipConfig;
 import org.fishermerge.torch.arch.ClipVisionTower;
-import org.fishermerge.torch.arch.ImageArchitecture;
 import org.fishermerge.torch.arch.ImageClassifier;
 import org.fishermerge.torch.arch.PictureShape;
 import org.fishermerge.torch.arch.ZeroShotHead;
@@ -116,7 +115,7 @@ public record ImageTask(
    * @param withHead whether the head's parameters are studied too
    */
   public static void withOwnHead(
-      ImageArchitecture architecture,
+      Architecture<ImageClassifier> architecture,
       Checkpoint model,
       Checkpoint head,
       boolean withHead,
@@ -224,21 +223,6 @@ public record ImageTask(
         }
       }
     }
-  }
-
-  @Override
-  public void write(FisherEstimator estimator, Path file, FisherMetadata metadata) {
-    estimator.write(file, model, metadata);
-  }
-
-  @Override
-  public String modelSha256() {
-    return model.tensorSha256();
-  }
-
-  @Override
-  public String modelFingerprint() {
-    return model.fingerprint();
   }
 
   /** Refuses pictures that do not fit the model. */

@@ -9,9 +9,10 @@ import org.fishermerge.data.Columns;
 import org.fishermerge.data.ImageDatasets;
 import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.data.TokenDatasets;
+import org.fishermerge.torch.arch.Architecture;
 import org.fishermerge.torch.arch.Architectures;
-import org.fishermerge.torch.arch.ImageArchitecture;
-import org.fishermerge.torch.arch.TextArchitecture;
+import org.fishermerge.torch.arch.ImageClassifier;
+import org.fishermerge.torch.arch.TextClassifier;
 
 /** Opens a classifier and its examples for as long as something works with them. */
 @FunctionalInterface
@@ -66,8 +67,8 @@ public interface TaskSource {
   static TaskSource classifier(Path model, String data) {
     return (warnings, work) -> {
       try (Checkpoint checkpoint = Checkpoint.open(model)) {
-        Optional<TextArchitecture> text = Architectures.text(checkpoint);
-        Optional<ImageArchitecture> image = Architectures.image(checkpoint);
+        Optional<Architecture<TextClassifier>> text = Architectures.text(checkpoint);
+        Optional<Architecture<ImageClassifier>> image = Architectures.image(checkpoint);
         if (text.isPresent()) {
           TextTask.with(
               text.get(),

@@ -1,6 +1,5 @@
 package org.fishermerge.estimate;
 
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -15,7 +14,6 @@ import java.util.function.LongConsumer;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.fishermerge.checkpoint.Checkpoint;
-import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.data.BadRowException;
 import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.data.TaskExamples;
@@ -24,7 +22,7 @@ import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.LabelExpectation;
-import org.fishermerge.torch.arch.TextArchitecture;
+import org.fishermerge.torch.arch.Architecture;
 import org.fishermerge.torch.arch.TextClassifier;
 import org.fishermerge.torch.nn.TokenBatch;
 
@@ -52,7 +50,7 @@ public record TextTask(
    * @param warnings told what is odd about the files but does not stop their use
    */
   public static void with(
-      TextArchitecture architecture,
+      Architecture<TextClassifier> architecture,
       Checkpoint model,
       Checkpoint head,
       boolean withHead,
@@ -237,20 +235,5 @@ public record TextTask(
           Arrays.copyOfRange(logits, first * classes, end * classes),
           Arrays.copyOfRange(labels, first, end));
     }
-  }
-
-  @Override
-  public void write(FisherEstimator estimator, Path file, FisherMetadata metadata) {
-    estimator.write(file, model, metadata);
-  }
-
-  @Override
-  public String modelSha256() {
-    return model.tensorSha256();
-  }
-
-  @Override
-  public String modelFingerprint() {
-    return model.fingerprint();
   }
 }

@@ -16,8 +16,9 @@ import org.fishermerge.data.files.DataSource;
 import org.fishermerge.estimate.ClassifierTask;
 import org.fishermerge.estimate.ContentKey;
 import org.fishermerge.estimate.TextTask;
+import org.fishermerge.torch.arch.Architecture;
 import org.fishermerge.torch.arch.Architectures;
-import org.fishermerge.torch.arch.TextArchitecture;
+import org.fishermerge.torch.arch.TextClassifier;
 
 /**
  * GPT-2 backbones under the heads of the models that were fine-tuned for the tasks.
@@ -30,7 +31,8 @@ import org.fishermerge.torch.arch.TextArchitecture;
 record Gpt2Tasks(
     Map<String, Path> heads, Path tokenizer, Matching matching, Consumer<String> warnings)
     implements Tasks {
-  private static final TextArchitecture GPT2 = Architectures.text(ModelConfig.GPT2).orElseThrow();
+  private static final Architecture<TextClassifier> GPT2 =
+      Architectures.text(ModelConfig.GPT2).orElseThrow();
 
   @Override
   public void check(String task, Path model) {

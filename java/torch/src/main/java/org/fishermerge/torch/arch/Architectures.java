@@ -10,23 +10,24 @@ import org.fishermerge.checkpoint.SettingsKeys;
 
 /** Every architecture, by the {@code model_type} of its config.json. A new one is a line here. */
 public final class Architectures {
-  private static final List<TextArchitecture> TEXT = List.of(new Gpt2(), new Bert(), new Roberta());
-  private static final List<ImageArchitecture> IMAGE = List.of(new Vit());
+  private static final List<Architecture<TextClassifier>> TEXT =
+      List.of(new Gpt2(), new Bert(), new Roberta());
+  private static final List<Architecture<ImageClassifier>> IMAGE = List.of(new Vit());
 
   private Architectures() {}
 
   /** The architecture of a model folder, if it is one that classifies texts. */
-  public static Optional<TextArchitecture> text(Checkpoint checkpoint) {
+  public static Optional<Architecture<TextClassifier>> text(Checkpoint checkpoint) {
     return text(modelType(checkpoint));
   }
 
   /** The architecture of that model type, if it is one that classifies texts. */
-  public static Optional<TextArchitecture> text(String type) {
+  public static Optional<Architecture<TextClassifier>> text(String type) {
     return TEXT.stream().filter(known -> known.modelType().equals(type)).findFirst();
   }
 
   /** The architecture of a model folder, if it classifies pictures with a head of its own. */
-  public static Optional<ImageArchitecture> image(Checkpoint checkpoint) {
+  public static Optional<Architecture<ImageClassifier>> image(Checkpoint checkpoint) {
     String type = modelType(checkpoint);
     return IMAGE.stream().filter(known -> known.modelType().equals(type)).findFirst();
   }
@@ -34,8 +35,7 @@ public final class Architectures {
   /** The model types of all of them, for messages. */
   public static String modelTypes() {
     return Stream.concat(
-            TEXT.stream().map(TextArchitecture::modelType),
-            IMAGE.stream().map(ImageArchitecture::modelType))
+            TEXT.stream().map(Architecture::modelType), IMAGE.stream().map(Architecture::modelType))
         .collect(Collectors.joining(", "));
   }
 
@@ -46,7 +46,7 @@ public final class Architectures {
   /** The keys of config.json of every architecture that is known by its model type. */
   public static List<SettingsKeys> keys() {
     return Stream.concat(
-            TEXT.stream().map(TextArchitecture::keys), IMAGE.stream().map(ImageArchitecture::keys))
+            TEXT.stream().map(Architecture::keys), IMAGE.stream().map(Architecture::keys))
         .toList();
   }
 

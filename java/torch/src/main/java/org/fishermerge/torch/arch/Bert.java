@@ -21,7 +21,7 @@ import org.fishermerge.torch.runtime.LibTorch;
  * BERT (Devlin et al. 2019) as transformers' BertForSequenceClassification: post-norm blocks, the
  * first token through the pooler (dense, tanh) and one linear layer.
  */
-final class Bert implements TextArchitecture {
+final class Bert implements Architecture<TextClassifier> {
   private static final String TYPE = "bert";
   private static final String CLASSIFIER = "classifier";
 

@@ -26,7 +26,7 @@ import org.fishermerge.torch.runtime.LibTorch;
  * GPT2ForSequenceClassification: the classes' logits are {@code score.weight} times the hidden
  * state of the right-most token that is not the pad token.
  */
-final class Gpt2 implements TextArchitecture {
+final class Gpt2 implements Architecture<TextClassifier> {
   private static final String SCORE = "score.weight";
 
   @Override

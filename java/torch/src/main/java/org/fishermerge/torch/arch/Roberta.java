@@ -23,7 +23,7 @@ import org.fishermerge.torch.runtime.LibTorch;
  * positions that count from the pad token's id + 1, and the first token through dense, tanh and
  * out_proj, all of which belong to the head.
  */
-final class Roberta implements TextArchitecture {
+final class Roberta implements Architecture<TextClassifier> {
   private static final String TYPE = "roberta";
 
   static final SettingsKeys KEYS = EncoderConfig.keys("config.json of a RoBERTa");

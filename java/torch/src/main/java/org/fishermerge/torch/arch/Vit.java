@@ -28,7 +28,7 @@ import org.fishermerge.torch.runtime.LibTorch;
  * The vision transformer (Dosovitskiy et al. 2021) as transformers' ViTForImageClassification:
  * pre-norm blocks, one linear layer on the class token.
  */
-final class Vit implements ImageArchitecture {
+final class Vit implements Architecture<ImageClassifier> {
   private static final String TYPE = "vit";
   private static final String CLASSIFIER = "classifier";
 

@@ -71,11 +71,6 @@ public final class DiagonalFisher implements Statistic {
     }
   }
 
-  @Override
-  public boolean needsBackward() {
-    return true;
-  }
-
   /** {@inheritDoc} Not used with {@link Squares#PER_BATCH}. */
   @Override
   public void weights(@Nullable MemorySegment weights) {

@@ -10,9 +10,6 @@ import org.jspecify.annotations.Nullable;
  * so that parts of a run can be computed apart. Not thread-safe.
  */
 public interface Statistic extends LayerVisitor, AutoCloseable {
-  /** Whether it needs cotangents, or the layers' inputs alone. */
-  boolean needsBackward();
-
   /**
    * Weights of the next backward pass.
    *

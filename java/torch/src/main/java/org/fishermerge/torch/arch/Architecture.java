@@ -3,9 +3,15 @@ package org.fishermerge.torch.arch;
 import java.nio.file.Path;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.SettingsKeys;
+import org.fishermerge.torch.Classifier;
 
-/** A kind of model that classifies texts, known by the {@code model_type} of its config.json. */
-public interface TextArchitecture {
+/**
+ * A kind of model that classifies with a head of its own, known by the {@code model_type} of its
+ * config.json. Stateless.
+ *
+ * @param <C> what it makes of a folder: a classifier of texts, or of pictures
+ */
+public interface Architecture<C extends Classifier> {
   /** As config.json names it. */
   String modelType();
 
@@ -25,14 +31,15 @@ public interface TextArchitecture {
    *
    * @param backbone of a model without a head, or of a classification model whose head is left
    *     aside
-   * @param head a classification model, whose head and pad token count; may be the same
+   * @param head a classification model, whose head (and pad token) counts; may be the same
+   * @return to be closed by the caller
    * @throws org.fishermerge.checkpoint.InputException if config.json or a tensor is missing, says
    *     what is not supported, or a shape is not what the configuration implies
    */
-  TextClassifier load(Checkpoint backbone, Checkpoint head);
+  C load(Checkpoint backbone, Checkpoint head);
 
   /** Reads a classification model. */
-  default TextClassifier load(Checkpoint model) {
+  default C load(Checkpoint model) {
     return load(model, model);
   }
 }
