@@ -7,10 +7,11 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.function.Function;
+import java.util.function.Supplier;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.merge.DiagonalFisher;
 import org.fishermerge.merge.MergePlan;
 import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeResult;
@@ -58,42 +59,41 @@ public final class ResidentMerge {
     System.out.printf("%d models, %s%n", models.size(), kernels.info());
     Path inSession = folder.resolve("session.safetensors");
     Path alone = folder.resolve("alone.safetensors");
-    try (MergeSession session = MergeSession.open(plan(models, inSession, 0), kernels)) {
-      System.out.println(session.describeInputs());
+    try (MergeSession session = MergeSession.open(request(models, inSession, 0));
+        Merger merger = session.merger(kernels)) {
+      System.out.println(merger.describeInputs());
       for (int k = 0; k < IN_SESSION; k++) {
-        time(
-            "in a session",
-            k,
-            plan(models, inSession, k),
-            plan -> session.run(plan, ProgressListener.NONE));
+        MergePlan plan = session.plan(request(models, inSession, k));
+        time("in a session", k, () -> merger.run(plan, ProgressListener.NONE));
       }
     }
     // The last one has the coefficients of the session's last.
     for (int k = IN_SESSION - ALONE; k < IN_SESSION; k++) {
-      time(
-          "by itself",
-          k,
-          plan(models, alone, k),
-          plan -> Merger.run(plan, kernels, ProgressListener.NONE));
+      try (MergeSession session = MergeSession.open(request(models, alone, k))) {
+        time("by itself", k, () -> session.run(kernels, ProgressListener.NONE));
+      }
     }
     if (Files.mismatch(inSession, alone) >= 0) {
       throw new IllegalStateException("a merge in a session has other bits than one by itself");
     }
   }
 
-  private static MergePlan plan(List<Path> models, Path output, int number) {
-    MergeRequest.Builder request = MergeRequest.builder(models.getFirst(), output).overwrite(true);
+  private static MergeRequest request(List<Path> models, Path output, int number) {
+    MergeRequest.Builder request =
+        MergeRequest.builder(models.getFirst(), output, DiagonalFisher.DEFAULT).overwrite(true);
     for (int i = 0; i < models.size(); i++) {
       Path fisher = Path.of(models.get(i) + ".fisher.safetensors");
-      request.source(new MergeSource(models.get(i), fisher, 1 + (i + number) % models.size()));
+      request.model(
+          MergeSource.of(models.get(i), fisher)
+              .withCoefficient(1 + (i + number) % models.size()));
     }
-    return MergePlan.of(request.build());
+    return request.build();
   }
 
   private static void time(
-      String how, int number, MergePlan plan, Function<MergePlan, MergeResult> merge) {
+      String how, int number, Supplier<MergeResult> merge) {
     long start = System.nanoTime();
-    MergeResult result = merge.apply(plan);
+    MergeResult result = merge.get();
     double seconds = (System.nanoTime() - start) / 1e9;
     System.out.printf(
         Locale.ROOT,

@@ -3,6 +3,7 @@ package org.fishermerge.cli;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
+import org.fishermerge.merge.Average;
 import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeSource;
 import picocli.CommandLine.Command;
@@ -35,10 +36,11 @@ final class AverageCommand implements Callable<Integer> {
   public Integer call() {
     try (Places places = new Places(spec)) {
       options.locate(places);
-      MergeRequest.Builder request = options.request();
+      MergeRequest.Builder request = options.request(new Average());
       for (int i = 0; i < models.size(); i++) {
-        Path model = places.model(models.get(i));
-        request.source(new MergeSource(model, null, coefficients.of(i, models.size())));
+        request.model(
+            MergeSource.of(places.model(models.get(i)))
+                .withCoefficient(coefficients.of(i, models.size())));
       }
       return options.run(request.build(), spec.commandLine());
     }

@@ -53,14 +53,12 @@ final class MergeCommand implements Callable<Integer> {
   public Integer call() {
     try (Places places = new Places(spec)) {
       options.locate(places);
-      MergeRequest.Builder request = weighting.apply(options.request());
+      MergeRequest.Builder request = weighting.apply(options.request(weighting.rule()));
       for (int i = 0; i < pairs.size(); i++) {
         Pair pair = pairs.get(i);
-        request.source(
-            new MergeSource(
-                places.model(pair.model),
-                places.fisher(pair.fisher),
-                coefficients.of(i, pairs.size())));
+        request.model(
+            MergeSource.of(places.model(pair.model), places.fisher(pair.fisher))
+                .withCoefficient(coefficients.of(i, pairs.size())));
       }
       return options.run(request.build(), spec.commandLine());
     }

@@ -15,7 +15,8 @@ import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.MergePlan;
 import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeResult;
-import org.fishermerge.merge.Merger;
+import org.fishermerge.merge.MergeRule;
+import org.fishermerge.merge.MergeSession;
 import org.fishermerge.merge.ProgressListener;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
@@ -88,14 +89,14 @@ final class MergeOptions {
   }
 
   /** What the options ask for, without models. */
-  MergeRequest.Builder request() {
-    return request(out);
+  MergeRequest.Builder request(MergeRule rule) {
+    return request(rule, out);
   }
 
   /** The same, written somewhere else. */
-  MergeRequest.Builder request(Path output) {
+  MergeRequest.Builder request(MergeRule rule, Path output) {
     MergeRequest.Builder request =
-        MergeRequest.builder(base, output)
+        MergeRequest.builder(base, output, rule)
             .overwrite(overwrite)
             .outputDtype(parse(dtype))
             .shardBytes(shardBytes);
@@ -121,14 +122,16 @@ final class MergeOptions {
 
   /** Plans and, unless this is a dry run, merges. */
   int run(MergeRequest request, CommandLine command) {
-    MergePlan plan = MergePlan.of(request);
-    if (dryRun) {
-      command.getOut().println(plan);
-      return 0;
-    }
-    plan.warnings().forEach(warning -> command.getErr().println("warning: " + warning));
-    try (Kernels kernels = openKernels()) {
-      merge(plan, command, listener -> Merger.run(plan, kernels, listener));
+    try (MergeSession session = MergeSession.open(request)) {
+      MergePlan plan = session.plan();
+      if (dryRun) {
+        command.getOut().println(plan);
+        return 0;
+      }
+      plan.warnings().forEach(warning -> command.getErr().println("warning: " + warning));
+      try (Kernels kernels = openKernels()) {
+        merge(plan, command, listener -> session.run(kernels, listener));
+      }
     }
     return 0;
   }

@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
@@ -31,11 +32,14 @@ import org.fishermerge.estimate.ClassPrompts;
 import org.fishermerge.estimate.Evaluation;
 import org.fishermerge.estimate.SkippedRows;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.merge.Average;
 import org.fishermerge.merge.CoefficientSearch;
 import org.fishermerge.merge.MergePlan;
 import org.fishermerge.merge.MergeRequest;
+import org.fishermerge.merge.MergeRule;
 import org.fishermerge.merge.MergeSession;
 import org.fishermerge.merge.MergeSource;
+import org.fishermerge.merge.Merger;
 import org.fishermerge.merge.ProgressListener;
 import org.fishermerge.torch.Accuracy;
 import org.fishermerge.torch.arch.ZeroShotHead;
@@ -208,57 +212,69 @@ final class SearchCommand implements Callable<Integer> {
   }
 
   private int search(Places places) {
-    MergeRequest equal = request(options.request(), equalCoefficients());
+    MergeRequest equal = request(options.request(rule()), equalCoefficients());
     if (options.isDryRun()) {
       return options.run(equal, spec.commandLine());
     }
-    MergePlan plan = MergePlan.of(equal);
-    plan.warnings().forEach(warning -> err().println("warning: " + warning));
-    requireOutputsApart(equal.output());
-    // A try and the last merge are there at the same time.
-    SafetensorsWriter.requireRoom(equal.output(), 2 * plan.bytesWritten());
-    options.runModelsThere(err());
-    // Its folder is where tries are merged; it is never committed. The last merge writes the
-    // output.
-    try (AtomicOutput scratch = AtomicOutput.folder(equal.output(), equal.overwrite());
-        AtomicOutput reportFile =
-            report == null ? null : AtomicOutput.file(report, equal.overwrite());
-        Kernels kernels = options.openKernels();
-        MergeSession session = MergeSession.open(plan, kernels)) {
-      if (kernels.usesGpu()) {
-        err().println(session.describeInputs());
-      }
-      List<ClassifierTasks> tasks = tasks(scratch.temp(), places);
-      // Every try has the settings of the base.
-      try (Checkpoint base = Checkpoint.open(options.base)) {
-        tasks.forEach(task -> task.check(base));
-      }
-      Path tried = scratch.temp().resolve("try");
-      List<CoefficientSearch.Try> done = new ArrayList<>();
-      CoefficientSearch.Try best;
-      try (Progress progress = new Progress(err(), "Searching", "tries", tries, 1)) {
-        best =
-            CoefficientSearch.run(
-                members.size(),
-                tries,
-                seed,
-                coefficients -> score(merge(coefficients, tried, session), tasks),
-                each -> {
-                  done.add(each);
-                  printTry(done.size(), each);
-                  progress.update(done.size());
-                });
-      }
-      List<Accuracy> equalUnseen = measure(merge(equalCoefficients(), tried, session), tasks, true);
-      MergePlan found = MergePlan.of(request(options.request(), best.coefficients()));
-      MergeOptions.merge(found, spec.commandLine(), listener -> session.run(found, listener));
-      List<Accuracy> bestUnseen = measure(equal.output(), tasks, true);
-      printComparison(best, equalUnseen, bestUnseen);
-      if (reportFile != null) {
-        writeReport(reportFile, done, best, equalUnseen, bestUnseen);
+    try (MergeSession session = MergeSession.open(equal)) {
+      MergePlan plan = session.plan();
+      plan.warnings().forEach(warning -> err().println("warning: " + warning));
+      requireOutputsApart(equal.output());
+      // A try and the last merge are there at the same time.
+      SafetensorsWriter.requireRoom(equal.output(), 2 * plan.bytesWritten());
+      options.runModelsThere(err());
+      // Its folder is where tries are merged; it is never committed. The last merge writes the
+      // output.
+      try (AtomicOutput scratch = AtomicOutput.folder(equal.output(), equal.overwrite());
+          AtomicOutput reportFile =
+              report == null ? null : AtomicOutput.file(report, equal.overwrite());
+          Kernels kernels = options.openKernels();
+          Merger merger = session.merger(kernels)) {
+        if (kernels.usesGpu()) {
+          err().println(merger.describeInputs());
+        }
+        search(places, session, merger, scratch.temp(), reportFile);
       }
     }
     return 0;
+  }
+
+  private void search(
+      Places places,
+      MergeSession session,
+      Merger merger,
+      Path scratch,
+      @Nullable AtomicOutput reportFile) {
+    List<ClassifierTasks> tasks = tasks(scratch, places);
+    // Every try has the settings of the base.
+    try (Checkpoint base = Checkpoint.open(options.base)) {
+      tasks.forEach(task -> task.check(base));
+    }
+    Path tried = scratch.resolve("try");
+    List<CoefficientSearch.Try> done = new ArrayList<>();
+    CoefficientSearch.Try best;
+    try (Progress progress = new Progress(err(), "Searching", "tries", tries, 1)) {
+      best =
+          CoefficientSearch.run(
+              members.size(),
+              tries,
+              seed,
+              coefficients -> score(merge(coefficients, tried, session, merger), tasks),
+              each -> {
+                done.add(each);
+                printTry(done.size(), each);
+                progress.update(done.size());
+              });
+    }
+    List<Accuracy> equalUnseen =
+        measure(merge(equalCoefficients(), tried, session, merger), tasks, true);
+    MergePlan found = session.plan(request(options.request(rule()), best.coefficients()));
+    MergeOptions.merge(found, spec.commandLine(), listener -> merger.run(found, listener));
+    List<Accuracy> bestUnseen = measure(found.request().output(), tasks, true);
+    printComparison(best, equalUnseen, bestUnseen);
+    if (reportFile != null) {
+      writeReport(reportFile, done, best, equalUnseen, bestUnseen);
+    }
   }
 
   private void requireOutputsApart(Path output) {
@@ -295,18 +311,30 @@ final class SearchCommand implements Callable<Integer> {
     return List.of(equal);
   }
 
+  /** Models without Fisher files are averaged. */
+  private MergeRule rule() {
+    return members.stream().allMatch(member -> member.fisher == null)
+        ? new Average()
+        : weighting.rule();
+  }
+
   private MergeRequest request(MergeRequest.Builder request, List<Double> coefficients) {
     weighting.apply(request);
     for (int i = 0; i < members.size(); i++) {
       Member member = members.get(i);
-      request.source(new MergeSource(member.modelPlace, member.fisherPlace, coefficients.get(i)));
+      request.model(
+          new MergeSource(
+              member.modelPlace,
+              Optional.ofNullable(member.fisherPlace),
+              coefficients.get(i)));
     }
     return request.build();
   }
 
-  private Path merge(List<Double> coefficients, Path folder, MergeSession session) {
-    MergeRequest.Builder request = options.request(folder).overwrite(true);
-    session.run(MergePlan.of(request(request, coefficients)), ProgressListener.NONE);
+  private Path merge(
+      List<Double> coefficients, Path folder, MergeSession session, Merger merger) {
+    MergeRequest.Builder request = options.request(rule(), folder).overwrite(true);
+    merger.run(session.plan(request(request, coefficients)), ProgressListener.NONE);
     return folder;
   }
 

@@ -3,20 +3,16 @@ package org.fishermerge.cli;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
-import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeSource;
+import org.fishermerge.merge.TaskArithmetic;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
-/**
- * {@code task-arithmetic}: {@code base + s sum_i c_i (theta_i - base)} (Ilharco et al. 2023), which
- * is the average of the models with coefficients {@code s c_i} and of the base with what these
- * leave of 1.
- */
+/** {@code task-arithmetic}: {@code base + s sum_i c_i (theta_i - base)}. */
 @Command(
     name = "task-arithmetic",
     mixinStandardHelpOptions = true,
@@ -41,25 +37,21 @@ final class TaskArithmeticCommand implements Callable<Integer> {
       paramLabel = "S",
       description =
           "Factor of all differences (default: ${DEFAULT-VALUE}, FusionBench's scaling_factor).")
-  private double scalingFactor = 0.3;
+  private double scalingFactor = TaskArithmetic.DEFAULT_SCALING_FACTOR;
 
   @Mixin private CoefficientOptions coefficients = new CoefficientOptions();
 
   @Override
   public Integer call() {
-    if (!Double.isFinite(scalingFactor)) {
-      throw new InputException("--scaling-factor " + scalingFactor + ": must be finite");
-    }
+    TaskArithmetic rule = new TaskArithmetic(scalingFactor);
     try (Places places = new Places(spec)) {
       options.locate(places);
-      MergeRequest.Builder request = options.request();
-      double left = 1;
+      MergeRequest.Builder request = options.request(rule);
       for (int i = 0; i < models.size(); i++) {
-        double share = scalingFactor * coefficients.of(i, models.size());
-        left -= share;
-        request.source(new MergeSource(places.model(models.get(i)), null, share));
+        request.model(
+            MergeSource.of(places.model(models.get(i)))
+                .withCoefficient(coefficients.of(i, models.size())));
       }
-      request.baseShare(left);
       return options.run(request.build(), spec.commandLine());
     }
   }

@@ -1,5 +1,6 @@
 package org.fishermerge.cli;
 
+import org.fishermerge.merge.DiagonalFisher;
 import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.Normalization;
 import picocli.CommandLine.Option;
@@ -18,7 +19,7 @@ final class WeightingOptions {
       names = "--minimal-fisher",
       paramLabel = "EPS",
       description = "Added to every Fisher value (default: ${DEFAULT-VALUE}).")
-  private double minimalFisher = MergeRequest.DEFAULT_MINIMAL_FISHER;
+  private double minimalFisher = DiagonalFisher.DEFAULT_MINIMAL_FISHER;
 
   @Option(
       names = "--verify",
@@ -27,7 +28,11 @@ final class WeightingOptions {
               + " every tensor's first page is compared.")
   private boolean verify;
 
+  DiagonalFisher rule() {
+    return new DiagonalFisher(normalization, minimalFisher);
+  }
+
   MergeRequest.Builder apply(MergeRequest.Builder request) {
-    return request.normalization(normalization).minimalFisher(minimalFisher).verifyHashes(verify);
+    return request.verifyHashes(verify);
   }
 }

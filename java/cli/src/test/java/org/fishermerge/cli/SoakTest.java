@@ -14,9 +14,9 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.stream.Stream;
 import org.fishermerge.kernels.Kernels;
-import org.fishermerge.merge.MergePlan;
+import org.fishermerge.merge.DiagonalFisher;
 import org.fishermerge.merge.MergeRequest;
-import org.fishermerge.merge.Merger;
+import org.fishermerge.merge.MergeSession;
 import org.fishermerge.merge.ProgressListener;
 import org.fishermerge.testkit.Golden;
 import org.fishermerge.torch.runtime.NativeHeap;
@@ -153,18 +153,19 @@ final class SoakTest {
         Path output = folder.resolve("at-once-" + i);
         boolean own = i % 2 == 0;
         merges.add(() -> {
-          MergePlan plan =
-              MergePlan.of(
-                  MergeRequest.builder(golden("pretrained"), output)
-                      .model(golden("alpha"), fisher("alpha"))
-                      .model(golden("beta"), fisher("beta"))
-                      .build());
-          if (own) {
-            try (Kernels kernels = Kernels.open()) {
-              Merger.run(plan, kernels, ProgressListener.NONE);
+          MergeRequest request =
+              MergeRequest.builder(golden("pretrained"), output, DiagonalFisher.DEFAULT)
+                  .model(golden("alpha"), fisher("alpha"))
+                  .model(golden("beta"), fisher("beta"))
+                  .build();
+          try (MergeSession session = MergeSession.open(request)) {
+            if (own) {
+              try (Kernels kernels = Kernels.open()) {
+                session.run(kernels, ProgressListener.NONE);
+              }
+            } else {
+              session.run(shared, ProgressListener.NONE);
             }
-          } else {
-            Merger.run(plan, shared, ProgressListener.NONE);
           }
           return output;
         });

@@ -1,8 +1,6 @@
 package org.fishermerge.merge;
 
-import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -12,63 +10,29 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.FisherFile;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.checkpoint.ModelPath;
 import org.fishermerge.checkpoint.SafetensorsHeader;
 
-/** All files of a request, opened; sources keep the request's order. */
-record MergeInputs(Checkpoint base, List<Checkpoint> models, List<FisherFile> fishers)
-    implements AutoCloseable {
-
-  static MergeInputs open(MergeRequest request) {
-    List<AutoCloseable> opened = new ArrayList<>();
-    try {
-      Checkpoint base = Checkpoint.open(request.base());
-      opened.add(base);
-      List<Checkpoint> models = new ArrayList<>();
-      List<FisherFile> fishers = new ArrayList<>();
-      for (MergeSource source : request.sources()) {
-        Checkpoint model = Checkpoint.open(model(request, source.model()), base);
-        opened.add(model);
-        models.add(model);
-        if (source.fisher() != null) {
-          FisherFile fisher = FisherFile.open(source.fisher(), base);
-          opened.add(fisher);
-          fishers.add(fisher);
-        }
-      }
-      base.requireWeights();
-      models.forEach(Checkpoint::requireWeights);
-      return new MergeInputs(base, models, fishers);
-    } catch (Throwable e) {
-      closeAll(opened, e);
-      throw e;
-    }
-  }
-
-  /** A model of a request; an adapter alone may belong to the base. */
-  static ModelPath model(MergeRequest request, Path model) {
-    return ModelPath.of(model, ModelPath.of(request.base()).base());
+/**
+ * What one merge reads of a session's open files.
+ *
+ * @param models in the order of {@link MergeRequest#operands}
+ * @param fishers one for each model, or none where the rule needs none
+ */
+record MergeInputs(Checkpoint base, List<Checkpoint> models, List<FisherFile> fishers) {
+  /** The base and the models, each once. */
+  List<Checkpoint> checkpoints() {
+    return Stream.concat(Stream.of(base), models.stream()).distinct().toList();
   }
 
   /** Files whose tensor data a merge reads. */
-  List<MergePlan.InputFile> files() {
+  List<InputFile> files() {
     Stream<Path> checkpoints =
-        Stream.concat(Stream.of(base), models.stream())
+        checkpoints().stream()
             .flatMap(checkpoint -> checkpoint.files().stream())
             .map(SafetensorsHeader::file);
     return Stream.concat(checkpoints, fishers.stream().flatMap(fisher -> fisher.files().stream()))
         .distinct()
-        .map(MergePlan.InputFile::of)
-        .toList();
-  }
-
-  /** All files, mapped whole. */
-  List<MemorySegment> mappings() {
-    Stream<MemorySegment> checkpoints =
-        Stream.concat(Stream.of(base), models.stream())
-            .flatMap(checkpoint -> checkpoint.mappings().stream());
-    return Stream.concat(
-            checkpoints, fishers.stream().flatMap(fisher -> fisher.mappings().stream()))
+        .map(InputFile::of)
         .toList();
   }
 
@@ -124,23 +88,6 @@ record MergeInputs(Checkpoint base, List<Checkpoint> models, List<FisherFile> fi
 
   /** The files of weights and Fishers. */
   List<Path> paths() {
-    return files().stream().map(MergePlan.InputFile::path).toList();
-  }
-
-  @Override
-  public void close() {
-    fishers.forEach(FisherFile::close);
-    models.forEach(Checkpoint::close);
-    base.close();
-  }
-
-  private static void closeAll(List<AutoCloseable> opened, Throwable cause) {
-    for (AutoCloseable resource : opened) {
-      try {
-        resource.close();
-      } catch (Exception e) {
-        cause.addSuppressed(Objects.requireNonNull(e));
-      }
-    }
+    return files().stream().map(InputFile::path).toList();
   }
 }

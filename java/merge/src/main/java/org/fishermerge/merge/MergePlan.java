@@ -1,32 +1,23 @@
 package org.fishermerge.merge;
 
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.FileTime;
-import java.util.Collection;
 import java.util.List;
 import java.util.Locale;
 import java.util.stream.Collectors;
+import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
-import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.checkpoint.Reasons;
+import org.fishermerge.checkpoint.FisherFile;
 import org.fishermerge.checkpoint.SafetensorsWriter;
 
 /**
- * A merge that has been checked against the headers of all its files and can be run. It holds no
- * file open; {@link Merger#run} refuses to run it once an input has changed. Printing it is the dry
- * run.
+ * A merge that has been checked against the headers of all its files and that its {@link
+ * MergeSession} can run, as long as no input changes. Immutable. Printing it is the dry run.
  */
 public final class MergePlan {
-  static final String SINCE_PLANNED = "since the merge was planned";
-
   private final MergeRequest request;
-  private final List<Parameter> merged;
-  private final List<CheckpointTensor> carriedOver;
-  private final List<CheckpointTensor> excluded;
+  private final TensorChoice choice;
   private final List<String> warnings;
   private final List<InputFile> files;
   private final List<Path> sidecars;
@@ -36,81 +27,70 @@ public final class MergePlan {
   private final long hashedBytes;
   private final long bytesRead;
   private final long bytesWritten;
-  private final long tensorsHeld;
-  private final boolean sumsStated;
-
-  /** A file as it was when the plan was made. */
-  record InputFile(Path path, long size, FileTime modified) {
-    static InputFile of(Path path) {
-      try {
-        return new InputFile(path, Files.size(path), Files.getLastModifiedTime(path));
-      } catch (IOException e) {
-        throw new InputException("cannot read " + path + ": " + Reasons.of(e), e);
-      }
-    }
-
-    void requireUnchanged(String since) {
-      if (!of(path).equals(this)) {
-        throw changed(since);
-      }
-    }
-
-    InputException changed(String since) {
-      return new InputException(
-          path + " has changed " + since + "; nothing was written. Merge again.");
-    }
-  }
+  private final long tensorsKnown;
+  private final boolean scansFirst;
 
   MergePlan(
       MergeRequest request,
-      List<Parameter> merged,
-      List<CheckpointTensor> carriedOver,
-      List<CheckpointTensor> excluded,
-      Collection<CheckpointTensor> all,
+      TensorChoice choice,
       List<String> warnings,
-      List<InputFile> files,
+      MergeInputs inputs,
       List<Path> sidecars,
-      List<Integer> verifiedModels,
-      long hashedBytes,
-      long fisherBytes,
-      long mergedBytes,
-      long tensorsHeld,
-      boolean sumsStated) {
-    this.sumsStated = sumsStated;
+      List<Integer> verifiedModels) {
     this.request = request;
-    this.merged = List.copyOf(merged);
-    this.carriedOver = List.copyOf(carriedOver);
-    this.excluded = List.copyOf(excluded);
+    this.choice = choice;
     this.warnings = List.copyOf(warnings);
-    this.files = List.copyOf(files);
+    this.files = inputs.files();
     this.sidecars = List.copyOf(sidecars);
     this.verifiedModels = List.copyOf(verifiedModels);
     this.written =
-        all.stream()
+        inputs.base().tensors().values().stream()
             .map(tensor ->
                 new SafetensorsWriter.Declared(
                     tensor.name(), outputDtype(tensor), tensor.info().shape()))
             .toList();
-    this.mergedElements = tensors(merged).stream().mapToLong(t -> t.info().elementCount()).sum();
-    this.hashedBytes = hashedBytes;
-    long kept = bytes(carriedOver) + bytes(excluded);
-    this.bytesRead = hashedBytes + (normPass() ? fisherBytes : 0) + mergedBytes + kept;
+    this.mergedElements =
+        choice.mergedTensors().stream().mapToLong(t -> t.info().elementCount()).sum();
+    this.scansFirst =
+        isNormalized() && !choice.merged().stream().allMatch(p -> sumsAreStated(inputs, p));
+    this.hashedBytes =
+        verifiedModels.stream()
+            .mapToLong(i -> StatisticPairs.dataBytes(inputs.models().get(i)))
+            .sum();
+    long values = 0;
+    long statistics = 0;
+    for (Parameter parameter : choice.merged()) {
+      for (int i = 0; i < inputs.models().size(); i++) {
+        values += inputs.valueOf(i, parameter).info().byteCount();
+      }
+      for (int i = 0; i < inputs.fishers().size(); i++) {
+        statistics += inputs.fisherOf(i, parameter).info().byteCount();
+      }
+    }
+    long kept = choice.kept().stream().mapToLong(t -> t.info().byteCount()).sum();
+    this.bytesRead = hashedBytes + (scansFirst ? 2 : 1) * statistics + values + kept;
     this.bytesWritten =
-        written(tensors(merged))
-            + written(copies(merged))
-            + written(carriedOver)
-            + written(excluded);
-    this.tensorsHeld = tensorsHeld;
+        writtenBytes(choice.mergedTensors())
+            + writtenBytes(choice.copies())
+            + writtenBytes(choice.kept());
+    long known = inputs.base().tensors().size();
+    for (Checkpoint model : inputs.models()) {
+      known += model.tensors().size();
+    }
+    for (FisherFile fisher : inputs.fishers()) {
+      known += fisher.tensors().size();
+    }
+    this.tensorsKnown = known;
   }
 
-  /**
-   * Checks everything that can be checked without reading tensor data, but for the first page of
-   * each tensor where a Fisher file tells its model by fingerprint.
-   *
-   * @throws InputException for the first thing that is wrong
-   */
-  public static MergePlan of(MergeRequest request) {
-    return Planner.plan(request);
+  private static boolean sumsAreStated(MergeInputs inputs, Parameter parameter) {
+    for (int i = 0; i < inputs.fishers().size(); i++) {
+      String name = inputs.fisherOf(i, parameter).canonicalName();
+      if (inputs.fishers().get(i).sumOfSquares(name).isEmpty()) {
+        return false;
+      }
+    }
+    return true;
   }
 
   /** What was asked for. */
@@ -120,7 +100,7 @@ public final class MergePlan {
 
   /** The base's names of the parameters that are merged, in file order; each once. */
   public List<String> merged() {
-    return names(tensors(merged));
+    return names(choice.mergedTensors());
   }
 
   /**
@@ -128,25 +108,17 @@ public final class MergePlan {
    * than once. They get the same bits.
    */
   public List<String> tied() {
-    return names(copies(merged));
-  }
-
-  private static List<CheckpointTensor> tensors(List<Parameter> parameters) {
-    return parameters.stream().map(Parameter::tensor).toList();
-  }
-
-  private static List<CheckpointTensor> copies(List<Parameter> parameters) {
-    return parameters.stream().flatMap(parameter -> parameter.copies().stream()).toList();
+    return names(choice.copies());
   }
 
   /** The base's names of the tensors that no model has a say in; they keep the base's values. */
   public List<String> carriedOver() {
-    return names(carriedOver);
+    return names(choice.carriedOver());
   }
 
   /** The base's names of the parameters that an exclusion keeps at the base's values. */
   public List<String> excluded() {
-    return names(excluded);
+    return names(choice.excluded());
   }
 
   /** Things that are probably not meant, each a sentence for the user. */
@@ -171,7 +143,7 @@ public final class MergePlan {
 
   /** Passes over data: verifying models, norms of Fishers, merging. */
   public int passes() {
-    return (hashedBytes > 0 ? 1 : 0) + (normPass() ? 1 : 0) + 1;
+    return (hashedBytes > 0 ? 1 : 0) + (scansFirst ? 1 : 0) + 1;
   }
 
   /**
@@ -179,49 +151,43 @@ public final class MergePlan {
    * number of tensors, not with their size: data is mapped in and out.
    */
   public long memoryBytes() {
-    return (7L << 20) + tensorsHeld * 2048;
+    return (7L << 20) + tensorsKnown * 2048;
   }
 
   /** The plan as text of several lines, for a dry run. */
   @Override
   public String toString() {
     StringBuilder text = new StringBuilder();
-    boolean average = isAverage();
     text.append(
         String.format(
             Locale.ROOT,
             "%s of %s into %s%n",
-            average ? "average" : "Fisher merge",
+            request.rule().title(),
             modelsText(),
             request.output()));
     text.append(String.format(Locale.ROOT, "  base        %s%n", request.base()));
-    for (MergeSource source : request.sources()) {
+    for (MergeSource source : request.operands()) {
       text.append(String.format(Locale.ROOT, "  model       %s", source.model()));
-      if (source.fisher() != null) {
-        text.append("  fisher ").append(source.fisher());
-      }
+      source.statistic().ifPresent(file -> text.append("  fisher ").append(file));
       text.append(String.format(Locale.ROOT, "  coefficient %s%n", source.coefficient()));
     }
-    if (!average) {
-      text.append(
-          String.format(
-              Locale.ROOT,
-              "  formula     normalisation %s, minimal Fisher %s%n",
-              request.normalization().name().toLowerCase(Locale.ROOT),
-              request.minimalFisher()));
-    }
+    request
+        .rule()
+        .settings()
+        .ifPresent(settings ->
+            text.append(String.format(Locale.ROOT, "  formula     %s%n", settings)));
     DType outputDtype = request.outputDtype();
     text.append(
         String.format(
             Locale.ROOT,
             "  output      %s%n",
             outputDtype == null ? "dtypes of the base" : outputDtype.name()));
-    count(text, "merged", tensors(merged));
+    count(text, "merged", choice.mergedTensors());
     if (!tied().isEmpty()) {
-      count(text, "tied to them", copies(merged));
+      count(text, "tied to them", choice.copies());
     }
-    count(text, "carried over", carriedOver);
-    count(text, "excluded", excluded);
+    count(text, "carried over", choice.carriedOver());
+    count(text, "excluded", choice.excluded());
     text.append(
         String.format(
             Locale.ROOT,
@@ -245,18 +211,14 @@ public final class MergePlan {
 
   /** How many models are merged, for messages; the base counts apart where it has a share. */
   public String modelsText() {
-    return request.models()
-        + (request.models() == 1 ? " model" : " models")
-        + (request.models() < request.sources().size() ? " and the base" : "");
+    int models = request.models().size();
+    return models
+        + (models == 1 ? " model" : " models")
+        + (models < request.operands().size() ? " and the base" : "");
   }
 
-  List<Parameter> mergedParameters() {
-    return merged;
-  }
-
-  /** Carried over and excluded: the tensors that keep the base's values, in file order of each. */
-  List<CheckpointTensor> keptTensors() {
-    return java.util.stream.Stream.concat(carriedOver.stream(), excluded.stream()).toList();
+  TensorChoice choice() {
+    return choice;
   }
 
   List<InputFile> files() {
@@ -268,22 +230,24 @@ public final class MergePlan {
     return sidecars;
   }
 
-  /** Indices of the sources whose model is compared with the SHA-256 in its Fisher file. */
+  /** Places of the models that are compared with the SHA-256 in their statistic files. */
   List<Integer> verifiedModels() {
     return verifiedModels;
   }
 
-  boolean isAverage() {
-    return request.sources().getFirst().fisher() == null;
+  ElementwiseRule rule() {
+    return switch (request.rule()) {
+      case ElementwiseRule rule -> rule;
+    };
   }
 
   boolean isNormalized() {
-    return !isAverage() && request.normalization() != Normalization.NONE;
+    return rule().normalization() != Normalization.NONE;
   }
 
-  /** Whether norms are needed that not all Fisher files state. */
-  boolean normPass() {
-    return isNormalized() && !sumsStated;
+  /** Whether the statistics are read once before the merge, for norms that no file states. */
+  boolean scansFirst() {
+    return scansFirst;
   }
 
   /** What the output holds, in the order of the base. */
@@ -298,17 +262,13 @@ public final class MergePlan {
     return wanted != null && own.isMergeable() ? wanted : own;
   }
 
-  private long written(List<CheckpointTensor> tensors) {
+  private long writtenBytes(List<CheckpointTensor> tensors) {
     return tensors.stream()
         .mapToLong(t ->
             t.info().dtype().isMergeable()
                 ? t.info().elementCount() * outputDtype(t).bits() / 8
                 : t.info().byteCount())
         .sum();
-  }
-
-  private static long bytes(List<CheckpointTensor> tensors) {
-    return tensors.stream().mapToLong(t -> t.info().byteCount()).sum();
   }
 
   private static List<String> names(List<CheckpointTensor> tensors) {

@@ -1,144 +1,138 @@
 package org.fishermerge.merge;
 
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
-import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.kernels.HeldInputs;
 import org.fishermerge.kernels.Kernels;
-import org.fishermerge.kernels.MappedGuard;
-import org.jspecify.annotations.Nullable;
 
 /**
- * Several merges of the same files, one after the other: with other coefficients, another formula,
- * into other outputs. The files are opened once. With the cuda provider, and where all fits, what
- * is merged is sent to the GPU once and stays there. For one thread at a time.
+ * The open files of a merge, checked, and the plan of what a merge of them would do; or of several
+ * merges, one after the other: with other coefficients, by another rule, into other outputs. For
+ * one thread at a time.
  *
  * <pre>
- * try (MergeSession session = MergeSession.open(plan, kernels)) {
- *   session.run(plan, ProgressListener.NONE);
- *   session.run(MergePlan.of(withOtherCoefficients), ProgressListener.NONE);
+ * try (MergeSession session = MergeSession.open(request);
+ *     Kernels kernels = Kernels.open()) {
+ *   System.out.println(session.plan());
+ *   session.run(kernels, ProgressListener.NONE);
  * }
  * </pre>
  */
 public final class MergeSession implements AutoCloseable {
+  private final MergeRequest request;
+  private final OpenFiles files;
+  private final List<InputFile> asOpened;
   private final MergePlan plan;
-  private final Kernels kernels;
-  private final MergeInputs inputs;
-  private final MappedGuard guard;
-  private final HeldInputs held;
 
-  /** Whether a merge has been through all of the inputs. */
-  private boolean sent;
-
-  private MergeSession(
-      MergePlan plan, Kernels kernels, MergeInputs inputs, MappedGuard guard, HeldInputs held) {
-    this.plan = plan;
-    this.kernels = kernels;
-    this.inputs = inputs;
-    this.guard = guard;
-    this.held = held;
+  private MergeSession(MergeRequest request, OpenFiles files) {
+    this.request = request;
+    this.files = files;
+    this.plan = Planner.plan(request, files.inputs(request));
+    this.asOpened = plan.files();
   }
 
   /**
-   * Opens the files of a plan. What it merges is held; what other plans merge beside that is read
-   * from the files each time.
+   * Opens the files of a merge, and checks everything that can be checked without reading tensor
+   * data, but for the first page of each tensor where a statistic file tells its model by
+   * fingerprint.
    *
-   * @param kernels used by {@link #run} too; closed after this, by the caller
-   * @throws InputException if an input has changed since it was planned
+   * @throws InputException for the first thing that is wrong; nothing stays open then
    */
-  public static MergeSession open(MergePlan plan, Kernels kernels) {
-    return open(plan, kernels, true);
-  }
-
-  /** For a single merge: what is read once need not be held. */
-  static MergeSession openOnce(MergePlan plan, Kernels kernels) {
-    return open(plan, kernels, false);
-  }
-
-  private static MergeSession open(MergePlan plan, Kernels kernels, boolean hold) {
-    plan.files().forEach(file -> file.requireUnchanged(MergePlan.SINCE_PLANNED));
-    MergeInputs inputs = MergeInputs.open(plan.request());
-    MappedGuard guard = null;
+  public static MergeSession open(MergeRequest request) {
+    RequestChecks.check(request);
+    OutputTarget.check(request);
+    OpenFiles files = OpenFiles.open(request);
     try {
-      guard = kernels.guard(inputs.mappings());
-      HeldInputs held = kernels.hold(hold ? mergedData(plan, inputs) : List.of());
-      return new MergeSession(plan, kernels, inputs, guard, held);
+      return new MergeSession(request, files);
     } catch (Throwable e) {
-      close(inputs, guard);
+      files.close();
       throw e;
     }
   }
 
-  private static List<MemorySegment> mergedData(MergePlan plan, MergeInputs inputs) {
-    List<MemorySegment> data = new ArrayList<>();
-    for (Parameter parameter : plan.mergedParameters()) {
-      for (int i = 0; i < inputs.models().size(); i++) {
-        Checkpoint model = inputs.models().get(i);
-        String name = inputs.valueOf(i, parameter).canonicalName();
-        if (!model.isComputed(name)) {
-          data.add(model.segment(name));
-        }
-      }
-      for (int i = 0; i < inputs.fishers().size(); i++) {
-        data.add(inputs.fishers().get(i).segment(inputs.fisherOf(i, parameter).canonicalName()));
-      }
-    }
-    return data;
+  /** What the merge that the session was opened for would do. */
+  public MergePlan plan() {
+    return plan;
   }
 
   /**
-   * Runs a plan, as {@link Merger#run} does and with the same bits.
+   * What another merge of the same files would do. It may leave statistic files unused, if its rule
+   * needs none.
    *
-   * @throws IllegalArgumentException if the plan's base, models and Fisher files are not those that
-   *     the session was opened with, in the same order
-   * @throws InputException as {@link Merger#run}; also if an input has changed since the session
-   *     was opened
+   * @throws IllegalArgumentException if its base, models or statistic files are not those of the
+   *     session, in the same order
+   * @throws InputException for the first thing that is wrong; also if an input has changed since
+   *     the session was opened
    */
-  public MergeResult run(MergePlan next, ProgressListener listener) {
-    if (!inputsOf(next).equals(inputsOf(plan))) {
-      throw new IllegalArgumentException(
-          "the plan has other inputs than the session: %s, and not %s"
-              .formatted(inputsOf(next), inputsOf(plan)));
-    }
-    for (MergePlan.InputFile file : next.files()) {
-      if (!plan.files().contains(file)) {
-        throw file.changed("since the first of these merges was planned");
-      }
-      file.requireUnchanged(MergePlan.SINCE_PLANNED);
-    }
-    MergeResult result = Merger.run(next, inputs, kernels, !sent, listener);
-    sent = held.onDevice();
-    return result;
+  public MergePlan plan(MergeRequest next) {
+    requireSameInputs(next);
+    RequestChecks.check(next);
+    OutputTarget.check(next);
+    asOpened.forEach(
+        file -> file.requireUnchanged("since the first of these merges was planned"));
+    return Planner.plan(next, files.inputs(next));
   }
 
-  /** The base, then models and Fisher files, without their coefficients. */
-  private static List<MergeSource> inputsOf(MergePlan plan) {
-    List<MergeSource> files = new ArrayList<>();
-    files.add(new MergeSource(plan.request().base(), null, 1));
-    for (MergeSource source : plan.request().sources()) {
-      files.add(new MergeSource(source.model(), source.fisher(), 1));
+  /** Refuses what does not read the files of this session. */
+  void requireSameInputs(MergeRequest next) {
+    if (!hasInputsOf(next)) {
+      throw new IllegalArgumentException(
+          "the request has other inputs than the session: %s, and not %s"
+              .formatted(inputsOf(next), inputsOf(request)));
     }
+  }
+
+  private boolean hasInputsOf(MergeRequest next) {
+    boolean same =
+        next.base().equals(request.base()) && next.models().size() == request.models().size();
+    for (int i = 0; same && i < next.models().size(); i++) {
+      MergeSource one = request.models().get(i);
+      MergeSource other = next.models().get(i);
+      same =
+          other.model().equals(one.model())
+              && (other.statistic().isEmpty() || other.statistic().equals(one.statistic()));
+    }
+    return same;
+  }
+
+  /** The base, then models and statistic files, without their coefficients. */
+  private static List<MergeSource> inputsOf(MergeRequest request) {
+    List<MergeSource> inputs = new ArrayList<>(List.of(MergeSource.of(request.base())));
+    request.models().forEach(source -> inputs.add(source.withCoefficient(1)));
+    return inputs;
+  }
+
+  /**
+   * Runs the merge that the session was opened for.
+   *
+   * @param kernels used by this thread only while this runs; not closed
+   * @throws InputException if an input has changed since it was planned, a model is not the one its
+   *     statistic file names, or a value is not acceptable: a Fisher that is negative or not
+   *     finite, a parameter that is not finite, a result that overflows the output's dtype. Nothing
+   *     is left behind then.
+   */
+  public MergeResult run(Kernels kernels, ProgressListener listener) {
+    try (Merger merger = Merger.streaming(this, kernels)) {
+      return merger.run(plan, listener);
+    }
+  }
+
+  /**
+   * For several merges: inputs that fit into a GPU's memory are sent there once, and stay.
+   *
+   * @param kernels used by the merger, and closed after it by the caller
+   */
+  public Merger merger(Kernels kernels) {
+    return Merger.resident(this, kernels);
+  }
+
+  OpenFiles files() {
     return files;
   }
 
-  /** Where merges find the inputs after the first one, as a line for the user. */
-  public String describeInputs() {
-    return held.description();
-  }
-
-  /** Closes the files and frees what was kept. Closing twice is harmless. */
+  /** Closes the files. Closing twice is harmless. */
   @Override
   public void close() {
-    held.close();
-    close(inputs, guard);
-  }
-
-  private static void close(MergeInputs inputs, @Nullable MappedGuard guard) {
-    if (guard != null) {
-      guard.close();
-    }
-    inputs.close();
+    files.close();
   }
 }

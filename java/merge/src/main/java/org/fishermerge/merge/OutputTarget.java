@@ -35,11 +35,9 @@ final class OutputTarget {
   static void check(MergeRequest request) {
     List<Path> inputs = new ArrayList<>();
     inputs.addAll(ModelPath.of(request.base()).parts());
-    for (MergeSource source : request.sources()) {
-      inputs.addAll(MergeInputs.model(request, source.model()).parts());
-      if (source.fisher() != null) {
-        inputs.add(source.fisher());
-      }
+    for (MergeSource source : request.models()) {
+      inputs.addAll(OpenFiles.modelPath(request, source.model()).parts());
+      source.statistic().ifPresent(inputs::add);
     }
     AtomicOutput.requireApart(request.output(), inputs);
     if (!request.overwrite() && Files.exists(request.output())) {

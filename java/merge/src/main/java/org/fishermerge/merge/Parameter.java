@@ -1,6 +1,7 @@
 package org.fishermerge.merge;
 
 import java.util.List;
+import java.util.stream.Stream;
 import org.fishermerge.checkpoint.CheckpointTensor;
 
 /**
@@ -19,5 +20,10 @@ record Parameter(CheckpointTensor tensor, List<String> names, List<CheckpointTen
 
   String name() {
     return tensor.canonicalName();
+  }
+
+  /** All of the base's tensors of it. */
+  List<CheckpointTensor> tensors() {
+    return Stream.concat(Stream.of(tensor), copies.stream()).toList();
   }
 }

@@ -1,9 +1,9 @@
 /**
- * Plans and executes merges of checkpoints, with or without Fisher files. This is the API that
- * other JVM programs embed: build a {@link org.fishermerge.merge.MergeRequest}, validate it with
- * {@link org.fishermerge.merge.MergePlan#of}, execute it with {@link
- * org.fishermerge.merge.Merger#run}, or several of the same files in a {@link
- * org.fishermerge.merge.MergeSession}.
+ * Plans and executes merges of checkpoints, by a rule, with or without statistic files. This is the API that
+ * other JVM programs embed: choose a {@link org.fishermerge.merge.MergeRule}, build a {@link
+ * org.fishermerge.merge.MergeRequest}, open it as a {@link org.fishermerge.merge.MergeSession},
+ * which validates it, and run that; or several merges of the same files by its {@link
+ * org.fishermerge.merge.Merger}.
  */
 @NullMarked
 package org.fishermerge.merge;

@@ -54,14 +54,12 @@ final class EmbeddedJarIT {
 
     Path expected = folder.resolve("expected");
     try (Kernels kernels = Kernels.open()) {
-      Merger.run(
-          MergePlan.of(
-              MergeRequest.builder(base, expected)
-                  .model(alpha, alphaFisher)
-                  .model(beta, betaFisher)
-                  .build()),
-          kernels,
-          ProgressListener.NONE);
+      Merging.run(
+          MergeRequest.builder(base, expected, DiagonalFisher.DEFAULT)
+              .model(alpha, alphaFisher)
+              .model(beta, betaFisher)
+              .build(),
+          kernels);
     }
     assertThat(output.resolve("model.safetensors"))
         .hasSameBinaryContentAs(expected.resolve("model.safetensors"));

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.regex.Pattern;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.kernels.Kernels;
@@ -38,25 +39,27 @@ final class GoldenMergeTest {
     List<String> models =
         pool.equals("clip-tiny") ? List.of("alpha", "beta", "gamma") : List.of("cola", "mnli");
     Path output = folder.resolve("merged");
+    MergeRule rule =
+        fisher.isEmpty()
+            ? new Average()
+            : new DiagonalFisher(normalization, DiagonalFisher.DEFAULT_MINIMAL_FISHER);
     MergeRequest.Builder request =
-        MergeRequest.builder(Golden.path(pool + "/pretrained"), output)
-            .normalization(normalization);
+        MergeRequest.builder(Golden.path(pool + "/pretrained"), output, rule);
     double[] shares =
         Pattern.compile(" ").splitAsStream(coefficients).mapToDouble(Double::parseDouble).toArray();
     for (int i = 0; i < models.size(); i++) {
       String model = models.get(i);
-      Path fisherFile =
-          fisher.isEmpty()
-              ? null
-              : TestTensors.extract(
-                  Golden.path(pool + "/expected.safetensors"),
-                  model + ".fisher." + fisher + ".",
-                  folder.resolve(model + ".fisher.safetensors"));
-      request.source(new MergeSource(Golden.path(pool + "/" + model), fisherFile, shares[i]));
+      Optional<Path> fisherFile =
+          rule.statistic()
+              .map(kind ->
+                  TestTensors.extract(
+                      Golden.path(pool + "/expected.safetensors"),
+                      model + ".fisher." + fisher + ".",
+                      folder.resolve(model + ".fisher.safetensors")));
+      request.model(new MergeSource(Golden.path(pool + "/" + model), fisherFile, shares[i]));
     }
-    MergePlan plan = MergePlan.of(request.build());
     try (Kernels kernels = Kernels.open()) {
-      Merger.run(plan, kernels, ProgressListener.NONE);
+      Merging.run(request.build(), kernels);
     }
 
     Map<String, TestTensors.Data> merged = TestTensors.read(output);

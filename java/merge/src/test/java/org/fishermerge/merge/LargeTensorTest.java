@@ -46,14 +46,12 @@ final class LargeTensorTest {
     Path output = folder.resolve("merged.safetensors");
     // (3 * 1 + 1 * 3) / (3 + 1) where there are values, 0 elsewhere.
     MergeRequest request =
-        MergeRequest.builder(base, output)
-            .normalization(Normalization.NONE)
-            .minimalFisher(0)
+        MergeRequest.builder(base, output, new DiagonalFisher(Normalization.NONE, 0))
             .model(sparse("m1", ones), sparse("f1", threes))
             .model(sparse("m2", threes), sparse("f2", ones))
             .build();
     try (Kernels kernels = Kernels.open()) {
-      Merger.run(MergePlan.of(request), kernels, (done, total) -> {});
+      Merging.run(request, kernels);
     }
     try (SafetensorsFile merged = SafetensorsFile.open(output)) {
       MemorySegment values = merged.segment("w");

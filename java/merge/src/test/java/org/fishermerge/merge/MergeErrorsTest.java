@@ -30,8 +30,17 @@ final class MergeErrorsTest {
   record Case(
       String name,
       Map<String, Map<String, TestTensors.@Nullable Data>> changes,
+      MergeRule rule,
       UnaryOperator<MergeRequest.Builder> request,
       List<String> named) {
+    Case(
+        String name,
+        Map<String, Map<String, TestTensors.@Nullable Data>> changes,
+        UnaryOperator<MergeRequest.Builder> request,
+        List<String> named) {
+      this(name, changes, DiagonalFisher.DEFAULT, request, named);
+    }
+
     @Override
     public String toString() {
       return name;
@@ -39,7 +48,7 @@ final class MergeErrorsTest {
   }
 
   static Stream<Case> cases() {
-    UnaryOperator<MergeRequest.Builder> none = b -> b.normalization(Normalization.NONE);
+    MergeRule unnormalised = new DiagonalFisher(Normalization.NONE, 1e-6);
     TestTensors.Data negative = TestTensors.f32(1, -0.5, 1);
     return Stream.of(
         change("Fisher lacks a tensor", "f2", "b", null, "f2.safetensors", "'b'", "exclude"),
@@ -64,7 +73,8 @@ final class MergeErrorsTest {
         new Case(
             "negative Fisher without norms",
             Map.of("f2", Map.of("b", negative)),
-            none,
+            unnormalised,
+            b -> b,
             List.of("f2", "'b'", "element 1")),
         change(
             "Fisher of NaN",
@@ -110,8 +120,6 @@ final class MergeErrorsTest {
             List.of("base", "'extra'", "F16", "element 0")),
         request("bad regex", b -> b.exclude("a("), "'a('", "regular expression"),
         request("all excluded", b -> b.exclude(".*"), "nothing is left"),
-        request("negative eps", b -> b.minimalFisher(-1), "minimal-fisher", "-1"),
-        request("NaN eps", b -> b.minimalFisher(Double.NaN), "minimal-fisher", "NaN"),
         request("integer output", b -> b.outputDtype(DType.I64), "I64"),
         nothing());
   }
@@ -161,7 +169,7 @@ final class MergeErrorsTest {
       TestTensors.write(path(file), tensors);
     }
     MergeRequest.Builder request =
-        MergeRequest.builder(path("base"), folder.resolve("out"))
+        MergeRequest.builder(path("base"), folder.resolve("out"), wrong.rule())
             .model(path("m1"), path("f1"))
             .model(path("m2"), path("f2"));
     assertFails(wrong.request().apply(request).build(), wrong.named());
@@ -170,7 +178,7 @@ final class MergeErrorsTest {
   private void assertFails(MergeRequest request, List<String> named) throws IOException {
     List<Path> before = list();
     try (Kernels kernels = Kernels.open()) {
-      assertThatThrownBy(() -> Merger.run(MergePlan.of(request), kernels, ProgressListener.NONE))
+      assertThatThrownBy(() -> Merging.run(request, kernels))
           .isInstanceOf(InputException.class)
           .satisfies(e -> assertThat(e.getMessage()).contains(named));
     }
@@ -190,15 +198,13 @@ final class MergeErrorsTest {
       assertFails(pair("f1", "f0"), List.of("f0", "m2"));
       assertFails(pair("f1", "f1"), List.of("f1", "twice"));
       try (Kernels kernels = Kernels.open()) {
-        Path out =
-            Merger.run(MergePlan.of(pair("f1", "f2")), kernels, ProgressListener.NONE).output();
-        Files.delete(out);
+        Files.delete(Merging.run(pair("f1", "f2"), kernels).output());
       }
     }
   }
 
   private MergeRequest pair(String first, String second) {
-    return MergeRequest.builder(path("base"), folder.resolve("pair.safetensors"))
+    return MergeRequest.builder(path("base"), folder.resolve("pair.safetensors"), DiagonalFisher.DEFAULT)
         .model(path("m1"), path(first))
         .model(path("m2"), path(second))
         .build();
@@ -227,31 +233,66 @@ final class MergeErrorsTest {
       TestTensors.write(path(name), Map.of("w", TestTensors.f32(1, 2)));
     }
     Path out = folder.resolve("out");
-    assertFails(MergeRequest.builder(path("base"), out).build(), List.of("no model"));
+    Average average = new Average();
+    assertFails(MergeRequest.builder(path("base"), out, average).build(), List.of("no model"));
     assertFails(
-        MergeRequest.builder(path("base"), out)
+        MergeRequest.builder(path("base"), out, average).model(path("m1"), path("f1")).build(),
+        List.of("average", "m1", "no Fisher file"));
+    assertFails(
+        MergeRequest.builder(path("base"), out, DiagonalFisher.DEFAULT).model(path("m1")).build(),
+        List.of("no model has a Fisher file", "m1"));
+    assertFails(
+        MergeRequest.builder(path("base"), out, DiagonalFisher.DEFAULT)
             .model(path("m1"), path("f1"))
             .model(path("m2"))
             .build(),
         List.of("m2", "Fisher"));
     assertFails(
-        MergeRequest.builder(path("base"), out).model(path("m1")).model(path("m1")).build(),
+        MergeRequest.builder(path("base"), out, average).model(path("m1")).model(path("m1")).build(),
         List.of("m1", "twice"));
     for (double coefficient : new double[] {-1, Double.NaN, Double.POSITIVE_INFINITY, 0}) {
       assertFails(
-          MergeRequest.builder(path("base"), out)
-              .source(new MergeSource(path("m1"), null, coefficient))
+          MergeRequest.builder(path("base"), out, average)
+              .model(MergeSource.of(path("m1")).withCoefficient(coefficient))
               .build(),
           List.of("coefficient"));
     }
     for (Path target : List.of(path("m1"), path("base"), folder)) {
       assertFails(
-          MergeRequest.builder(path("base"), target).overwrite(true).model(path("m1")).build(),
+          MergeRequest.builder(path("base"), target, average).overwrite(true).model(path("m1")).build(),
           List.of(target.toString()));
     }
     assertFails(
-        MergeRequest.builder(path("base"), path("f1")).model(path("m1")).build(),
+        MergeRequest.builder(path("base"), path("f1"), average).model(path("m1")).build(),
         List.of("f1", "exists"));
+  }
+
+  @Test
+  void rulesCheckTheirSettings() {
+    for (double wrong : new double[] {-1, Double.NaN, Double.POSITIVE_INFINITY}) {
+      assertThatThrownBy(() -> new DiagonalFisher(Normalization.MODEL, wrong))
+          .isInstanceOf(InputException.class)
+          .hasMessageContaining("--minimal-fisher is " + wrong);
+    }
+    for (double wrong : new double[] {Double.NaN, Double.NEGATIVE_INFINITY}) {
+      assertThatThrownBy(() -> new TaskArithmetic(wrong))
+          .isInstanceOf(InputException.class)
+          .hasMessageContaining("--scaling-factor " + wrong);
+    }
+  }
+
+  /** With Fishers a sum of weights could cross zero. */
+  @Test
+  void onlyAnAverageExtrapolates() throws IOException {
+    for (String name : List.of("base", "m1", "m2", "f1", "f2")) {
+      TestTensors.write(path(name), Map.of("w", TestTensors.f32(1, 2)));
+    }
+    assertFails(
+        MergeRequest.builder(path("base"), folder.resolve("out"), DiagonalFisher.DEFAULT)
+            .model(MergeSource.of(path("m1"), path("f1")).withCoefficient(-0.1))
+            .model(path("m2"), path("f2"))
+            .build(),
+        List.of("m1", "-0.1", "not negative"));
   }
 
   private Path path(String name) {

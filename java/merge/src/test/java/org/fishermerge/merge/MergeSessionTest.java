@@ -67,12 +67,14 @@ final class MergeSessionTest {
     return TestTensors.write(folder.resolve(name + ".safetensors"), data);
   }
 
-  private MergeRequest.Builder request(String output, boolean withFishers, double... coefficients) {
+  private MergeRequest.Builder request(String output, MergeRule rule, double... coefficients) {
     MergeRequest.Builder request =
-        MergeRequest.builder(base, folder.resolve(output + ".safetensors")).overwrite(true);
+        MergeRequest.builder(base, folder.resolve(output + ".safetensors"), rule).overwrite(true);
     for (int i = 0; i < models.size(); i++) {
-      request.source(
-          new MergeSource(models.get(i), withFishers ? fishers.get(i) : null, coefficients[i]));
+      Path fisher = fishers.get(i);
+      request.model(
+          new MergeSource(
+              models.get(i), rule.statistic().map(kind -> fisher), coefficients[i]));
     }
     return request;
   }
@@ -86,11 +88,11 @@ final class MergeSessionTest {
   }
 
   private static byte[] alone(MergeRequest.Builder request) throws IOException {
-    MergePlan plan = MergePlan.of(request.build());
-    try (Kernels cpu = kernels("cpu")) {
-      Merger.run(plan, cpu, ProgressListener.NONE);
+    try (MergeSession session = MergeSession.open(request.build());
+        Kernels cpu = kernels("cpu")) {
+      session.run(cpu, ProgressListener.NONE);
+      return result(session.plan());
     }
-    return result(plan);
   }
 
   /** Of three models, whose values take 4, 2 and 2 bytes. */
@@ -101,13 +103,15 @@ final class MergeSessionTest {
   @ParameterizedTest
   @CsvSource({"cpu, true", "cuda, true", "cuda, false"})
   void mergesAsEachPlanByItself(String provider, boolean withFishers) throws IOException {
+    MergeRule rule = withFishers ? DiagonalFisher.DEFAULT : new Average();
+    MergeRule another =
+        withFishers ? new DiagonalFisher(Normalization.NONE, 1e-3) : new TaskArithmetic(0.5);
     List<MergeRequest.Builder> requests = new ArrayList<>();
     for (double[] coefficients : COEFFICIENTS) {
-      requests.add(request("out", withFishers, coefficients));
+      requests.add(request("out", rule, coefficients));
     }
     requests.add(
-        request("out", withFishers, COEFFICIENTS[1])
-            .normalization(Normalization.NONE)
+        request("out", another, COEFFICIENTS[1])
             .exclude("t1")
             .outputDtype(DType.BF16));
     List<byte[]> expected = new ArrayList<>();
@@ -117,17 +121,17 @@ final class MergeSessionTest {
     boolean onGpu = provider.equals("cuda");
     try (Kernels kernels = kernels(provider);
         EmulatedDevice device = onGpu ? new EmulatedDevice() : null;
-        MergeSession session =
-            MergeSession.open(MergePlan.of(requests.getFirst().build()), kernels)) {
-      assertThat(session.describeInputs())
+        MergeSession session = MergeSession.open(requests.getFirst().build());
+        Merger merger = session.merger(kernels)) {
+      assertThat(merger.describeInputs())
           .isEqualTo(
               onGpu
                   ? "0.0 GB of inputs stay in the GPU's memory once sent"
                   : "inputs are read where they are");
       for (int k = 0; k < requests.size(); k++) {
-        MergePlan plan = MergePlan.of(requests.get(k).build());
+        MergePlan plan = session.plan(requests.get(k).build());
         List<Long> progress = new ArrayList<>();
-        MergeResult result = session.run(plan, (done, total) -> progress.add(done));
+        MergeResult result = merger.run(plan, (done, total) -> progress.add(done));
         assertThat(Arrays.mismatch(result(plan), expected.get(k))).as("merge %d", k).isEqualTo(-1);
         assertThat(result.output()).isEqualTo(plan.request().output());
         assertThat(progress).isSorted().last().isEqualTo(plan.bytesRead());
@@ -138,30 +142,49 @@ final class MergeSessionTest {
     }
   }
 
+  /** A rule that needs no statistic leaves the session's unread. */
+  @Test
+  void anAverageInASessionWithFishersIgnoresThem() throws IOException {
+    byte[] expected = alone(request("out", new Average(), COEFFICIENTS[1]));
+    try (Kernels kernels = kernels("cpu");
+        MergeSession session =
+            MergeSession.open(request("out", DiagonalFisher.DEFAULT, COEFFICIENTS[0]).build());
+        Merger merger = session.merger(kernels)) {
+      MergePlan plan = session.plan(request("out", new Average(), COEFFICIENTS[1]).build());
+      merger.run(plan, ProgressListener.NONE);
+      assertThat(Arrays.mismatch(result(plan), expected)).isEqualTo(-1);
+      assertThat(plan.bytesRead()).isEqualTo(mergedBytes(false));
+    }
+  }
+
   /** Another plan may merge what the first one does not. */
   @Test
   void whatDoesNotFitOrIsNotHeldIsSentEachTime() throws IOException {
-    MergePlan whole = MergePlan.of(request("out", true, COEFFICIENTS[1]).build());
-    MergePlan few = MergePlan.of(request("few", true, COEFFICIENTS[1]).exclude("t1").build());
-    byte[] expected = alone(request("out", true, COEFFICIENTS[1]));
+    MergeRequest whole = request("out", DiagonalFisher.DEFAULT, COEFFICIENTS[1]).build();
+    MergeRequest few =
+        request("few", DiagonalFisher.DEFAULT, COEFFICIENTS[1]).exclude("t1").build();
+    byte[] expected = alone(request("out", DiagonalFisher.DEFAULT, COEFFICIENTS[1]));
     long all = mergedBytes(true);
     try (Kernels kernels = kernels("cuda");
         EmulatedDevice device = new EmulatedDevice()) {
-      try (MergeSession session = MergeSession.open(few, kernels)) {
+      try (MergeSession session = MergeSession.open(few);
+          Merger merger = session.merger(kernels)) {
+        MergePlan plan = session.plan(whole);
         long[] sent = {all, all + 20L * COUNTS[1]};
         for (long each : sent) {
-          session.run(whole, ProgressListener.NONE);
-          assertThat(Arrays.mismatch(result(whole), expected)).isEqualTo(-1);
+          merger.run(plan, ProgressListener.NONE);
+          assertThat(Arrays.mismatch(result(plan), expected)).isEqualTo(-1);
           assertThat(device.bytesSent()).isBetween(each, each + 100 * 256);
         }
       }
       device.setMemory(4 << 20);
       long before = device.bytesSent();
-      try (MergeSession session = MergeSession.open(whole, kernels)) {
-        assertThat(session.describeInputs()).contains("are sent to the GPU each time");
+      try (MergeSession session = MergeSession.open(whole);
+          Merger merger = session.merger(kernels)) {
+        assertThat(merger.describeInputs()).contains("are sent to the GPU each time");
         for (int k = 1; k <= 2; k++) {
-          session.run(whole, ProgressListener.NONE);
-          assertThat(Arrays.mismatch(result(whole), expected)).isEqualTo(-1);
+          merger.run(session.plan(), ProgressListener.NONE);
+          assertThat(Arrays.mismatch(result(session.plan()), expected)).isEqualTo(-1);
           assertThat(device.bytesSent() - before).isGreaterThanOrEqualTo(k * all);
         }
       }
@@ -169,27 +192,32 @@ final class MergeSessionTest {
   }
 
   @Test
-  void anotherPlansFilesAreRefused() {
-    MergePlan plan = MergePlan.of(request("out", true, COEFFICIENTS[0]).build());
+  void otherFilesAreRefused() {
+    MergeRequest own = request("out", DiagonalFisher.DEFAULT, COEFFICIENTS[0]).build();
     List<MergeRequest> others = new ArrayList<>();
-    others.add(request("other", false, COEFFICIENTS[0]).build());
     others.add(
-        MergeRequest.builder(base, folder.resolve("other.safetensors"))
+        MergeRequest.builder(
+                base, folder.resolve("other.safetensors"), DiagonalFisher.DEFAULT)
             .model(models.get(0), fishers.get(0))
             .model(models.get(1), fishers.get(1))
             .build());
     Collections.swap(models, 0, 1);
-    others.add(request("other", true, COEFFICIENTS[0]).build());
+    others.add(request("other", DiagonalFisher.DEFAULT, COEFFICIENTS[0]).build());
+    others.add(request("other", new Average(), COEFFICIENTS[0]).build());
     Collections.swap(models, 0, 1);
     base = models.get(0);
-    others.add(request("other", true, COEFFICIENTS[0]).build());
+    others.add(request("other", DiagonalFisher.DEFAULT, COEFFICIENTS[0]).build());
     try (Kernels kernels = kernels("cpu");
-        MergeSession session = MergeSession.open(plan, kernels)) {
+        MergeSession session = MergeSession.open(own);
+        Merger merger = session.merger(kernels)) {
       for (MergeRequest other : others) {
-        MergePlan planOfOther = MergePlan.of(other);
-        assertThatThrownBy(() -> session.run(planOfOther, ProgressListener.NONE))
+        assertThatThrownBy(() -> session.plan(other))
             .isInstanceOf(IllegalArgumentException.class)
-            .hasMessageStartingWith("the plan has other inputs than the session: [MergeSource");
+            .hasMessageStartingWith("the request has other inputs than the session: [MergeSource");
+        MergePlan planOfOther = Merging.plan(other);
+        assertThatThrownBy(() -> merger.run(planOfOther, ProgressListener.NONE))
+            .isInstanceOf(IllegalArgumentException.class)
+            .hasMessageStartingWith("the request has other inputs than the session: [MergeSource");
       }
     }
     assertThat(folder.resolve("other.safetensors")).doesNotExist();
@@ -199,21 +227,23 @@ final class MergeSessionTest {
   @ParameterizedTest
   @ValueSource(booleans = {true, false})
   void anInputThatChangesBetweenMergesIsNamed(boolean plannedBefore) throws IOException {
-    MergePlan plan = MergePlan.of(request("out", true, COEFFICIENTS[0]).build());
+    MergeRequest request = request("out", DiagonalFisher.DEFAULT, COEFFICIENTS[0]).build();
     Path changed = fishers.get(1);
     try (Kernels kernels = kernels("cpu");
-        MergeSession session = MergeSession.open(plan, kernels)) {
-      session.run(plan, ProgressListener.NONE);
-      Files.delete(plan.request().output());
+        MergeSession session = MergeSession.open(request);
+        Merger merger = session.merger(kernels)) {
+      merger.run(session.plan(), ProgressListener.NONE);
+      Files.delete(request.output());
       Files.setLastModifiedTime(changed, FileTime.fromMillis(1_000_000));
-      MergePlan next =
-          plannedBefore ? plan : MergePlan.of(request("out", true, COEFFICIENTS[1]).build());
-      assertThatThrownBy(() -> session.run(next, ProgressListener.NONE))
+      MergeRequest next = request("out", DiagonalFisher.DEFAULT, COEFFICIENTS[1]).build();
+      assertThatThrownBy(() ->
+              merger.run(
+                  plannedBefore ? session.plan() : session.plan(next), ProgressListener.NONE))
           .isInstanceOf(InputException.class)
           .hasMessage(
               "%s has changed since %s was planned; nothing was written. Merge again.",
               changed, plannedBefore ? "the merge" : "the first of these merges");
     }
-    assertThat(plan.request().output()).doesNotExist();
+    assertThat(request.output()).doesNotExist();
   }
 }

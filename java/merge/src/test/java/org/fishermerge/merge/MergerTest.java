@@ -57,8 +57,10 @@ final class MergerTest {
       Path base = write(seed + "base", DType.F32, new double[count]);
       Path output = folder.resolve(outputDtype + "out" + seed + ".safetensors");
       MergeRequest.Builder request =
-          MergeRequest.builder(base, output)
-              .normalization(Normalization.NONE)
+          MergeRequest.builder(
+                  base,
+                  output,
+                  new DiagonalFisher(Normalization.NONE, DiagonalFisher.DEFAULT_MINIMAL_FISHER))
               .outputDtype(outputDtype);
       double[] coefficients = new double[models];
       for (int i = 0; i < models; i++) {
@@ -68,11 +70,11 @@ final class MergerTest {
           theta[i][j] = TestTensors.stored(dtype, random.nextGaussian());
           fisher[i][j] = (float) Math.exp(random.nextGaussian() * 4 - 12);
         }
-        request.source(
-            new MergeSource(
-                write(seed + "m" + i, dtype, theta[i]),
-                write(seed + "f" + i, DType.F32, fisher[i]),
-                coefficients[i]));
+        request.model(
+            MergeSource.of(
+                    write(seed + "m" + i, dtype, theta[i]),
+                    write(seed + "f" + i, DType.F32, fisher[i]))
+                .withCoefficient(coefficients[i]));
       }
       run(request.build(), 2);
       double[] merged = TestTensors.read(output).values().iterator().next().values();
@@ -98,22 +100,21 @@ final class MergerTest {
   @EnumSource(Normalization.class)
   void sameBitsForAnyNumberOfThreads(Normalization normalization) throws IOException {
     Random random = new Random(7);
-    MergeRequest.Builder sources = null;
+    DiagonalFisher rule = new DiagonalFisher(normalization, 1e-6);
     byte[] first = null;
     int count = 300_001;
     Path base = write("base", DType.F32, new double[count]);
     List<MergeSource> models = new ArrayList<>();
     for (int i = 0; i < 2; i++) {
       models.add(
-          new MergeSource(
+          MergeSource.of(
               write("m" + i, DType.F32, random.doubles(count, -1, 1).toArray()),
-              write("f" + i, DType.F32, random.doubles(count, 0, 1e-4).toArray()),
-              1));
+              write("f" + i, DType.F32, random.doubles(count, 0, 1e-4).toArray())));
     }
     for (int threads : new int[] {1, 2, 5}) {
       Path output = folder.resolve(normalization + "-" + threads + ".safetensors");
-      sources = MergeRequest.builder(base, output).normalization(normalization);
-      models.forEach(sources::source);
+      MergeRequest.Builder sources = MergeRequest.builder(base, output, rule);
+      models.forEach(sources::model);
       run(sources.build(), threads);
       byte[] bytes = Files.readAllBytes(output);
       first = first == null ? bytes : first;
@@ -121,12 +122,12 @@ final class MergerTest {
     }
     // The CUDA kernels' source on an emulated device; the norms are the CPU's there too.
     Path output = folder.resolve(normalization + "-gpu.safetensors");
-    MergeRequest.Builder onGpu = MergeRequest.builder(base, output).normalization(normalization);
-    models.forEach(onGpu::source);
+    MergeRequest.Builder onGpu = MergeRequest.builder(base, output, rule);
+    models.forEach(onGpu::model);
     KernelOptions options = new KernelOptions("cuda", "auto", Optional.of("cuda"), 2);
     System.setProperty(KernelOptions.CUDA_SLOT_BYTES, Long.toString(2 << 20));
     try (Kernels kernels = Kernels.open(options)) {
-      Merger.run(MergePlan.of(onGpu.build()), kernels, ProgressListener.NONE);
+      Merging.run(onGpu.build(), kernels);
     } finally {
       System.clearProperty(KernelOptions.CUDA_SLOT_BYTES);
     }
@@ -152,7 +153,7 @@ final class MergerTest {
     Map<String, TestTensors.Data> whole = null;
     for (long bytes : new long[] {CheckpointWriter.UNBOUNDED, 1, 1000, 4000}) {
       Path output = folder.resolve("out" + bytes);
-      run(MergeRequest.builder(baseFile, output).model(modelFile).shardBytes(bytes).build(), 2);
+      run(MergeRequest.builder(baseFile, output, new Average()).model(modelFile).shardBytes(bytes).build(), 2);
       assertThat(Files.exists(output.resolve("model.safetensors.index.json")))
           .isEqualTo(bytes != CheckpointWriter.UNBOUNDED);
       Map<String, TestTensors.Data> read = TestTensors.read(output);
@@ -163,8 +164,8 @@ final class MergerTest {
       }
     }
     assertThatThrownBy(() ->
-            MergePlan.of(
-                MergeRequest.builder(baseFile, folder.resolve("x.safetensors"))
+            MergeSession.open(
+                MergeRequest.builder(baseFile, folder.resolve("x.safetensors"), new Average())
                     .model(modelFile)
                     .shardBytes(1000)
                     .build()))
@@ -172,7 +173,7 @@ final class MergerTest {
         .hasMessageContaining("x.safetensors is one file; shards need a folder");
   }
 
-  /** Task arithmetic as an average: what only the base has keeps its values. */
+  /** Asked for as task arithmetic, or as an average: what only the base has keeps its values. */
   @Test
   void theBaseMayHaveAShare() {
     Path base =
@@ -182,15 +183,26 @@ final class MergerTest {
     Path model =
         TestTensors.write(folder.resolve("m.safetensors"), Map.of("a", TestTensors.f32(3, -2)));
     Path output = folder.resolve("out.safetensors");
-    run(
-        MergeRequest.builder(base, output)
-            .source(new MergeSource(model, null, 1.5))
-            .source(new MergeSource(base, null, -0.5))
-            .build(),
-        1);
-    Map<String, TestTensors.Data> read = TestTensors.read(output);
-    assertThat(values(read, "a")).containsExactly(4, -4);
-    assertThat(values(read, "only")).containsExactly(7);
+    MergeRequest average =
+        MergeRequest.builder(base, output, new Average())
+            .model(MergeSource.of(model).withCoefficient(1.5))
+            .model(MergeSource.of(base).withCoefficient(-0.5))
+            .overwrite(true)
+            .build();
+    MergeRequest arithmetic =
+        MergeRequest.builder(base, output, new TaskArithmetic(0.75))
+            .model(MergeSource.of(model).withCoefficient(2))
+            .overwrite(true)
+            .build();
+    for (MergeRequest request : List.of(average, arithmetic)) {
+      MergeResult result = run(request, 1);
+      Map<String, TestTensors.Data> read = TestTensors.read(output);
+      assertThat(values(read, "a")).containsExactly(4, -4);
+      assertThat(values(read, "only")).containsExactly(7);
+      assertThat(result.models())
+          .extracting(MergeResult.ModelStatistics::weight)
+          .containsExactly(1.5, -0.5);
+    }
   }
 
   /** While it is read by the kernels: without a guard that would end the JVM. */
@@ -205,10 +217,12 @@ final class MergerTest {
     Path fisher = write("f", DType.F32, some);
     Path cut = which.equals("model") ? model : fisher;
     Path output = folder.resolve("out.safetensors");
-    MergePlan plan = MergePlan.of(MergeRequest.builder(base, output).model(model, fisher).build());
+    MergeRequest request =
+        MergeRequest.builder(base, output, DiagonalFisher.DEFAULT).model(model, fisher).build();
     KernelOptions options =
         KernelOptions.fromSystemProperties().withProvider(provider).withRequire(Optional.empty());
-    try (Kernels kernels = Kernels.open(options)) {
+    try (MergeSession session = MergeSession.open(request);
+        Kernels kernels = Kernels.open(options)) {
       // The norms are computed first; by the first progress the merge itself has not begun.
       ProgressListener cutting =
           (done, total) -> {
@@ -218,7 +232,7 @@ final class MergerTest {
               throw new UncheckedIOException(e);
             }
           };
-      assertThatThrownBy(() -> Merger.run(plan, kernels, cutting))
+      assertThatThrownBy(() -> session.run(kernels, cutting))
           .isInstanceOf(InputException.class)
           .hasMessageStartingWith(cut + " has changed while it was read; nothing was written");
     }
@@ -232,16 +246,16 @@ final class MergerTest {
     Path base = write("base", DType.F32, new double[] {1, 2});
     Path model = write("m", DType.F32, new double[] {3, 4});
     Path output = folder.resolve("out.safetensors");
-    MergeRequest request = MergeRequest.builder(base, output).model(model).build();
+    MergeRequest request = MergeRequest.builder(base, output, new Average()).model(model).build();
     FileTime other =
         FileTime.from(Files.getLastModifiedTime(model).toInstant().plusSeconds(seconds));
-    MergePlan before = MergePlan.of(request);
-    Files.setLastModifiedTime(model, other);
-    MergePlan after = MergePlan.of(request);
     try (Kernels kernels = Kernels.open()) {
-      assertThatThrownBy(() -> Merger.run(before, kernels, ProgressListener.NONE))
-          .isInstanceOf(InputException.class)
-          .hasMessageStartingWith(model + " has changed");
+      try (MergeSession session = MergeSession.open(request)) {
+        Files.setLastModifiedTime(model, other);
+        assertThatThrownBy(() -> session.run(kernels, ProgressListener.NONE))
+            .isInstanceOf(InputException.class)
+            .hasMessageStartingWith(model + " has changed since the merge was planned");
+      }
       ProgressListener writing =
           (done, total) -> {
             try {
@@ -251,7 +265,7 @@ final class MergerTest {
               throw new UncheckedIOException(e);
             }
           };
-      assertThatThrownBy(() -> Merger.run(after, kernels, writing))
+      assertThatThrownBy(() -> Merging.run(request, kernels, writing))
           .isInstanceOf(InputException.class)
           .hasMessageStartingWith(model + " has changed while it was read; nothing was written");
     }
@@ -266,9 +280,7 @@ final class MergerTest {
     for (Normalization normalization : Normalization.values()) {
       Path output = folder.resolve(normalization + ".safetensors");
       MergeRequest request =
-          MergeRequest.builder(base, output)
-              .normalization(normalization)
-              .minimalFisher(0)
+          MergeRequest.builder(base, output, new DiagonalFisher(normalization, 0))
               .model(
                   write("m1", DType.F32, new double[] {1, 3}),
                   write("f1", dtype, new double[] {fisher, fisher}))
@@ -310,15 +322,15 @@ final class MergerTest {
     tuned.put("a.weight", TestTensors.f32(5, 6, 7));
     Path m2 = TestTensors.write(folder.resolve("m2.safetensors"), tuned);
     Path output = folder.resolve("out");
-    MergePlan plan =
-        MergePlan.of(
-            MergeRequest.builder(base, output)
-                .model(m1)
-                .model(m2)
-                .exclude("vision_model\\.b")
-                .exclude("weight")
-                .outputDtype(DType.F16)
-                .build());
+    MergeRequest request =
+        MergeRequest.builder(base, output, new Average())
+            .model(m1)
+            .model(m2)
+            .exclude("vision_model\\.b")
+            .exclude("weight")
+            .outputDtype(DType.F16)
+            .build();
+    MergePlan plan = Merging.plan(request);
     assertThat(plan.merged()).containsExactly("vision_model.a.weight");
     assertThat(plan.excluded()).containsExactly("vision_model.b.weight");
     assertThat(plan.carriedOver())
@@ -327,7 +339,7 @@ final class MergerTest {
     assertThat(plan.toString()).contains("merged", "carried over", "excluded", "1 pass");
     List<Long> progress = new ArrayList<>();
     try (Kernels kernels = Kernels.open()) {
-      Merger.run(plan, kernels, (done, total) -> progress.add(done));
+      Merging.run(request, kernels, (done, total) -> progress.add(done));
     }
     assertThat(progress).isSorted().last().isEqualTo(plan.bytesRead());
     Map<String, TestTensors.Data> merged = TestTensors.read(output);
@@ -356,11 +368,11 @@ final class MergerTest {
     Path base = write("base", DType.F32, new double[9]);
     Path model = write("m", DType.F32, new double[9]);
     Path output = folder.resolve("sub/out.safetensors");
-    MergePlan plan = MergePlan.of(MergeRequest.builder(base, output).model(model).build());
-    try (Kernels kernels = Kernels.open()) {
+    MergeRequest request = MergeRequest.builder(base, output, new Average()).model(model).build();
+    try (MergeSession session = MergeSession.open(request);
+        Kernels kernels = Kernels.open()) {
       assertThatThrownBy(() ->
-              Merger.run(
-                  plan,
+              session.run(
                   kernels,
                   (done, total) -> {
                     throw new IllegalStateException("cancelled");
@@ -369,7 +381,7 @@ final class MergerTest {
       assertThat(folder.resolve("sub")).doesNotExist();
       Files.delete(model);
       write("m", DType.F32, new double[] {1, 2, 3, 4, 5, 6, 7, 8, 9, 10});
-      assertThatThrownBy(() -> Merger.run(plan, kernels, ProgressListener.NONE))
+      assertThatThrownBy(() -> session.run(kernels, ProgressListener.NONE))
           .hasMessageContaining("m.safetensors has changed");
     }
   }
@@ -378,7 +390,7 @@ final class MergerTest {
   void warnsWithNumbersWhereFishersAreSmall() {
     Path base = write("base", DType.F32, new double[4]);
     MergeRequest request =
-        MergeRequest.builder(base, folder.resolve("out.safetensors"))
+        MergeRequest.builder(base, folder.resolve("out.safetensors"), DiagonalFisher.DEFAULT)
             .model(
                 write("m1", DType.F32, new double[] {1, 1, 1, 1}),
                 write("f1", DType.F32, new double[] {1e-9, 0, 1e-8, 1}))
@@ -396,7 +408,8 @@ final class MergerTest {
   @Test
   void warnsOfFishersOfDifferentRules() {
     Path base = write("base", DType.F32, new double[1]);
-    MergeRequest.Builder request = MergeRequest.builder(base, folder.resolve("out.safetensors"));
+    MergeRequest.Builder request =
+        MergeRequest.builder(base, folder.resolve("out.safetensors"), DiagonalFisher.DEFAULT);
     for (String rule : List.of("exact", "batch-square:4")) {
       Path fisher =
           TestTensors.write(
@@ -405,7 +418,7 @@ final class MergerTest {
               new FisherMetadata(9, rule, null, null, null, null, null, null).toMap());
       request.model(write("m" + rule.charAt(0), DType.F32, new double[1]), fisher);
     }
-    assertThat(MergePlan.of(request.build()).warnings())
+    assertThat(Merging.plan(request.build()).warnings())
         .anySatisfy(w ->
             assertThat(w)
                 .contains("different ways", "exact (", "batch-square:4 (", "fb.safetensors"));
@@ -475,8 +488,8 @@ final class MergerTest {
                 SumsOfSquares.KEY,
                 text));
     assertThatThrownBy(() ->
-            MergePlan.of(
-                MergeRequest.builder(base, folder.resolve("out"))
+            MergeSession.open(
+                MergeRequest.builder(base, folder.resolve("out"), DiagonalFisher.DEFAULT)
                     .model(write("m", DType.F32, new double[] {1}), fisher)
                     .build()))
         .isInstanceOf(InputException.class)
@@ -508,10 +521,9 @@ final class MergerTest {
       try (Kernels kernels = Kernels.open()) {
         Path output = folder.resolve("merged.safetensors");
         MergeRequest.Builder request =
-            MergeRequest.builder(models.getFirst(), output)
-                .overwrite(true)
-                .normalization(normalization)
-                .minimalFisher(1e-9);
+            MergeRequest.builder(
+                    models.getFirst(), output, new DiagonalFisher(normalization, 1e-9))
+                .overwrite(true);
         for (int i = 0; i < 2; i++) {
           Map<String, String> metadata =
               new LinkedHashMap<>(
@@ -527,8 +539,8 @@ final class MergerTest {
           TestTensors.write(file, Map.of("w", TestTensors.f32(fishers[i])), metadata);
           request.model(models.get(i), file);
         }
-        MergePlan plan = MergePlan.of(request.build());
-        MergeResult result = Merger.run(plan, kernels, ProgressListener.NONE);
+        MergePlan plan = Merging.plan(request.build());
+        MergeResult result = Merging.run(request.build(), kernels);
         List<String> warnings =
             result.warnings().stream().filter(w -> w.contains("sum of squares")).toList();
         return new Outcome(plan, warnings, Files.readAllBytes(output));
@@ -550,7 +562,7 @@ final class MergerTest {
   private static MergeResult run(MergeRequest request, int threads) {
     try (Kernels kernels =
         Kernels.open(KernelOptions.fromSystemProperties().withThreads(threads))) {
-      return Merger.run(MergePlan.of(request), kernels, ProgressListener.NONE);
+      return Merging.run(request, kernels);
     }
   }
 

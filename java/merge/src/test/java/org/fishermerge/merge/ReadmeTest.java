@@ -27,7 +27,7 @@ final class ReadmeTest {
             .stripTrailing()
             .stripIndent();
     Path readme = Path.of(System.getProperty("basedir", ".")).resolve("../../README.md");
-    assertThat(lines).contains("Merger.run");
+    assertThat(lines).contains("MergeSession.open");
     assertThat(Files.readString(readme)).contains("```java\n" + lines + "\n```");
   }
 }

@@ -28,19 +28,20 @@ final class RunningStatisticsTest {
         folder.resolve(name + ".safetensors"), Map.of("n.weight", TestTensors.f32(1, 1)));
   }
 
-  private List<String> warnings(MergeSource... sources) {
+  private List<String> warnings(MergeRule rule, MergeSource... sources) {
     MergeRequest.Builder request =
-        MergeRequest.builder(model("base"), folder.resolve("out.safetensors"));
-    List.of(sources).forEach(request::source);
-    return MergePlan.of(request.build()).warnings();
+        MergeRequest.builder(model("base"), folder.resolve("out.safetensors"), rule);
+    List.of(sources).forEach(request::model);
+    return Merging.plan(request.build()).warnings();
   }
 
   @Test
   void thoseThatNoFisherCoversAreTheBases() {
     assertThat(
             warnings(
-                new MergeSource(model("a"), fisher("fa"), 1),
-                new MergeSource(model("b"), fisher("fb"), 1)))
+                DiagonalFisher.DEFAULT,
+                MergeSource.of(model("a"), fisher("fa")),
+                MergeSource.of(model("b"), fisher("fb"))))
         .filteredOn(line -> line.contains("running statistics"))
         .singleElement()
         .asString()
@@ -50,7 +51,7 @@ final class RunningStatisticsTest {
 
   @Test
   void thoseOfAnAverageAreAverages() {
-    assertThat(warnings(new MergeSource(model("a"), null, 1), new MergeSource(model("b"), null, 1)))
+    assertThat(warnings(new Average(), MergeSource.of(model("a")), MergeSource.of(model("b"))))
         .filteredOn(line -> line.contains("running statistics"))
         .singleElement()
         .asString()

@@ -48,15 +48,19 @@ final class TiedMergeTest {
   }
 
   private MergeRequest.Builder request(Path base) {
-    return MergeRequest.builder(base, folder.resolve("out")).overwrite(true);
+    return request(base, new Average());
+  }
+
+  private MergeRequest.Builder request(Path base, MergeRule rule) {
+    return MergeRequest.builder(base, folder.resolve("out"), rule).overwrite(true);
   }
 
   private MergePlan merge(MergeRequest.Builder request) {
-    MergePlan plan = MergePlan.of(request.build());
-    try (Kernels kernels = Kernels.open()) {
-      Merger.run(plan, kernels, ProgressListener.NONE);
+    try (MergeSession session = MergeSession.open(request.build());
+        Kernels kernels = Kernels.open()) {
+      session.run(kernels, ProgressListener.NONE);
+      return session.plan();
     }
-    return plan;
   }
 
   private double[] out(String tensor) {
@@ -98,15 +102,14 @@ final class TiedMergeTest {
   @Test
   void aFisherCoversAParameterUnderEitherName() throws IOException {
     Path base = model("base", GPT2, HEAD, BASE, WORDS, BASE);
+    MergeRule rule = new DiagonalFisher(Normalization.MODEL, 0);
     double[] f1 = {1, 2, 3, 4};
     double[] f2 = {3, 1, 0, 2};
     Path one = model("one", GPT2, WORDS, ONE);
     Path two = model("two", GPT2, HEAD, TWO);
     Path second = fisher("f2", HEAD, f2);
     merge(
-        request(base)
-            .normalization(Normalization.MODEL)
-            .minimalFisher(0)
+        request(base, rule)
             .model(one, fisher("f1", WORDS, f1))
             .model(two, second));
     double n1 = Math.sqrt(30);
@@ -119,15 +122,14 @@ final class TiedMergeTest {
 
     double[] once = out(HEAD);
     merge(
-        request(base)
-            .minimalFisher(0)
+        request(base, rule)
             .model(one, fisher("both", HEAD, f1, WORDS, f1))
             .model(two, second));
     assertThat(out(HEAD)).as("a Fisher under both names counts once").isEqualTo(once);
 
     MergeRequest.Builder differing =
-        request(base).model(one, fisher("different", HEAD, f1, WORDS, f2)).model(two, second);
-    assertThatThrownBy(() -> MergePlan.of(differing.build()))
+        request(base, rule).model(one, fisher("different", HEAD, f1, WORDS, f2)).model(two, second);
+    assertThatThrownBy(() -> MergeSession.open(differing.build()))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll("different", HEAD, WORDS, "one parameter");
   }
@@ -152,7 +154,7 @@ final class TiedMergeTest {
   void aModelThatIsUntiedIsRefusedByName() throws IOException {
     Path base = model("base", GPT2, WORDS, BASE);
     Path one = model("one", GPT2, HEAD, TWO, WORDS, ONE);
-    assertThatThrownBy(() -> MergePlan.of(request(base).model(one).build()))
+    assertThatThrownBy(() -> MergeSession.open(request(base).model(one).build()))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll(
             one.toString(),
@@ -185,7 +187,7 @@ final class TiedMergeTest {
     assertThat(out(HEAD)).containsExactly(ONE);
     assertThat(out("model.embed_tokens.weight")).containsExactly(TWO);
     Path bare = model("two", llama, "model.embed_tokens.weight", TWO);
-    assertThatThrownBy(() -> MergePlan.of(request(base).model(one).model(bare).build()))
+    assertThatThrownBy(() -> MergeSession.open(request(base).model(one).model(bare).build()))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll("two", HEAD, "--exclude");
     String tied = "{\"model_type\": \"llama\", \"tie_word_embeddings\": true}";
@@ -244,7 +246,7 @@ final class TiedMergeTest {
     Path wrapped = model("wrapped", "", "model.net.a.weight", ONE, "model.net.b.weight", TWO);
     plan =
         merge(
-            request(plain)
+            request(plain, DiagonalFisher.DEFAULT)
                 .model(
                     wrapped, fisher("f", "model.net.a.weight", BASE, "model.net.b.weight", BASE)));
     assertThat(out("a.weight")).containsExactly(ONE);
@@ -259,12 +261,12 @@ final class TiedMergeTest {
     Path base = model("base", "", "a.w", BASE, "b.w", ONE, "c.w", TWO, "head.w", other4);
     Path good = model("good", "", "a.w", ONE, "b.w", ONE, "c.w", ONE, "head.w", ONE);
     Path other = model("other", "", "x.w", ONE, "y.w", ONE, "z.w", ONE, "c.w", ONE);
-    assertThatThrownBy(() -> MergePlan.of(request(base).model(good).model(other).build()))
+    assertThatThrownBy(() -> MergeSession.open(request(base).model(good).model(other).build()))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll("other", "lacks 3 of the 4", "'x.w'", "'a.w'")
         .hasMessageNotContaining("--exclude");
     Path headless = model("headless", "", "a.w", ONE, "b.w", ONE, "c.w", ONE);
-    assertThatThrownBy(() -> MergePlan.of(request(base).model(good).model(headless).build()))
+    assertThatThrownBy(() -> MergeSession.open(request(base).model(good).model(headless).build()))
         .hasMessageContaining("--exclude 'head\\.w$'");
   }
 
@@ -275,8 +277,8 @@ final class TiedMergeTest {
     Files.createSymbolicLink(
         linked.resolve("model.safetensors"), store.resolve("model.safetensors"));
     Path base = model("base", "", "a", BASE);
-    MergeRequest request = MergeRequest.builder(base, store).overwrite(true).model(linked).build();
-    assertThatThrownBy(() -> MergePlan.of(request))
+    MergeRequest request = MergeRequest.builder(base, store, new Average()).overwrite(true).model(linked).build();
+    assertThatThrownBy(() -> MergeSession.open(request))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll("must lie apart", "linked");
     merge(request(base).model(linked));

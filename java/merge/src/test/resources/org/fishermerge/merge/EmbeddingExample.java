@@ -1,8 +1,8 @@
 import java.nio.file.Path;
 import org.fishermerge.kernels.Kernels;
-import org.fishermerge.merge.MergePlan;
+import org.fishermerge.merge.DiagonalFisher;
 import org.fishermerge.merge.MergeRequest;
-import org.fishermerge.merge.Merger;
+import org.fishermerge.merge.MergeSession;
 import org.fishermerge.merge.ProgressListener;
 
 /** Merges two models with their Fisher files. Run by EmbeddedJarIT and quoted in the README. */
@@ -16,10 +16,13 @@ final class EmbeddingExample {
     Path betaFisher = Path.of(args[5]);
     // example-begin
     MergeRequest request =
-        MergeRequest.builder(base, output).model(alpha, alphaFisher).model(beta, betaFisher).build();
-    MergePlan plan = MergePlan.of(request);
-    try (Kernels kernels = Kernels.open()) {
-      Merger.run(plan, kernels, ProgressListener.NONE);
+        MergeRequest.builder(base, output, DiagonalFisher.DEFAULT)
+            .model(alpha, alphaFisher)
+            .model(beta, betaFisher)
+            .build();
+    try (MergeSession session = MergeSession.open(request);
+        Kernels kernels = Kernels.open()) {
+      session.run(kernels, ProgressListener.NONE);
     }
     // example-end
   }

@@ -14,6 +14,10 @@ import org.fishermerge.cli.program.ModelPool.Family;
 import org.fishermerge.estimate.BadRows;
 import org.fishermerge.estimate.BatchSize;
 import org.fishermerge.estimate.EstimationSettings;
+import org.fishermerge.merge.Average;
+import org.fishermerge.merge.DiagonalFisher;
+import org.fishermerge.merge.MergeRule;
+import org.fishermerge.merge.Normalization;
 import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.runtime.Precision;
 
@@ -22,21 +26,34 @@ sealed interface Method {
   /** FusionBench's name of it. */
   String target();
 
-  /** The pre-trained model itself. */
-  record Dummy(String target) implements Method {}
+  /** The rule that merges the models. */
+  MergeRule rule();
+
+  /** The pre-trained model itself: the average of one. */
+  record Dummy(String target) implements Method {
+    @Override
+    public MergeRule rule() {
+      return new Average();
+    }
+  }
 
   /** The mean of the models. */
-  record SimpleAverage(String target) implements Method {}
+  record SimpleAverage(String target) implements Method {
+    @Override
+    public MergeRule rule() {
+      return new Average();
+    }
+  }
 
-  /** {@code pretrained + scaling sum_i (model_i - pretrained)}. */
-  record TaskArithmetic(String target, double scaling) implements Method {}
+  /** {@code pretrained + scaling_factor sum_i (model_i - pretrained)}. */
+  record TaskArithmetic(String target, org.fishermerge.merge.TaskArithmetic rule)
+      implements Method {}
 
   /**
    * The mean weighted by Fisher information.
    *
    * @param exclude regular expressions of parameters that keep the pre-trained values
-   * @param normalize whether each Fisher is divided by its norm
-   * @param minimal added to every Fisher value
+   * @param rule how Fishers become weights
    * @param coefficients one for each model, or none
    * @param estimate how a Fisher is estimated
    * @param workers threads that decode pictures
@@ -49,8 +66,7 @@ sealed interface Method {
       String target,
       Family family,
       List<String> exclude,
-      boolean normalize,
-      double minimal,
+      DiagonalFisher rule,
       List<Double> coefficients,
       EstimationSettings estimate,
       int workers,
@@ -76,7 +92,10 @@ sealed interface Method {
             yield new SimpleAverage(target);
           }
           case "TaskArithmeticAlgorithm" ->
-              new TaskArithmetic(target, section.requiredNumber("scaling_factor"));
+              new TaskArithmetic(
+                  target,
+                  new org.fishermerge.merge.TaskArithmetic(
+                      section.requiredNumber("scaling_factor")));
           case "FisherMergingForCLIPVisionModel" ->
               fisher(section, target, Family.CLIP, seed, precision, badRows);
           case "FisherMergingAlgorithmForGPT2" ->
@@ -162,8 +181,9 @@ sealed interface Method {
         target,
         family,
         exclude,
-        section.flag("normalize_fisher_weight"),
-        minimal,
+        new DiagonalFisher(
+            section.flag("normalize_fisher_weight") ? Normalization.MODEL : Normalization.NONE,
+            minimal),
         section.numbers("coefficients"),
         estimate,
         workers == 0 ? cores : Math.toIntExact(Math.min(cores, workers)),

@@ -49,11 +49,10 @@ import org.fishermerge.estimate.SkippedRows;
 import org.fishermerge.estimate.Tool;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.Compatibility;
-import org.fishermerge.merge.MergePlan;
 import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeResult;
+import org.fishermerge.merge.MergeSession;
 import org.fishermerge.merge.MergeSource;
-import org.fishermerge.merge.Merger;
 import org.fishermerge.merge.Normalization;
 import org.fishermerge.torch.Accuracy;
 import org.fishermerge.torch.arch.Architectures;
@@ -439,35 +438,32 @@ public final class Program {
       return single(inputs);
     }
     Path output = settings.save().orElseGet(() -> settings.log().resolve("merged"));
+    Path base = inputs.pretrained.orElseGet(() -> single(inputs));
     MergeRequest.Builder request =
-        MergeRequest.builder(inputs.pretrained.orElseGet(() -> single(inputs)), output)
-            .overwrite(true);
+        MergeRequest.builder(base, output, method.rule()).overwrite(true);
     settings.allowDifferent().forEach(request::allowDifferent);
     switch (method) {
       case Method.Dummy dummy -> request.model(single(inputs));
       case Method.SimpleAverage average -> inputs.models.values().forEach(request::model);
       case Method.TaskArithmetic arithmetic -> {
-        Path base = inputs.pretrained.orElseThrow();
-        double rest = 1 - arithmetic.scaling() * inputs.models.size();
-        request.baseShare(rest);
-        for (Path model : inputs.models.values()) {
-          request.source(new MergeSource(model, null, arithmetic.scaling()));
-        }
+        inputs.models.values().forEach(request::model);
         notIn(base, inputs.models.values().iterator().next()).forEach(request::exclude);
       }
       case Method.FisherMerging fisher -> fishers(fisher, inputs, request);
     }
     err.println("merging " + models.models().size() + " models");
     err.flush();
-    MergePlan plan = MergePlan.of(request.build());
-    long start = System.nanoTime();
-    MergeResult result;
-    try (Kernels kernels = device.open();
-        Progress progress = new Progress(err, "Merging", "GB", plan.bytesRead(), 1e9)) {
-      result = Merger.run(plan, kernels, (done, total) -> progress.update(done));
+    try (MergeSession session = MergeSession.open(request.build());
+        Kernels kernels = device.open()) {
+      long start = System.nanoTime();
+      MergeResult result;
+      try (Progress progress =
+          new Progress(err, "Merging", "GB", session.plan().bytesRead(), 1e9)) {
+        result = session.run(kernels, (done, total) -> progress.update(done));
+      }
+      result.warnings().forEach(warnings);
+      describe(result, (System.nanoTime() - start) / 1e9);
     }
-    result.warnings().forEach(warnings);
-    describe(result, (System.nanoTime() - start) / 1e9);
     return output;
   }
 
@@ -526,7 +522,8 @@ public final class Program {
       String task = all.get(i).getKey();
       FisherCache.Entry entry = entries.get(i);
       double coefficient = fisher.coefficients().isEmpty() ? 1 : fisher.coefficients().get(i);
-      request.source(new MergeSource(all.get(i).getValue(), entry.file(), coefficient));
+      request.model(
+          MergeSource.of(all.get(i).getValue(), entry.file()).withCoefficient(coefficient));
       ObjectNode node = described.addObject();
       node.put("task", task)
           .put("data", trainData(task).description())
@@ -543,9 +540,6 @@ public final class Program {
           .ifPresent(rows -> SkippedRowsReport.add(rows, node));
     }
     fisher.exclude().forEach(request::exclude);
-    request
-        .normalization(fisher.normalize() ? Normalization.MODEL : Normalization.NONE)
-        .minimalFisher(fisher.minimal());
   }
 
   private static void describe(Estimation.Result result, PrintWriter lines) {
@@ -646,13 +640,15 @@ public final class Program {
     own.put("method", method.target());
     own.put("seed", settings.seed());
     switch (method) {
-      case Method.TaskArithmetic arithmetic -> own.put("scaling_factor", arithmetic.scaling());
+      case Method.TaskArithmetic arithmetic -> own.put("scaling_factor", arithmetic.rule().scalingFactor());
       case Method.FisherMerging fisher ->
           own.put("labels", fisher.estimate().rule().text())
               .put("selection", fisher.estimate().chosenOrder().text())
               .put("num_fisher_examples", fisher.estimate().examples())
-              .put("normalize_fisher_weight", fisher.normalize())
-              .put("minimal_fisher_weight", fisher.minimal());
+              .put(
+                  "normalize_fisher_weight",
+                  fisher.rule().normalization() != Normalization.NONE)
+              .put("minimal_fisher_weight", fisher.rule().minimalFisher());
       default -> {}
     }
     ObjectNode read = own.putObject("models");

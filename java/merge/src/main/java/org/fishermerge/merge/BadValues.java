@@ -1,0 +1,91 @@
+package org.fishermerge.merge;
+
+import java.lang.foreign.MemorySegment;
+import java.util.Locale;
+import java.util.function.DoublePredicate;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.CheckpointTensor;
+import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.InputException;
+
+/** What is wrong with the values of models, in words. */
+final class BadValues {
+  private BadValues() {}
+
+  /**
+   * Says which values of a merged tensor, or of the inputs that made it, are not finite. Silent
+   * where only the squares of finite values overflow.
+   */
+  static void requireFinite(
+      MergeInputs inputs, Parameter parameter, MemorySegment out, DType dtype) {
+    CheckpointTensor tensor = parameter.tensor();
+    DoublePredicate notFinite = v -> !Double.isFinite(v);
+    long count = tensor.info().elementCount();
+    long firstOut = Values.firstWhere(out, dtype, count, notFinite);
+    if (firstOut < 0) {
+      return; // values whose squares overflow
+    }
+    double largest = 0;
+    for (int i = 0; i < inputs.models().size(); i++) {
+      Checkpoint model = inputs.models().get(i);
+      CheckpointTensor found = inputs.valueOf(i, parameter);
+      String name = found.canonicalName();
+      DType stored = found.info().dtype();
+      long first = -1;
+      long bad = 0;
+      double value = 0;
+      for (long at = 0; at < count; at += Piece.ELEMENTS) {
+        long length = Math.min(Piece.ELEMENTS, count - at);
+        MemorySegment values = ComputedValues.read(model, name, at, length);
+        long firstHere = Values.firstWhere(values, stored, length, notFinite);
+        if (firstHere >= 0) {
+          bad += Values.countWhere(values, stored, length, notFinite);
+          if (first < 0) {
+            first = at + firstHere;
+            value = Values.get(values, stored, firstHere);
+          }
+        }
+      }
+      if (first >= 0) {
+        throw new InputException(
+            String.format(
+                Locale.ROOT,
+                "%s: tensor '%s' holds %d values that are not finite, the first at element %d: %s."
+                    + " The model is damaged or its training diverged; exclude the tensor to keep"
+                    + " the base's.",
+                model.isComputed(name) ? model.path() : found.file(),
+                found.info().name(),
+                bad,
+                first,
+                value));
+      }
+      value = Values.get(ComputedValues.read(model, name, firstOut, 1), stored, 0);
+      largest = Math.abs(value) > Math.abs(largest) ? value : largest;
+    }
+    throw new InputException(
+        String.format(
+            Locale.ROOT,
+            "the merged tensor '%s' overflows %s in %d values, the first at element %d, where the"
+                + " largest input is %s. Write another dtype, --dtype bf16 or f32.",
+            tensor.info().name(),
+            dtype,
+            Values.countWhere(out, dtype, count, notFinite),
+            firstOut,
+            largest));
+  }
+
+  /** A tensor of the base that has larger values than the output can hold. */
+  static InputException overflow(
+      CheckpointTensor tensor, DType to, long index, double value) {
+    return new InputException(
+        String.format(
+            Locale.ROOT,
+            "%s: tensor '%s' overflows %s, first at element %d: %s. Write another dtype,"
+                + " --dtype bf16 or f32.",
+            tensor.file(),
+            tensor.info().name(),
+            to,
+            index,
+            value));
+  }
+}

@@ -1,0 +1,106 @@
+package org.fishermerge.merge;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.fishermerge.checkpoint.AtomicOutput;
+import org.fishermerge.checkpoint.CheckpointTensor;
+import org.fishermerge.checkpoint.CheckpointWriter;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.kernels.Kernels;
+
+/** One execution of a plan: all passes, and the output, which appears whole or not at all. */
+final class MergeRun {
+  private final MergePlan plan;
+  private final MergeInputs inputs;
+  private final MergeProgress progress;
+  private final StatisticScan scan;
+  private final StreamingAverage average;
+  private final KeptTensors kept;
+
+  private MergeRun(
+      MergePlan plan,
+      MergeInputs inputs,
+      Kernels kernels,
+      boolean streamed,
+      ProgressListener listener) {
+    this.plan = plan;
+    this.inputs = inputs;
+    this.progress = new MergeProgress(listener, plan.bytesRead());
+    this.scan = new StatisticScan(plan, inputs, kernels, progress);
+    this.average = new StreamingAverage(plan, inputs, kernels, streamed, scan, progress);
+    this.kept = new KeptTensors(plan, inputs.base(), kernels, progress);
+  }
+
+  /**
+   * Runs a plan on inputs that are open and guarded.
+   *
+   * @param streamed whether the inputs are read from their files
+   */
+  static MergeResult run(
+      MergePlan plan,
+      MergeInputs inputs,
+      Kernels kernels,
+      boolean streamed,
+      ProgressListener listener) {
+    plan.files().forEach(file -> file.requireUnchanged(InputFile.SINCE_PLANNED));
+    MergeRequest request = plan.request();
+    try (AtomicOutput output =
+        OutputTarget.isSingleFile(request)
+            ? AtomicOutput.file(request.output(), request.overwrite())
+            : AtomicOutput.folder(request.output(), request.overwrite())) {
+      MergeRun run = new MergeRun(plan, inputs, kernels, streamed, listener);
+      try {
+        new StatisticPairs(inputs).verifyHashes(plan.verifiedModels(), run.progress::advance);
+        run.scan.computeNorms();
+        run.write(output.temp());
+      } catch (InternalError | InputException e) {
+        // A file that is cut short reads as zeros, or fails with an InternalError in Java.
+        plan.files().forEach(file -> file.requireUnchanged(InputFile.WHILE_READ));
+        throw e;
+      }
+      OutputTarget.copySidecars(plan.sidecars(), output.temp(), request);
+      plan.files().forEach(file -> file.requireUnchanged(InputFile.WHILE_READ));
+      output.commit();
+      return run.result();
+    }
+  }
+
+  private void write(Path target) {
+    try (CheckpointWriter writer = create(target)) {
+      average.write(writer);
+      if (scan.recomputesNorms()) {
+        average.write(writer);
+      }
+      for (Parameter parameter : plan.choice().merged()) {
+        for (CheckpointTensor copy : parameter.copies()) {
+          writer.segment(copy.name()).copyFrom(writer.segment(parameter.tensor().name()));
+        }
+      }
+      for (CheckpointTensor tensor : plan.choice().kept()) {
+        kept.write(tensor, writer.segment(tensor.name()));
+      }
+      writer.finish();
+    }
+  }
+
+  private CheckpointWriter create(Path target) {
+    Map<String, String> metadata = Map.of("format", "pt");
+    return OutputTarget.isSingleFile(plan.request())
+        ? CheckpointWriter.file(target, plan.written(), metadata)
+        : CheckpointWriter.folder(target, plan.written(), metadata, plan.request().shardBytes());
+  }
+
+  private MergeResult result() {
+    List<String> warnings = new ArrayList<>(plan.warnings());
+    warnings.addAll(scan.warnings());
+    return new MergeResult(
+        plan.request().output(),
+        plan.mergedElements(),
+        progress.bytesRead(),
+        plan.bytesWritten(),
+        scan.results(),
+        List.copyOf(warnings));
+  }
+}

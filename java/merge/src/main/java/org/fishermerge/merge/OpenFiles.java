@@ -1,0 +1,89 @@
+package org.fishermerge.merge;
+
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import java.util.stream.Stream;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.FisherFile;
+import org.fishermerge.checkpoint.ModelPath;
+
+/**
+ * The files of a session: the base, the models in the request's order, and their statistic files,
+ * all of them or none.
+ */
+record OpenFiles(Checkpoint base, List<Checkpoint> models, List<FisherFile> statistics)
+    implements AutoCloseable {
+
+  static OpenFiles open(MergeRequest request) {
+    List<AutoCloseable> opened = new ArrayList<>();
+    try {
+      Checkpoint base = Checkpoint.open(request.base());
+      opened.add(base);
+      List<Checkpoint> models = new ArrayList<>();
+      List<FisherFile> statistics = new ArrayList<>();
+      for (MergeSource source : request.models()) {
+        Checkpoint model = Checkpoint.open(modelPath(request, source.model()), base);
+        opened.add(model);
+        models.add(model);
+        source
+            .statistic()
+            .map(file -> FisherFile.open(file, base))
+            .ifPresent(file -> {
+              opened.add(file);
+              statistics.add(file);
+            });
+      }
+      base.requireWeights();
+      models.forEach(Checkpoint::requireWeights);
+      return new OpenFiles(base, List.copyOf(models), List.copyOf(statistics));
+    } catch (Throwable e) {
+      closeAll(opened, e);
+      throw e;
+    }
+  }
+
+  /** A model of a request; an adapter alone may belong to the base. */
+  static ModelPath modelPath(MergeRequest request, Path model) {
+    return ModelPath.of(model, ModelPath.of(request.base()).base());
+  }
+
+  /** What a merge by this request reads of them. */
+  MergeInputs inputs(MergeRequest request) {
+    List<Checkpoint> operands = new ArrayList<>(models);
+    for (int i = models.size(); i < request.operands().size(); i++) {
+      operands.add(base);
+    }
+    return new MergeInputs(
+        base, operands, request.rule().statistic().isPresent() ? statistics : List.of());
+  }
+
+  /** All files, mapped whole. */
+  List<MemorySegment> mappings() {
+    Stream<MemorySegment> checkpoints =
+        Stream.concat(Stream.of(base), models.stream())
+            .flatMap(checkpoint -> checkpoint.mappings().stream());
+    return Stream.concat(
+            checkpoints, statistics.stream().flatMap(file -> file.mappings().stream()))
+        .toList();
+  }
+
+  @Override
+  public void close() {
+    statistics.forEach(FisherFile::close);
+    models.forEach(Checkpoint::close);
+    base.close();
+  }
+
+  private static void closeAll(List<AutoCloseable> opened, Throwable cause) {
+    for (AutoCloseable resource : opened) {
+      try {
+        resource.close();
+      } catch (Exception e) {
+        cause.addSuppressed(Objects.requireNonNull(e));
+      }
+    }
+  }
+}

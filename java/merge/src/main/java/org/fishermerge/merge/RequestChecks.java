@@ -1,0 +1,133 @@
+package org.fishermerge.merge;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.Collectors;
+import org.fishermerge.checkpoint.CheckpointWriter;
+import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.Reasons;
+import org.fishermerge.checkpoint.SafetensorsHeader;
+import org.fishermerge.checkpoint.StatisticKind;
+
+/** Checks of what a request says, before and after its files are open. */
+final class RequestChecks {
+  private RequestChecks() {}
+
+  /** What can be told without opening a file. */
+  static void check(MergeRequest request) {
+    if (request.models().isEmpty()) {
+      throw new InputException("there is no model to merge; give at least one");
+    }
+    checkStatistics(request);
+    checkCoefficients(request);
+    if (request.shardBytes() < 1) {
+      throw new InputException(
+          "--shard-size is " + request.shardBytes() + " bytes; it must be at least 1");
+    }
+    if (request.shardBytes() != CheckpointWriter.UNBOUNDED && OutputTarget.isSingleFile(request)) {
+      throw new InputException(
+          "the output " + request.output() + " is one file; shards need a folder as output");
+    }
+    DType dtype = request.outputDtype();
+    if (dtype != null && !dtype.isMergeable()) {
+      throw new InputException("the output dtype " + dtype + " is not one of F32, F16, BF16, F64");
+    }
+  }
+
+  private static void checkStatistics(MergeRequest request) {
+    StatisticKind kind = request.rule().statistic().orElse(null);
+    List<MergeSource> models = request.models();
+    List<MergeSource> odd =
+        models.stream().filter(m -> m.statistic().isPresent() == (kind == null)).toList();
+    if (odd.isEmpty()) {
+      return;
+    }
+    String names = odd.stream().map(m -> m.model().toString()).collect(Collectors.joining(", "));
+    if (kind == null) {
+      throw new InputException(
+          "merging by "
+              + request.rule().title()
+              + " weighs by no Fisher file, but one is given for "
+              + names
+              + ". Leave it out, or merge by Fisher.");
+    }
+    throw new InputException(
+        (odd.size() < models.size()
+                ? "some models have a " + kind.fileTitle() + " and some have none: "
+                : "no model has a " + kind.fileTitle() + ": ")
+            + names
+            + ". Give every model its "
+            + kind.fileTitle()
+            + ", or average without them.");
+  }
+
+  /** An average may extrapolate, as task arithmetic does; with Fishers a sum could cross zero. */
+  private static void checkCoefficients(MergeRequest request) {
+    boolean negative = request.rule().takesNegativeCoefficients();
+    double sum = 0;
+    for (MergeSource operand : request.operands()) {
+      double c = operand.coefficient();
+      if (!(Double.isFinite(c) && (negative || c >= 0))) {
+        throw new InputException(
+            "the coefficient of "
+                + operand.model()
+                + " is "
+                + c
+                + "; coefficients are finite"
+                + (negative ? "" : " and not negative"));
+      }
+      sum += c;
+    }
+    if (!(sum > 0)) {
+      throw new InputException(
+          "the coefficients sum to " + sum + "; at least one must be positive, and the sum too");
+    }
+  }
+
+  /** Refuses or warns of what is given more than once, by the files that were opened. */
+  static void checkRepeated(MergeRequest request, MergeInputs inputs, List<String> warnings) {
+    Set<Path> statistics = new HashSet<>();
+    Set<List<Path>> models = new HashSet<>();
+    List<MergeSource> operands = request.operands();
+    for (int i = 0; i < operands.size(); i++) {
+      MergeSource operand = operands.get(i);
+      operand
+          .statistic()
+          .filter(file -> !statistics.add(real(file)))
+          .ifPresent(file -> {
+            throw new InputException(
+                "the Fisher file "
+                    + file
+                    + " is given twice; every model needs its own. To count a model more, give it"
+                    + " a larger coefficient.");
+          });
+      List<Path> files =
+          inputs.models().get(i).files().stream()
+              .map(SafetensorsHeader::file)
+              .map(RequestChecks::real)
+              .toList();
+      if (!models.add(files)) {
+        if (operand.statistic().isEmpty()) {
+          throw new InputException(
+              "the model "
+                  + operand.model()
+                  + " is given twice; to count it more, give it a larger coefficient");
+        }
+        warnings.add(
+            "the model " + operand.model() + " is given twice, with different Fisher files");
+      }
+    }
+  }
+
+  private static Path real(Path path) {
+    try {
+      return path.toRealPath();
+    } catch (IOException e) {
+      throw new InputException("cannot read " + path + ": " + Reasons.of(e), e);
+    }
+  }
+}

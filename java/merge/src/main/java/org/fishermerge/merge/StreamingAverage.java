@@ -1,0 +1,219 @@
+package org.fishermerge.merge;
+
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.CheckpointTensor;
+import org.fishermerge.checkpoint.CheckpointWriter;
+import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.MappedData;
+import org.fishermerge.kernels.ElementType;
+import org.fishermerge.kernels.Kernels;
+import org.fishermerge.kernels.ValueStatistics;
+import org.fishermerge.kernels.WeightedAverage;
+import org.fishermerge.kernels.WeightedInput;
+
+/**
+ * Applies an {@link ElementwiseRule} to everything that is merged. Data streams from mapped inputs
+ * to the output mapped in place, chunk by chunk: while one is worked on, the next one is read and
+ * the last one written. The result has the same bits for any number of threads, for any order and
+ * sharding of the inputs' tensors.
+ */
+final class StreamingAverage {
+  /** Input bytes of a chunk: long enough for threads to meet rarely, short beside any memory. */
+  private static final long CHUNK_BYTES = 128L << 20;
+
+  /** The same for a GPU, whose pipeline of copies and kernels runs empty at the end of a chunk. */
+  private static final long GPU_CHUNK_BYTES = 1L << 30;
+
+  /**
+   * Chunks are as much shorter where values are computed: they are written before they are read.
+   */
+  private static final long COMPUTED_SHARE = 4;
+
+  private final MergePlan plan;
+  private final MergeInputs inputs;
+  private final Kernels kernels;
+  private final boolean streamed;
+  private final StatisticScan scan;
+  private final MergeProgress progress;
+
+  /**
+   * Prepares the pass.
+   *
+   * @param streamed whether the inputs are read from their files, and not known to be on a GPU
+   * @param scan gives the weights, and takes what the pass sees of the statistics
+   */
+  StreamingAverage(
+      MergePlan plan,
+      MergeInputs inputs,
+      Kernels kernels,
+      boolean streamed,
+      StatisticScan scan,
+      MergeProgress progress) {
+    this.plan = plan;
+    this.inputs = inputs;
+    this.kernels = kernels;
+    this.streamed = streamed;
+    this.scan = scan;
+    this.progress = progress;
+  }
+
+  /** Writes all merged tensors, but for the copies of tied ones. */
+  void write(CheckpointWriter writer) {
+    long chunkBytes = kernels.usesGpu() ? GPU_CHUNK_BYTES : CHUNK_BYTES;
+    boolean computes =
+        plan.choice().merged().stream().anyMatch(parameter -> computedBytes(parameter, 1) > 0);
+    List<List<Piece>> chunks =
+        Piece.chunks(
+            plan.choice().merged(),
+            this::bytesPerElement,
+            computes ? chunkBytes / COMPUTED_SHARE : chunkBytes);
+    long mostComputed = chunks.stream().mapToLong(this::computedBytes).max().orElse(0);
+    try (ComputedValues computed = new ComputedValues(mostComputed)) {
+      write(chunks, computed, writer);
+    }
+  }
+
+  private long bytesPerElement(Parameter parameter) {
+    long bytes = 0;
+    for (int i = 0; i < inputs.models().size(); i++) {
+      bytes += inputs.valueOf(i, parameter).info().dtype().bits() / Byte.SIZE;
+    }
+    for (int i = 0; i < inputs.fishers().size(); i++) {
+      bytes += inputs.fisherOf(i, parameter).info().dtype().bits() / Byte.SIZE;
+    }
+    return bytes;
+  }
+
+  private long computedBytes(List<Piece> chunk) {
+    return chunk.stream().mapToLong(p -> computedBytes(p.parameter(), p.count())).sum();
+  }
+
+  /** Memory for a stretch of a parameter's values, of the models that compute them. */
+  private long computedBytes(Parameter parameter, long count) {
+    long bytes = 0;
+    for (int i = 0; i < inputs.models().size(); i++) {
+      String name = inputs.valueOf(i, parameter).canonicalName();
+      bytes += ComputedValues.alignedBytes(inputs.models().get(i), name, count);
+    }
+    return bytes;
+  }
+
+  /** What a chunk's kernels are to do, and the values that are computed before. */
+  private record Work(List<WeightedAverage> averages, ComputedValues.Chunk computed) {
+    List<MemorySegment> operands() {
+      return averages.stream().flatMap(average -> StreamingAverage.operands(average).stream())
+          .toList();
+    }
+  }
+
+  private void write(List<List<Piece>> chunks, ComputedValues computed, CheckpointWriter writer) {
+    List<Double> thresholds = scan.thresholds();
+    ValueStatistics[] ofTensor = new ValueStatistics[thresholds.size() + 1];
+    Arrays.fill(ofTensor, ValueStatistics.EMPTY);
+    Work next =
+        chunks.isEmpty()
+            ? new Work(List.of(), computed.chunk())
+            : work(chunks.getFirst(), computed.chunk(), writer);
+    for (int c = 0; c < chunks.size(); c++) {
+      List<Piece> chunk = chunks.get(c);
+      List<WeightedAverage> averages = next.averages();
+      ComputedValues.Chunk values = next.computed();
+      if (c + 1 < chunks.size()) {
+        next = work(chunks.get(c + 1), computed.chunk(), writer);
+        next.computed().readAhead();
+        if (streamed) {
+          next.operands().forEach(MappedData::readAhead);
+        }
+      }
+      values.compute();
+      List<WeightedAverage.Statistics> found = kernels.weightedAverages(averages, thresholds);
+      for (int k = 0; k < chunk.size(); k++) {
+        WeightedAverage average = averages.get(k);
+        Parameter parameter = chunk.get(k).parameter();
+        CheckpointTensor tensor = parameter.tensor();
+        for (int i = 0; i < thresholds.size(); i++) {
+          ofTensor[i] = ofTensor[i].plus(found.get(k).fishers().get(i));
+        }
+        ofTensor[thresholds.size()] = ofTensor[thresholds.size()].plus(found.get(k).out());
+        if (chunk.get(k).endsTensor()) {
+          for (int i = 0; i < thresholds.size(); i++) {
+            scan.add(i, parameter, ofTensor[i]);
+          }
+          if (!ofTensor[thresholds.size()].finite()) {
+            BadValues.requireFinite(
+                inputs, parameter, writer.segment(tensor.name()), plan.outputDtype(tensor));
+          }
+          Arrays.fill(ofTensor, ValueStatistics.EMPTY);
+        }
+        for (MemorySegment operand : operands(average)) {
+          progress.advance(operand.byteSize());
+          if (streamed) {
+            MappedData.release(operand);
+          }
+        }
+        writer.writeBehind(tensor.name(), average.out());
+      }
+    }
+  }
+
+  private Work work(List<Piece> chunk, ComputedValues.Chunk computed, CheckpointWriter writer) {
+    List<WeightedAverage> averages = new ArrayList<>(chunk.size());
+    for (Piece piece : chunk) {
+      CheckpointTensor tensor = piece.tensor();
+      List<ElementwiseRule.Weight> weights =
+          plan.rule().weights(scan.operands(tensor.canonicalName()));
+      List<WeightedInput> operands = new ArrayList<>(weights.size());
+      for (int i = 0; i < weights.size(); i++) {
+        operands.add(operand(i, piece, weights.get(i), computed));
+      }
+      DType dtype = plan.outputDtype(tensor);
+      averages.add(
+          new WeightedAverage(
+              operands,
+              piece.of(writer.segment(tensor.name()), dtype),
+              FisherValues.elementType(dtype),
+              piece.count()));
+    }
+    return new Work(averages, computed);
+  }
+
+  private WeightedInput operand(
+      int i, Piece piece, ElementwiseRule.Weight weight, ComputedValues.Chunk computed) {
+    Checkpoint model = inputs.models().get(i);
+    CheckpointTensor value = inputs.valueOf(i, piece.parameter());
+    String name = value.canonicalName();
+    MemorySegment values =
+        model.isComputed(name)
+            ? computed.place(model, name, piece.from(), piece.count())
+            : model.source(name, piece.from(), piece.count());
+    ElementType type = FisherValues.elementType(value.info().dtype());
+    if (inputs.fishers().isEmpty()) {
+      return new WeightedInput(
+          values, type, null, ElementType.F32, weight.scale(), weight.offset());
+    }
+    CheckpointTensor fisher = inputs.fisherOf(i, piece.parameter());
+    DType dtype = fisher.info().dtype();
+    return new WeightedInput(
+        values,
+        type,
+        piece.of(inputs.fishers().get(i).segment(fisher.canonicalName()), dtype),
+        FisherValues.elementType(dtype),
+        weight.scale(),
+        weight.offset());
+  }
+
+  private static List<MemorySegment> operands(WeightedAverage average) {
+    List<MemorySegment> operands = new ArrayList<>();
+    for (WeightedInput input : average.inputs()) {
+      operands.add(input.values());
+      if (input.fisher() != null) {
+        operands.add(input.fisher());
+      }
+    }
+    return operands;
+  }
+}
