@@ -123,7 +123,8 @@ final class RequestChecks {
     }
   }
 
-  private static Path real(Path path) {
+  /** Where a path leads, past all links. */
+  static Path real(Path path) {
     try {
       return path.toRealPath();
     } catch (IOException e) {

@@ -211,7 +211,7 @@ public final class Similarity {
   private void warnAboutFiles() {
     Map<Path, Path> seen = new HashMap<>();
     for (FisherFile file : files) {
-      Path before = seen.putIfAbsent(Planner.real(file.path()), file.path());
+      Path before = seen.putIfAbsent(RequestChecks.real(file.path()), file.path());
       if (before != null) {
         warnings.add(
             file.path()

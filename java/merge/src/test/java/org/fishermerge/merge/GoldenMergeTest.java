@@ -58,8 +58,11 @@ final class GoldenMergeTest {
                       folder.resolve(model + ".fisher.safetensors")));
       request.model(new MergeSource(Golden.path(pool + "/" + model), fisherFile, shares[i]));
     }
-    try (Kernels kernels = Kernels.open()) {
-      Merging.run(request.build(), kernels);
+    MergePlan plan;
+    try (MergeSession session = MergeSession.open(request.build());
+        Kernels kernels = Kernels.open()) {
+      plan = session.plan();
+      session.run(kernels, ProgressListener.NONE);
     }
 
     Map<String, TestTensors.Data> merged = TestTensors.read(output);

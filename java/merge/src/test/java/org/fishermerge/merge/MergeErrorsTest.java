@@ -87,7 +87,8 @@ final class MergeErrorsTest {
         new Case(
             "infinite Fisher",
             Map.of("f1", Map.of("b", TestTensors.f32(0, Double.POSITIVE_INFINITY, 0))),
-            none,
+            unnormalised,
+            b -> b,
             List.of("f1", "'b'", "element 1", "Infinity")),
         change(
             "Fisher whose square is beyond F64",
