@@ -105,7 +105,7 @@ final class MergeSessionTest {
   void mergesAsEachPlanByItself(String provider, boolean withFishers) throws IOException {
     MergeRule rule = withFishers ? DiagonalFisher.DEFAULT : new Average();
     MergeRule another =
-        withFishers ? new DiagonalFisher(Normalization.NONE, 1e-3) : new TaskArithmetic(0.5);
+        withFishers ? new DiagonalFisher(Normalization.NONE, 1e-3) : new Average();
     List<MergeRequest.Builder> requests = new ArrayList<>();
     for (double[] coefficients : COEFFICIENTS) {
       requests.add(request("out", rule, coefficients));
@@ -144,15 +144,21 @@ final class MergeSessionTest {
 
   /** A rule that needs no statistic leaves the session's unread. */
   @Test
-  void anAverageInASessionWithFishersIgnoresThem() throws IOException {
-    MergeRequest average = request("out", new Average(), COEFFICIENTS[1]).build();
-    byte[] expected = alone(request("out", new Average(), COEFFICIENTS[1]));
-    long bytes = Merging.plan(average).bytesRead();
+  void otherRulesInASessionWithFishersIgnoreThem() throws IOException {
+    for (MergeRule rule : List.of(new Average(), new TaskArithmetic(0.5))) {
+      mergesInASessionWithFishers(rule);
+    }
+  }
+
+  private void mergesInASessionWithFishers(MergeRule rule) throws IOException {
+    MergeRequest request = request("out", rule, COEFFICIENTS[1]).build();
+    byte[] expected = alone(request("out", rule, COEFFICIENTS[1]));
+    long bytes = Merging.plan(request).bytesRead();
     try (Kernels kernels = kernels("cpu");
         MergeSession session =
             MergeSession.open(request("out", DiagonalFisher.DEFAULT, COEFFICIENTS[0]).build());
         Merger merger = session.merger(kernels)) {
-      MergePlan plan = session.plan(average);
+      MergePlan plan = session.plan(request);
       merger.run(plan, ProgressListener.NONE);
       assertThat(Arrays.mismatch(result(plan), expected)).isEqualTo(-1);
       assertThat(plan.bytesRead()).isEqualTo(bytes);
