@@ -84,14 +84,12 @@ public final class ResidentMerge {
     for (int i = 0; i < models.size(); i++) {
       Path fisher = Path.of(models.get(i) + ".fisher.safetensors");
       request.model(
-          MergeSource.of(models.get(i), fisher)
-              .withCoefficient(1 + (i + number) % models.size()));
+          MergeSource.of(models.get(i), fisher).withCoefficient(1 + (i + number) % models.size()));
     }
     return request.build();
   }
 
-  private static void time(
-      String how, int number, Supplier<MergeResult> merge) {
+  private static void time(String how, int number, Supplier<MergeResult> merge) {
     long start = System.nanoTime();
     MergeResult result = merge.get();
     double seconds = (System.nanoTime() - start) / 1e9;

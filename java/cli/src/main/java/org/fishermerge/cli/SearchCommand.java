@@ -13,9 +13,9 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Optional;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.AtomicOutput;
@@ -324,15 +324,12 @@ final class SearchCommand implements Callable<Integer> {
       Member member = members.get(i);
       request.model(
           new MergeSource(
-              member.modelPlace,
-              Optional.ofNullable(member.fisherPlace),
-              coefficients.get(i)));
+              member.modelPlace, Optional.ofNullable(member.fisherPlace), coefficients.get(i)));
     }
     return request.build();
   }
 
-  private Path merge(
-      List<Double> coefficients, Path folder, MergeSession session, Merger merger) {
+  private Path merge(List<Double> coefficients, Path folder, MergeSession session, Merger merger) {
     MergeRequest.Builder request = options.request(rule(), folder).overwrite(true);
     merger.run(session.plan(request(request, coefficients)), ProgressListener.NONE);
     return folder;

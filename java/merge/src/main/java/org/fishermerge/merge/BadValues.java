@@ -75,8 +75,7 @@ final class BadValues {
   }
 
   /** A tensor of the base that has larger values than the output can hold. */
-  static InputException overflow(
-      CheckpointTensor tensor, DType to, long index, double value) {
+  static InputException overflow(CheckpointTensor tensor, DType to, long index, double value) {
     return new InputException(
         String.format(
             Locale.ROOT,

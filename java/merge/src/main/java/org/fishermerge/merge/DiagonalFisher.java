@@ -100,8 +100,7 @@ public record DiagonalFisher(Normalization normalization, double minimalFisher)
       return Average.sharesByCoefficient(operands);
     }
     // An infinite weight (a norm of zero and no minimal Fisher) leaves nothing to the others.
-    boolean infinite =
-        operands.stream().anyMatch(o -> divisor(o) == 0 && o.coefficient() > 0);
+    boolean infinite = operands.stream().anyMatch(o -> divisor(o) == 0 && o.coefficient() > 0);
     List<Double> weights =
         operands.stream()
             .map(operand -> {

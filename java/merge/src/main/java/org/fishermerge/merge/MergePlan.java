@@ -174,8 +174,8 @@ public final class MergePlan {
     request
         .rule()
         .settings()
-        .ifPresent(settings ->
-            text.append(String.format(Locale.ROOT, "  formula     %s%n", settings)));
+        .ifPresent(
+            settings -> text.append(String.format(Locale.ROOT, "  formula     %s%n", settings)));
     DType outputDtype = request.outputDtype();
     text.append(
         String.format(

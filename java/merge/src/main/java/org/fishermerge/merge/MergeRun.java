@@ -13,7 +13,6 @@ import org.fishermerge.kernels.Kernels;
 /** One execution of a plan: all passes, and the output, which appears whole or not at all. */
 final class MergeRun {
   private final MergePlan plan;
-  private final MergeInputs inputs;
   private final MergeProgress progress;
   private final StatisticScan scan;
   private final StreamingAverage average;
@@ -26,7 +25,6 @@ final class MergeRun {
       boolean streamed,
       ProgressListener listener) {
     this.plan = plan;
-    this.inputs = inputs;
     this.progress = new MergeProgress(listener, plan.bytesRead());
     this.scan = new StatisticScan(plan, inputs, kernels, progress);
     this.average = new StreamingAverage(plan, inputs, kernels, streamed, scan, progress);

@@ -68,8 +68,7 @@ public final class MergeSession implements AutoCloseable {
     requireSameInputs(next);
     RequestChecks.check(next);
     OutputTarget.check(next);
-    asOpened.forEach(
-        file -> file.requireUnchanged("since the first of these merges was planned"));
+    asOpened.forEach(file -> file.requireUnchanged("since the first of these merges was planned"));
     return Planner.plan(next, files.inputs(next));
   }
 

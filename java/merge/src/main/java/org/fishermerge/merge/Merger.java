@@ -42,9 +42,7 @@ public final class Merger implements AutoCloseable {
 
   static Merger resident(MergeSession session, Kernels kernels) {
     return new Merger(
-        session,
-        kernels,
-        data(session.plan(), session.files().inputs(session.plan().request())));
+        session, kernels, data(session.plan(), session.files().inputs(session.plan().request())));
   }
 
   private static List<MemorySegment> data(MergePlan plan, MergeInputs inputs) {

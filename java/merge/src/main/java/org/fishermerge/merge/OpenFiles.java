@@ -65,8 +65,7 @@ record OpenFiles(Checkpoint base, List<Checkpoint> models, List<FisherFile> stat
     Stream<MemorySegment> checkpoints =
         Stream.concat(Stream.of(base), models.stream())
             .flatMap(checkpoint -> checkpoint.mappings().stream());
-    return Stream.concat(
-            checkpoints, statistics.stream().flatMap(file -> file.mappings().stream()))
+    return Stream.concat(checkpoints, statistics.stream().flatMap(file -> file.mappings().stream()))
         .toList();
   }
 

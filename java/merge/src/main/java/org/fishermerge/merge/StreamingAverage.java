@@ -105,7 +105,8 @@ final class StreamingAverage {
   /** What a chunk's kernels are to do, and the values that are computed before. */
   private record Work(List<WeightedAverage> averages, ComputedValues.Chunk computed) {
     List<MemorySegment> operands() {
-      return averages.stream().flatMap(average -> StreamingAverage.operands(average).stream())
+      return averages.stream()
+          .flatMap(average -> StreamingAverage.operands(average).stream())
           .toList();
     }
   }

@@ -111,9 +111,7 @@ record TensorChoice(
       }
     }
     return (others.isEmpty() ? inputs.models() : others)
-        .stream()
-            .flatMap(model -> model.tensors().keySet().stream())
-            .collect(Collectors.toSet());
+        .stream().flatMap(model -> model.tensors().keySet().stream()).collect(Collectors.toSet());
   }
 
   private static boolean isCovered(Parameter parameter, Set<String> covered) {

@@ -51,8 +51,7 @@ final class DiagonalFisherTest {
       }
     }
     // Both zero at one element, but not everywhere: the norms still weigh.
-    List<Weight> weights =
-        new DiagonalFisher(Normalization.MODEL, 0).weights(operands(1, 1, 1, 4));
+    List<Weight> weights = new DiagonalFisher(Normalization.MODEL, 0).weights(operands(1, 1, 1, 4));
     assertThat(merge(weights, 0, 0, 10, 20))
         .isCloseTo((10 + 20 / 4.0) / (1 + 1 / 4.0), within(1e-12));
   }

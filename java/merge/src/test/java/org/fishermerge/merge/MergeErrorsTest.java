@@ -205,7 +205,8 @@ final class MergeErrorsTest {
   }
 
   private MergeRequest pair(String first, String second) {
-    return MergeRequest.builder(path("base"), folder.resolve("pair.safetensors"), DiagonalFisher.DEFAULT)
+    return MergeRequest.builder(
+            path("base"), folder.resolve("pair.safetensors"), DiagonalFisher.DEFAULT)
         .model(path("m1"), path(first))
         .model(path("m2"), path(second))
         .build();
@@ -249,7 +250,10 @@ final class MergeErrorsTest {
             .build(),
         List.of("m2", "Fisher"));
     assertFails(
-        MergeRequest.builder(path("base"), out, average).model(path("m1")).model(path("m1")).build(),
+        MergeRequest.builder(path("base"), out, average)
+            .model(path("m1"))
+            .model(path("m1"))
+            .build(),
         List.of("m1", "twice"));
     for (double coefficient : new double[] {-1, Double.NaN, Double.POSITIVE_INFINITY, 0}) {
       assertFails(
@@ -260,7 +264,10 @@ final class MergeErrorsTest {
     }
     for (Path target : List.of(path("m1"), path("base"), folder)) {
       assertFails(
-          MergeRequest.builder(path("base"), target, average).overwrite(true).model(path("m1")).build(),
+          MergeRequest.builder(path("base"), target, average)
+              .overwrite(true)
+              .model(path("m1"))
+              .build(),
           List.of(target.toString()));
     }
     assertFails(

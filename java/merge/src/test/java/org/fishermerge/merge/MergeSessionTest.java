@@ -73,8 +73,7 @@ final class MergeSessionTest {
     for (int i = 0; i < models.size(); i++) {
       Path fisher = fishers.get(i);
       request.model(
-          new MergeSource(
-              models.get(i), rule.statistic().map(kind -> fisher), coefficients[i]));
+          new MergeSource(models.get(i), rule.statistic().map(kind -> fisher), coefficients[i]));
     }
     return request;
   }
@@ -104,16 +103,12 @@ final class MergeSessionTest {
   @CsvSource({"cpu, true", "cuda, true", "cuda, false"})
   void mergesAsEachPlanByItself(String provider, boolean withFishers) throws IOException {
     MergeRule rule = withFishers ? DiagonalFisher.DEFAULT : new Average();
-    MergeRule another =
-        withFishers ? new DiagonalFisher(Normalization.NONE, 1e-3) : new Average();
+    MergeRule another = withFishers ? new DiagonalFisher(Normalization.NONE, 1e-3) : new Average();
     List<MergeRequest.Builder> requests = new ArrayList<>();
     for (double[] coefficients : COEFFICIENTS) {
       requests.add(request("out", rule, coefficients));
     }
-    requests.add(
-        request("out", another, COEFFICIENTS[1])
-            .exclude("t1")
-            .outputDtype(DType.BF16));
+    requests.add(request("out", another, COEFFICIENTS[1]).exclude("t1").outputDtype(DType.BF16));
     List<byte[]> expected = new ArrayList<>();
     for (MergeRequest.Builder request : requests) {
       expected.add(alone(request));
@@ -204,8 +199,7 @@ final class MergeSessionTest {
     MergeRequest own = request("out", DiagonalFisher.DEFAULT, COEFFICIENTS[0]).build();
     List<MergeRequest> others = new ArrayList<>();
     others.add(
-        MergeRequest.builder(
-                base, folder.resolve("other.safetensors"), DiagonalFisher.DEFAULT)
+        MergeRequest.builder(base, folder.resolve("other.safetensors"), DiagonalFisher.DEFAULT)
             .model(models.get(0), fishers.get(0))
             .model(models.get(1), fishers.get(1))
             .build());

@@ -153,7 +153,12 @@ final class MergerTest {
     Map<String, TestTensors.Data> whole = null;
     for (long bytes : new long[] {CheckpointWriter.UNBOUNDED, 1, 1000, 4000}) {
       Path output = folder.resolve("out" + bytes);
-      run(MergeRequest.builder(baseFile, output, new Average()).model(modelFile).shardBytes(bytes).build(), 2);
+      run(
+          MergeRequest.builder(baseFile, output, new Average())
+              .model(modelFile)
+              .shardBytes(bytes)
+              .build(),
+          2);
       assertThat(Files.exists(output.resolve("model.safetensors.index.json")))
           .isEqualTo(bytes != CheckpointWriter.UNBOUNDED);
       Map<String, TestTensors.Data> read = TestTensors.read(output);
@@ -521,8 +526,7 @@ final class MergerTest {
       try (Kernels kernels = Kernels.open()) {
         Path output = folder.resolve("merged.safetensors");
         MergeRequest.Builder request =
-            MergeRequest.builder(
-                    models.getFirst(), output, new DiagonalFisher(normalization, 1e-9))
+            MergeRequest.builder(models.getFirst(), output, new DiagonalFisher(normalization, 1e-9))
                 .overwrite(true);
         for (int i = 0; i < 2; i++) {
           Map<String, String> metadata =

@@ -108,10 +108,7 @@ final class TiedMergeTest {
     Path one = model("one", GPT2, WORDS, ONE);
     Path two = model("two", GPT2, HEAD, TWO);
     Path second = fisher("f2", HEAD, f2);
-    merge(
-        request(base, rule)
-            .model(one, fisher("f1", WORDS, f1))
-            .model(two, second));
+    merge(request(base, rule).model(one, fisher("f1", WORDS, f1)).model(two, second));
     double n1 = Math.sqrt(30);
     double n2 = Math.sqrt(14);
     for (int i = 0; i < 4; i++) {
@@ -121,10 +118,7 @@ final class TiedMergeTest {
     assertThat(out(WORDS)).isEqualTo(out(HEAD));
 
     double[] once = out(HEAD);
-    merge(
-        request(base, rule)
-            .model(one, fisher("both", HEAD, f1, WORDS, f1))
-            .model(two, second));
+    merge(request(base, rule).model(one, fisher("both", HEAD, f1, WORDS, f1)).model(two, second));
     assertThat(out(HEAD)).as("a Fisher under both names counts once").isEqualTo(once);
 
     MergeRequest.Builder differing =
@@ -277,7 +271,8 @@ final class TiedMergeTest {
     Files.createSymbolicLink(
         linked.resolve("model.safetensors"), store.resolve("model.safetensors"));
     Path base = model("base", "", "a", BASE);
-    MergeRequest request = MergeRequest.builder(base, store, new Average()).overwrite(true).model(linked).build();
+    MergeRequest request =
+        MergeRequest.builder(base, store, new Average()).overwrite(true).model(linked).build();
     assertThatThrownBy(() -> MergeSession.open(request))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll("must lie apart", "linked");

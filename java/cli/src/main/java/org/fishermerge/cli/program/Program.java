@@ -640,14 +640,13 @@ public final class Program {
     own.put("method", method.target());
     own.put("seed", settings.seed());
     switch (method) {
-      case Method.TaskArithmetic arithmetic -> own.put("scaling_factor", arithmetic.rule().scalingFactor());
+      case Method.TaskArithmetic arithmetic ->
+          own.put("scaling_factor", arithmetic.rule().scalingFactor());
       case Method.FisherMerging fisher ->
           own.put("labels", fisher.estimate().rule().text())
               .put("selection", fisher.estimate().chosenOrder().text())
               .put("num_fisher_examples", fisher.estimate().examples())
-              .put(
-                  "normalize_fisher_weight",
-                  fisher.rule().normalization() != Normalization.NONE)
+              .put("normalize_fisher_weight", fisher.rule().normalization() != Normalization.NONE)
               .put("minimal_fisher_weight", fisher.rule().minimalFisher());
       default -> {}
     }
