@@ -138,6 +138,7 @@ public final class Checkpoint implements AutoCloseable {
     return tensors;
   }
 
+  /** Whether a tensor is stored under that canonical name itself. */
   public boolean has(String canonicalName) {
     return tensors.containsKey(canonicalName);
   }

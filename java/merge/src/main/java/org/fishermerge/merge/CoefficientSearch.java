@@ -35,6 +35,7 @@ public final class CoefficientSearch {
 
   /** A merge that was tried: coefficients in the models' order, and how well it did. */
   public record Try(List<Double> coefficients, Score score) {
+    /** Copies the coefficients. */
     public Try {
       coefficients = List.copyOf(coefficients);
     }

@@ -59,6 +59,7 @@ public final class Compatibility {
    * @param file finds a file of its folder by name
    */
   public record Member(String name, boolean isFolder, Function<String, Optional<Path>> file) {
+    /** An open model: its settings are those of its folder, of an adapter those of its base. */
     public static Member of(Checkpoint model) {
       return new Member(
           model.path().toString(), Files.isDirectory(model.basePath()), model::sibling);

@@ -8,7 +8,7 @@ import org.fishermerge.checkpoint.DType;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What to merge, and by which rule.
+ * What to merge, and by which rule. Immutable, and safe for threads; a {@link Builder} is neither.
  *
  * <p>The same Fisher file given twice is an error; so is the same model twice without Fishers (give
  * it a larger coefficient). The same model with different Fisher files is merged, with a warning.
@@ -45,6 +45,7 @@ public record MergeRequest(
     boolean overwrite,
     boolean verifyHashes,
     List<String> allowDifferent) {
+  /** Copies the lists. Nothing is checked before a session opens the request. */
   public MergeRequest {
     models = List.copyOf(models);
     exclude = List.copyOf(exclude);
@@ -142,6 +143,7 @@ public record MergeRequest(
       return this;
     }
 
+    /** The request so far; the builder can be used further. */
     public MergeRequest build() {
       return new MergeRequest(
           base,
