@@ -6,7 +6,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -18,10 +20,11 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A Fisher file: a safetensors file, or a folder of shards with an index, with tensors named and
- * shaped like the model's, holding the <em>sum</em> over examples of squared per-example gradients,
- * so that files of the same model can be added. A file without Fisher metadata (a bare one) is
- * taken to hold a mean: a sum over one example.
+ * A statistic file: a safetensors file, or a folder of shards with an index, that holds
+ * <em>sums</em> over examples, so that files of the same model can be added. A Fisher file has
+ * tensors named and shaped like the model's, of squared per-example gradients; {@link
+ * StatisticLayout} says what else a file may hold. A file without Fisher metadata (a bare one) is
+ * taken to hold a mean of squared gradients: a sum over one example.
  */
 public final class FisherFile implements AutoCloseable {
   /** Elements summed at a time; keeps the sums in the processor's cache. */
@@ -30,10 +33,14 @@ public final class FisherFile implements AutoCloseable {
   private final Checkpoint checkpoint;
   private final Optional<FisherMetadata> metadata;
   private final Map<String, Double> sumsOfSquares;
+  private final StatisticLayout layout;
+  private final Map<String, CheckpointTensor> diagonal;
 
   private FisherFile(Checkpoint checkpoint, Optional<FisherMetadata> metadata) {
     this.checkpoint = checkpoint;
     this.metadata = metadata;
+    this.layout = StatisticLayout.from(checkpoint.files().getFirst());
+    this.diagonal = withoutFactors();
     Map<String, Double> sums = new HashMap<>();
     checkpoint.files().forEach(header -> sums.putAll(SumsOfSquares.from(header)));
     this.sumsOfSquares = sums;
@@ -77,8 +84,10 @@ public final class FisherFile implements AutoCloseable {
 
   private static Optional<FisherMetadata> commonMetadata(List<SafetensorsHeader> shards) {
     Optional<FisherMetadata> metadata = FisherMetadata.from(shards.getFirst());
+    StatisticLayout layout = StatisticLayout.from(shards.getFirst());
     for (SafetensorsHeader shard : shards) {
-      if (!FisherMetadata.from(shard).equals(metadata)) {
+      if (!FisherMetadata.from(shard).equals(metadata)
+          || !StatisticLayout.from(shard).equals(layout)) {
         throw new InputException(
             shard.file()
                 + ": has other Fisher metadata than "
@@ -115,9 +124,85 @@ public final class FisherFile implements AutoCloseable {
     return sum == null ? OptionalDouble.empty() : OptionalDouble.of(sum);
   }
 
-  /** By canonical name, in stored order. */
+  /** What the file holds. */
+  public StatisticLayout layout() {
+    return layout;
+  }
+
+  /** The diagonal Fisher, by canonical name of the parameter, in stored order. */
   public Map<String, CheckpointTensor> tensors() {
-    return checkpoint.tensors();
+    return diagonal;
+  }
+
+  private Map<String, CheckpointTensor> withoutFactors() {
+    if (layout.layers().isEmpty()) {
+      return checkpoint.tensors();
+    }
+    Map<String, CheckpointTensor> rest = new LinkedHashMap<>(checkpoint.tensors());
+    layout
+        .layers()
+        .forEach((weight, layer) -> {
+          for (StatisticKind kind : layout.kinds()) {
+            for (LayerFactor factor : kind.factors()) {
+              requireTriangle(weight, layer, factor, rest.remove(factorName(weight, factor)));
+            }
+          }
+        });
+    if (!rest.isEmpty() && !layout.kinds().contains(StatisticKind.DIAGONAL_FISHER)) {
+      throw new InputException(
+          path()
+              + ": the tensor "
+              + Messages.quote(rest.values().iterator().next().info().name())
+              + " is none of the layers that "
+              + StatisticLayout.LAYERS
+              + " names");
+    }
+    return Collections.unmodifiableMap(rest);
+  }
+
+  private static String factorName(String weight, LayerFactor factor) {
+    return factor.tensorName(ParameterNames.canonical(weight));
+  }
+
+  private void requireTriangle(
+      String weight, LinearLayer layer, LayerFactor factor, @Nullable CheckpointTensor found) {
+    long expected = LayerFactor.triangle(factor.size(layer));
+    if (found == null
+        || found.info().dtype() != DType.F32
+        || !found.info().shape().equals(List.of(expected))) {
+      throw new InputException(
+          path()
+              + ": of the layer "
+              + Messages.quote(weight)
+              + " it must have "
+              + Messages.quote(factor.tensorName(weight))
+              + " as F32 ["
+              + expected
+              + "], the triangle of "
+              + factor.size(layer)
+              + " rows, but it has "
+              + (found == null
+                  ? "none"
+                  : found.info().dtype() + " " + found.info().shapeText()));
+    }
+  }
+
+  /** The layer whose weight has that canonical name, if the file has factors of it. */
+  public Optional<LinearLayer> layer(String weight) {
+    return layout.layers().entrySet().stream()
+        .filter(entry -> ParameterNames.canonical(entry.getKey()).equals(weight))
+        .map(Map.Entry::getValue)
+        .findFirst();
+  }
+
+  /**
+   * A layer's factor, the sum as it is stored: its lower triangle, row by row, F32; valid until the
+   * file is closed.
+   *
+   * @param weight the canonical name of the layer's weight
+   */
+  public MemorySegment factor(String weight, LayerFactor factor) {
+    return checkpoint.segment(factor.tensorName(weight));
   }
 
   /** As {@link Checkpoint#requireSizes}. */
@@ -174,14 +259,14 @@ public final class FisherFile implements AutoCloseable {
         requireSameTensors(first, other);
       }
       List<SafetensorsWriter.Declared> declared =
-          first.tensors().values().stream()
+          first.checkpoint.tensors().values().stream()
               .map(CheckpointTensor::info)
               .map(info -> new SafetensorsWriter.Declared(info.name(), DType.F32, info.shape()))
               .toList();
       try (AtomicOutput output = AtomicOutput.file(out, overwrite)) {
         try (SafetensorsWriter writer =
-            SafetensorsWriter.create(output.temp(), declared, sum.toMap())) {
-          for (CheckpointTensor tensor : first.tensors().values()) {
+            SafetensorsWriter.create(output.temp(), declared, sum.toMap(addLayouts(files)))) {
+          for (CheckpointTensor tensor : first.checkpoint.tensors().values()) {
             addTensor(files, tensor, writer.segment(tensor.info().name()));
           }
           writer.finish();
@@ -191,6 +276,42 @@ public final class FisherFile implements AutoCloseable {
     } finally {
       files.forEach(FisherFile::close);
     }
+  }
+
+  /** The layout of a sum: that of each file, but for the tokens, which add up. */
+  private static StatisticLayout addLayouts(List<FisherFile> files) {
+    FisherFile first = files.getFirst();
+    Map<String, LinearLayer> layers = new LinkedHashMap<>();
+    first.layout.layers().forEach((weight, layer) -> {
+      String name = ParameterNames.canonical(weight);
+      long tokens = 0;
+      for (FisherFile file : files) {
+        LinearLayer other = file.layer(name).orElseThrow(() -> otherLayers(file, first));
+        if (other.outputs() != layer.outputs()
+            || other.inputs() != layer.inputs()
+            || other.transposed() != layer.transposed()) {
+          throw otherLayers(file, first);
+        }
+        tokens += other.tokens();
+      }
+      layers.put(
+          weight, new LinearLayer(layer.outputs(), layer.inputs(), layer.transposed(), tokens));
+    });
+    for (FisherFile file : files) {
+      if (!file.layout.kinds().equals(first.layout.kinds())
+          || file.layout.layers().size() != layers.size()) {
+        throw otherLayers(file, first);
+      }
+    }
+    return new StatisticLayout(first.layout.kinds(), layers);
+  }
+
+  private static InputException otherLayers(FisherFile file, FisherFile first) {
+    return new InputException(
+        file.path()
+            + ": holds other kinds of statistics, or of other layers, than "
+            + first.path()
+            + "; only files of the same kinds can be added");
   }
 
   private static void refuseRepeated(List<Path> inputs) {
@@ -308,8 +429,8 @@ public final class FisherFile implements AutoCloseable {
   }
 
   private static void requireSameTensors(FisherFile first, FisherFile other) {
-    for (CheckpointTensor tensor : first.tensors().values()) {
-      CheckpointTensor twin = other.tensors().get(tensor.canonicalName());
+    for (CheckpointTensor tensor : first.checkpoint.tensors().values()) {
+      CheckpointTensor twin = other.checkpoint.tensors().get(tensor.canonicalName());
       if (twin == null) {
         throw missing(other, tensor, first);
       }
@@ -326,8 +447,8 @@ public final class FisherFile implements AutoCloseable {
                 + first.path());
       }
     }
-    for (CheckpointTensor tensor : other.tensors().values()) {
-      if (!first.tensors().containsKey(tensor.canonicalName())) {
+    for (CheckpointTensor tensor : other.checkpoint.tensors().values()) {
+      if (!first.checkpoint.tensors().containsKey(tensor.canonicalName())) {
         throw missing(first, tensor, other);
       }
     }
@@ -348,7 +469,7 @@ public final class FisherFile implements AutoCloseable {
     List<MemorySegment> data = files.stream().map(file -> file.segment(name)).toList();
     List<DType> dtypes =
         files.stream()
-            .map(file -> Objects.requireNonNull(file.tensors().get(name)).info().dtype())
+            .map(file -> file.checkpoint.tensor(name).info().dtype())
             .toList();
     long elements = tensor.info().elementCount();
     double[] sums = new double[Math.toIntExact(Math.min(CHUNK, elements))];
@@ -360,7 +481,9 @@ public final class FisherFile implements AutoCloseable {
       }
       for (int i = 0; i < count; i++) {
         float sum = (float) sums[i];
-        if (!(sum >= 0 && sum <= Float.MAX_VALUE)) {
+        // Factors have values of both signs.
+        double least = files.getFirst().diagonal.containsKey(name) ? 0 : -Float.MAX_VALUE;
+        if (!(sum >= least && sum <= Float.MAX_VALUE)) {
           throw new InputException(
               "the sum of "
                   + files.stream().map(file -> file.path().toString()).toList()
@@ -370,7 +493,9 @@ public final class FisherFile implements AutoCloseable {
                   + (from + i)
                   + " of tensor "
                   + Messages.quote(tensor.info().name())
-                  + "; a Fisher is finite and not negative, so one of the files is damaged");
+                  + (least == 0
+                      ? "; a Fisher is finite and not negative, so one of the files is damaged"
+                      : "; it must be finite, so one of the files is damaged"));
         }
         out.setAtIndex(Values.F32, from + i, sum);
       }

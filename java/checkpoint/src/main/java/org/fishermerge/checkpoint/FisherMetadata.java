@@ -33,7 +33,12 @@ public record FisherMetadata(
     @Nullable String tool) {
   private static final String PREFIX = "fisher_";
   private static final String FORMAT = "fisher_format";
+  /** Of files with a value for each parameter, which every version reads. */
   private static final String FORMAT_1 = "1";
+
+  /** Of files that hold something else, as {@link StatisticLayout} says. */
+  private static final String FORMAT_2 = "2";
+
   private static final String EXAMPLES = "fisher_examples";
   private static final String LABELS = "fisher_labels";
   private static final String DATASET = "fisher_dataset";
@@ -55,7 +60,9 @@ public record FisherMetadata(
           MODEL_FINGERPRINT,
           PRECISION,
           TOOL,
-          SumsOfSquares.KEY);
+          SumsOfSquares.KEY,
+          StatisticLayout.KINDS,
+          StatisticLayout.LAYERS);
 
   private static final Pattern COUNT = Pattern.compile("[0-9]{1,18}");
   private static final Pattern SEEDS = Pattern.compile("-?\\d+(\\+-?\\d+)*");
@@ -100,10 +107,16 @@ public record FisherMetadata(
     }
   }
 
-  /** The entries to write, in a fixed order; what is not known is left out. */
+  /** The entries of a file with a value for each parameter. */
   public Map<String, String> toMap() {
+    return toMap(StatisticLayout.DIAGONAL);
+  }
+
+  /** The entries to write, in a fixed order; what is not known is left out. */
+  public Map<String, String> toMap(StatisticLayout layout) {
     Map<String, String> map = new LinkedHashMap<>();
-    map.put(FORMAT, FORMAT_1);
+    map.put(FORMAT, layout.isPlain() ? FORMAT_1 : FORMAT_2);
+    map.putAll(layout.toMap());
     map.put(EXAMPLES, Long.toString(examples));
     map.put(LABELS, labels);
     putIfKnown(map, DATASET, dataset);
@@ -136,13 +149,13 @@ public record FisherMetadata(
       return Optional.empty();
     }
     String format = required(header, FORMAT);
-    if (!format.equals(FORMAT_1)) {
+    if (!format.equals(FORMAT_1) && !format.equals(FORMAT_2)) {
       throw problem(
           header,
           FORMAT
               + " is "
               + Messages.quote(format)
-              + ", known is \"1\"; the file was written by a newer version of fisher-merge or is"
+              + ", known are \"1\" and \"2\"; the file was written by a newer version of fisher-merge or is"
               + " damaged");
     }
     present.removeAll(KEYS);

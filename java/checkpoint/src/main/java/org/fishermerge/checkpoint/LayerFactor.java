@@ -1,0 +1,45 @@
+package org.fishermerge.checkpoint;
+
+/**
+ * A symmetric matrix that a statistic file holds of a linear layer. It is stored as its lower
+ * triangle, row by row, F32 [n (n + 1) / 2], under the name of the layer's weight with {@code
+ * weight} replaced by the factor's suffix.
+ */
+public enum LayerFactor {
+  /** [I, I], over all tokens. */
+  GRAM("gram"),
+
+  /** [I, I], over the tokens on whose output the logits depend. */
+  INPUTS("kron_a"),
+
+  /** [O, O], over the same tokens. */
+  GRADIENTS("kron_g");
+
+  private static final String WEIGHT = "weight";
+
+  private final String suffix;
+
+  LayerFactor(String suffix) {
+    this.suffix = suffix;
+  }
+
+  /** The name of its tensor, for a layer whose weight has that name. */
+  public String tensorName(String weight) {
+    String layer = weight.endsWith("." + WEIGHT) ? stem(weight) : weight + ".";
+    return layer + suffix;
+  }
+
+  private static String stem(String weight) {
+    return weight.substring(0, weight.length() - WEIGHT.length());
+  }
+
+  /** Rows and columns of the matrix. */
+  public long size(LinearLayer layer) {
+    return this == GRADIENTS ? layer.outputs() : layer.inputs();
+  }
+
+  /** Elements of the stored triangle of n rows. */
+  public static long triangle(long n) {
+    return Math.multiplyExact(n, n + 1) / 2;
+  }
+}
