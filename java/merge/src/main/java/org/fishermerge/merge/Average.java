@@ -1,27 +1,65 @@
 package org.fishermerge.merge;
 
+import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
+import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.StatisticKind;
 
 /**
  * The average of the models' values, weighted by their coefficients: {@code sum_i c_i theta_i /
- * sum_i c_i} (model soups, Wortsman et al. 2022).
+ * sum_i c_i} (model soups, Wortsman et al. 2022), moved along the line from the base to it.
+ *
+ * @param scalingFactor s in base + s (average - base), finite; at 1 the base has no share
  */
-public record Average() implements ElementwiseRule {
+public record Average(double scalingFactor) implements ElementwiseRule {
+  /** The average itself. */
+  public Average() {
+    this(1);
+  }
+
+  /**
+   * Checks the factor.
+   *
+   * @throws InputException if it is not finite
+   */
+  public Average {
+    if (!Double.isFinite(scalingFactor)) {
+      throw new InputException("--scaling-factor " + scalingFactor + ": must be finite");
+    }
+  }
+
+  @Override
+  public List<MergeSource> operands(Path base, List<MergeSource> models) {
+    if (scalingFactor == 1) {
+      return List.copyOf(models);
+    }
+    double sum = models.stream().mapToDouble(MergeSource::coefficient).sum();
+    List<MergeSource> operands = new ArrayList<>();
+    for (MergeSource model : models) {
+      operands.add(model.withCoefficient(scalingFactor * model.coefficient() / sum));
+    }
+    operands.add(MergeSource.of(base).withCoefficient(1 - scalingFactor));
+    return operands;
+  }
+
   @Override
   public String title() {
     return "average";
   }
 
   @Override
-  public Optional<StatisticKind> statistic() {
-    return Optional.empty();
+  public Set<StatisticKind> statistics() {
+    return Set.of();
   }
 
   @Override
   public Optional<String> settings() {
-    return Optional.empty();
+    return scalingFactor == 1
+        ? Optional.empty()
+        : Optional.of("scaling factor " + scalingFactor);
   }
 
   @Override

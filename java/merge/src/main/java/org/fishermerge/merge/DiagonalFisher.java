@@ -3,6 +3,7 @@ package org.fishermerge.merge;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.Set;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.StatisticKind;
 
@@ -52,8 +53,8 @@ public record DiagonalFisher(Normalization normalization, double minimalFisher)
   }
 
   @Override
-  public Optional<StatisticKind> statistic() {
-    return Optional.of(StatisticKind.DIAGONAL_FISHER);
+  public Set<StatisticKind> statistics() {
+    return Set.of(StatisticKind.DIAGONAL_FISHER);
   }
 
   @Override

@@ -22,6 +22,11 @@ public sealed interface ElementwiseRule extends MergeRule
     return List.copyOf(models);
   }
 
+  @Override
+  default ElementwiseRule elementwise() {
+    return this;
+  }
+
   /** Which norm of its statistic {@link Operand#norm} is to hold. */
   default Normalization normalization() {
     return Normalization.NONE;

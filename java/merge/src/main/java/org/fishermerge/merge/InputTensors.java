@@ -45,11 +45,10 @@ final class InputTensors {
   }
 
   private void checkInputs() {
-    List<CheckpointTensor> all = choice.mergedTensors();
-    all.forEach(tensor -> requireMergeable(tensor.info(), tensor.file()));
+    choice.mergedTensors().forEach(tensor -> requireMergeable(tensor.info(), tensor.file()));
     for (int i = 0; i < inputs.models().size(); i++) {
       Checkpoint model = inputs.models().get(i);
-      check(model.path(), model.tensors(), i, inputs::findValue, all);
+      check(model.path(), model.tensors(), i, inputs::findValue, choice.merged());
       for (Parameter parameter : choice.merged()) {
         CheckpointTensor found = inputs.valueOf(i, parameter);
         requireMergeable(found.info(), found.file());
@@ -62,8 +61,8 @@ final class InputTensors {
     }
     for (int i = 0; i < inputs.fishers().size(); i++) {
       FisherFile fisher = inputs.fishers().get(i);
-      check(fisher.path(), fisher.tensors(), i, inputs::findFisher, all);
-      for (Parameter parameter : choice.merged()) {
+      check(fisher.path(), fisher.tensors(), i, inputs::findFisher, choice.streamed());
+      for (Parameter parameter : choice.streamed()) {
         CheckpointTensor found = inputs.fisherOf(i, parameter);
         for (String name : parameter.names()) {
           CheckpointTensor other = fisher.tensors().get(name);
@@ -81,12 +80,13 @@ final class InputTensors {
       Map<String, CheckpointTensor> stored,
       int index,
       BiFunction<Integer, Parameter, Optional<CheckpointTensor>> find,
-      List<CheckpointTensor> all) {
+      List<Parameter> wanted) {
+    List<CheckpointTensor> all = wanted.stream().map(Parameter::tensor).toList();
     List<CheckpointTensor> missing = new ArrayList<>();
     List<CheckpointTensor> different = new ArrayList<>();
     CheckpointTensor firstDifferent = null;
     Parameter firstMissing = null;
-    for (Parameter parameter : choice.merged()) {
+    for (Parameter parameter : wanted) {
       CheckpointTensor found = find.apply(index, parameter).orElse(null);
       CheckpointTensor tensor = parameter.tensor();
       if (found == null) {

@@ -45,6 +45,16 @@ final class KeptTensors {
     }
   }
 
+  /** Converts values, rounding once; returns whether all are finite. */
+  static boolean cast(
+      Kernels kernels, MemorySegment values, DType from, MemorySegment out, DType to, long count) {
+    WeightedInput whole =
+        new WeightedInput(values, FisherValues.elementType(from), null, ElementType.F32, 0, 1);
+    WeightedAverage cast =
+        new WeightedAverage(List.of(whole), out, FisherValues.elementType(to), count);
+    return kernels.weightedAverages(List.of(cast), List.of()).getFirst().out().finite();
+  }
+
   /** The same for elements from {@code first} on. */
   private void write(
       CheckpointTensor tensor, long first, long count, MemorySegment values, MemorySegment out) {
@@ -53,11 +63,7 @@ final class KeptTensors {
     if (from == to) {
       out.copyFrom(values);
     } else {
-      WeightedInput whole =
-          new WeightedInput(values, FisherValues.elementType(from), null, ElementType.F32, 0, 1);
-      WeightedAverage cast =
-          new WeightedAverage(List.of(whole), out, FisherValues.elementType(to), count);
-      if (!kernels.weightedAverages(List.of(cast), List.of()).getFirst().out().finite()) {
+      if (!cast(kernels, values, from, out, to, count)) {
         // Attention masks may hold infinities on purpose; a finite value must stay one.
         for (long j = 0; j < count; j++) {
           double value = Values.get(values, from, j);

@@ -16,9 +16,14 @@ import org.fishermerge.checkpoint.SafetensorsHeader;
  * What one merge reads of a session's open files.
  *
  * @param models in the order of {@link MergeRequest#operands}
- * @param fishers one for each model, or none where the rule needs none
+ * @param fishers those whose values weight elements, one for each model, or none
+ * @param statistics all files that the rule needs, one for each model, or none
  */
-record MergeInputs(Checkpoint base, List<Checkpoint> models, List<FisherFile> fishers) {
+record MergeInputs(
+    Checkpoint base,
+    List<Checkpoint> models,
+    List<FisherFile> fishers,
+    List<FisherFile> statistics) {
   /** The base and the models, each once. */
   List<Checkpoint> checkpoints() {
     return Stream.concat(Stream.of(base), models.stream()).distinct().toList();
@@ -30,7 +35,7 @@ record MergeInputs(Checkpoint base, List<Checkpoint> models, List<FisherFile> fi
         checkpoints().stream()
             .flatMap(checkpoint -> checkpoint.files().stream())
             .map(SafetensorsHeader::file);
-    return Stream.concat(checkpoints, fishers.stream().flatMap(fisher -> fisher.files().stream()))
+    return Stream.concat(checkpoints, statistics.stream().flatMap(file -> file.files().stream()))
         .distinct()
         .map(InputFile::of)
         .toList();

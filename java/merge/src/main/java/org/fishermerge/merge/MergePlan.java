@@ -28,6 +28,7 @@ public final class MergePlan {
   private final long bytesRead;
   private final long bytesWritten;
   private final long tensorsKnown;
+  private final long solvingBytes;
   private final boolean scansFirst;
 
   MergePlan(
@@ -52,14 +53,14 @@ public final class MergePlan {
     this.mergedElements =
         choice.mergedTensors().stream().mapToLong(t -> t.info().elementCount()).sum();
     this.scansFirst =
-        isNormalized() && !choice.merged().stream().allMatch(p -> sumsAreStated(inputs, p));
+        isNormalized() && !choice.streamed().stream().allMatch(p -> sumsAreStated(inputs, p));
     this.hashedBytes =
         verifiedModels.stream()
             .mapToLong(i -> StatisticPairs.dataBytes(inputs.models().get(i)))
             .sum();
     long values = 0;
     long statistics = 0;
-    for (Parameter parameter : choice.merged()) {
+    for (Parameter parameter : choice.streamed()) {
       for (int i = 0; i < inputs.models().size(); i++) {
         values += inputs.valueOf(i, parameter).info().byteCount();
       }
@@ -67,8 +68,23 @@ public final class MergePlan {
         statistics += inputs.fisherOf(i, parameter).info().byteCount();
       }
     }
+    long factors = 0;
+    long solving = 0;
+    if (request.rule() instanceof LayerRule rule) {
+      for (SolvedLayer layer : choice.layers()) {
+        factors += layer.factorBytes(rule) * inputs.statistics().size();
+        for (int i = 0; i < inputs.statistics().size(); i++) {
+          values += inputs.valueOf(i, layer.parameter()).info().byteCount();
+        }
+        if (rule.scalingFactor() != 1) {
+          values += layer.parameter().tensor().info().byteCount();
+        }
+        solving = Math.max(solving, layer.solvingBytes(rule, inputs.statistics().size()));
+      }
+    }
+    this.solvingBytes = solving;
     long kept = choice.kept().stream().mapToLong(t -> t.info().byteCount()).sum();
-    this.bytesRead = hashedBytes + (scansFirst ? 2 : 1) * statistics + values + kept;
+    this.bytesRead = hashedBytes + (scansFirst ? 2 : 1) * statistics + factors + values + kept;
     this.bytesWritten =
         writtenBytes(choice.mergedTensors())
             + writtenBytes(choice.copies())
@@ -148,10 +164,11 @@ public final class MergePlan {
 
   /**
    * Anonymous memory needed beyond the JVM's own, an upper estimate in bytes. It grows with the
-   * number of tensors, not with their size: data is mapped in and out.
+   * number of tensors, not with their size: data is mapped in and out. A {@link LayerRule} takes
+   * the factors of the largest layer besides, of all models.
    */
   public long memoryBytes() {
-    return (7L << 20) + tensorsKnown * 2048;
+    return (7L << 20) + tensorsKnown * 2048 + solvingBytes;
   }
 
   /** The plan as text of several lines, for a dry run. */
@@ -183,6 +200,12 @@ public final class MergePlan {
             "  output      %s%n",
             outputDtype == null ? "dtypes of the base" : outputDtype.name()));
     count(text, "merged", choice.mergedTensors());
+    if (!choice.layers().isEmpty()) {
+      count(
+          text,
+          "of these solved",
+          choice.layers().stream().map(layer -> layer.parameter().tensor()).toList());
+    }
     if (!tied().isEmpty()) {
       count(text, "tied to them", choice.copies());
     }
@@ -236,9 +259,7 @@ public final class MergePlan {
   }
 
   ElementwiseRule rule() {
-    return switch (request.rule()) {
-      case ElementwiseRule rule -> rule;
-    };
+    return request.rule().elementwise();
   }
 
   boolean isNormalized() {

@@ -55,9 +55,7 @@ public record MergeRequest(
 
   /** What the merge sums over: the models, and the base where the rule gives it a share. */
   List<MergeSource> operands() {
-    return switch (rule) {
-      case ElementwiseRule elementwise -> elementwise.operands(base, models);
-    };
+    return rule.elementwise().operands(base, models);
   }
 
   /** Starts a request; see the record's components for what the paths may be. */

@@ -11,6 +11,8 @@ import java.util.List;
  * @param bytesRead input bytes read, over all passes
  * @param bytesWritten bytes of tensor data written
  * @param models one entry per model of the request, in its order
+ * @param worstResidual of a rule by layer, how far the worst of its layers is from solving its
+ *     system, |b - L w| / |b|; 0 for other rules and direct solves
  * @param warnings the plan's warnings and those that only the values could show
  */
 public record MergeResult(
@@ -19,6 +21,7 @@ public record MergeResult(
     long bytesRead,
     long bytesWritten,
     List<ModelStatistics> models,
+    double worstResidual,
     List<String> warnings) {
   /**
    * What the merge learned about one model's Fisher.

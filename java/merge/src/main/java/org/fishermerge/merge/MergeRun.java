@@ -4,11 +4,13 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.Kernels;
+import org.jspecify.annotations.Nullable;
 
 /** One execution of a plan: all passes, and the output, which appears whole or not at all. */
 final class MergeRun {
@@ -17,11 +19,13 @@ final class MergeRun {
   private final StatisticScan scan;
   private final StreamingAverage average;
   private final KeptTensors kept;
+  private final Optional<LayerMerge> layers;
 
   private MergeRun(
       MergePlan plan,
       MergeInputs inputs,
       Kernels kernels,
+      @Nullable LinearAlgebra algebra,
       boolean streamed,
       ProgressListener listener) {
     this.plan = plan;
@@ -29,17 +33,32 @@ final class MergeRun {
     this.scan = new StatisticScan(plan, inputs, kernels, progress);
     this.average = new StreamingAverage(plan, inputs, kernels, streamed, scan, progress);
     this.kept = new KeptTensors(plan, inputs.base(), kernels, progress);
+    this.layers =
+        plan.request().rule() instanceof LayerRule rule
+            ? Optional.of(
+                new LayerMerge(plan, rule, inputs, kernels, required(algebra, rule), progress))
+            : Optional.empty();
+  }
+
+  private static LinearAlgebra required(@Nullable LinearAlgebra algebra, MergeRule rule) {
+    if (algebra == null) {
+      throw new IllegalArgumentException(
+          "a " + rule.title() + " solves systems of equations, and needs a LinearAlgebra");
+    }
+    return algebra;
   }
 
   /**
    * Runs a plan on inputs that are open and guarded.
    *
+   * @param algebra for rules by layer
    * @param streamed whether the inputs are read from their files
    */
   static MergeResult run(
       MergePlan plan,
       MergeInputs inputs,
       Kernels kernels,
+      @Nullable LinearAlgebra algebra,
       boolean streamed,
       ProgressListener listener) {
     plan.files().forEach(file -> file.requireUnchanged(InputFile.SINCE_PLANNED));
@@ -48,7 +67,7 @@ final class MergeRun {
         OutputTarget.isSingleFile(request)
             ? AtomicOutput.file(request.output(), request.overwrite())
             : AtomicOutput.folder(request.output(), request.overwrite())) {
-      MergeRun run = new MergeRun(plan, inputs, kernels, streamed, listener);
+      MergeRun run = new MergeRun(plan, inputs, kernels, algebra, streamed, listener);
       try {
         new StatisticPairs(inputs).verifyHashes(plan.verifiedModels(), run.progress::advance);
         run.scan.computeNorms();
@@ -71,6 +90,7 @@ final class MergeRun {
       if (scan.recomputesNorms()) {
         average.write(writer);
       }
+      layers.ifPresent(merge -> merge.write(writer));
       for (Parameter parameter : plan.choice().merged()) {
         for (CheckpointTensor copy : parameter.copies()) {
           writer.segment(copy.name()).copyFrom(writer.segment(parameter.tensor().name()));
@@ -93,12 +113,14 @@ final class MergeRun {
   private MergeResult result() {
     List<String> warnings = new ArrayList<>(plan.warnings());
     warnings.addAll(scan.warnings());
+    layers.flatMap(LayerMerge::warning).ifPresent(warnings::add);
     return new MergeResult(
         plan.request().output(),
         plan.mergedElements(),
         progress.bytesRead(),
         plan.bytesWritten(),
         scan.results(),
+        layers.map(LayerMerge::worstResidual).orElse(0.0),
         List.copyOf(warnings));
   }
 }

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.Kernels;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The open files of a merge, checked, and the plan of what a merge of them would do; or of several
@@ -111,7 +112,17 @@ public final class MergeSession implements AutoCloseable {
    *     is left behind then.
    */
   public MergeResult run(Kernels kernels, ProgressListener listener) {
-    try (Merger merger = Merger.streaming(this, kernels)) {
+    return run(kernels, null, listener);
+  }
+
+  /**
+   * The same by any rule.
+   *
+   * @param algebra solves the systems of a {@link LayerRule}; null if the rule is none
+   */
+  public MergeResult run(
+      Kernels kernels, @Nullable LinearAlgebra algebra, ProgressListener listener) {
+    try (Merger merger = Merger.streaming(this, kernels, algebra)) {
       return merger.run(plan, listener);
     }
   }
@@ -122,7 +133,16 @@ public final class MergeSession implements AutoCloseable {
    * @param kernels used by the merger, and closed after it by the caller
    */
   public Merger merger(Kernels kernels) {
-    return Merger.resident(this, kernels);
+    return merger(kernels, null);
+  }
+
+  /**
+   * The same by any rule.
+   *
+   * @param algebra solves the systems of {@link LayerRule}s; null if no rule is one
+   */
+  public Merger merger(Kernels kernels, @Nullable LinearAlgebra algebra) {
+    return Merger.resident(this, kernels, algebra);
   }
 
   OpenFiles files() {

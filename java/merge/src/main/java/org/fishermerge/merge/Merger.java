@@ -8,6 +8,7 @@ import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.HeldInputs;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.MappedGuard;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Runs plans of one session. With the cuda provider, and where all fits, what the session's first
@@ -17,15 +18,21 @@ import org.fishermerge.kernels.MappedGuard;
 public final class Merger implements AutoCloseable {
   private final MergeSession session;
   private final Kernels kernels;
+  private final @Nullable LinearAlgebra algebra;
   private final MappedGuard guard;
   private final HeldInputs held;
 
   /** Whether a merge has been through all of the inputs. */
   private boolean sent;
 
-  private Merger(MergeSession session, Kernels kernels, List<MemorySegment> kept) {
+  private Merger(
+      MergeSession session,
+      Kernels kernels,
+      @Nullable LinearAlgebra algebra,
+      List<MemorySegment> kept) {
     this.session = session;
     this.kernels = kernels;
+    this.algebra = algebra;
     this.guard = kernels.guard(session.files().mappings());
     try {
       this.held = kernels.hold(kept);
@@ -36,18 +43,20 @@ public final class Merger implements AutoCloseable {
   }
 
   /** For a single merge: what is read once need not be kept. */
-  static Merger streaming(MergeSession session, Kernels kernels) {
-    return new Merger(session, kernels, List.of());
+  static Merger streaming(
+      MergeSession session, Kernels kernels, @Nullable LinearAlgebra algebra) {
+    return new Merger(session, kernels, algebra, List.of());
   }
 
-  static Merger resident(MergeSession session, Kernels kernels) {
+  static Merger resident(
+      MergeSession session, Kernels kernels, @Nullable LinearAlgebra algebra) {
     return new Merger(
-        session, kernels, data(session.plan(), session.files().inputs(session.plan().request())));
+        session, kernels, algebra, data(session.plan(), session.files().inputs(session.plan().request())));
   }
 
   private static List<MemorySegment> data(MergePlan plan, MergeInputs inputs) {
     List<MemorySegment> data = new ArrayList<>();
-    for (Parameter parameter : plan.choice().merged()) {
+    for (Parameter parameter : plan.choice().streamed()) {
       for (int i = 0; i < inputs.models().size(); i++) {
         Checkpoint model = inputs.models().get(i);
         String name = inputs.valueOf(i, parameter).canonicalName();
@@ -71,7 +80,7 @@ public final class Merger implements AutoCloseable {
   public MergeResult run(MergePlan plan, ProgressListener listener) {
     session.requireSameInputs(plan.request());
     MergeInputs inputs = session.files().inputs(plan.request());
-    MergeResult result = MergeRun.run(plan, inputs, kernels, !sent, listener);
+    MergeResult result = MergeRun.run(plan, inputs, kernels, algebra, !sent, listener);
     sent = held.onDevice();
     return result;
   }

@@ -56,8 +56,10 @@ record OpenFiles(Checkpoint base, List<Checkpoint> models, List<FisherFile> stat
     for (int i = models.size(); i < request.operands().size(); i++) {
       operands.add(base);
     }
+    boolean elementwise = !request.rule().elementwise().statistics().isEmpty();
+    boolean any = !request.rule().statistics().isEmpty();
     return new MergeInputs(
-        base, operands, request.rule().statistic().isPresent() ? statistics : List.of());
+        base, operands, elementwise ? statistics : List.of(), any ? statistics : List.of());
   }
 
   /** All files, mapped whole. */

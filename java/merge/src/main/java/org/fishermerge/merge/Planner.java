@@ -20,6 +20,7 @@ final class Planner {
    */
   static MergePlan plan(MergeRequest request, MergeInputs inputs) {
     OutputTarget.checkFiles(request, inputs.paths());
+    RequestChecks.checkKinds(request, inputs);
     List<String> warnings = new ArrayList<>();
     inputs.checkpoints().forEach(checkpoint -> warnings.addAll(checkpoint.warnings()));
     inputs.base().wronglyCalledQuantised().ifPresent(warnings::add);

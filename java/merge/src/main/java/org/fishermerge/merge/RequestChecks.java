@@ -8,6 +8,7 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.FisherFile;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.Reasons;
 import org.fishermerge.checkpoint.SafetensorsHeader;
@@ -39,15 +40,15 @@ final class RequestChecks {
   }
 
   private static void checkStatistics(MergeRequest request) {
-    StatisticKind kind = request.rule().statistic().orElse(null);
+    Set<StatisticKind> kinds = request.rule().statistics();
     List<MergeSource> models = request.models();
     List<MergeSource> odd =
-        models.stream().filter(m -> m.statistic().isPresent() == (kind == null)).toList();
+        models.stream().filter(m -> m.statistic().isPresent() == kinds.isEmpty()).toList();
     if (odd.isEmpty()) {
       return;
     }
     String names = odd.stream().map(m -> m.model().toString()).collect(Collectors.joining(", "));
-    if (kind == null) {
+    if (kinds.isEmpty()) {
       throw new InputException(
           "merging by "
               + request.rule().title()
@@ -55,36 +56,65 @@ final class RequestChecks {
               + names
               + ". Leave it out, or merge by Fisher.");
     }
+    String file = kinds.iterator().next().fileTitle();
     throw new InputException(
         (odd.size() < models.size()
-                ? "some models have a " + kind.fileTitle() + " and some have none: "
-                : "no model has a " + kind.fileTitle() + ": ")
+                ? "some models have a " + file + " and some have none: "
+                : "no model has a " + file + ": ")
             + names
             + ". Give every model its "
-            + kind.fileTitle()
+            + file
             + ", or average without them.");
   }
 
   /** An average may extrapolate, as task arithmetic does; with Fishers a sum could cross zero. */
   private static void checkCoefficients(MergeRequest request) {
     boolean negative = request.rule().takesNegativeCoefficients();
+    request.models().forEach(model -> requireCoefficient(model, negative));
     double sum = 0;
     for (MergeSource operand : request.operands()) {
-      double c = operand.coefficient();
-      if (!(Double.isFinite(c) && (negative || c >= 0))) {
-        throw new InputException(
-            "the coefficient of "
-                + operand.model()
-                + " is "
-                + c
-                + "; coefficients are finite"
-                + (negative ? "" : " and not negative"));
-      }
-      sum += c;
+      // The share that a rule gives the base may have either sign.
+      requireCoefficient(operand, true);
+      sum += operand.coefficient();
     }
     if (!(sum > 0)) {
       throw new InputException(
           "the coefficients sum to " + sum + "; at least one must be positive, and the sum too");
+    }
+  }
+
+  private static void requireCoefficient(MergeSource operand, boolean mayBeNegative) {
+    double c = operand.coefficient();
+    if (!(Double.isFinite(c) && (mayBeNegative || c >= 0))) {
+      throw new InputException(
+          "the coefficient of "
+              + operand.model()
+              + " is "
+              + c
+              + "; coefficients are finite"
+              + (mayBeNegative ? "" : " and not negative"));
+    }
+  }
+
+  /** Whether statistic files hold what the rule needs. */
+  static void checkKinds(MergeRequest request, MergeInputs inputs) {
+    for (FisherFile file : inputs.statistics()) {
+      for (StatisticKind kind : request.rule().statistics()) {
+        if (!file.layout().kinds().contains(kind)) {
+          throw new InputException(
+              file.path()
+                  + ": holds "
+                  + file.layout().kinds().stream()
+                      .map(StatisticKind::label)
+                      .collect(Collectors.joining(", "))
+                  + ", but a "
+                  + request.rule().title()
+                  + " needs "
+                  + kind.label()
+                  + "; estimate it with fisher --statistic "
+                  + kind.label());
+        }
+      }
     }
   }
 

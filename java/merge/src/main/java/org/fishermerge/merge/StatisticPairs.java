@@ -32,8 +32,8 @@ final class StatisticPairs {
    */
   List<Integer> checkFingerprints(boolean verifyHashes, List<String> warnings) {
     List<Integer> verified = new ArrayList<>();
-    for (int i = 0; i < inputs.fishers().size(); i++) {
-      FisherFile fisher = inputs.fishers().get(i);
+    for (int i = 0; i < inputs.statistics().size(); i++) {
+      FisherFile fisher = inputs.statistics().get(i);
       FisherMetadata metadata = fisher.metadata().orElse(null);
       if (metadata == null) {
         warnings.add(
@@ -78,7 +78,7 @@ final class StatisticPairs {
    */
   void verifyHashes(List<Integer> places, LongConsumer progress) {
     for (int i : places) {
-      FisherFile fisher = inputs.fishers().get(i);
+      FisherFile fisher = inputs.statistics().get(i);
       String wanted = fisher.metadata().map(FisherMetadata::modelSha256).orElseThrow();
       String found = sha256(i);
       if (!wanted.equals(found)) {
@@ -127,7 +127,7 @@ final class StatisticPairs {
       }
     }
     return new InputException(
-        inputs.fishers().get(index).path()
+        inputs.statistics().get(index).path()
             + " was not computed from "
             + inputs.models().get(index).path()
             + end);
@@ -136,7 +136,7 @@ final class StatisticPairs {
   /** A warning where scales may differ; empty where all were estimated in one way. */
   List<String> differentLabels() {
     Map<String, Path> labels = new LinkedHashMap<>();
-    for (FisherFile fisher : inputs.fishers()) {
+    for (FisherFile fisher : inputs.statistics()) {
       fisher.metadata().ifPresent(m -> labels.putIfAbsent(m.labels(), fisher.path()));
     }
     if (labels.size() < 2) {

@@ -139,7 +139,7 @@ final class StatisticScan {
 
   private SortedMap<String, Double> statedSumsOfSquares(int model) {
     SortedMap<String, Double> squares = new TreeMap<>();
-    for (Parameter parameter : plan.choice().merged()) {
+    for (Parameter parameter : plan.choice().streamed()) {
       squares.put(parameter.name(), statedSum(model, parameter));
     }
     return squares;
@@ -154,7 +154,7 @@ final class StatisticScan {
     ValueStatistics ofTensor = ValueStatistics.EMPTY;
     List<List<Piece>> chunks =
         Piece.chunks(
-            plan.choice().merged(),
+            plan.choice().streamed(),
             parameter -> inputs.fisherOf(model, parameter).info().dtype().bits() / Byte.SIZE,
             CHUNK_BYTES);
     for (List<Piece> chunk : chunks) {

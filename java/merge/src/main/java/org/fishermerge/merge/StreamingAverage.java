@@ -65,10 +65,10 @@ final class StreamingAverage {
   void write(CheckpointWriter writer) {
     long chunkBytes = kernels.usesGpu() ? GPU_CHUNK_BYTES : CHUNK_BYTES;
     boolean computes =
-        plan.choice().merged().stream().anyMatch(parameter -> computedBytes(parameter, 1) > 0);
+        plan.choice().streamed().stream().anyMatch(parameter -> computedBytes(parameter, 1) > 0);
     List<List<Piece>> chunks =
         Piece.chunks(
-            plan.choice().merged(),
+            plan.choice().streamed(),
             this::bytesPerElement,
             computes ? chunkBytes / COMPUTED_SHARE : chunkBytes);
     long mostComputed = chunks.stream().mapToLong(this::computedBytes).max().orElse(0);

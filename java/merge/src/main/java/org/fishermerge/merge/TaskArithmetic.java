@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.StatisticKind;
 
@@ -47,8 +48,8 @@ public record TaskArithmetic(double scalingFactor) implements ElementwiseRule {
   }
 
   @Override
-  public Optional<StatisticKind> statistic() {
-    return Optional.empty();
+  public Set<StatisticKind> statistics() {
+    return Set.of();
   }
 
   @Override

@@ -10,25 +10,32 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
+import org.fishermerge.checkpoint.FisherFile;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.LinearLayer;
 import org.fishermerge.checkpoint.ModelPath;
+import org.fishermerge.checkpoint.NameList;
+import org.fishermerge.checkpoint.ParameterNames;
 
 /**
  * What becomes of each tensor of the base.
  *
  * @param all parameters of the base, in file order
  * @param merged those that are merged, in file order
+ * @param layers of these, the weights that a {@link LayerRule} finds
  * @param carriedOver tensors that no model has a say in
  * @param excluded tensors that an exclusion, or no inclusion, keeps at the base's values
  */
 record TensorChoice(
     List<Parameter> all,
     List<Parameter> merged,
+    List<SolvedLayer> layers,
     List<CheckpointTensor> carriedOver,
     List<CheckpointTensor> excluded) {
   TensorChoice {
     all = List.copyOf(all);
     merged = List.copyOf(merged);
+    layers = List.copyOf(layers);
     carriedOver = List.copyOf(carriedOver);
     excluded = List.copyOf(excluded);
   }
@@ -91,14 +98,76 @@ record TensorChoice(
                           : ", the exclusions " + String.join(", ", request.exclude())))
               + "; nothing is left to merge");
     }
-    return new TensorChoice(all, merged, carriedOver, excluded);
+    return new TensorChoice(all, merged, layers(request, inputs, merged), carriedOver, excluded);
+  }
+
+  private static List<SolvedLayer> layers(
+      MergeRequest request, MergeInputs inputs, List<Parameter> merged) {
+    if (!(request.rule() instanceof LayerRule rule)) {
+      return List.of();
+    }
+    List<SolvedLayer> layers = new ArrayList<>();
+    FisherFile first = inputs.statistics().getFirst();
+    for (Parameter parameter : merged) {
+      LinearLayer layer = first.layer(parameter.name()).orElse(null);
+      if (layer == null || !rule.solves(layer, parameter.tensor().info().shape())) {
+        continue;
+      }
+      long weights = layer.inputs() * layer.outputs();
+      if (weights != parameter.tensor().info().elementCount()) {
+        throw new InputException(
+            first.path()
+                + ": its layer '"
+                + parameter.name()
+                + "' has "
+                + layer.outputs()
+                + " outputs and "
+                + layer.inputs()
+                + " inputs, but the base's weight is "
+                + parameter.tensor().info().shapeText());
+      }
+      for (FisherFile other : inputs.statistics()) {
+        LinearLayer same = other.layer(parameter.name()).orElse(null);
+        if (same == null
+            || same.outputs() != layer.outputs()
+            || same.inputs() != layer.inputs()
+            || same.transposed() != layer.transposed()) {
+          throw new InputException(
+              other.path()
+                  + " has no factors, or of another size, of the layer '"
+                  + parameter.name()
+                  + "', of which "
+                  + first.path()
+                  + " has some: a layer is merged from all models or from none");
+        }
+      }
+      layers.add(new SolvedLayer(parameter, layer));
+    }
+    if (layers.isEmpty()) {
+      throw new InputException(
+          first.path()
+              + ": holds factors of none of the parameters that are merged; its layers are such as "
+              + NameList.of(List.copyOf(first.layout().layers().keySet()), 3));
+    }
+    return layers;
+  }
+
+  /** What is merged element by element. */
+  List<Parameter> streamed() {
+    Set<Parameter> solved = layers.stream().map(SolvedLayer::parameter).collect(Collectors.toSet());
+    return merged.stream().filter(parameter -> !solved.contains(parameter)).toList();
   }
 
   /** Names of what is merged, as the inputs that decide it have them. */
   private static Set<String> covered(MergeRequest request, MergeInputs inputs) {
     if (!inputs.fishers().isEmpty()) {
-      return inputs.fishers().stream()
-          .flatMap(fisher -> fisher.tensors().keySet().stream())
+      Stream<String> layers =
+          inputs.statistics().stream()
+              .flatMap(file -> file.layout().layers().keySet().stream())
+              .map(ParameterNames::canonical);
+      return Stream.concat(
+              request.rule() instanceof LayerRule ? layers : Stream.of(),
+              inputs.fishers().stream().flatMap(fisher -> fisher.tensors().keySet().stream()))
           .collect(Collectors.toSet());
     }
     // Where the base has a share itself, as in task arithmetic, the others say what is merged.

@@ -50,7 +50,8 @@ final class GoldenMergeTest {
     for (int i = 0; i < models.size(); i++) {
       String model = models.get(i);
       Optional<Path> fisherFile =
-          rule.statistic()
+          rule.statistics().stream()
+              .findFirst()
               .map(kind ->
                   TestTensors.extract(
                       Golden.path(pool + "/expected.safetensors"),

@@ -1,0 +1,197 @@
+package org.fishermerge.merge;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.CheckpointTensor;
+import org.fishermerge.checkpoint.CheckpointWriter;
+import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.FisherFile;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.LayerFactor;
+import org.fishermerge.checkpoint.LinearLayer;
+import org.fishermerge.checkpoint.MappedData;
+import org.fishermerge.kernels.Kernels;
+import org.fishermerge.merge.LayerRule.LayerOperand;
+import org.fishermerge.merge.LinearAlgebra.Matrix;
+
+/** Applies a {@link LayerRule}, one layer after the other. */
+final class LayerMerge {
+  private final MergePlan plan;
+  private final LayerRule rule;
+  private final MergeInputs inputs;
+  private final Kernels kernels;
+  private final LinearAlgebra algebra;
+  private final MergeProgress progress;
+  private double worstResidual;
+  private String worstLayer = "";
+
+  LayerMerge(
+      MergePlan plan,
+      LayerRule rule,
+      MergeInputs inputs,
+      Kernels kernels,
+      LinearAlgebra algebra,
+      MergeProgress progress) {
+    this.plan = plan;
+    this.rule = rule;
+    this.inputs = inputs;
+    this.kernels = kernels;
+    this.algebra = algebra;
+    this.progress = progress;
+  }
+
+  /** The largest residual of a layer that was solved. */
+  double worstResidual() {
+    return worstResidual;
+  }
+
+  /** Where a layer was left further from its solution than was asked for. */
+  Optional<String> warning() {
+    if (!(rule instanceof KroneckerFisher kronecker) || worstResidual <= kronecker.tolerance()) {
+      return Optional.empty();
+    }
+    return Optional.of(
+        String.format(
+            Locale.ROOT,
+            "the system of '%s' was solved to a residual of %.2g in %d iterations, where %.2g was"
+                + " wanted; a larger --damping makes it easier",
+            worstLayer,
+            worstResidual,
+            kronecker.iterations(),
+            kronecker.tolerance()));
+  }
+
+  /** Writes the weights of all solved layers. */
+  void write(CheckpointWriter writer) {
+    List<Double> shares = new ArrayList<>();
+    for (int i = 0; i < inputs.statistics().size(); i++) {
+      shares.add(rule.modelScale(traces(i)));
+    }
+    for (SolvedLayer layer : plan.choice().layers()) {
+      algebra.run(() -> write(layer, shares, writer));
+    }
+  }
+
+  /** Traces of a model's mean factors. */
+  private List<List<Double>> traces(int model) {
+    List<List<Double>> traces = new ArrayList<>();
+    for (SolvedLayer layer : plan.choice().layers()) {
+      List<Double> ofLayer = new ArrayList<>();
+      for (LayerFactor factor : rule.factors()) {
+        MemorySegment triangle = triangle(model, layer, factor);
+        double trace = 0;
+        for (long k = 0; k < factor.size(layer.layer()); k++) {
+          trace += triangle.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, k * (k + 3) / 2);
+        }
+        if (!(trace >= 0 && trace <= Double.MAX_VALUE)) {
+          throw damaged(model, layer, factor);
+        }
+        ofLayer.add(trace / count(model, layer, factor));
+      }
+      traces.add(ofLayer);
+    }
+    return traces;
+  }
+
+  private MemorySegment triangle(int model, SolvedLayer layer, LayerFactor factor) {
+    return inputs.statistics().get(model).factor(layer.name(), factor);
+  }
+
+  /** Over how many examples or tokens a stored factor is a sum. */
+  private long count(int model, SolvedLayer layer, LayerFactor factor) {
+    FisherFile file = inputs.statistics().get(model);
+    return factor == LayerFactor.GRAM
+        ? Math.max(1, file.layer(layer.name()).map(LinearLayer::tokens).orElse(1L))
+        : file.examples();
+  }
+
+  private void write(SolvedLayer layer, List<Double> shares, CheckpointWriter writer) {
+    List<LayerOperand> operands = new ArrayList<>();
+    for (int i = 0; i < inputs.statistics().size(); i++) {
+      operands.add(operand(i, layer, shares.get(i)));
+    }
+    LayerRule.Solution solution = rule.solve(operands, algebra);
+    if (solution.residual() > worstResidual) {
+      worstResidual = solution.residual();
+      worstLayer = layer.name();
+    }
+    Matrix merged = solution.weight();
+    double s = rule.scalingFactor();
+    if (s != 1) {
+      algebra.scale(merged, s);
+      algebra.add(merged, 1 - s, weight(inputs.base(), baseTensor(layer), layer.layer()));
+      progress.advance(baseTensor(layer).info().byteCount());
+    }
+    store(layer, merged, writer);
+  }
+
+  private static CheckpointTensor baseTensor(SolvedLayer layer) {
+    return layer.parameter().tensor();
+  }
+
+  private LayerOperand operand(int model, SolvedLayer layer, double share) {
+    List<Matrix> factors = new ArrayList<>();
+    for (LayerFactor factor : rule.factors()) {
+      MemorySegment triangle = triangle(model, layer, factor);
+      Matrix matrix = algebra.symmetric(triangle, factor.size(layer.layer()));
+      if (!Double.isFinite(algebra.dot(matrix, matrix))) {
+        throw damaged(model, layer, factor);
+      }
+      algebra.scale(matrix, 1.0 / count(model, layer, factor));
+      factors.add(matrix);
+      progress.advance(triangle.byteSize());
+      MappedData.release(triangle);
+    }
+    Checkpoint checkpoint = inputs.models().get(model);
+    CheckpointTensor value = inputs.valueOf(model, layer.parameter());
+    Matrix weight = weight(checkpoint, value, layer.layer());
+    progress.advance(value.info().byteCount());
+    return new LayerOperand(
+        plan.request().models().get(model).coefficient(), share, weight, factors);
+  }
+
+  /** A stored weight as [O, I]. */
+  private Matrix weight(Checkpoint checkpoint, CheckpointTensor tensor, LinearLayer layer) {
+    MemorySegment values =
+        ComputedValues.read(
+            checkpoint, tensor.canonicalName(), 0, tensor.info().elementCount());
+    boolean transposed = layer.transposed();
+    Matrix stored =
+        algebra.of(
+            values,
+            FisherValues.elementType(tensor.info().dtype()),
+            transposed ? layer.inputs() : layer.outputs(),
+            transposed ? layer.outputs() : layer.inputs());
+    return transposed ? algebra.transposed(stored) : stored;
+  }
+
+  private void store(SolvedLayer layer, Matrix merged, CheckpointWriter writer) {
+    CheckpointTensor tensor = baseTensor(layer);
+    MemorySegment out = writer.segment(tensor.name());
+    DType dtype = plan.outputDtype(tensor);
+    try (Arena arena = Arena.ofShared()) {
+      MemorySegment values =
+          arena.allocate(tensor.info().elementCount() * Double.BYTES, Double.BYTES);
+      algebra.read(layer.layer().transposed() ? algebra.transposed(merged) : merged, values);
+      if (!KeptTensors.cast(kernels, values, DType.F64, out, dtype, tensor.info().elementCount())) {
+        BadValues.requireFinite(inputs, layer.parameter(), out, dtype);
+      }
+    }
+    writer.writeBehind(tensor.name(), out);
+  }
+
+  private InputException damaged(int model, SolvedLayer layer, LayerFactor factor) {
+    return new InputException(
+        inputs.statistics().get(model).path()
+            + ": '"
+            + factor.tensorName(layer.name())
+            + "' holds values that no sum of products has: not finite, or a negative diagonal."
+            + " Estimate it again.");
+  }
+}

@@ -1,0 +1,83 @@
+package org.fishermerge.merge;
+
+import java.lang.foreign.MemorySegment;
+import java.util.Optional;
+import org.fishermerge.kernels.ElementType;
+
+/**
+ * Dense matrices of doubles, for rules that solve a system for each layer. This module has no
+ * implementation of its own, so that it needs no library: {@code LibTorchAlgebra} of
+ * fisher-merge-torch is one. For one thread at a time.
+ */
+public interface LinearAlgebra {
+  /** A matrix, valid until the work ends in which it was made. */
+  interface Matrix {
+    /** Rows. */
+    long rows();
+
+    /** Columns. */
+    long columns();
+  }
+
+  /** Does some work, and frees the matrices that were made in it. */
+  void run(Runnable work);
+
+  /** A matrix of zeros. */
+  Matrix zeros(long rows, long columns);
+
+  /**
+   * A copy of values.
+   *
+   * @param values row by row
+   */
+  Matrix of(MemorySegment values, ElementType type, long rows, long columns);
+
+  /**
+   * A symmetric matrix.
+   *
+   * @param triangle F32, the lower triangle row by row: n (n + 1) / 2 values
+   */
+  Matrix symmetric(MemorySegment triangle, long n);
+
+  /**
+   * Copies the values out, row by row.
+   *
+   * @param out F64, as long as the matrix
+   */
+  void read(Matrix a, MemorySegment out);
+
+  /** a^T, as a copy. */
+  Matrix transposed(Matrix a);
+
+  /** a b. */
+  Matrix product(Matrix a, Matrix b);
+
+  /** into += factor * a. */
+  void add(Matrix into, double factor, Matrix a);
+
+  /** a *= factor. */
+  void scale(Matrix a, double factor);
+
+  /** a += value * I. */
+  void addToDiagonal(Matrix a, double value);
+
+  /** Multiplies everything but the diagonal. */
+  void scaleOffDiagonal(Matrix a, double factor);
+
+  /** The sum of the diagonal. */
+  double trace(Matrix a);
+
+  /** The sum over elements of the products of a and b. */
+  double dot(Matrix a, Matrix b);
+
+  /**
+   * The lower triangular L with L L^T = a.
+   *
+   * @param a symmetric
+   * @return empty if a is not positive definite in this arithmetic
+   */
+  Optional<Matrix> cholesky(Matrix a);
+
+  /** a^-1 b. */
+  Matrix solve(Matrix choleskyOfA, Matrix b);
+}
