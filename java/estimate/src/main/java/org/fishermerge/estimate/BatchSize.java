@@ -2,7 +2,7 @@ package org.fishermerge.estimate;
 
 import java.util.Optional;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.objective.Objective;
 
 /** The batch size that {@code --batch-size} asks for. */
 public final class BatchSize {
@@ -26,7 +26,7 @@ public final class BatchSize {
   }
 
   static int choose(
-      String option, Optional<MemoryPlan> plan, long examples, LabelExpectation labels) {
+      String option, Optional<MemoryPlan> plan, long examples, Objective labels) {
     if (!option.equals(AUTO)) {
       return parse(option);
     }

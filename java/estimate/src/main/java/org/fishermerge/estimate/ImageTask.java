@@ -21,7 +21,7 @@ import org.fishermerge.data.TaskExamples;
 import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
-import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.arch.Architecture;
 import org.fishermerge.torch.arch.ClipConfig;
 import org.fishermerge.torch.arch.ClipVisionTower;
@@ -167,7 +167,7 @@ public record ImageTask(
   }
 
   @Override
-  public void forEachBatch(long[] rows, int batchSize, LabelExpectation rule, BatchWork work) {
+  public void forEachBatch(long[] rows, int batchSize, Objective rule, BatchWork work) {
     try (BatchIterator batches = dataset.batches(rows, batchSize, workers)) {
       while (batches.hasNext()) {
         try (ImageBatch pictures = batches.next()) {

@@ -37,6 +37,8 @@ import org.fishermerge.torch.ScriptModule.Parameter;
 import org.fishermerge.torch.nn.LayerVisit;
 import org.fishermerge.torch.nn.LayerVisitor;
 import org.fishermerge.torch.nn.ParameterGroup;
+import org.fishermerge.torch.objective.ExampleRandom;
+import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.LibTorch;
 import org.fishermerge.torch.runtime.Tensors;
 import org.fishermerge.torch.statistic.DiagonalFisher;
@@ -83,10 +85,10 @@ public final class ScriptClassifier implements Classifier {
   private final Map<Integer, Layout> layouts = new LinkedHashMap<>(); // of operators
   private int classes;
 
-  private ScriptClassifier(ScriptModule module, @Nullable String logits, LabelExpectation labels) {
+  private ScriptClassifier(ScriptModule module, @Nullable String logits, Objective objective) {
     this.module = module;
     this.logitsKey = logits;
-    this.batchSquares = labels.squaresBatches();
+    this.batchSquares = objective.squaresBatches();
     this.forward = module.forwardFunction();
     this.wanted = module.parameters().stream().filter(Parameter::wanted).toList();
     module.parameters().forEach(parameter -> byGroup.put(parameter.group(), parameter));
@@ -98,17 +100,17 @@ public final class ScriptClassifier implements Classifier {
    * @param file as {@code torch.jit.save} writes it
    * @param logits where forward's output has the logits: an index into a tuple or list, or a key of
    *     a dict; null for the output itself, the first element, or the key {@code logits}
-   * @param labels batch squares need no hooks
+   * @param objective batch squares need no hooks
    * @throws InputException if the file is no such module or a parameter is not fp32
    */
-  public static ScriptClassifier load(Path file, @Nullable String logits, LabelExpectation labels) {
+  public static ScriptClassifier load(Path file, @Nullable String logits, Objective objective) {
     LibTorch.initialize();
-    return of(ScriptModule.load(file), logits, labels);
+    return of(ScriptModule.load(file), logits, objective);
   }
 
   static ScriptClassifier of(
-      ScriptModule module, @Nullable String logits, LabelExpectation labels) {
-    return new ScriptClassifier(module, logits, labels);
+      ScriptModule module, @Nullable String logits, Objective objective) {
+    return new ScriptClassifier(module, logits, objective);
   }
 
   /**
@@ -132,7 +134,7 @@ public final class ScriptClassifier implements Classifier {
       int examples = Math.min(PROOF_EXAMPLES, given);
       List<Tensor> first = inputs.stream().map(input -> input.narrow(0, 0, examples)).toList();
       try (Pass alone = batchSquares ? together(first, examples) : singly(first, examples)) {
-        classes = alone.logits().length / examples;
+        classes = Math.toIntExact(alone.logits().size(1));
         Tensor cotangents = randomCotangents(examples);
         if (batchSquares) {
           allSlow("batch squares are of the whole batch's gradient");
@@ -216,7 +218,7 @@ public final class ScriptClassifier implements Classifier {
         DiagonalFisher found =
             new DiagonalFisher(kernels, DiagonalFisher.Squares.PER_EXAMPLE, parameterGroups())) {
       float[] together = Tensors.floats(run.logits.detach());
-      if (!close(alone.logits(), together, 0)) {
+      if (!close(Tensors.floats(alone.logits()), together, 0)) {
         throw new Unhookable("its hooked graph gives other logits");
       }
       double noise = NOISE * largest(expected);
@@ -497,7 +499,7 @@ public final class ScriptClassifier implements Classifier {
         if (!slowReasons.isEmpty()) {
           parts = parts(inputs, examples, 1);
         }
-        return new Pass(Tensors.floats(run.logits.detach()), examples, run, parts);
+        return new Pass(run.logits.detach(), run, parts);
       } catch (RuntimeException | Error e) {
         run.close();
         throw e;
@@ -513,25 +515,25 @@ public final class ScriptClassifier implements Classifier {
   }
 
   private Pass singly(List<Tensor> inputs, int examples) {
-    return pass(parts(inputs, examples, 1), examples);
+    return pass(parts(inputs, examples, 1));
   }
 
   private Pass together(List<Tensor> inputs, int examples) {
-    return pass(parts(inputs, examples, examples), examples);
+    return pass(parts(inputs, examples, examples));
   }
 
-  private Pass pass(List<Part> parts, int examples) {
-    int columns = Math.toIntExact(parts.getFirst().logits.size(1));
-    float[] logits = new float[examples * columns];
+  private Pass pass(List<Part> parts) {
+    long columns = parts.getFirst().logits.size(1);
+    TensorVector logits = new TensorVector();
     for (Part part : parts) {
-      float[] rows = Tensors.floats(part.logits.detach());
       if (part.logits.size(1) != columns) {
+        parts.forEach(Part::close);
         throw new InputException(
             module.origin() + ": the number of logits changes from example to example");
       }
-      System.arraycopy(rows, 0, logits, part.first * columns, rows.length);
+      logits.push_back(part.logits.detach());
     }
-    return new Pass(logits, examples, null, parts);
+    return new Pass(torch.cat(logits, 0), null, parts);
   }
 
   private List<Part> parts(List<Tensor> inputs, int examples, int size) {
@@ -807,8 +809,8 @@ public final class ScriptClassifier implements Classifier {
     private final @Nullable Run run;
     private final List<Part> parts;
 
-    Pass(float[] logits, int examples, @Nullable Run run, List<Part> parts) {
-      super(logits, examples);
+    Pass(Tensor logits, @Nullable Run run, List<Part> parts) {
+      super(Tensors.retain(logits));
       this.run = run;
       this.parts = parts;
     }
@@ -872,6 +874,7 @@ public final class ScriptClassifier implements Classifier {
 
     @Override
     public void close() {
+      super.close();
       if (run != null) {
         run.close();
       }

@@ -6,6 +6,8 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.lang.foreign.MemorySegment;
 import java.util.List;
+import org.fishermerge.torch.objective.LabelRule;
+import org.fishermerge.torch.objective.Objective;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.checkpoint.InputException;
@@ -123,7 +125,7 @@ final class BatchSizeCheckTest {
     LibTorch.initialize();
     try (Kernels kernels = kernels()) {
       return BatchSizeCheck.run(
-          () -> new FisherEstimator(classifier, new LabelExpectation.Exact(), 0, kernels),
+          () -> new FisherEstimator(classifier, new LabelRule.Exact(), 0, kernels),
           classifier::forward,
           count,
           null);
@@ -172,7 +174,7 @@ final class BatchSizeCheckTest {
       NetworkClassifier<Pixels> classifier = tower.under(head);
       BatchSizeCheck.Deviation deviation =
           BatchSizeCheck.run(
-              () -> new FisherEstimator(classifier, LabelExpectation.parse(labels), 3, kernels),
+              () -> new FisherEstimator(classifier, Objective.parse(labels), 3, kernels),
               (first, count) ->
                   classifier.forward(
                       new Pixels(pixels.asSlice(first * bytes, count * bytes), count)),

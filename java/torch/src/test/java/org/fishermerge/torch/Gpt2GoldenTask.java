@@ -6,6 +6,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.kernels.Kernels;
@@ -87,7 +88,7 @@ record Gpt2GoldenTask(String name) {
    * @param batches which texts run together, and in how many columns beyond the longest
    */
   Map<String, float[]> estimate(
-      LabelExpectation labels, List<List<Integer>> batches, int extraColumns, Kernels kernels) {
+      Objective labels, List<List<Integer>> batches, int extraColumns, Kernels kernels) {
     List<long[]> texts = texts();
     long[] truth = labels();
     Map<String, float[]> byName = new TreeMap<>();

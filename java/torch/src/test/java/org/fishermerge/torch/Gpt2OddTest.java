@@ -9,6 +9,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.kernels.Kernels;
@@ -80,7 +81,7 @@ final class Gpt2OddTest {
     "batch-square, 3, 2",
   })
   void fisherMatches(String labels, int batchSize, int extraColumns) {
-    LabelExpectation rule = LabelExpectation.parse(labels);
+    Objective rule = Objective.parse(labels);
     Map<String, float[]> actual = new TreeMap<>();
     List<long[]> texts = texts();
     try (Kernels kernels = Kernels.open();

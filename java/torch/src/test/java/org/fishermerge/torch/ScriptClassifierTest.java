@@ -17,6 +17,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.stream.Stream;
+import org.fishermerge.torch.objective.ExampleRandom;
+import org.fishermerge.torch.objective.LabelRule;
+import org.fishermerge.torch.objective.Objective;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.BoolOptional;
 import org.bytedeco.pytorch.BoolType;
@@ -49,7 +52,7 @@ import org.junit.jupiter.params.provider.MethodSource;
  */
 final class ScriptClassifierTest {
   private static final int EXAMPLES = 5;
-  private static final LabelExpectation EXACT = new LabelExpectation.Exact();
+  private static final Objective EXACT = new LabelRule.Exact();
 
   /**
    * A module to be estimated.
@@ -445,7 +448,7 @@ final class ScriptClassifierTest {
   @Test
   void squaresTheGradientOfABatchForBatchSquare() {
     Case example = MIXED;
-    LabelExpectation labels = new LabelExpectation.BatchSquare();
+    Objective labels = new LabelRule.BatchSquare();
     ScriptClassifier classifier = classifier(example.module(), null, labels);
     Map<String, float[]> found = estimate(classifier, labels, example.input(), null, 2, 2);
     Map<String, double[]> expected = batchSquares(example.module(), example.input(), 2);
@@ -536,7 +539,7 @@ final class ScriptClassifierTest {
 
   private static void refuses(String body, @Nullable String key, String... message) {
     JitModule module = build(shapes("w", 3, 4), body);
-    LabelExpectation wholeBatch = new LabelExpectation.BatchSquare();
+    Objective wholeBatch = new LabelRule.BatchSquare();
     assertThatThrownBy(
             () -> estimate(classifier(module, key, wholeBatch), wholeBatch, floats(4), null, 2, 1))
         .isInstanceOf(InputException.class)
@@ -566,7 +569,7 @@ final class ScriptClassifierTest {
     assertThatThrownBy(() -> estimate(classifier(module, null), EXACT, input, null, 2, 1))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll("example 3", "NaN");
-    LabelExpectation labels = new LabelExpectation.TrueLabel();
+    Objective labels = new LabelRule.TrueLabel();
     long[] wrong = {0, 1, 3, 0, 0};
     assertThatThrownBy(
             () -> estimate(classifier(module, null, labels), labels, floats(4), wrong, 2, 1))
@@ -613,7 +616,7 @@ final class ScriptClassifierTest {
   }
 
   private static ScriptClassifier classifier(
-      JitModule module, @Nullable String logits, LabelExpectation labels) {
+      JitModule module, @Nullable String logits, Objective labels) {
     return ScriptClassifier.of(ScriptModule.of(module, "module.pt"), logits, labels);
   }
 
@@ -623,7 +626,7 @@ final class ScriptClassifierTest {
 
   private static Map<String, float[]> estimate(
       ScriptClassifier classifier,
-      LabelExpectation expectation,
+      Objective expectation,
       InputTensor input,
       long @Nullable [] labels,
       int batch,

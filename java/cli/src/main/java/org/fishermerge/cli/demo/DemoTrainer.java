@@ -19,7 +19,7 @@ import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.SafetensorsWriter;
-import org.fishermerge.torch.ExampleRandom;
+import org.fishermerge.torch.objective.ExampleRandom;
 import org.fishermerge.torch.arch.VisionTraining;
 import org.fishermerge.torch.arch.ZeroShotHead;
 

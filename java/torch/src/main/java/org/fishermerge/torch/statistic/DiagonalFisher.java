@@ -50,9 +50,7 @@ public final class DiagonalFisher implements Statistic {
   private final Map<ParameterGroup, MemorySegment> sums = new HashMap<>(); // by identity
   private final Map<ParameterGroup, MemorySegment> mirrors = new HashMap<>(); // by identity
   private final List<ParameterGroup> groups;
-  private @Nullable MemorySegment weights;
-  private @Nullable MemorySegment hostWeights;
-  private MemorySegment weightSpace = MemorySegment.NULL;
+  private @Nullable Tensor weights; // [V, B]
   private long peak = NOT_WATCHED;
 
   /**
@@ -73,21 +71,12 @@ public final class DiagonalFisher implements Statistic {
 
   /** {@inheritDoc} Not used with {@link Squares#PER_BATCH}. */
   @Override
-  public void weights(@Nullable MemorySegment weights) {
-    hostWeights = squares == Squares.PER_BATCH ? null : weights;
-    this.weights = hostWeights == null ? null : inKernelMemory(hostWeights);
+  public void weights(@Nullable Tensor weights) {
+    this.weights = squares == Squares.PER_BATCH ? null : weights;
   }
 
-  private MemorySegment inKernelMemory(MemorySegment host) {
-    if (memory.isHost()) {
-      return host;
-    }
-    if (weightSpace.byteSize() < host.byteSize()) {
-      weightSpace = memory.allocate(2 * host.byteSize());
-    }
-    MemorySegment there = weightSpace.asSlice(0, host.byteSize());
-    memory.write(host, there);
-    return there;
+  private @Nullable MemorySegment weights() {
+    return weights == null ? null : Tensors.segment(weights);
   }
 
   @Override
@@ -135,7 +124,7 @@ public final class DiagonalFisher implements Statistic {
       Shown g = shown(visit.cotangent());
       long outputs = visit.cotangent().size(3);
       kernels.addTokenSumSquares(
-          g.shape, outputs, g.cotangents, weights, slice(bias, visit.firstOutput(), outputs));
+          g.shape, outputs, g.cotangents, weights(), slice(bias, visit.firstOutput(), outputs));
     }
   }
 
@@ -149,7 +138,7 @@ public final class DiagonalFisher implements Statistic {
         inputs,
         g.cotangents,
         activations(visit.input()),
-        weights,
+        weights(),
         slice(weight, visit.firstOutput() * inputs, outputs * inputs));
   }
 
@@ -176,7 +165,7 @@ public final class DiagonalFisher implements Statistic {
           new Cotangents(inputs.data(), 0, inputs.exampleStride(), inputs.tokenStride()),
           new Activations(
               g.cotangents.data(), g.cotangents.exampleStride(), g.cotangents.tokenStride()),
-          weights == null ? null : weights.asSlice(v * shape.examples() * Float.BYTES),
+          weights == null ? null : Tensors.segment(weights.narrow(0, v, 1)),
           sum(weight));
     }
   }
@@ -190,15 +179,14 @@ public final class DiagonalFisher implements Statistic {
           g.cotangents,
           Tensors.segment(visit.ids()),
           visit.rows(),
-          weights,
+          weights(),
           sum(visit.table()));
     }
   }
 
   private void gradient(LayerVisit.Gradient visit) {
     ParameterGroup parameter = visit.parameter();
-    double weight =
-        hostWeights == null ? 1 : hostWeights.getAtIndex(ValueLayout.JAVA_FLOAT, visit.pair());
+    double weight = weights == null ? 1 : weights.view(-1).select(0, visit.pair()).item_double();
     kernels.addSquares(
         Tensors.segment(visit.gradient()), weight, sum(parameter), parameter.elementCount());
   }
@@ -215,7 +203,7 @@ public final class DiagonalFisher implements Statistic {
         activations(visit.input()),
         Tensors.segment(visit.mean()),
         Tensors.segment(visit.rstd()),
-        weights,
+        weights(),
         sum(visit.scale()),
         sum(visit.shift()));
   }
@@ -228,7 +216,7 @@ public final class DiagonalFisher implements Statistic {
     long features = cotangent.size(2) * cotangent.size(3);
     Tensor flat = cotangent.reshape(cotangent.size(0), cotangent.size(1), 1, features);
     Shown g = shown(flat);
-    kernels.addTokenSumSquares(g.shape, features, g.cotangents, weights, sum(visit.parameter()));
+    kernels.addTokenSumSquares(g.shape, features, g.cotangents, weights(), sum(visit.parameter()));
   }
 
   private record Shown(TokenShape shape, Cotangents cotangents) {}
