@@ -125,6 +125,24 @@ final class ScriptModule {
     return parameters;
   }
 
+  /** Those whose Fisher information is asked for. */
+  List<Parameter> wanted() {
+    return parameters.stream().filter(Parameter::wanted).toList();
+  }
+
+  /** What each parameter is summed into. */
+  List<ParameterGroup> groups() {
+    return parameters.stream().map(Parameter::group).toList();
+  }
+
+  /** The parameter of one of these groups. */
+  Parameter parameter(ParameterGroup group) {
+    return parameters.stream()
+        .filter(parameter -> parameter.group() == group)
+        .findFirst()
+        .orElseThrow(() -> new IllegalArgumentException("a parameter group of another model"));
+  }
+
   @Nullable Parameter parameter(String name) {
     return byName.get(name);
   }

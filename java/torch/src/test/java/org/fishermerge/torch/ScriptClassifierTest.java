@@ -329,7 +329,7 @@ final class ScriptClassifierTest {
         expected.forEach(
             (name, values) -> assertClose(name + ", batches of " + batch, found.get(name), values));
         if (batch > 1) {
-          assertThat(classifier.slow()).containsExactlyInAnyOrderElementsOf(example.slow());
+          assertThat(classifier.fallback()).containsExactlyInAnyOrderElementsOf(example.slow());
         }
       }
     }
@@ -467,7 +467,7 @@ final class ScriptClassifierTest {
     assertThat(found.keySet()).containsExactly("a", "w");
     assertThat(classifier.namesOf(classifier.parameterGroups().getFirst()))
         .containsExactly("a", "b");
-    assertThat(classifier.slow()).containsExactly("a");
+    assertThat(classifier.fallback()).containsExactly("a");
   }
 
   private static final String TIED =
