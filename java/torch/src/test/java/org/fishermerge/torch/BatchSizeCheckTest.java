@@ -21,6 +21,7 @@ import org.fishermerge.torch.nn.LayerVisitor;
 import org.fishermerge.torch.nn.ParameterGroup;
 import org.fishermerge.torch.nn.Pixels;
 import org.fishermerge.torch.runtime.LibTorch;
+import org.fishermerge.torch.runtime.Tensors;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -71,7 +72,7 @@ final class BatchSizeCheckTest {
       for (int i = 0; i < flat.length; i++) {
         flat[i] = (float) logits[i / CLASSES][i % CLASSES];
       }
-      return new ForwardPass(flat, count) {
+      return new ForwardPass(Tensors.copyOf(flat, count, CLASSES)) {
         @Override
         public long bytesPerProbe() {
           return (long) count * CLASSES * Float.BYTES;
@@ -84,9 +85,6 @@ final class BatchSizeCheckTest {
             visitor.visit(new LayerVisit.Added(bias, logitCotangents.unsqueeze(2)));
           }
         }
-
-        @Override
-        public void close() {}
       };
     }
 

@@ -4,11 +4,16 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.Arrays;
+import java.util.Objects;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.fishermerge.torch.runtime.Tensors;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
@@ -16,6 +21,18 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 /** Of {@link LabelCovariance} and {@link LabelSpectrum}. The oracle is the dense matrix diag(p) - p p^T and its eigenvalues by Jacobi rotations. */
 final class LabelCovarianceTest {
+  private @Nullable PointerScope scope;
+
+  @BeforeEach
+  void open() {
+    scope = new PointerScope();
+  }
+
+  @AfterEach
+  void close() {
+    Objects.requireNonNull(scope).close();
+  }
+
   static Stream<Arguments> predictions() {
     return IntStream.of(2, 3, 10, 47)
         .boxed()

@@ -1,17 +1,20 @@
 package org.fishermerge.torch.objective;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
+import java.util.Objects;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.torch.runtime.Tensors;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 final class ProbesTest {
   private static final int CLASSES = 2;
-  private PointerScope scope = new PointerScope();
+  private @Nullable PointerScope scope;
 
   @BeforeEach
   void open() {
@@ -20,7 +23,7 @@ final class ProbesTest {
 
   @AfterEach
   void close() {
-    scope.close();
+    Objects.requireNonNull(scope).close();
   }
 
   private static Tensor cotangents(double... firstEntries) {
@@ -53,7 +56,7 @@ final class ProbesTest {
     Probes probes = Probes.of(cotangents(0.25, 0, /**/ 1, 0.5), true);
     assertThat(probes.counts()).containsExactly(1, 2);
     Probes.Group second = probes.group(1, 2, null);
-    assertThat(Tensors.floats(second.cotangents())).containsExactly(0, 0, 1, -1);
+    assertThat(Tensors.floats(second.cotangents())).containsExactly(new float[] {0, 0, 1, -1}, within(0f));
     assertThat(Tensors.floats(second.weights())).containsExactly(0, 0.25f);
     Probes.Group ofLast = probes.group(0, 2, Tensors.copyOf(new int[] {1}));
     assertThat(ofLast.cotangents().sizes().vec().get()).containsExactly(2, 1, CLASSES);
