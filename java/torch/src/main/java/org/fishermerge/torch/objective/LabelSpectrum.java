@@ -5,6 +5,7 @@ import java.util.Arrays;
 import java.util.List;
 import org.bytedeco.pytorch.LongOptional;
 import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.T_TensorTensor_T;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
@@ -24,8 +25,9 @@ final class LabelSpectrum {
   // Smaller ones count as this, so that quotients and their squares stay in range.
   private static final double SMALLEST = 1e-150;
   private static final int BISECTIONS = 40;
-  // Eigenvalues are sought together, at least so many: for up to 8 probes no second search is made.
-  private static final int SEARCHED_TOGETHER = 15;
+  // Enough to tell what 8 probes gain over 4. One search of all examples takes less time than several
+  // for fewer eigenvalues.
+  private static final int SOUGHT_FOR_ALL = 7;
 
   private final LabelCovariance covariance;
   private final Tensor p; // [B, K], falling
@@ -36,21 +38,23 @@ final class LabelSpectrum {
   private final List<double[]> gains = new ArrayList<>(); // see gains(int, int[])
 
   /**
-   * Eigenvalues origin + distance [B, M] from the largest on. The origin is a pole close by, so
-   * that differences to poles keep their digits.
+   * The largest eigenvalues. Each is given by its distance to a pole close by, its origin, so that
+   * differences to poles keep their digits.
    *
+   * @param distance [B, M, 1]
    * @param gaps from the origin to every pole [B, M, K]
+   * @param pairs the sum over pairs of what is left after 0 ... M of them [B, M+1]
    */
-  private record Eigenvalues(Tensor origin, Tensor distance, Tensor gaps) {
+  private record Eigenvalues(Tensor distance, Tensor gaps, Tensor pairs) {
     long count() {
-      return origin.size(1);
+      return gaps.size(1);
     }
 
     Eigenvalues select(Tensor examples) {
       return new Eigenvalues(
-          origin.index_select(0, examples),
           distance.index_select(0, examples),
-          gaps.index_select(0, examples));
+          gaps.index_select(0, examples),
+          pairs.index_select(0, examples));
     }
   }
 
@@ -111,7 +115,7 @@ final class LabelSpectrum {
           poles
               .sqrt()
               .unsqueeze(1)
-              .div(found.gaps.narrow(1, 0, count).sub(found.distance.narrow(1, 0, count).unsqueeze(2)));
+              .div(found.gaps.narrow(1, 0, count).sub(found.distance.narrow(1, 0, count)));
       units.div_(norm(units));
       Tensor q = p.sqrt().unsqueeze(1);
       Tensor top = q.narrow(2, 0, 1);
@@ -149,7 +153,7 @@ final class LabelSpectrum {
 
   private Eigenvalues eigenvalues(int count) {
     if (leading == null || leading.count() < count) {
-      leading = search(Math.min(Math.max(count, SEARCHED_TOGETHER), classes() - 1));
+      leading = search(count);
     }
     return leading;
   }
@@ -159,40 +163,56 @@ final class LabelSpectrum {
    * exceeds the trace. All are sought at once, by bisection.
    */
   private Eigenvalues search(int count) {
-    Tensor lower = poles.narrow(1, 1, count);
-    Tensor upper = poles.narrow(1, 0, count);
+    Tensor lower = poles.narrow(1, 1, count).unsqueeze(2); // [B, M, 1], like all but gaps
+    Tensor upper = poles.narrow(1, 0, count).unsqueeze(2);
     Tensor width =
-        torch.minimum(upper, torch.maximum(trace, lower.mul(new Scalar(1 + SEPARATION))))
-            .sub(lower);
+        torch
+            .minimum(
+                upper,
+                torch.maximum(trace.unsqueeze(2), lower.mul(new Scalar(1 + SEPARATION))))
+            .sub_(lower);
     Tensor half = width.div(new Scalar(2.0));
-    Tensor nearLower =
-        lower
-            .add(width)
-            .lt(upper)
-            .logical_or(Tensors.scoped(() -> secular(gaps(lower), half)).gt(new Scalar(0.0)));
+    Tensor gaps = poles.unsqueeze(1).sub(lower); // [B, M, K]
+    Tensor terms = torch.empty_like(gaps);
+    Tensor sums = torch.empty_like(half);
+    secular(gaps, half, terms, sums);
+    Tensor nearLower = lower.add(width).lt(upper).logical_or(sums.gt(new Scalar(0.0)));
     Tensor origin = torch.where(nearLower, lower, upper);
-    Tensor gaps = gaps(origin);
+    torch.sub_out(gaps, poles.unsqueeze(1), origin);
     // The root lies within reach of the middle; seen from the lower pole above it, from the upper
     // one below.
     Tensor reach = torch.where(nearLower, half, half.div(new Scalar(2.0)));
     Tensor middle = torch.where(nearLower, reach, reach.neg());
+    Scalar two = new Scalar(2.0);
+    Scalar back = new Scalar(-1.0);
     for (int i = 0; i < BISECTIONS; i++) {
-      reach.div_(new Scalar(2.0));
-      middle.addcmul_(secular(gaps, middle).sign_(), reach, new Scalar(-1.0));
+      secular(gaps, middle, terms, sums);
+      middle.addcmul_(sums.sign_(), reach.div_(two), back);
     }
     // The end of the interval that is not the pole.
-    Tensor away = torch.where(nearLower, reach, reach.neg());
-    return new Eigenvalues(origin, middle.add_(away), gaps);
+    Tensor distance = middle.add_(torch.where(nearLower, reach, reach.neg()));
+    return new Eigenvalues(distance, gaps, pairs(origin.add(distance).squeeze(2)));
   }
 
-  private Tensor gaps(Tensor origin) {
-    return poles.unsqueeze(1).sub(origin.unsqueeze(2));
+  /**
+   * sum_c p_c / (p_c - lambda) of lambda = origin + distance; rises from pole to pole.
+   *
+   * @param gaps from the origin to every pole [B, M, K]
+   * @param terms overwritten [B, M, K]
+   * @param sums where the result goes [B, M, 1]
+   */
+  private void secular(Tensor gaps, Tensor distance, Tensor terms, Tensor sums) {
+    torch.sub_out(terms, gaps, distance);
+    torch.div_out(terms, poles.unsqueeze(1), terms);
+    torch.sum_out(sums, terms, new long[] {2}, true, new ScalarTypeOptional());
   }
 
-  /** sum_c p_c / (p_c - lambda) [B, M]; rises from pole to pole. */
-  private Tensor secular(Tensor gaps, Tensor distance) {
-    return Tensors.scoped(() ->
-        LabelCovariance.sum(poles.unsqueeze(1).div(gaps.sub(distance.unsqueeze(2)))).squeeze(2));
+  /** The sum of lambda_k lambda_l over pairs k != l of all but the first m, m = 0 ... M [B, M+1]. */
+  private Tensor pairs(Tensor eigenvalues) {
+    Tensor sum = torch.cat(new TensorVector(trace, eigenvalues.neg()), 1).cumsum(1);
+    Tensor ofSquares =
+        torch.cat(new TensorVector(squares, eigenvalues.square().neg_()), 1).cumsum(1);
+    return sum.square_().sub_(ofSquares).clamp_min_(new Scalar(0.0));
   }
 
   /**
@@ -222,18 +242,12 @@ final class LabelSpectrum {
 
   /** The variance [B, probes] with 0 ... probes-1 of the probes for directions. */
   private Tensor bySplit(int probes) {
-    Eigenvalues found = eigenvalues(needed(probes));
-    Tensor values =
-        found.origin.narrow(1, 0, probes - 1L).add(found.distance.narrow(1, 0, probes - 1L));
-    Tensor sum = torch.cat(new TensorVector(trace, values.neg()), 1).cumsum(1);
-    Tensor ofSquares =
-        torch.cat(new TensorVector(squares, values.square().neg_()), 1).cumsum(1);
     double[] draws = new double[probes];
     Arrays.setAll(draws, m -> probes - m);
-    return sum.square_()
-        .sub_(ofSquares)
-        .clamp_min_(new Scalar(0.0))
-        .div_(Tensors.copyOf(draws, probes));
+    return eigenvalues(needed(probes))
+        .pairs
+        .narrow(1, 0, probes)
+        .div(Tensors.copyOf(draws, probes));
   }
 
   /**
@@ -244,6 +258,9 @@ final class LabelSpectrum {
     int most = classes() - 1;
     int[] probes = new int[covariance.examples()];
     Arrays.fill(probes, Math.min(1, most));
+    if (most > 1) {
+      eigenvalues(Math.min(SOUGHT_FOR_ALL, most));
+    }
     int[] going = new int[probes.length];
     Arrays.setAll(going, b -> b);
     for (int doubling = 0; 1 << doubling < most && going.length > 0; doubling++) {

@@ -1,6 +1,7 @@
 package org.fishermerge.torch.objective;
 
 import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarOptional;
 import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -44,7 +45,7 @@ public final class Probes {
    */
   static Probes of(Tensor cotangents, boolean scaled) {
     Tensor squares =
-        Tensors.scoped(() -> cotangents.square().sum(new long[] {2}, false, none())); // [B, V]
+        cotangents.norm(new ScalarOptional(new Scalar(2.0)), new long[] {2}, false).square_();
     Tensor least = squares.sum(new long[] {1}, true, none()).mul_(new Scalar(NEGLIGIBLE));
     Tensor counts = squares.gt(least);
     Tensor order = torch.argsort(counts.to(ScalarType.Byte), true, 1, true);
