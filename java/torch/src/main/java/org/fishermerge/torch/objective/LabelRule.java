@@ -462,7 +462,11 @@ public sealed interface LabelRule extends Objective {
     Tensor own = units.mul(Tensors.copyOf(taken, count, most, 1));
     Tensor signs = signs(examples, directions, draws, covariance.classes());
     Tensor u = covariance.byRank(signs).mul_(Tensors.copyOf(shares, count, probes, 1));
-    LabelSpectrum.removeParts(own, u);
+    // One by one, so that directions of zeros, which other examples of the batch bring, change no bit.
+    for (int m = 0; m < most; m++) {
+      Tensor unit = own.narrow(1, m, 1);
+      u.addcmul_(LabelCovariance.sum(u.mul(unit)), unit, new Scalar(-1.0));
+    }
     u.narrow(1, 0, most).add_(own);
     return covariance.cotangents(u);
   }

@@ -128,18 +128,13 @@ final class LabelSpectrum {
           Tensor others = LabelCovariance.sum(unit.narrow(2, 1, classes() - 1L).mul(rest));
           unit.narrow(2, 0, 1).copy_(others.div_(top).neg_());
           if (m > 0) {
-            removeParts(before, unit);
+            unit.sub_(unit.matmul(before.transpose(1, 2)).matmul(before));
           }
           unit.div_(norm(unit));
         }
       }
       return units;
     });
-  }
-
-  /** Takes the parts along orthonormal vectors [B, M, K] out of others [B, V, K]. */
-  static void removeParts(Tensor units, Tensor vectors) {
-    vectors.sub_(vectors.matmul(units.transpose(1, 2)).matmul(units));
   }
 
   private static Tensor norm(Tensor vectors) {
