@@ -304,7 +304,7 @@ public final class Kernels implements AutoCloseable {
    * @param weights F32 [V, B]; null for 1
    * @param fisher F32 [outputs, inputs], contiguous
    */
-  public synchronized void addOuterSquares(
+  public synchronized void addSquaredGradients(
       TokenShape shape,
       long outputs,
       long inputs,
@@ -323,7 +323,7 @@ public final class Kernels implements AutoCloseable {
       return;
     }
     try {
-      engine.addOuterSquares(batch, activations, inputs, target);
+      engine.addSquaredGradients(batch, activations, inputs, target);
     } finally {
       Reference.reachabilityFence(g);
       Reference.reachabilityFence(a);

@@ -132,7 +132,7 @@ public final class DiagonalFisher implements Statistic {
     long outputs = visit.cotangent().size(3);
     long inputs = visit.input().size(2);
     Shown g = shown(visit.cotangent());
-    kernels.addOuterSquares(
+    kernels.addSquaredGradients(
         g.shape,
         outputs,
         inputs,
@@ -158,7 +158,7 @@ public final class DiagonalFisher implements Statistic {
     for (long v = 0; v < cotangent.size(0); v++) {
       Shown g = shown(cotangent.narrow(0, v, 1));
       TokenShape shape = g.shape;
-      kernels.addOuterSquares(
+      kernels.addSquaredGradients(
           shape,
           input.size(2),
           outputs,
