@@ -72,8 +72,8 @@ final class CpuEngine implements Engine {
   }
 
   @Override
-  public HeldInputs hold(List<MemorySegment> segments) {
-    return new HeldInputs(false, "inputs are read where they are", () -> {});
+  public ResidentInputs keepResident(List<MemorySegment> segments) {
+    return new ResidentInputs(false, "inputs are read where they are", () -> {});
   }
 
   @Override

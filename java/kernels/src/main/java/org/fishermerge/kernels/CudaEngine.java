@@ -79,9 +79,9 @@ final class CudaEngine implements Engine {
   // ---- operands in the process's memory ----
 
   @Override
-  public HeldInputs hold(List<MemorySegment> segments) {
-    DeviceCopies copies = averages.hold(segments);
-    return new HeldInputs(!copies.isEmpty(), copies.description(), () -> averages.release(copies));
+  public ResidentInputs keepResident(List<MemorySegment> segments) {
+    DeviceCopies copies = averages.keepResident(segments);
+    return new ResidentInputs(!copies.isEmpty(), copies.description(), () -> averages.release(copies));
   }
 
   @Override

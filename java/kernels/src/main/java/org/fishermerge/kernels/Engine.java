@@ -27,7 +27,7 @@ interface Engine extends AutoCloseable {
   MappedGuard guard(List<MemorySegment> mapped);
 
   /** Keeps copies of segments where the engine has memory of its own, if all of them have room. */
-  HeldInputs hold(List<MemorySegment> segments);
+  ResidentInputs keepResident(List<MemorySegment> segments);
 
   /** New memory for the operands of the {@code add...} operations. */
   KernelMemory memory();
