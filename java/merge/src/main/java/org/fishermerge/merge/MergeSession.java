@@ -5,7 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.kernels.HeldInputs;
+import org.fishermerge.kernels.ResidentInputs;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.MappedGuard;
 import org.jspecify.annotations.Nullable;
@@ -27,13 +27,13 @@ public final class MergeSession implements AutoCloseable {
   private final Kernels kernels;
   private final MergeInputs inputs;
   private final MappedGuard guard;
-  private final HeldInputs held;
+  private final ResidentInputs held;
 
   /** Whether a merge has been through all of the inputs. */
   private boolean sent;
 
   private MergeSession(
-      MergePlan plan, Kernels kernels, MergeInputs inputs, MappedGuard guard, HeldInputs held) {
+      MergePlan plan, Kernels kernels, MergeInputs inputs, MappedGuard guard, ResidentInputs held) {
     this.plan = plan;
     this.kernels = kernels;
     this.inputs = inputs;
@@ -63,7 +63,7 @@ public final class MergeSession implements AutoCloseable {
     MappedGuard guard = null;
     try {
       guard = kernels.guard(inputs.mappings());
-      HeldInputs held = kernels.hold(hold ? mergedData(plan, inputs) : List.of());
+      ResidentInputs held = kernels.keepResident(hold ? mergedData(plan, inputs) : List.of());
       return new MergeSession(plan, kernels, inputs, guard, held);
     } catch (Throwable e) {
       close(inputs, guard);
