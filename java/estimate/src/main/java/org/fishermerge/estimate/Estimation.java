@@ -156,11 +156,11 @@ public final class Estimation {
         listener.memoryPlanned(plan, largest);
         plan.requireFits(largest, settings.spelling());
       });
-      Objective expectation = calibrated(task, chosen, batch);
+      Objective objective = calibrated(task, chosen, batch);
       Supplier<FisherEstimator> estimators =
           () -> {
             FisherEstimator estimator =
-                new FisherEstimator(task.classifier(), expectation, settings.seed(), kernels);
+                new FisherEstimator(task.classifier(), objective, settings.seed(), kernels);
             estimator.nameExamples(position -> rows[Math.toIntExact(position)]);
             return estimator;
           };
@@ -169,9 +169,9 @@ public final class Estimation {
         check(task, estimators, Arrays.copyOf(rows, largest));
         start += System.nanoTime() - before;
       }
-      String run = known + predictions(task, rows, expectation);
+      String run = known + predictions(task, rows, objective);
       if (range != null) {
-        return someRows(range, task, rows, expectation, batch, run, estimators, skipped, file);
+        return someRows(range, task, rows, objective, batch, run, estimators, skipped, file);
       }
       try (FisherEstimator estimator = estimators.get()) {
         listener.running(rows.length);
@@ -188,7 +188,7 @@ public final class Estimation {
           task.accumulate(
               Arrays.copyOfRange(rows, Math.toIntExact(estimator.examples()), rows.length),
               batch,
-              expectation,
+              objective,
               estimator,
               done -> {
                 listener.advanced(done);
@@ -205,7 +205,7 @@ public final class Estimation {
             estimator,
             file,
             inputs.metadata(
-                estimator.examples(), expectation, batch, dataset, task.modelFingerprint()));
+                estimator.examples(), objective, batch, dataset, task.modelFingerprint()));
         shown
             .filter(plan -> !plan.gpu() && device.wasNotShared())
             .ifPresent(plan ->
@@ -213,7 +213,7 @@ public final class Estimation {
         return new Result(
             estimator.examples(),
             skipped,
-            expectation,
+            objective,
             (double) estimator.probes() / estimator.examples(),
             batch,
             (System.nanoTime() - start) / 1e9);
@@ -226,7 +226,7 @@ public final class Estimation {
       Range some,
       FisherTask task,
       long[] rows,
-      Objective expectation,
+      Objective objective,
       int batch,
       String run,
       Supplier<FisherEstimator> estimators,
@@ -245,7 +245,7 @@ public final class Estimation {
         task.accumulate(
             Arrays.copyOfRange(rows, Math.toIntExact(first), Math.toIntExact(end)),
             batch,
-            expectation,
+            objective,
             estimator,
             done -> {
               listener.advanced(begin - some.first + done);
@@ -263,7 +263,7 @@ public final class Estimation {
     return new Result(
         count,
         skipped,
-        expectation,
+        objective,
         (double) probes / count,
         batch,
         (System.nanoTime() - start) / 1e9);
@@ -345,9 +345,9 @@ public final class Estimation {
   }
 
   /** Of the first and the last row. */
-  private static String predictions(FisherTask task, long[] rows, Objective expectation) {
+  private static String predictions(FisherTask task, long[] rows, Objective objective) {
     try (ForwardPass pass = task.forward(new long[] {rows[0], rows[rows.length - 1]})) {
-      return EstimateInputs.predictionsKey(pass, expectation);
+      return EstimateInputs.predictionsKey(pass, objective);
     }
   }
 

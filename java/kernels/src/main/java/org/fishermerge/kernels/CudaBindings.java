@@ -216,7 +216,7 @@ final class CudaBindings {
     }
   }
 
-  /** Page-locked. */
+  /** Page-locked host memory, which the device copies from and to at full speed. */
   MemorySegment hostAlloc(long bytes) {
     return MemorySegment.ofAddress(created(hostAlloc, bytes)).reinterpret(bytes);
   }

@@ -101,9 +101,9 @@ public final class FisherEstimator implements AutoCloseable {
     }
     int classes = classifier.classCount();
     int probes = objective.mostProbes(classes);
-    // The JVM's compilers use the same heap, now and then: the median is free of them.
+    // The JVM's compilers allocate from the same heap now and then; the median leaves that out.
     int[] sizes = {1, examples, examples};
-    // With a second pair the kernels' workspace is seen to grow: of another example, or of a probe.
+    // Runs with one pair and with several show how the kernels' workspace grows with each pair.
     int together = examples == 1 ? Math.min(2, probes) : 1;
     int[] probesBack = {1, together, together};
     long[] perExample = new long[sizes.length];
@@ -115,7 +115,7 @@ public final class FisherEstimator implements AutoCloseable {
       try (ForwardPass pass = forward.apply(sizes[i]);
           PointerScope scope = new PointerScope()) {
         long saved = NativeHeap.used().orElseThrow();
-        // An example's last probes go back while what was saved is freed on the way.
+        // The last backward pass of an example frees its activations while it runs, as here.
         int pairs = sizes[i] * probesBack[i];
         Tensor seed = Tensors.copyOf(new float[pairs * classes], probesBack[i], sizes[i], classes);
         long peak = sums.peakOf(() -> pass.backward(seed, null, sums, probes == 1));
@@ -136,14 +136,14 @@ public final class FisherEstimator implements AutoCloseable {
             pairsTogether));
   }
 
-  /** libtorch keeps what it has had of a GPU until it is told to give it back: that is the peak. */
+  /** libtorch keeps GPU memory once allocated until it is released, so what it holds is the peak. */
   private BatchMemory measureOnGpu(IntFunction<ForwardPass> forward, int examples) {
     int classes = classifier.classCount();
     int probes = objective.mostProbes(classes);
     long saved = 0;
     long back = 0;
     long pairsTogether = 0;
-    // The first time the driver loads kernels, and libraries take workspaces that they keep.
+    // In the first run the driver loads kernels and libraries allocate workspaces that they keep.
     for (int run = 0; run < 2; run++) {
       LibTorch.releaseMemory();
       long before = kernels.gpuFreeBytes().orElseThrow();
@@ -201,7 +201,7 @@ public final class FisherEstimator implements AutoCloseable {
   }
 
   /**
-   * The sums so far, without the expectation's weight, by canonical parameter name, fp32; valid
+   * The sums so far, without the objective's weight, by canonical parameter name, fp32; valid
    * until this estimator is closed.
    */
   public Map<String, MemorySegment> sums() {
@@ -260,7 +260,7 @@ public final class FisherEstimator implements AutoCloseable {
    * Accumulates one batch. Uses the pass up; the caller closes it.
    *
    * @param pass a forward pass of the classifier given to the constructor
-   * @param trueLabels the examples' own labels [B]; may be null unless the expectation needs them
+   * @param trueLabels the examples' own labels [B]; may be null unless the objective needs them
    * @throws InputException if a logit is not finite or a needed label is missing or out of range;
    *     names the example by its position in the run
    */
@@ -369,7 +369,7 @@ public final class FisherEstimator implements AutoCloseable {
   }
 
   /**
-   * Ends the run: applies the expectation's weight and returns the sums over examples by canonical
+   * Ends the run: applies the objective's weight and returns the sums over examples by canonical
    * parameter name, fp32, valid until this estimator is closed.
    *
    * @throws InputException if no example was added

@@ -51,7 +51,7 @@ final class ScriptModule {
     }
   }
 
-  // A GraphFunction asks for one even when its graph is there.
+  // GraphFunction's constructor requires a creator even when the graph is given.
   private static final GraphFunctionCreator NOTHING_TO_CREATE =
       new GraphFunctionCreator() {
         @Override
@@ -149,7 +149,7 @@ final class ScriptModule {
 
   private List<Parameter> readParameters() {
     Map<String, Tensor> named = namedParameters();
-    // Modules written without gradients in mind have every flag off: then it says nothing.
+    // If no parameter has requires_grad, the module was saved for inference, and none counts as frozen.
     boolean flagged = named.values().stream().anyMatch(Tensor::requires_grad);
     Map<Long, Parameter> byMemory = new LinkedHashMap<>();
     named.forEach((name, tensor) -> {
@@ -330,7 +330,7 @@ final class ScriptModule {
         last = text;
       }
     }
-    // The name of its reader says nothing that the rest does not.
+    // libtorch puts the name of its reader class before the message, which tells the user nothing.
     return last.isEmpty() ? Reasons.of(e) : last.replace("PytorchStreamReader ", "");
   }
 }

@@ -17,13 +17,13 @@ public interface Objective {
   /** The name and parameters, as given on the command line and kept in Fisher files. */
   String text();
 
-  /** The most probes that one example takes whose logits are over K classes. */
+  /** The most probes that an example takes whose logits are over K classes. */
   int mostProbes(int classes);
 
   /**
    * The probes of a batch.
    *
-   * @param logits [B, K], finite, of any floating dtype, on any device; borrowed
+   * @param logits [B, ...], for class labels [B, K]; finite, of any floating dtype; borrowed
    * @return on the logits' device, in the caller's pointer scope
    */
   Probes probes(Tensor logits, BatchExamples examples);

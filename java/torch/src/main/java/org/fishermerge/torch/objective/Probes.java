@@ -1,5 +1,7 @@
 package org.fishermerge.torch.objective;
 
+import java.util.Arrays;
+import java.util.stream.LongStream;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarOptional;
 import org.bytedeco.pytorch.ScalarTypeOptional;
@@ -24,13 +26,15 @@ public final class Probes {
   private static final long EXPONENT_BITS = 0x7ffL << 52;
 
   private final Tensor cotangents; // [B, V, K], float64
+  private final long[] shape; // of an example's logits, K in all
   private final Tensor order; // [B, V], int64: those that count, then the others
   private final Tensor counted; // [B], int64
   private final int[] counts;
   private final boolean scaled;
 
   private Probes(Tensor cotangents, Tensor order, Tensor counted, boolean scaled) {
-    this.cotangents = cotangents;
+    this.cotangents = cotangents.flatten(2, -1);
+    this.shape = Arrays.stream(cotangents.sizes().vec().get()).skip(2).toArray();
     this.order = order;
     this.counted = counted;
     this.counts = Tensors.ints(counted);
@@ -40,12 +44,15 @@ public final class Probes {
   /**
    * Probes with these cotangents.
    *
-   * @param cotangents [B, V, K], float64; zeros where an example has fewer than V
+   * @param cotangents [B, V, ...] of the shape of the logits [B, ...], float64, contiguous; zeros
+   *     where an example has fewer than V
    * @param scaled whether each may be scaled by a power of two that its weight undoes
    */
   static Probes of(Tensor cotangents, boolean scaled) {
     Tensor squares =
-        cotangents.norm(new ScalarOptional(new Scalar(2.0)), new long[] {2}, false).square_();
+        cotangents
+            .flatten(2, -1)
+            .norm(new ScalarOptional(new Scalar(2.0)), new long[] {2}, false).square_();
     Tensor least = squares.sum(new long[] {1}, true, none()).mul_(new Scalar(NEGLIGIBLE));
     Tensor counts = squares.gt(least);
     Tensor order = torch.argsort(counts.to(ScalarType.Byte), true, 1, true);
@@ -64,7 +71,7 @@ public final class Probes {
   /**
    * What goes back together.
    *
-   * @param cotangents [V, n, K], fp32
+   * @param cotangents [V, n, ...] of the shape of the logits, fp32
    * @param weights what the squares of each are multiplied by [V, n], fp32
    */
   public record Group(Tensor cotangents, Tensor weights) {}
@@ -95,8 +102,12 @@ public final class Probes {
     chosen.mul_(has.unsqueeze(2));
     Tensor scale = scaled ? scale(chosen) : torch.ones_like(chosen.narrow(2, 0, 1));
     return new Group(
-        chosen.div_(scale).to(ScalarType.Float),
+        chosen.div_(scale).to(ScalarType.Float).view(ofGroup(probes, count)),
         scale.square_().squeeze(2).mul_(has).to(ScalarType.Float).contiguous());
+  }
+
+  private long[] ofGroup(long probes, long count) {
+    return LongStream.concat(LongStream.of(probes, count), Arrays.stream(shape)).toArray();
   }
 
   /**

@@ -12,17 +12,17 @@ import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Where libtorch's memory meets ours. What is made of values here lies where models are, see {@link
- * LibTorch#useGpu}; what is read is first brought to the process's memory. Tensors made inside a
- * {@link PointerScope} die with it; {@link #retain} keeps one beyond, to be closed by whoever kept
- * it.
+ * Copies values between Java and libtorch, and keeps track of who frees a tensor. Tensors made from
+ * values are created on the device that models use, see {@link LibTorch#useGpu}; values are read by
+ * way of a copy in the process's memory. A tensor created inside a {@link PointerScope} is freed when
+ * the scope ends, unless {@link #retain} was called on it; then the caller closes it.
  */
 public final class Tensors {
   private Tensors() {}
 
   /**
    * The memory of a tensor from its first element on; valid while the tensor lives. That of a CUDA
-   * tensor only kernels can read.
+   * tensor is a device address, which only kernels can use.
    */
   public static MemorySegment segment(Tensor tensor) {
     // Strided views are addressed by the caller, so the segment ends with the last element reached.

@@ -40,10 +40,10 @@ public final class DiagonalFisher implements Statistic {
 
   private final Kernels kernels;
 
-  /** Where the kernels work: the process's memory, or a GPU's. */
+  /** The memory of the sums: the process's, or that of the kernels' GPU. */
   private final KernelMemory memory;
 
-  /** Of what the process reads and writes of the sums, where they lie elsewhere. */
+  /** Owns {@link #mirrors}: copies in the process's memory of sums that lie in a GPU's. */
   private final Arena arena = Arena.ofShared();
 
   private final Squares squares;
@@ -149,11 +149,12 @@ public final class DiagonalFisher implements Statistic {
     long outputs = weight.elementCount() / input.size(2);
     long after = outputs - visit.firstOutput() - cotangent.size(3);
     if (visit.firstOutput() > 0 || after > 0) {
-      // The kernel fills all columns of [I, O] or none: those of other outputs get zeros.
+      // The kernel adds to all O columns of [I, O]: cotangents of zero stand for the other outputs.
       cotangent =
           constant_pad_nd(cotangent, new long[] {visit.firstOutput(), after}, new Scalar(0.0));
     }
-    // Input and cotangent change places, so that probes, which only cotangents have, go one by one.
+    // Input and cotangent change places. The kernel takes probes of its first operand only, which is
+    // now the input, so it is called for one probe at a time.
     Activations inputs = activations(input);
     for (long v = 0; v < cotangent.size(0); v++) {
       Shown g = shown(cotangent.narrow(0, v, 1));

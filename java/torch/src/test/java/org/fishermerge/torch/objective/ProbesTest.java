@@ -63,6 +63,18 @@ final class ProbesTest {
     assertThat(Tensors.floats(ofLast.weights())).containsExactly(1, 0.25f);
   }
 
+  /** As token labels have them: a label for each of two tokens, over three classes. */
+  @Test
+  void logitsMayHaveMoreDimensions() {
+    double[] values = {1, 0, 0, 0, 0.5, 0.25, 0, 0, 2, 0, 0, 0};
+    Probes probes = Probes.of(Tensors.copyOf(values, 2, 1, 2, 3), false);
+    assertThat(probes.counts()).containsExactly(1, 1);
+    Tensor cotangents = probes.group(0, 1, null).cotangents();
+    assertThat(cotangents.sizes().vec().get()).containsExactly(1, 2, 2, 3);
+    assertThat(Tensors.floats(cotangents))
+        .containsExactly(1, 0, 0, 0, 0.5f, 0.25f, 0, 0, 2, 0, 0, 0);
+  }
+
   /** The weight undoes the scale exactly, also where the square of the entry underflows fp32. */
   @Test
   void weightsUndoTheScale() {
