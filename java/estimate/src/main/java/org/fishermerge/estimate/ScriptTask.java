@@ -54,8 +54,8 @@ public record ScriptTask(
   }
 
   /**
-   * Refuses a module that does not answer each example by itself; decides which parameters go the
-   * fast way, and says so.
+   * Refuses a module that does not answer each example by itself; decides which parameters are
+   * fused, and says so.
    */
   @Override
   public void prepare(long[] rows, Kernels kernels, Consumer<String> remarks) {

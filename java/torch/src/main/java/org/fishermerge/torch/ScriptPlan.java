@@ -48,12 +48,12 @@ record ScriptPlan(
             .append(wanted - fallback.size() - unused.size())
             .append(" parameters in ")
             .append(proven.size())
-            .append(" layers go the fast way");
+            .append(" layers are fused");
     if (!fallback.isEmpty()) {
       Map<String, List<String>> byReason = new LinkedHashMap<>();
       fallback.forEach((parameter, reason) ->
           byReason.computeIfAbsent(reason, any -> new ArrayList<>()).add(parameter.name()));
-      text.append("; ").append(fallback.size()).append(" one example at a time (");
+      text.append("; ").append(fallback.size()).append(" by autograd, one example at a time (");
       text.append(
           byReason.entrySet().stream()
               .map(entry -> NameList.of(entry.getValue(), NAMES_SHOWN) + ": " + entry.getKey())

@@ -60,14 +60,14 @@ final class ScriptClassifierTest {
    * @param parameters shapes by dotted name
    * @param forward the body, in which {@code self.a__b} is the parameter a.b
    * @param input [examples, ...]
-   * @param slow parameters that must not go the fast way; all others must
+   * @param fallback parameters that must take the autograd fallback; all others must be fused
    */
   record Case(
       String name,
       Map<String, long[]> parameters,
       String forward,
       InputTensor input,
-      List<String> slow) {
+      List<String> fallback) {
     @Override
     public String toString() {
       return name;
@@ -329,7 +329,7 @@ final class ScriptClassifierTest {
         expected.forEach(
             (name, values) -> assertClose(name + ", batches of " + batch, found.get(name), values));
         if (batch > 1) {
-          assertThat(classifier.fallback()).containsExactlyInAnyOrderElementsOf(example.slow());
+          assertThat(classifier.fallback()).containsExactlyInAnyOrderElementsOf(example.fallback());
         }
       }
     }
@@ -502,8 +502,8 @@ final class ScriptClassifierTest {
     estimate(classifier, EXACT, example.input(), null, 2, 1);
     assertThat(classifier.plan())
         .isEqualTo(
-            "TorchScript: 1 parameters in 1 layers go the fast way; 2 one example at a time (w, b:"
-                + " used 2 times)");
+            "TorchScript: 1 parameters in 1 layers are fused; 2 by autograd, one example at a time (w,"
+                + " b: used 2 times)");
   }
 
   @Test
