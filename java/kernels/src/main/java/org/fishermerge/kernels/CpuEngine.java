@@ -185,7 +185,8 @@ final class CpuEngine implements Engine {
           MemorySegment space = workspace(provider.squaredGradientsBytes(part, inputs, threads));
           try (Arena arena = Arena.ofConfined()) {
             pool.run(
-                provider.squaredGradients(part, activations, inputs, fisher, space, threads, arena));
+                provider.squaredGradients(
+                    part, activations, inputs, fisher, space, threads, arena));
           }
         });
   }

@@ -12,8 +12,8 @@ import org.jspecify.annotations.Nullable;
  * Averages on one GPU of operands in the process's memory, which are sent through the GPU in
  * pieces. There are two slots, each with page-locked memory, device memory and a stream: while the
  * GPU copies, averages and returns the pieces of one, the threads of the pool empty and fill the
- * other, so that the bus is busy in both directions. Inputs that are resident ({@link #keepResident}) are sent
- * once, into device memory of their own.
+ * other, so that the bus is busy in both directions. Inputs that are resident ({@link
+ * #keepResident}) are sent once, into device memory of their own.
  */
 final class CudaAverages implements AutoCloseable {
   /** Room for 2^20 elements ({@link ValueStatistics}) of eight models with Fishers in F32. */

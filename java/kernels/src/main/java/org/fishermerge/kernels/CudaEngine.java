@@ -81,7 +81,8 @@ final class CudaEngine implements Engine {
   @Override
   public ResidentInputs keepResident(List<MemorySegment> segments) {
     DeviceCopies copies = averages.keepResident(segments);
-    return new ResidentInputs(!copies.isEmpty(), copies.description(), () -> averages.release(copies));
+    return new ResidentInputs(
+        !copies.isEmpty(), copies.description(), () -> averages.release(copies));
   }
 
   @Override
@@ -140,7 +141,8 @@ final class CudaEngine implements Engine {
     return plan;
   }
 
-  private void addSquaredGradientsPart(Batch batch, Activations a, long inputs, MemorySegment fisher) {
+  private void addSquaredGradientsPart(
+      Batch batch, Activations a, long inputs, MemorySegment fisher) {
     try (Arena arena = Arena.ofConfined()) {
       long g = NativeStructs.cotangents(batch, arena);
       long activations = NativeStructs.activations(a, inputs, arena);

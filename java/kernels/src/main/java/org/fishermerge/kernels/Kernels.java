@@ -29,11 +29,11 @@ import org.jspecify.annotations.Nullable;
  * IllegalStateException} after {@link #close}, and where the GPU fails.
  *
  * <p><b>GPU.</b> With the cuda provider averages are sent through the GPU in pieces; inputs that
- * are {@link #keepResident resident} stay there. The {@code add...} methods take operands in the GPU's memory
- * ({@link #memory}) and return before the work is done: {@link KernelMemory#read} waits for it. An
- * operation without a CUDA kernel runs on the CPU. Averages and accumulations in double have the
- * bits of the other providers. Sums of squares that come with averages are added up in another
- * order, and weight gradients on tensor cores are rounded differently.
+ * are {@link #keepResident resident} stay there. The {@code add...} methods take operands in the
+ * GPU's memory ({@link #memory}) and return before the work is done: {@link KernelMemory#read}
+ * waits for it. An operation without a CUDA kernel runs on the CPU. Averages and accumulations in
+ * double have the bits of the other providers. Sums of squares that come with averages are added up
+ * in another order, and weight gradients on tensor cores are rounded differently.
  *
  * <p>Thread-safe: calls from several threads run one after the other.
  */
@@ -471,7 +471,8 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * Ends the worker threads and frees the workspace and resident inputs. Closing twice has no effect.
+   * Ends the worker threads and frees the workspace and resident inputs. Closing twice has no
+   * effect.
    */
   @Override
   public synchronized void close() {

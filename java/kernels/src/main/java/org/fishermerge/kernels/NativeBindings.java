@@ -88,7 +88,8 @@ final class NativeBindings {
       handle("fm_squared_gradients_prepare", status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
   static final MethodHandle SQUARED_GRADIENTS_PACK_G =
       handle(
-          "fm_squared_gradients_pack_g", status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+          "fm_squared_gradients_pack_g",
+          status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
   static final MethodHandle SQUARED_GRADIENTS_PACK_A =
       handle(
           "fm_squared_gradients_pack_a",

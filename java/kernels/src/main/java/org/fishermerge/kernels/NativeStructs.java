@@ -148,7 +148,8 @@ final class NativeStructs {
           JAVA_INT.withName("precision"),
           JAVA_INT.withName("splits"));
 
-  static final long CUDA_PLAN_WORKSPACE_BYTES = offset(CUDA_SQUARED_GRADIENTS_PLAN, "workspace_bytes");
+  static final long CUDA_PLAN_WORKSPACE_BYTES =
+      offset(CUDA_SQUARED_GRADIENTS_PLAN, "workspace_bytes");
 
   /** All of them. */
   static final List<StructLayout> ALL =

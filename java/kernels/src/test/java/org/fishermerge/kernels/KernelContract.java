@@ -875,7 +875,8 @@ abstract class KernelContract {
         List.of(new TokenShape(0, 1, 1), new TokenShape(1, 0, 1), new TokenShape(1, 1, 0))) {
       Cotangents g = Cotangents.contiguous(data, shape, 2);
       kernels()
-          .addSquaredGradients(shape, 2, 2, g, Activations.contiguous(data, shape, 2), null, fisher);
+          .addSquaredGradients(
+              shape, 2, 2, g, Activations.contiguous(data, shape, 2), null, fisher);
       kernels().addTokenSumSquares(shape, 2, g, null, fisher);
       kernels().addEmbeddingSquares(shape, 2, g, data, 2, null, fisher);
     }

@@ -198,7 +198,9 @@ final class ResidentInputsTest {
       operands(first).forEach(operand -> operand.fill((byte) 0x33));
       assertThat(sentFor(first, expected)).isZero();
     }
-    assertThat(sentFor(first, expected(first))).as("resident no longer").isGreaterThanOrEqualTo(all);
+    assertThat(sentFor(first, expected(first)))
+        .as("resident no longer")
+        .isGreaterThanOrEqualTo(all);
   }
 
   @Test
@@ -393,7 +395,8 @@ final class ResidentInputsTest {
     cuda.close();
     resident.close();
     resident.close();
-    assertThatThrownBy(() -> cuda.keepResident(List.of())).isInstanceOf(IllegalStateException.class);
+    assertThatThrownBy(() -> cuda.keepResident(List.of()))
+        .isInstanceOf(IllegalStateException.class);
   }
 
   @Test

@@ -5,9 +5,9 @@ import java.util.ArrayList;
 import java.util.List;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.kernels.ResidentInputs;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.MappedGuard;
+import org.fishermerge.kernels.ResidentInputs;
 import org.jspecify.annotations.Nullable;
 
 /**

@@ -51,8 +51,7 @@ public final class BatchSizeCheck {
    *
    * @param estimators makes new estimators of the same settings, which are closed here
    * @param count at least 2
-   * @param trueLabels the examples' own labels [count]; may be null unless the objective needs
-   *     them
+   * @param trueLabels the examples' own labels [count]; may be null unless the objective needs them
    * @return the largest deviation
    * @throws InputException if that is above 0.001
    */

@@ -42,9 +42,9 @@ import org.jspecify.annotations.Nullable;
  * Accumulates the diagonal Fisher information of every parameter of a classifier, batch by batch:
  * {@code F = sum over examples x of E_y (d log p(y|x) / d theta)^2}, the square taken per example.
  *
- * <p>Each batch runs forward once; the objective gives V cotangents of every example's
- * logits, which are pulled back together. The result does not depend on how examples are cut into
- * batches, except for batch squares, whose definition does.
+ * <p>Each batch runs forward once; the objective gives V cotangents of every example's logits,
+ * which are pulled back together. The result does not depend on how examples are cut into batches,
+ * except for batch squares, whose definition does.
  *
  * <p>Borrows classifier and kernels. Not thread-safe.
  */
@@ -68,8 +68,7 @@ public final class FisherEstimator implements AutoCloseable {
    * @param seed of labels that are drawn; estimators that draw none ignore it
    * @param kernels run the accumulation; one estimator at a time
    */
-  public FisherEstimator(
-      Classifier classifier, Objective objective, long seed, Kernels kernels) {
+  public FisherEstimator(Classifier classifier, Objective objective, long seed, Kernels kernels) {
     this.classifier = classifier;
     this.objective = objective;
     this.seed = seed;
@@ -136,7 +135,9 @@ public final class FisherEstimator implements AutoCloseable {
             pairsTogether));
   }
 
-  /** libtorch keeps GPU memory once allocated until it is released, so what it holds is the peak. */
+  /**
+   * libtorch keeps GPU memory once allocated until it is released, so what it holds is the peak.
+   */
   private BatchMemory measureOnGpu(IntFunction<ForwardPass> forward, int examples) {
     int classes = classifier.classCount();
     int probes = objective.mostProbes(classes);
@@ -201,8 +202,8 @@ public final class FisherEstimator implements AutoCloseable {
   }
 
   /**
-   * The sums so far, without the objective's weight, by canonical parameter name, fp32; valid
-   * until this estimator is closed.
+   * The sums so far, without the objective's weight, by canonical parameter name, fp32; valid until
+   * this estimator is closed.
    */
   public Map<String, MemorySegment> sums() {
     return sums.byName();

@@ -77,8 +77,8 @@ final class HookedRun implements AutoCloseable {
   }
 
   /**
-   * Pulls cotangents back to the outputs of hooks, and answers what each operator saw; null where no
-   * cotangent reaches it.
+   * Pulls cotangents back to the outputs of hooks, and answers what each operator saw; null where
+   * no cotangent reaches it.
    *
    * @param cotangents of the logits [V, B, K]
    * @param layouts how examples lie in operators, where they do not come first

@@ -44,7 +44,8 @@ final class ScriptFaults {
 
   // Two runs of one batch may differ by rounding, because threads may add in another order.
   private static final double STEADY = 1e-5;
-  // An example alone and in a batch may differ by more, because matrix products are blocked otherwise.
+  // An example alone and in a batch may differ by more, because matrix products are blocked
+  // otherwise.
   private static final double APART = 1e-3;
   private static final double SUM = 1e-4;
 

@@ -415,8 +415,8 @@ final class ScriptHooks {
   }
 
   /**
-   * Whether an in-place operator overwrites the value. Autograd would then give the cotangent of the
-   * new value, not of the operator's output.
+   * Whether an in-place operator overwrites the value. Autograd would then give the cotangent of
+   * the new value, not of the operator's output.
    */
   private boolean writesInto(Value value) {
     for (JitNode node : nodes()) {

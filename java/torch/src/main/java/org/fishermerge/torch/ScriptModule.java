@@ -149,7 +149,8 @@ final class ScriptModule {
 
   private List<Parameter> readParameters() {
     Map<String, Tensor> named = namedParameters();
-    // If no parameter has requires_grad, the module was saved for inference, and none counts as frozen.
+    // If no parameter has requires_grad, the module was saved for inference, and none counts as
+    // frozen.
     boolean flagged = named.values().stream().anyMatch(Tensor::requires_grad);
     Map<Long, Parameter> byMemory = new LinkedHashMap<>();
     named.forEach((name, tensor) -> {

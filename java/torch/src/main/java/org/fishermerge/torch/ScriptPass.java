@@ -51,8 +51,7 @@ final class ScriptPass extends ForwardPass {
     for (Part part : parts) {
       if (part.logits.size(1) != columns) {
         parts.forEach(Part::close);
-        throw new InputException(
-            origin + ": the number of logits changes from example to example");
+        throw new InputException(origin + ": the number of logits changes from example to example");
       }
       logits.push_back(part.logits.detach());
     }

@@ -6,8 +6,6 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.lang.foreign.MemorySegment;
 import java.util.List;
-import org.fishermerge.torch.objective.LabelRule;
-import org.fishermerge.torch.objective.Objective;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.checkpoint.InputException;
@@ -20,6 +18,8 @@ import org.fishermerge.torch.nn.LayerVisit;
 import org.fishermerge.torch.nn.LayerVisitor;
 import org.fishermerge.torch.nn.ParameterGroup;
 import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.objective.LabelRule;
+import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.LibTorch;
 import org.fishermerge.torch.runtime.Tensors;
 import org.jspecify.annotations.Nullable;

@@ -7,11 +7,11 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.TreeMap;
 import java.util.stream.Stream;
-import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.arch.ClipVisionTower;
 import org.fishermerge.torch.arch.ZeroShotHead;
 import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.objective.Objective;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -76,8 +76,7 @@ final class ClipGoldenTest {
   @MethodSource("definitions")
   void fisherMatchesForAnyBatchSize(String name, String labels, int batchSize) {
     GoldenTask task = new GoldenTask(name);
-    Map<String, float[]> actual =
-        task.estimate(Objective.parse(labels), batchSize, 0, kernels);
+    Map<String, float[]> actual = task.estimate(Objective.parse(labels), batchSize, 0, kernels);
     String definition = labels.equals("true") ? "empirical" : labels;
     assertThat(GoldenTask.differences(actual, task.fisher(definition), 1e-4)).isEmpty();
   }
@@ -86,8 +85,7 @@ final class ClipGoldenTest {
   @MethodSource("tasks")
   void batchSquareMatchesFusionBench(String name) {
     GoldenTask task = new GoldenTask(name);
-    Map<String, float[]> actual =
-        task.estimate(Objective.parse("batch-square"), 4, 0, kernels);
+    Map<String, float[]> actual = task.estimate(Objective.parse("batch-square"), 4, 0, kernels);
     assertThat(GoldenTask.differences(actual, task.fisher("batch_square"), 1e-4)).isEmpty();
   }
 
@@ -95,8 +93,7 @@ final class ClipGoldenTest {
   @MethodSource("tasks")
   void batchSquareDependsOnTheBatchSize(String name) {
     GoldenTask task = new GoldenTask(name);
-    Map<String, float[]> actual =
-        task.estimate(Objective.parse("batch-square"), 3, 0, kernels);
+    Map<String, float[]> actual = task.estimate(Objective.parse("batch-square"), 3, 0, kernels);
     assertThat(GoldenTask.differences(actual, task.fisher("batch_square"), 1e-4)).isNotEmpty();
   }
 

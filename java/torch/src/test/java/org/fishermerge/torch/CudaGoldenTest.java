@@ -11,13 +11,13 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.Stream;
-import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.arch.ClipVisionTower;
 import org.fishermerge.torch.arch.NetworkClassifier;
 import org.fishermerge.torch.arch.ZeroShotHead;
 import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.objective.Objective;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -68,8 +68,7 @@ final class CudaGoldenTest {
   @MethodSource("definitions")
   void clip(String labels, int batchSize) {
     GoldenTask task = new GoldenTask(GoldenTask.NAMES.getFirst());
-    Map<String, float[]> actual =
-        task.estimate(Objective.parse(labels), batchSize, 0, kernels);
+    Map<String, float[]> actual = task.estimate(Objective.parse(labels), batchSize, 0, kernels);
     assertThat(GoldenTask.differences(actual, task.fisher(definition(labels)), 1e-4)).isEmpty();
   }
 
@@ -88,8 +87,7 @@ final class CudaGoldenTest {
   void gpt2(String labels, int batchSize) {
     Gpt2GoldenTask task = new Gpt2GoldenTask(Gpt2GoldenTask.NAMES.getFirst());
     Map<String, float[]> actual =
-        task.estimate(
-            Objective.parse(labels), Gpt2GoldenTask.inOrder(batchSize), 1, kernels);
+        task.estimate(Objective.parse(labels), Gpt2GoldenTask.inOrder(batchSize), 1, kernels);
     assertThat(GoldenTask.differences(actual, task.fisher(definition(labels)), 1e-4)).isEmpty();
   }
 

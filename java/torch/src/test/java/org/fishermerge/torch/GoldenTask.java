@@ -13,7 +13,6 @@ import java.util.TreeMap;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
-import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.kernels.Kernels;
@@ -23,6 +22,7 @@ import org.fishermerge.torch.arch.NetworkClassifier;
 import org.fishermerge.torch.arch.ZeroShotHead;
 import org.fishermerge.torch.nn.Pixels;
 import org.fishermerge.torch.objective.Logits;
+import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.Tensors;
 
 /** One golden CLIP task: its model, data and expected values. */
@@ -92,8 +92,7 @@ record GoldenTask(String name) {
   }
 
   /** Our Fisher, as the mean over examples, by canonical name. */
-  Map<String, float[]> estimate(
-      Objective labels, int batchSize, long seed, Kernels kernels) {
+  Map<String, float[]> estimate(Objective labels, int batchSize, long seed, Kernels kernels) {
     return estimate(labels, batchSize, seed, kernels, 0);
   }
 

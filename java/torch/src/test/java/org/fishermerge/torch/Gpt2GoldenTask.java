@@ -6,7 +6,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
-import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.kernels.Kernels;
@@ -14,6 +13,7 @@ import org.fishermerge.testkit.Golden;
 import org.fishermerge.torch.arch.Architectures;
 import org.fishermerge.torch.arch.TextClassifier;
 import org.fishermerge.torch.nn.TokenBatch;
+import org.fishermerge.torch.objective.Objective;
 
 /** One golden GPT-2 task: its model, data and expected values. */
 record Gpt2GoldenTask(String name) {

@@ -6,11 +6,11 @@ import static org.assertj.core.api.Assertions.within;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
-import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.arch.TextClassifier;
 import org.fishermerge.torch.nn.TokenBatch;
+import org.fishermerge.torch.objective.Objective;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -124,8 +124,7 @@ final class Gpt2GoldenTest {
   void batchSquareDependsOnTheBatchSize(String name) {
     Gpt2GoldenTask task = new Gpt2GoldenTask(name);
     Map<String, float[]> actual =
-        task.estimate(
-            Objective.parse("batch-square"), Gpt2GoldenTask.inOrder(3), 0, kernels);
+        task.estimate(Objective.parse("batch-square"), Gpt2GoldenTask.inOrder(3), 0, kernels);
     assertThat(GoldenTask.differences(actual, task.fisher("batch_square"), 1e-4)).isNotEmpty();
   }
 

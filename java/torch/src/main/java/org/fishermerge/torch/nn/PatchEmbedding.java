@@ -46,7 +46,8 @@ public record PatchEmbedding(
     visitor.visit(new LayerVisit.Added(classToken.group(), cotangent.narrow(2, 0, 1)));
     Tensor ofPatches = cotangent.narrow(2, 1, patches());
     if (cotangent.size(1) > 1) {
-      // DiagonalFisher with PER_BATCH reads the tokens of all examples as one sequence, which a view of
+      // DiagonalFisher with PER_BATCH reads the tokens of all examples as one sequence, which a
+      // view of
       // some of the tokens is not.
       ofPatches = ofPatches.contiguous();
     }

@@ -14,8 +14,7 @@ import org.jspecify.annotations.Nullable;
 @SuppressWarnings("ArrayRecordComponent") // never compared
 public record BatchExamples(long seed, long[] positions, long @Nullable [] labels) {
   /** Examples that follow each other in the run. */
-  public static BatchExamples from(
-      long seed, long first, int count, long @Nullable [] labels) {
+  public static BatchExamples from(long seed, long first, int count, long @Nullable [] labels) {
     long[] positions = new long[count];
     Arrays.setAll(positions, b -> first + b);
     return new BatchExamples(seed, positions, labels);

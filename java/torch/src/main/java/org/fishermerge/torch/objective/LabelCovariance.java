@@ -79,9 +79,7 @@ final class LabelCovariance {
     Tensor cotangents = u.addcmul(q, sum(u.mul(q)), new Scalar(-1.0)).mul_(q);
     // Cotangents sum to zero. Taken from the others, the likeliest class keeps its digits when its
     // probability is next to one.
-    cotangents
-        .narrow(2, 0, 1)
-        .copy_(sum(cotangents.narrow(2, 1, classes() - 1L)).neg());
+    cotangents.narrow(2, 0, 1).copy_(sum(cotangents.narrow(2, 1, classes() - 1L)).neg());
     return byClass(cotangents);
   }
 

@@ -182,8 +182,7 @@ public sealed interface LabelRule extends Objective {
       double[] p = predictions.stream().flatMapToDouble(Arrays::stream).toArray();
       try (PointerScope scope = new PointerScope()) {
         LabelSpectrum spectrum =
-            new LabelSpectrum(
-                new LabelCovariance(Tensors.copyOf(p, predictions.size(), classes)));
+            new LabelSpectrum(new LabelCovariance(Tensors.copyOf(p, predictions.size(), classes)));
         // Down by octaves, so that no more eigenvalues are sought than the budget pays for, and
         // then by bisection.
         double high = 1; // more than any variance
@@ -219,16 +218,15 @@ public sealed interface LabelRule extends Objective {
       Tensor all = p.new_zeros(p.size(0), most, p.size(1));
       for (int[] some : alike(probes, spectrum.covariance().classes() - 1)) {
         int[] their = Arrays.stream(some).map(b -> probes[b]).toArray();
-        Tensor ofSome = Tensors.scoped(() -> cotangents(spectrum.select(some), their, examples.select(some)));
-        all.narrow(1, 0, ofSome.size(1))
-            .index_copy_(0, Tensors.copyOf(some), ofSome);
+        Tensor ofSome =
+            Tensors.scoped(() -> cotangents(spectrum.select(some), their, examples.select(some)));
+        all.narrow(1, 0, ofSome.size(1)).index_copy_(0, Tensors.copyOf(some), ofSome);
       }
       return all;
     }
 
     /** The cotangents of examples of whom all or none are exact. */
-    private static Tensor cotangents(
-        LabelSpectrum spectrum, int[] probes, BatchExamples examples) {
+    private static Tensor cotangents(LabelSpectrum spectrum, int[] probes, BatchExamples examples) {
       LabelCovariance covariance = spectrum.covariance();
       if (probes[0] >= covariance.classes() - 1) {
         return covariance.choleskyColumns();
@@ -301,7 +299,11 @@ public sealed interface LabelRule extends Objective {
       }
       Tensor likeliest = torch.eye(classes, covariance.classes(), p.options());
       return exactAndRandom(
-          covariance, likeliest.expand(p.size(0), -1, -1), repeat(classes, p), repeat(1, p), examples);
+          covariance,
+          likeliest.expand(p.size(0), -1, -1),
+          repeat(classes, p),
+          repeat(1, p),
+          examples);
     }
   }
 
@@ -462,7 +464,8 @@ public sealed interface LabelRule extends Objective {
     Tensor own = units.mul(Tensors.copyOf(taken, count, most, 1));
     Tensor signs = signs(examples, directions, draws, covariance.classes());
     Tensor u = covariance.byRank(signs).mul_(Tensors.copyOf(shares, count, probes, 1));
-    // One by one, so that directions of zeros, which other examples of the batch bring, change no bit.
+    // One by one, so that directions of zeros, which other examples of the batch bring, change no
+    // bit.
     for (int m = 0; m < most; m++) {
       Tensor unit = own.narrow(1, m, 1);
       u.addcmul_(LabelCovariance.sum(u.mul(unit)), unit, new Scalar(-1.0));

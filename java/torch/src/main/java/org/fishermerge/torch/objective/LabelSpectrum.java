@@ -25,7 +25,8 @@ final class LabelSpectrum {
   // Smaller ones count as this, so that quotients and their squares stay in range.
   private static final double SMALLEST = 1e-150;
   private static final int BISECTIONS = 40;
-  // Enough to tell what 8 probes gain over 4. One search of all examples takes less time than several
+  // Enough to tell what 8 probes gain over 4. One search of all examples takes less time than
+  // several
   // for fewer eigenvalues.
   private static final int SOUGHT_FOR_ALL = 7;
 
@@ -64,8 +65,7 @@ final class LabelSpectrum {
     double[] fall = new double[covariance.classes()];
     Arrays.setAll(fall, rank -> Math.pow(1 - SEPARATION, rank));
     Tensor separation = Tensors.copyOf(fall, fall.length);
-    T_TensorTensor_T least =
-        torch.cummin(p.clamp_min(new Scalar(SMALLEST)).div_(separation), 1);
+    T_TensorTensor_T least = torch.cummin(p.clamp_min(new Scalar(SMALLEST)).div_(separation), 1);
     poles = new Tensor(least.get0()).mul(separation);
     // Everything but the likeliest class is summed apart, so that nothing cancels when p is next to
     // certain. Squares: the norm of S, entry by entry.
@@ -163,8 +163,7 @@ final class LabelSpectrum {
     Tensor width =
         torch
             .minimum(
-                upper,
-                torch.maximum(trace.unsqueeze(2), lower.mul(new Scalar(1 + SEPARATION))))
+                upper, torch.maximum(trace.unsqueeze(2), lower.mul(new Scalar(1 + SEPARATION))))
             .sub_(lower);
     Tensor half = width.div(new Scalar(2.0));
     Tensor gaps = poles.unsqueeze(1).sub(lower); // [B, M, K]
@@ -202,7 +201,9 @@ final class LabelSpectrum {
     torch.sum_out(sums, terms, new long[] {2}, true, new ScalarTypeOptional());
   }
 
-  /** The sum of lambda_k lambda_l over pairs k != l of all but the first m, m = 0 ... M [B, M+1]. */
+  /**
+   * The sum of lambda_k lambda_l over pairs k != l of all but the first m, m = 0 ... M [B, M+1].
+   */
   private Tensor pairs(Tensor eigenvalues) {
     Tensor sum = torch.cat(new TensorVector(trace, eigenvalues.neg()), 1).cumsum(1);
     Tensor ofSquares =

@@ -12,14 +12,15 @@ import org.fishermerge.torch.runtime.Tensors;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The cotangents of a batch's logits, on their device. Those that would vanish in the sum of squares
- * are left out, so that an example of which the model is certain costs nothing; so examples have
- * different numbers of them.
+ * The cotangents of a batch's logits, on their device. Those that would vanish in the sum of
+ * squares are left out, so that an example of which the model is certain costs nothing; so examples
+ * have different numbers of them.
  *
  * <p>Its tensors belong to the pointer scope that it was made in. Not thread-safe.
  */
 public final class Probes {
-  // A cotangent whose squared norm is below this share of the sum over its example's is left out: it
+  // A cotangent whose squared norm is below this share of the sum over its example's is left out:
+  // it
   // lies under the rounding of the fp32 sum that it would join.
   private static final double NEGLIGIBLE = 0x1p-40;
   private static final double SMALLEST_SCALE = 0x1p-60;
@@ -52,7 +53,8 @@ public final class Probes {
     Tensor squares =
         cotangents
             .flatten(2, -1)
-            .norm(new ScalarOptional(new Scalar(2.0)), new long[] {2}, false).square_();
+            .norm(new ScalarOptional(new Scalar(2.0)), new long[] {2}, false)
+            .square_();
     Tensor least = squares.sum(new long[] {1}, true, none()).mul_(new Scalar(NEGLIGIBLE));
     Tensor counts = squares.gt(least);
     Tensor order = torch.argsort(counts.to(ScalarType.Byte), true, 1, true);
@@ -85,7 +87,7 @@ public final class Probes {
    * @return in the caller's pointer scope
    */
   public Group group(int first, int end, @Nullable Tensor examples) {
-    long probes = end - first;
+    long probes = (long) end - first;
     long classes = cotangents.size(2);
     Tensor which = Tensors.entries(order, examples).narrow(1, first, probes).t(); // [V, n]
     long count = which.size(1);

@@ -20,7 +20,10 @@ import org.jspecify.annotations.Nullable;
 
 /** The libtorch that this process runs on. */
 public final class LibTorch {
-  /** The CUDA libraries that a libtorch built with CUDA uses. Without the first two it cannot be loaded. */
+  /**
+   * The CUDA libraries that a libtorch built with CUDA uses. Without the first two it cannot be
+   * loaded.
+   */
   private static final List<String> CUDA_LIBRARIES =
       List.of(
           "libcudart.so.13",
@@ -37,7 +40,10 @@ public final class LibTorch {
 
   private static volatile boolean loaded;
 
-  /** The device of all threads that have none of their own ({@link #GPU_OF_THREAD}); null for the CPU. */
+  /**
+   * The device of all threads that have none of their own ({@link #GPU_OF_THREAD}); null for the
+   * CPU.
+   */
   private static volatile @Nullable Device gpu;
 
   /** The device of one thread, in place of {@link #gpu}. */
@@ -89,7 +95,10 @@ public final class LibTorch {
         .toList();
   }
 
-  /** Loads libtorch. If a library is missing, that is an {@link InputException}: the user can install it. */
+  /**
+   * Loads libtorch. If a library is missing, that is an {@link InputException}: the user can
+   * install it.
+   */
   private static void load() {
     if (loaded) {
       return;
@@ -190,7 +199,10 @@ public final class LibTorch {
         : torch.empty(shape);
   }
 
-  /** A copy on the current device, which on a GPU is made asynchronously; on the CPU the tensor itself. */
+  /**
+   * A copy on the current device, which on a GPU is made asynchronously; on the CPU the tensor
+   * itself.
+   */
   public static Tensor onDevice(Tensor tensor) {
     Device device = device();
     return device == null

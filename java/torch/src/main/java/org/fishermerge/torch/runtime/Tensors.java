@@ -14,8 +14,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * Copies values between Java and libtorch, and keeps track of who frees a tensor. Tensors made from
  * values are created on the device that models use, see {@link LibTorch#useGpu}; values are read by
- * way of a copy in the process's memory. A tensor created inside a {@link PointerScope} is freed when
- * the scope ends, unless {@link #retain} was called on it; then the caller closes it.
+ * way of a copy in the process's memory. A tensor created inside a {@link PointerScope} is freed
+ * when the scope ends, unless {@link #retain} was called on it; then the caller closes it.
  */
 public final class Tensors {
   private Tensors() {}

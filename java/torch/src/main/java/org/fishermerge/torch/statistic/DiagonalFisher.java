@@ -153,7 +153,8 @@ public final class DiagonalFisher implements Statistic {
       cotangent =
           constant_pad_nd(cotangent, new long[] {visit.firstOutput(), after}, new Scalar(0.0));
     }
-    // Input and cotangent change places. The kernel takes probes of its first operand only, which is
+    // Input and cotangent change places. The kernel takes probes of its first operand only, which
+    // is
     // now the input, so it is called for one probe at a time.
     Activations inputs = activations(input);
     for (long v = 0; v < cotangent.size(0); v++) {

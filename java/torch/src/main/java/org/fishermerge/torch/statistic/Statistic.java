@@ -14,8 +14,8 @@ public interface Statistic extends LayerVisitor, AutoCloseable {
   /**
    * Weights of the next backward pass.
    *
-   * @param weights w[v,b] of the squares, fp32 [V, B], contiguous, where the model is; borrowed until
-   *     the next call; null for one
+   * @param weights w[v,b] of the squares, fp32 [V, B], contiguous, where the model is; borrowed
+   *     until the next call; null for one
    */
   void weights(@Nullable Tensor weights);
 

@@ -19,7 +19,10 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** Of {@link LabelCovariance} and {@link LabelSpectrum}. The oracle is the dense matrix diag(p) - p p^T and its eigenvalues by Jacobi rotations. */
+/**
+ * Of {@link LabelCovariance} and {@link LabelSpectrum}. The oracle is the dense matrix diag(p) - p
+ * p^T and its eigenvalues by Jacobi rotations.
+ */
 final class LabelCovarianceTest {
   private @Nullable PointerScope scope;
 
@@ -131,8 +134,7 @@ final class LabelCovarianceTest {
         }) {
       LabelCovariance covariance = LabelRuleTest.covariance(p);
       Tensor directions = new LabelSpectrum(covariance).directions(p.length - 1);
-      for (double[] cotangent :
-          LabelRuleTest.rows(covariance.cotangents(directions), p.length)) {
+      for (double[] cotangent : LabelRuleTest.rows(covariance.cotangents(directions), p.length)) {
         assertThat(Arrays.stream(cotangent).allMatch(Double::isFinite)).isTrue();
         assertThat(Arrays.stream(cotangent).sum()).isCloseTo(0, within(1e-16));
       }

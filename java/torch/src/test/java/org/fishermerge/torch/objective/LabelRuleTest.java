@@ -346,8 +346,7 @@ final class LabelRuleTest {
   /** The cotangents of a batch, [B][V][K]. */
   private static double[][][] cotangents(
       LabelRule rule, List<double[]> predictions, long seed, long @Nullable [] labels) {
-    return cotangents(
-        rule, predictions, BatchExamples.from(seed, 0, predictions.size(), labels));
+    return cotangents(rule, predictions, BatchExamples.from(seed, 0, predictions.size(), labels));
   }
 
   private static double[][][] cotangents(
@@ -355,8 +354,7 @@ final class LabelRuleTest {
     int classes = predictions.getFirst().length;
     try (PointerScope scope = new PointerScope()) {
       Tensor p = tensor(predictions);
-      Tensor found =
-          rule.cotangents(p, examples);
+      Tensor found = rule.cotangents(p, examples);
       assertThat(found.sizes().vec().get())
           .containsExactly(predictions.size(), found.size(1), classes);
       double[][][] byExample = new double[predictions.size()][][];

@@ -56,7 +56,8 @@ final class ProbesTest {
     Probes probes = Probes.of(cotangents(0.25, 0, /**/ 1, 0.5), true);
     assertThat(probes.counts()).containsExactly(1, 2);
     Probes.Group second = probes.group(1, 2, null);
-    assertThat(Tensors.floats(second.cotangents())).containsExactly(new float[] {0, 0, 1, -1}, within(0f));
+    assertThat(Tensors.floats(second.cotangents()))
+        .containsExactly(new float[] {0, 0, 1, -1}, within(0f));
     assertThat(Tensors.floats(second.weights())).containsExactly(0, 0.25f);
     Probes.Group ofLast = probes.group(0, 2, Tensors.copyOf(new int[] {1}));
     assertThat(ofLast.cotangents().sizes().vec().get()).containsExactly(2, 1, CLASSES);
@@ -83,7 +84,8 @@ final class ProbesTest {
     Probes others = Probes.of(cotangents(entries[2], 0, entries[3], 0), true);
     assertThat(Tensors.floats(probes.group(0, 1, null).cotangents()))
         .containsExactly(1.5f, -1.5f, 1.125f, -1.125f);
-    assertThat(Tensors.floats(probes.group(0, 1, null).weights())).containsExactly(0x1p-60f, 0x1p-118f);
+    assertThat(Tensors.floats(probes.group(0, 1, null).weights()))
+        .containsExactly(0x1p-60f, 0x1p-118f);
     // Scales go down to 2^-60, whose square is a normal fp32 number.
     assertThat(Tensors.floats(others.group(0, 1, null).cotangents()))
         .containsExactly(0x1p-10f, -0x1p-10f, 1.5f, -1.5f);
