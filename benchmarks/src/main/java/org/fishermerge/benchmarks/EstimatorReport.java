@@ -8,7 +8,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import org.fishermerge.torch.objective.LabelRule;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.TensorSelector;
@@ -17,11 +16,12 @@ import org.fishermerge.data.TensorExamples;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
-import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.arch.ClipVisionTower;
 import org.fishermerge.torch.arch.NetworkClassifier;
 import org.fishermerge.torch.arch.ZeroShotHead;
 import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.objective.LabelRule;
+import org.fishermerge.torch.objective.Objective;
 
 /**
  * {@code benchmarks/run estimators MODEL CLIP DATA.safetensors#prefix. [EXAMPLES [SEEDS [RULE

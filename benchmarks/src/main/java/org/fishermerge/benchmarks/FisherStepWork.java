@@ -5,7 +5,6 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Random;
-import org.fishermerge.torch.objective.LabelRule;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.FisherEstimator;
@@ -15,6 +14,7 @@ import org.fishermerge.torch.arch.NetworkClassifier;
 import org.fishermerge.torch.arch.VisionTraining;
 import org.fishermerge.torch.arch.ZeroShotHead;
 import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.objective.LabelRule;
 import org.fishermerge.torch.runtime.LibTorch;
 
 /** One batch of pictures through an image tower of a published shape with random weights. */

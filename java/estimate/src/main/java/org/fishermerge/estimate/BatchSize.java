@@ -25,8 +25,7 @@ public final class BatchSize {
     return !option.equals(AUTO) && parse(option) == 1;
   }
 
-  static int choose(
-      String option, Optional<MemoryPlan> plan, long examples, Objective labels) {
+  static int choose(String option, Optional<MemoryPlan> plan, long examples, Objective labels) {
     if (!option.equals(AUTO)) {
       return parse(option);
     }

@@ -17,8 +17,8 @@ import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.InputTensor;
-import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.ScriptClassifier;
+import org.fishermerge.torch.objective.Objective;
 import org.jspecify.annotations.Nullable;
 
 /**

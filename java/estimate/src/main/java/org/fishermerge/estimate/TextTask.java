@@ -21,10 +21,10 @@ import org.fishermerge.data.TokenDataset;
 import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
-import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.arch.Architecture;
 import org.fishermerge.torch.arch.TextClassifier;
 import org.fishermerge.torch.nn.TokenBatch;
+import org.fishermerge.torch.objective.Objective;
 
 /**
  * A text classifier and the texts that it is run on. Texts run without their padding and together

@@ -128,8 +128,7 @@ final class MemoryPlanTest {
     assertThat(BatchSize.choose("auto", Optional.empty(), 100, EXACT)).isBetween(1, 32);
     // The definition of batch squares, not memory, sets theirs.
     assertThat(
-            BatchSize.choose(
-                "auto", Optional.of(plan(10)), 100, Objective.parse("batch-square")))
+            BatchSize.choose("auto", Optional.of(plan(10)), 100, Objective.parse("batch-square")))
         .isEqualTo(32);
   }
 
