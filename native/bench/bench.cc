@@ -1,8 +1,8 @@
 // Rates of the kernels that carry the work, against what the machine can do:
-//   outer_square      GFLOP/s (2 V B T O I), against a register-only multiply-add loop
+//   squared_gradients      GFLOP/s (2 V B T O I), against a register-only multiply-add loop
 //   weighted_average, pair_sums  GB/s read, against a loop that only reads
 // Each figure is the best of several runs, one item of work handed out at a time to `threads` threads.
-// Usage: fm_bench [threads] [isa] [outer_square|relatives|weighted_average|pair_sums]
+// Usage: fm_bench [threads] [isa] [squared_gradients|relatives|weighted_average|pair_sums]
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,7 +74,7 @@ float *buffer(int64_t count) {
   return x;
 }
 
-void outer_square(int64_t probes, int64_t examples, int64_t tokens, int64_t outputs, int64_t inputs) {
+void squared_gradients(int64_t probes, int64_t examples, int64_t tokens, int64_t outputs, int64_t inputs) {
   float *g_data = buffer(probes * examples * tokens * outputs);
   float *a_data = buffer(examples * tokens * inputs);
   float *fisher = buffer(outputs * inputs);
@@ -82,8 +82,8 @@ void outer_square(int64_t probes, int64_t examples, int64_t tokens, int64_t outp
   const fm_cotangents g = {g_data, examples * g_example, g_example, outputs, nullptr, examples,
                            probes, examples,             tokens,    outputs};
   const fm_activations a = {a_data, tokens * inputs, inputs, inputs};
-  fm_outer_square_plan plan;
-  check(fm_outer_square_prepare(kernels, &g, &a, &plan));
+  fm_squared_gradients_plan plan;
+  check(fm_squared_gradients_prepare(kernels, &g, &a, &plan));
   float *packed_g = buffer(plan.packed_g);
   float *packed_a = buffer(plan.packed_a);
   float *scratch = buffer(plan.scratch * threads);
@@ -92,20 +92,20 @@ void outer_square(int64_t probes, int64_t examples, int64_t tokens, int64_t outp
   const double seconds = best_seconds(9, [&] {
     const double start = now();
     parallel(plan.pack_g_items, (plan.pack_g_items + shares - 1) / shares, [&](int, int64_t begin, int64_t end) {
-      check(fm_outer_square_pack_g(kernels, &g, packed_g, begin, end));
+      check(fm_squared_gradients_pack_g(kernels, &g, packed_g, begin, end));
     });
     parallel(plan.pack_a_items, (plan.pack_a_items + shares - 1) / shares, [&](int, int64_t begin, int64_t end) {
-      check(fm_outer_square_pack_a(kernels, &a, examples, tokens, packed_a, begin, end));
+      check(fm_squared_gradients_pack_a(kernels, &a, examples, tokens, packed_a, begin, end));
     });
     pack = std::min(pack, now() - start);
     parallel(plan.blocks, std::clamp<int64_t>(plan.blocks / (4 * threads), 1, 4), [&](int worker, int64_t begin, int64_t end) {
-      check(fm_outer_square_blocks(kernels, &g, &a, packed_g, packed_a, scratch + worker * plan.scratch, fisher,
-                                   begin, end));
+      check(fm_squared_gradients_blocks(kernels, &g, &a, packed_g, packed_a, scratch + worker * plan.scratch, fisher,
+                                        begin, end));
     });
   });
   const double flops = 2.0 * static_cast<double>((tokens == 1 ? 1 : probes) * examples * tokens) *
                        static_cast<double>(outputs * inputs);
-  printf("outer_square V %2lld B %3lld T %4lld O %5lld I %5lld  %7.1f GFLOP/s  %6.2f ms, packing %4.1f %%\n",
+  printf("squared_gradients V %2lld B %3lld T %4lld O %5lld I %5lld  %7.1f GFLOP/s  %6.2f ms, packing %4.1f %%\n",
          static_cast<long long>(probes), static_cast<long long>(examples), static_cast<long long>(tokens),
          static_cast<long long>(outputs), static_cast<long long>(inputs), flops / seconds * 1e-9, seconds * 1e3,
          100 * pack / seconds);
@@ -215,16 +215,16 @@ int main(int argc, char **argv) {
   printf("%s, %d threads\n", fm_isa_name(kernels), threads);
   const char *only = argc > 3 ? argv[3] : "";
   auto wanted = [&](const char *name) { return *only == '\0' || strcmp(only, name) == 0; };
-  if (wanted("outer_square")) {
-    outer_square(1, 16, 50, 768, 768);
-    outer_square(1, 16, 50, 3072, 768);
-    outer_square(1, 16, 50, 768, 3072);
-    outer_square(4, 16, 50, 768, 768);
-    outer_square(1, 4, 197, 768, 3072);
-    outer_square(1, 2, 257, 1024, 1024);
-    outer_square(1, 2, 257, 1024, 4096);
-    outer_square(1, 2, 257, 4096, 1024);
-    outer_square(1, 256, 1, 768, 768);
+  if (wanted("squared_gradients")) {
+    squared_gradients(1, 16, 50, 768, 768);
+    squared_gradients(1, 16, 50, 3072, 768);
+    squared_gradients(1, 16, 50, 768, 3072);
+    squared_gradients(4, 16, 50, 768, 768);
+    squared_gradients(1, 4, 197, 768, 3072);
+    squared_gradients(1, 2, 257, 1024, 1024);
+    squared_gradients(1, 2, 257, 1024, 4096);
+    squared_gradients(1, 2, 257, 4096, 1024);
+    squared_gradients(1, 256, 1, 768, 768);
   }
   if (wanted("relatives")) {
     relatives(16, 50, 768);

@@ -1,7 +1,7 @@
 // Rates of the GPU kernels, against what the card does:
 //   weighted_average, statistics, square_accumulate   GB/s moved, against a copy within the card's memory
-//   reads of a buffer that lies in L2                 GB/s: what the tiles of outer_square live on
-//   outer_square at the layers of ViT-L/14 and ViT-B/32  TFLOP/s (2 V B T O I), against cuBLAS's product of [O, B T] and
+//   reads of a buffer that lies in L2                 GB/s: what the tiles of squared_gradients live on
+//   squared_gradients at the layers of ViT-L/14 and ViT-B/32  TFLOP/s (2 V B T O I), against cuBLAS's product of [O, B T] and
 //                                                        [B T, I], which has as many, where libcublas is found
 // Each figure is the median of several runs with operands too large for the L2 cache, or a cache that is cleared before.
 // The last line is JSON. Usage: cuda_bench
@@ -81,11 +81,11 @@ void memory_bound() {
 // As the library plans it.
 layer_run library(int32_t precision, void *side) {
   return [precision, side](const fm_cotangents &g, const fm_activations &a, float *fisher) {
-    fmc_outer_square_plan plan;
-    check(fmc_outer_square_prepare(&g, &a, precision, 0, &plan));
+    fmc_squared_gradients_plan plan;
+    check(fmc_squared_gradients_prepare(&g, &a, precision, 0, &plan));
     char *workspace = allocate<char>(plan.workspace_bytes);
     const double seconds =
-        median_seconds([&] { check(fmc_outer_square(&g, &a, &plan, workspace, fisher, nullptr, side)); });
+        median_seconds([&] { check(fmc_squared_gradients(&g, &a, &plan, workspace, fisher, nullptr, side)); });
     check(fmc_free(workspace));
     return seconds;
   };
@@ -108,7 +108,7 @@ int main() {
   for (const char *model : {"l14", "b32"}) {
     for (int32_t precision = FMC_FP32; precision <= FMC_BF16; ++precision) {
       const double ratio = time_layers(model, names[precision], precision, cublas, library(precision, side));
-      const std::string key = std::string("cuda_outer_square_") + names[precision] + "_over_cublas_" + model;
+      const std::string key = std::string("cuda_squared_gradients_") + names[precision] + "_over_cublas_" + model;
       if (cublas.found()) figure(key.c_str(), ratio);
     }
   }

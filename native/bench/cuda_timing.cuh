@@ -145,7 +145,7 @@ inline std::vector<layer> layers_of(const std::string &model) {
           {"mlp out", 64, 50, 768, 3072}};
 }
 
-// The median seconds of an outer square of these operands.
+// The median seconds of the squared gradients of these operands.
 using layer_run = std::function<double(const fm_cotangents &g, const fm_activations &a, float *fisher)>;
 
 // Prints the rate at each layer, and answers the time of cuBLAS's product of as many FLOPs over that of all of them.

@@ -103,7 +103,8 @@ int32_t check_square_accumulate(const float *gradient, double, float *fisher, in
   return check_range(begin, end, INT64_MAX);
 }
 
-int32_t check_outer_square_prepare(const fm_cotangents *g, const fm_activations *a, fm_outer_square_plan *plan) {
+int32_t check_squared_gradients_prepare(const fm_cotangents *g, const fm_activations *a,
+                                        fm_squared_gradients_plan *plan) {
   FM_CHECK(check_cotangents(g));
   FM_CHECK(check_activations("a", a));
   return check_not_null("plan", plan);
@@ -111,11 +112,11 @@ int32_t check_outer_square_prepare(const fm_cotangents *g, const fm_activations 
 
 // The items of a step come from the tier's own plan.
 #define FM_PLAN(g, a)                    \
-  fm_outer_square_plan plan;             \
-  kernels->outer_square_prepare(g, a, &plan)
+  fm_squared_gradients_plan plan;             \
+  kernels->squared_gradients_prepare(g, a, &plan)
 
-int32_t check_outer_square_pack_g(const fm_kernels *kernels, const fm_cotangents *g, float *packed_g, int64_t begin,
-                                  int64_t end) {
+int32_t check_squared_gradients_pack_g(const fm_kernels *kernels, const fm_cotangents *g, float *packed_g,
+                                       int64_t begin, int64_t end) {
   FM_CHECK(check_cotangents(g));
   FM_CHECK(check_not_null("packed_g", packed_g));
   const fm_activations any = {};
@@ -123,8 +124,8 @@ int32_t check_outer_square_pack_g(const fm_kernels *kernels, const fm_cotangents
   return check_range(begin, end, plan.pack_g_items);
 }
 
-int32_t check_outer_square_pack_a(const fm_kernels *kernels, const fm_activations *a, int64_t examples, int64_t tokens,
-                                  float *packed_a, int64_t begin, int64_t end) {
+int32_t check_squared_gradients_pack_a(const fm_kernels *kernels, const fm_activations *a, int64_t examples,
+                                       int64_t tokens, float *packed_a, int64_t begin, int64_t end) {
   FM_CHECK(check_activations("a", a));
   FM_CHECK(check_not_null("packed_a", packed_a));
   FM_REQUIRE(examples >= 0 && tokens >= 0, "a dimension is negative");
@@ -135,9 +136,9 @@ int32_t check_outer_square_pack_a(const fm_kernels *kernels, const fm_activation
   return check_range(begin, end, plan.pack_a_items);
 }
 
-int32_t check_outer_square_blocks(const fm_kernels *kernels, const fm_cotangents *g, const fm_activations *a,
-                                  const float *packed_g, const float *packed_a, float *scratch, float *fisher,
-                                  int64_t begin, int64_t end) {
+int32_t check_squared_gradients_blocks(const fm_kernels *kernels, const fm_cotangents *g, const fm_activations *a,
+                                       const float *packed_g, const float *packed_a, float *scratch, float *fisher,
+                                       int64_t begin, int64_t end) {
   FM_CHECK(check_cotangents(g));
   FM_CHECK(check_activations("a", a));
   FM_CHECK(check_not_null("packed_g", packed_g));

@@ -16,15 +16,16 @@
             (rows, row_count, scratch, products, roots, begin, end))                                                 \
   FM_KERNEL(square_accumulate, (const float *gradient, double scale, float *fisher, int64_t begin, int64_t end),     \
             (gradient, scale, fisher, begin, end))                                                                   \
-  FM_KERNEL(outer_square_prepare, (const fm_cotangents *g, const fm_activations *a, fm_outer_square_plan *plan),     \
+  FM_KERNEL(squared_gradients_prepare,                                                                               \
+            (const fm_cotangents *g, const fm_activations *a, fm_squared_gradients_plan *plan),                      \
             (g, a, plan))                                                                                            \
-  FM_KERNEL(outer_square_pack_g, (const fm_cotangents *g, float *packed_g, int64_t begin, int64_t end),              \
+  FM_KERNEL(squared_gradients_pack_g, (const fm_cotangents *g, float *packed_g, int64_t begin, int64_t end),         \
             (g, packed_g, begin, end))                                                                               \
-  FM_KERNEL(outer_square_pack_a,                                                                                     \
+  FM_KERNEL(squared_gradients_pack_a,                                                                                \
             (const fm_activations *a, int64_t examples, int64_t tokens, float *packed_a, int64_t begin,              \
              int64_t end),                                                                                           \
             (a, examples, tokens, packed_a, begin, end))                                                             \
-  FM_KERNEL(outer_square_blocks,                                                                                     \
+  FM_KERNEL(squared_gradients_blocks,                                                                                \
             (const fm_cotangents *g, const fm_activations *a, const float *packed_g, const float *packed_a,          \
              float *scratch, float *fisher, int64_t begin, int64_t end),                                             \
             (g, a, packed_g, packed_a, scratch, fisher, begin, end))                                                 \

@@ -126,7 +126,7 @@ FM_INLINE vni needs_exact_rounding(vn x) {
   return ((bits & 0x1FFF) == 0x1000) | ((magnitude > 0) & (magnitude < 0x38800000));
 }
 
-// A call, so that the compiler does not compute it beside the usual way.
+// Not inlined, so that the compiler does not compute the rare case along with the usual one.
 template <int FractionBits, int MinExponent>
 __attribute__((noinline, unused)) static vn round_exactly(vd x) {
   return narrow(round_to_format<FractionBits, MinExponent>(x));

@@ -158,7 +158,7 @@ struct cluster_block : device_block<Kernel> {
   }
 };
 
-// Code for other chips is empty: they are not asked to run it.
+// Compiled to nothing for other chips, where these kernels are never launched.
 template <class Kernel>
 __global__ void __launch_bounds__(Kernel::kThreads, 1)
     cluster_entry(const __grid_constant__ typename Kernel::job job) {

@@ -15,7 +15,7 @@ namespace fmc {
 __attribute__((format(printf, 2, 3))) int32_t fail(int32_t status, const char *format, ...);
 
 #if !defined(FMC_EMULATED)
-// FM_OK, or what a call of CUDA's answered.
+// The status of a CUDA call: FM_OK, or that of its failure with the text kept.
 int32_t check_device(cudaError_t error, const char *what);
 #endif
 

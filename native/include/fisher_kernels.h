@@ -118,15 +118,15 @@ typedef struct fm_activations {
   int64_t width;
 } fm_activations;
 
-/* Work items of an outer-square accumulation and the buffers it needs (counts of floats, 64-byte aligned). */
-typedef struct fm_outer_square_plan {
+/* Work items of a squared-gradient accumulation and the buffers it needs (counts of floats, 64-byte aligned). */
+typedef struct fm_squared_gradients_plan {
   int64_t packed_g;      /* floats */
   int64_t packed_a;      /* floats */
-  int64_t scratch;       /* floats, one such buffer for each concurrent call of fm_outer_square_blocks */
-  int64_t pack_g_items;  /* items of fm_outer_square_pack_g */
-  int64_t pack_a_items;  /* items of fm_outer_square_pack_a */
-  int64_t blocks;        /* items of fm_outer_square_blocks; ranges of 4 or more are faster */
-} fm_outer_square_plan;
+  int64_t scratch;       /* floats, one such buffer for each concurrent call of fm_squared_gradients_blocks */
+  int64_t pack_g_items;  /* items of fm_squared_gradients_pack_g */
+  int64_t pack_a_items;  /* items of fm_squared_gradients_pack_a */
+  int64_t blocks;        /* items of fm_squared_gradients_blocks; ranges of 4 or more are faster */
+} fm_squared_gradients_plan;
 
 /* fisher[o,i] += sum_{b,v} weights[v,b] (sum_t g[v,b,t,o] a[b,t,i])^2, fisher float [g->width, a->width] contiguous.
  * Three steps, each over its own range of items: pack_g and pack_a in any order, then, when all of both are done,
@@ -135,15 +135,15 @@ typedef struct fm_outer_square_plan {
  *   fisher = fma(weight * sum, sum, fisher) for b in order, inside it v in order.
  * tokens == 1: fisher = fma(s, a^2, fisher) for b in order, with s = sum_v weight g^2 in float, v in order.
  * So a sequence of examples gives the same bits however it is split into batches. */
-int32_t fm_outer_square_prepare(const fm_kernels *kernels, const fm_cotangents *g, const fm_activations *a,
-                                fm_outer_square_plan *plan);
-int32_t fm_outer_square_pack_g(const fm_kernels *kernels, const fm_cotangents *g, float *packed_g, int64_t begin,
-                               int64_t end);
-int32_t fm_outer_square_pack_a(const fm_kernels *kernels, const fm_activations *a, int64_t examples, int64_t tokens,
-                               float *packed_a, int64_t begin, int64_t end);
-int32_t fm_outer_square_blocks(const fm_kernels *kernels, const fm_cotangents *g, const fm_activations *a,
-                               const float *packed_g, const float *packed_a, float *scratch, float *fisher,
-                               int64_t begin, int64_t end);
+int32_t fm_squared_gradients_prepare(const fm_kernels *kernels, const fm_cotangents *g, const fm_activations *a,
+                                     fm_squared_gradients_plan *plan);
+int32_t fm_squared_gradients_pack_g(const fm_kernels *kernels, const fm_cotangents *g, float *packed_g, int64_t begin,
+                                    int64_t end);
+int32_t fm_squared_gradients_pack_a(const fm_kernels *kernels, const fm_activations *a, int64_t examples,
+                                    int64_t tokens, float *packed_a, int64_t begin, int64_t end);
+int32_t fm_squared_gradients_blocks(const fm_kernels *kernels, const fm_cotangents *g, const fm_activations *a,
+                                    const float *packed_g, const float *packed_a, float *scratch, float *fisher,
+                                    int64_t begin, int64_t end);
 
 /* fisher[o] += sum_{b,v} weights[v,b] (sum_t g[v,b,t,o])^2 for o in [begin, end). Sums over t in order, in double;
  * fisher is rounded to float after each (b, v), b outermost. */

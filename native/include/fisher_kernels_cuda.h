@@ -106,22 +106,22 @@ int32_t fmc_square_accumulate(const float *gradient, double scale, float *fisher
  * FMC_BF16: g and a rounded to 7 fraction bits, to nearest even; tensor cores. */
 enum fmc_precision { FMC_FP32 = 0, FMC_TF32 = 1, FMC_BF16 = 2 };
 
-typedef struct fmc_outer_square_plan {
+typedef struct fmc_squared_gradients_plan {
   int64_t workspace_bytes;
   int32_t precision;
   int32_t splits; /* shares of the examples that are worked off at the same time; they are added up in order */
-} fmc_outer_square_plan;
+} fmc_squared_gradients_plan;
 
-/* Plans fmc_outer_square. splits: 0 lets the library choose for the current device; with a fixed number, results do not
- * depend on the device (FMC_FP32) or on its size (the others). It is lowered to what the operands allow. */
-int32_t fmc_outer_square_prepare(const fm_cotangents *g, const fm_activations *a, int32_t precision, int32_t splits,
-                                 fmc_outer_square_plan *plan);
+/* Plans fmc_squared_gradients. splits: 0 lets the library choose for the current device; with a fixed number, results
+ * do not depend on the device (FMC_FP32) or on its size (the others). It is lowered to what the operands allow. */
+int32_t fmc_squared_gradients_prepare(const fm_cotangents *g, const fm_activations *a, int32_t precision,
+                                      int32_t splits, fmc_squared_gradients_plan *plan);
 
 /* fisher[o,i] += sum_{b,v} weights[v,b] (sum_t g[v,b,t,o] a[b,t,i])^2, fisher float [g->width, a->width] contiguous.
  * tokens > 1: float sums over t, then fisher = fma(weight * sum, sum, fisher) for b in order, inside it v in order.
  * tokens == 1: fisher = fma(s, a^2, fisher) for b in order, with s = sum_v (weight g) g in float, v in order; s and a^2
  *   are what is rounded in FMC_TF32 and FMC_BF16.
- * FMC_FP32 with one split gives the bits of fm_outer_square_blocks on instruction sets with FMA. With more splits each
+ * FMC_FP32 with one split gives the bits of fm_squared_gradients_blocks on instruction sets with FMA. With more splits each
  * starts from 0, and fisher += (split 0 + split 1 + ...) at the end. On tensor cores the order of a sum over t, and how
  * it is rounded, is the device's.
  * Where tokens > 1 examples are worked off in parts, one after the other: as many as there are 128 steps of 8 tokens (16
@@ -129,8 +129,9 @@ int32_t fmc_outer_square_prepare(const fm_cotangents *g, const fm_activations *a
  * part.
  * side_stream: where the operands of a part are packed while the part before is multiplied; null: on `stream` too. To
  * others the work is as if all of it were on `stream`. The bits are the same. */
-int32_t fmc_outer_square(const fm_cotangents *g, const fm_activations *a, const fmc_outer_square_plan *plan,
-                         void *workspace, float *fisher, void *stream, void *side_stream);
+int32_t fmc_squared_gradients(const fm_cotangents *g, const fm_activations *a,
+                              const fmc_squared_gradients_plan *plan, void *workspace, float *fisher, void *stream,
+                              void *side_stream);
 
 /* Bytes of workspace that fmc_token_sum_squares needs, and, twice that, fmc_layer_norm_squares. */
 int32_t fmc_token_sum_squares_workspace(const fm_cotangents *g, int64_t *bytes);

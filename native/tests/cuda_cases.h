@@ -23,8 +23,8 @@ class engine {
   virtual void weighted_average(const std::vector<fm_weighted_input> &inputs, void *out, int32_t type, int64_t n) = 0;
   virtual void statistics(const void *x, int32_t type, int64_t n, double threshold, fm_value_statistics *result) = 0;
   virtual void square_accumulate(const float *gradient, double scale, float *fisher, int64_t n) = 0;
-  virtual void outer_square(const fm_cotangents &g, const fm_activations &a, int32_t precision, int32_t splits,
-                            float *fisher) = 0;
+  virtual void squared_gradients(const fm_cotangents &g, const fm_activations &a, int32_t precision, int32_t splits,
+                                 float *fisher) = 0;
   virtual void token_sum_squares(const fm_cotangents &g, float *fisher) = 0;
   virtual void layer_norm_squares(const fm_cotangents &g, const fm_activations &x, const float *mean, const float *rstd,
                                   float *fisher_scale, float *fisher_shift) = 0;
@@ -311,7 +311,7 @@ inline float weight(const fm_cotangents &g, int64_t v, int64_t b) {
 }
 
 // Examples [from, to) added to F in the order and precision of the header's FMC_FP32.
-inline void outer_square_in_order(const layer &l, int64_t from, int64_t to, std::vector<float> &fisher) {
+inline void squared_gradients_in_order(const layer &l, int64_t from, int64_t to, std::vector<float> &fisher) {
   const fm_cotangents &g = l.g;
   const fm_activations &a = l.a;
   std::vector<float> sum(static_cast<size_t>(g.width * a.width));
@@ -351,7 +351,7 @@ inline int64_t split_begin(int64_t split, int64_t units, int64_t splits) {
 
 // A split has its share of each of the parts that examples are worked off in; with one token there is one part, and
 // splits begin at steps of 8 examples.
-inline std::vector<float> outer_square_expected(const layer &l, int64_t splits, std::vector<float> fisher) {
+inline std::vector<float> squared_gradients_expected(const layer &l, int64_t splits, std::vector<float> fisher) {
   const bool single = l.g.tokens == 1;
   const int64_t units = single ? (l.g.examples + 7) / 8 : l.g.examples;
   const int64_t scale = single ? 8 : 1;
@@ -359,7 +359,7 @@ inline std::vector<float> outer_square_expected(const layer &l, int64_t splits, 
   const int64_t parts = single || units == 0 ? 1 : std::clamp<int64_t>(std::min<int64_t>(steps / 128, units), 1, 4);
   splits = std::min(splits, units / parts);
   if (splits <= 1) {
-    outer_square_in_order(l, 0, l.g.examples, fisher);
+    squared_gradients_in_order(l, 0, l.g.examples, fisher);
     return fisher;
   }
   std::vector<float> total;
@@ -368,8 +368,8 @@ inline std::vector<float> outer_square_expected(const layer &l, int64_t splits, 
     for (int64_t p = 0; p < parts; ++p) {
       const int64_t first = split_begin(p, units, parts);
       const int64_t count = split_begin(p + 1, units, parts) - first;
-      outer_square_in_order(l, std::min(l.g.examples, (first + split_begin(s, count, splits)) * scale),
-                            std::min(l.g.examples, (first + split_begin(s + 1, count, splits)) * scale), sum);
+      squared_gradients_in_order(l, std::min(l.g.examples, (first + split_begin(s, count, splits)) * scale),
+                                 std::min(l.g.examples, (first + split_begin(s + 1, count, splits)) * scale), sum);
     }
     if (s == 0) {
       total = sum;
@@ -382,7 +382,7 @@ inline std::vector<float> outer_square_expected(const layer &l, int64_t splits, 
 }
 
 // In double, with what bounds the error of a sum of products whose factors were rounded: the sum of their magnitudes.
-inline void outer_square_in_double(const layer &l, std::vector<double> &fisher, std::vector<double> &bound) {
+inline void squared_gradients_in_double(const layer &l, std::vector<double> &fisher, std::vector<double> &bound) {
   const fm_cotangents &g = l.g;
   const fm_activations &a = l.a;
   for (int64_t b = 0; b < g.examples; ++b) {
@@ -409,9 +409,9 @@ inline void outer_square_in_double(const layer &l, std::vector<double> &fisher, 
   }
 }
 
-inline void outer_square_case(int64_t probes, int64_t examples, int64_t tokens, int64_t outputs, int64_t inputs,
-                              int32_t splits, std::initializer_list<int32_t> precisions, bool weighted = true,
-                              float poison = 0.0f) {
+inline void squared_gradients_case(int64_t probes, int64_t examples, int64_t tokens, int64_t outputs, int64_t inputs,
+                                   int32_t splits, std::initializer_list<int32_t> precisions, bool weighted = true,
+                                   float poison = 0.0f) {
   layer l(probes, examples, tokens, outputs, inputs, weighted);
   if (poison != 0.0f) l.g_data[static_cast<size_t>(outputs - 1)] = poison;
   random_source random(7);
@@ -421,7 +421,7 @@ inline void outer_square_case(int64_t probes, int64_t examples, int64_t tokens, 
            static_cast<int>(tokens), static_cast<int>(outputs), static_cast<int>(inputs), static_cast<int>(splits));
   std::vector<double> exact(before.begin(), before.end());
   std::vector<double> bound(before.size());
-  outer_square_in_double(l, exact, bound);
+  squared_gradients_in_double(l, exact, bound);
   for (int32_t precision : precisions) {
     l.place_operands();
     std::vector<float> again;
@@ -430,7 +430,7 @@ inline void outer_square_case(int64_t probes, int64_t examples, int64_t tokens, 
       std::vector<float> guarded = before;
       guarded.push_back(NAN);
       float *fisher = place(guarded, 4);
-      on->outer_square(l.placed_g, l.placed_a, precision, splits, fisher);
+      on->squared_gradients(l.placed_g, l.placed_a, precision, splits, fisher);
       std::vector<float> found = fetch(fisher, guarded.size());
       EXPECT(isnan(found.back()), "%s: wrote behind F", shape);
       found.pop_back();
@@ -439,7 +439,7 @@ inline void outer_square_case(int64_t probes, int64_t examples, int64_t tokens, 
         break;
       }
       again = found;
-      if (precision == FMC_FP32) expect_same(found, outer_square_expected(l, splits, before), shape);
+      if (precision == FMC_FP32) expect_same(found, squared_gradients_expected(l, splits, before), shape);
       const double unit = precision == FMC_BF16 ? 0x1p-8 : precision == FMC_TF32 ? 0x1p-11 : 0x1p-22;
       for (size_t k = 0; k < found.size(); ++k) {
         const double error = fabs(static_cast<double>(found[k]) - exact[k]);
@@ -454,33 +454,33 @@ inline void outer_square_case(int64_t probes, int64_t examples, int64_t tokens, 
   }
 }
 
-inline void outer_square() {
+inline void squared_gradients() {
   const std::initializer_list<int32_t> all = {FMC_FP32, FMC_TF32, FMC_BF16};
-  outer_square_case(1, 1, 2, 1, 1, 1, all);
-  outer_square_case(2, 3, 5, 7, 3, 1, all);
-  outer_square_case(1, 2, 50, 130, 129, 1, all);
-  outer_square_case(2, 2, 17, 128, 256, 1, all, false);
-  outer_square_case(1, 1, 257, 33, 65, 1, all);
-  outer_square_case(2, 5, 9, 20, 140, 3, all);
-  outer_square_case(1, 4, 16, 12, 12, 4, all);
-  outer_square_case(1, 2, 3, 12, 12, 32, all);
+  squared_gradients_case(1, 1, 2, 1, 1, 1, all);
+  squared_gradients_case(2, 3, 5, 7, 3, 1, all);
+  squared_gradients_case(1, 2, 50, 130, 129, 1, all);
+  squared_gradients_case(2, 2, 17, 128, 256, 1, all, false);
+  squared_gradients_case(1, 1, 257, 33, 65, 1, all);
+  squared_gradients_case(2, 5, 9, 20, 140, 3, all);
+  squared_gradients_case(1, 4, 16, 12, 12, 4, all);
+  squared_gradients_case(1, 2, 3, 12, 12, 32, all);
   // Two parts.
-  outer_square_case(2, 9, 120, 20, 33, 2, {FMC_FP32});
-  outer_square_case(2, 9, 120, 33, 20, 1, {FMC_TF32});
-  outer_square_case(1, 2, 4, 6, 5, 1, all, true, NAN);
-  outer_square_case(1, 2, 4, 6, 5, 1, all, true, INFINITY);
-  outer_square_case(1, 0, 4, 6, 5, 1, all);
-  outer_square_case(1, 4, 0, 6, 5, 1, all);
+  squared_gradients_case(2, 9, 120, 20, 33, 2, {FMC_FP32});
+  squared_gradients_case(2, 9, 120, 33, 20, 1, {FMC_TF32});
+  squared_gradients_case(1, 2, 4, 6, 5, 1, all, true, NAN);
+  squared_gradients_case(1, 2, 4, 6, 5, 1, all, true, INFINITY);
+  squared_gradients_case(1, 0, 4, 6, 5, 1, all);
+  squared_gradients_case(1, 4, 0, 6, 5, 1, all);
 }
 
-inline void outer_square_one_token() {
+inline void squared_gradients_one_token() {
   const std::initializer_list<int32_t> all = {FMC_FP32, FMC_TF32, FMC_BF16};
-  outer_square_case(1, 1, 1, 1, 1, 1, all);
-  outer_square_case(3, 37, 1, 130, 21, 1, all);
-  outer_square_case(2, 70, 1, 10, 150, 3, all);
-  outer_square_case(2, 5, 1, 4, 4, 8, all, false);
-  outer_square_case(0, 5, 1, 4, 4, 1, all);
-  outer_square_case(1, 9, 1, 6, 5, 1, all, true, NAN);
+  squared_gradients_case(1, 1, 1, 1, 1, 1, all);
+  squared_gradients_case(3, 37, 1, 130, 21, 1, all);
+  squared_gradients_case(2, 70, 1, 10, 150, 3, all);
+  squared_gradients_case(2, 5, 1, 4, 4, 8, all, false);
+  squared_gradients_case(0, 5, 1, 4, 4, 1, all);
+  squared_gradients_case(1, 9, 1, 6, 5, 1, all, true, NAN);
 }
 
 inline void relatives_case(int64_t probes, int64_t examples, int64_t tokens, int64_t width, bool weighted) {
@@ -568,8 +568,8 @@ constexpr family families[] = {{"weighted_average", weighted_average},
                                {"rounding", rounding},
                                {"statistics", statistics},
                                {"squares", squares},
-                               {"outer_square", outer_square},
-                               {"outer_square_one_token", outer_square_one_token},
+                               {"squared_gradients", squared_gradients},
+                               {"squared_gradients_one_token", squared_gradients_one_token},
                                {"relatives", relatives}};
 
 }  // namespace cases

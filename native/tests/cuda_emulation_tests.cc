@@ -5,10 +5,10 @@
 #include <string>
 
 #include "cuda_cases.h"
-#include "dev/outer_square_versions.cuh"
+#include "dev/squared_gradients_versions.cuh"
 #include "embedding_squares.cuh"
 #include "emulated_block.h"
-#include "outer_square.cuh"
+#include "squared_gradients.cuh"
 #include "square_accumulate.cuh"
 #include "statistics.cuh"
 #include "token_squares.cuh"
@@ -46,12 +46,12 @@ class emulation : public engine {
   void square_accumulate(const float *gradient, double scale, float *fisher, int64_t n) override {
     fmc::square_accumulate(launch, gradient, scale, fisher, n);
   }
-  void outer_square(const fm_cotangents &g, const fm_activations &a, int32_t precision, int32_t splits,
-                    float *fisher) override {
-    const fmc::outer_square_shape shape = fmc::shape_of(g, a, fmc::depth_of(precision));
+  void squared_gradients(const fm_cotangents &g, const fm_activations &a, int32_t precision, int32_t splits,
+                         float *fisher) override {
+    const fmc::squared_gradients_shape shape = fmc::shape_of(g, a, fmc::depth_of(precision));
     splits = static_cast<int32_t>(std::min<int64_t>(splits, shape.most_splits()));
-    fmc::outer_square(launch, launch, g, a, precision, splits, workspace(fmc::outer_square_workspace(shape, splits)),
-                      fisher);
+    fmc::squared_gradients(launch, launch, g, a, precision, splits, workspace(fmc::squared_gradients_workspace(shape, splits)),
+                           fisher);
   }
   void token_sum_squares(const fm_cotangents &g, float *fisher) override {
     fmc::token_sum_squares(launch, g, workspace(8 * fmc::terms_count(g)), fisher);
@@ -74,20 +74,20 @@ class emulation : public engine {
 // The versions of native/cuda/dev in the places of those in the library.
 class versions : public emulation {
  public:
-  void outer_square(const fm_cotangents &g, const fm_activations &a, int32_t precision, int32_t splits,
-                    float *fisher) override {
-    const fmc::outer_square_shape shape = fmc::shape_of(g, a, fmc::depth_of(precision));
+  void squared_gradients(const fm_cotangents &g, const fm_activations &a, int32_t precision, int32_t splits,
+                         float *fisher) override {
+    const fmc::squared_gradients_shape shape = fmc::shape_of(g, a, fmc::depth_of(precision));
     splits = static_cast<int32_t>(std::min<int64_t>(splits, shape.most_splits()));
-    void *space = workspace(fmc::outer_square_workspace(shape, splits));
+    void *space = workspace(fmc::squared_gradients_workspace(shape, splits));
     if (precision == FMC_TF32) {
-      fmc::outer_square<fmc::cluster_tiles<fmc::tf32_warpgroups>>(launch, launch, g, a, splits, space, fisher);
+      fmc::squared_gradients<fmc::cluster_tiles<fmc::tf32_warpgroups>>(launch, launch, g, a, splits, space, fisher);
     } else if (precision == FMC_BF16) {
-      fmc::outer_square<fmc::cluster_tiles<fmc::bf16_warpgroups>>(launch, launch, g, a, splits, space, fisher);
+      fmc::squared_gradients<fmc::cluster_tiles<fmc::bf16_warpgroups>>(launch, launch, g, a, splits, space, fisher);
     } else if (splits == 1 && g.tokens != 1) {
-      launch.run<fmc::outer_square_by_element>(
-          fmc::blocks_for<fmc::outer_square_by_element>(g.width * a.width, 1), {g, a, fisher});
+      launch.run<fmc::squared_gradients_by_element>(
+          fmc::blocks_for<fmc::squared_gradients_by_element>(g.width * a.width, 1), {g, a, fisher});
     } else {
-      emulation::outer_square(g, a, precision, splits, fisher);
+      emulation::squared_gradients(g, a, precision, splits, fisher);
     }
   }
 };
@@ -127,7 +127,7 @@ void layouts() {
   // Parts are as many as the header says, and none of their splits is empty.
   auto parts = [](int64_t probes, int64_t examples, int64_t tokens) {
     const fm_cotangents g = {nullptr, 0, 0, 0, nullptr, 0, probes, examples, tokens, 8};
-    const outer_square_shape s = shape_of(g, {nullptr, 0, 0, 8}, 8);
+    const squared_gradients_shape s = shape_of(g, {nullptr, 0, 0, 8}, 8);
     EXPECT(s.most_splits() * s.parts() <= std::max<int64_t>(1, s.units()), "empty splits");
     return s.parts();
   };
@@ -150,7 +150,7 @@ void layouts() {
   EXPECT(reinterpret_cast<uintptr_t>(row(g, 2, 1, 1)) == static_cast<uintptr_t>(4 * (2 * large + 7)), "row of g");
   const fm_cotangents wide = {nullptr, 0, 0, 0, nullptr, 0, 16, 4096, 256, 4096};
   const fm_activations a = {nullptr, 0, 0, 4096};
-  const outer_square_shape shape = shape_of(wide, a, bf16_mode::kDepth);
+  const squared_gradients_shape shape = shape_of(wide, a, bf16_mode::kDepth);
   EXPECT(shape.bytes_g == int64_t{16} * 4096 * 256 * 4096 * 2, "packed g: %lld bytes",
          static_cast<long long>(shape.bytes_g));
   tile_job job = {};
@@ -200,7 +200,7 @@ int main(int argc, char **argv) {
     known = true;
     family.run();
     // More steps than warpgroups have room for, and tiles in an odd number both ways.
-    if (name == "dev.outer_square") cases::outer_square_case(2, 3, 260, 300, 270, 2, {FMC_TF32, FMC_BF16});
+    if (name == "dev.squared_gradients") cases::squared_gradients_case(2, 3, 260, 300, 270, 2, {FMC_TF32, FMC_BF16});
   }
   if (!known) {
     fprintf(stderr, "unknown family %s\n", argv[1]);

@@ -48,12 +48,12 @@ void arguments() {
   refused(fmc_square_accumulate(x, 1, x, -1, nullptr), "count");
   fm_cotangents g = {x, 0, 0, 0, nullptr, 0, 1, 1, 1, 4};
   const fm_activations a = {x, 0, 0, 4};
-  fmc_outer_square_plan plan = {};
-  refused(fmc_outer_square_prepare(&g, &a, 7, 1, &plan), "precision");
-  refused(fmc_outer_square_prepare(&g, &a, FMC_FP32, -1, &plan), "splits");
-  EXPECT(fmc_outer_square_prepare(&g, &a, FMC_FP32, 1, &plan) == FM_OK, "%s", fmc_last_error());
+  fmc_squared_gradients_plan plan = {};
+  refused(fmc_squared_gradients_prepare(&g, &a, 7, 1, &plan), "precision");
+  refused(fmc_squared_gradients_prepare(&g, &a, FMC_FP32, -1, &plan), "splits");
+  EXPECT(fmc_squared_gradients_prepare(&g, &a, FMC_FP32, 1, &plan) == FM_OK, "%s", fmc_last_error());
   g.examples = 2000;
-  refused(fmc_outer_square(&g, &a, &plan, x, x, nullptr, nullptr), "plan");
+  refused(fmc_squared_gradients(&g, &a, &plan, x, x, nullptr, nullptr), "plan");
   g.examples = -1;
   refused(fmc_token_sum_squares(&g, x, x, nullptr), "negative");
   int64_t bytes = 0;

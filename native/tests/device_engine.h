@@ -45,10 +45,10 @@ class device : public engine {
     require(fmc_square_accumulate(gradient, scale, fisher, n, nullptr));
     wait();
   }
-  void outer_square(const fm_cotangents &g, const fm_activations &a, int32_t precision, int32_t splits,
-                    float *fisher) override {
-    fmc_outer_square_plan plan;
-    require(fmc_outer_square_prepare(&g, &a, precision, splits, &plan));
+  void squared_gradients(const fm_cotangents &g, const fm_activations &a, int32_t precision, int32_t splits,
+                         float *fisher) override {
+    fmc_squared_gradients_plan plan;
+    require(fmc_squared_gradients_prepare(&g, &a, precision, splits, &plan));
     char *memory = static_cast<char *>(workspace(plan.workspace_bytes));
     const size_t bytes = static_cast<size_t>(g.width * a.width) * 4;
     std::vector<char> before(bytes);
@@ -63,11 +63,11 @@ class device : public engine {
     for (int run = 0; run < (has_parts ? 3 : 2); ++run) {
       if (bytes > 0) copy(fisher, before.data(), bytes);
       require(fmc_clear_async(memory, plan.workspace_bytes, nullptr));
-      require(fmc_outer_square(&g, &a, &plan, memory, fisher, nullptr, run == 0 ? nullptr : side));
+      require(fmc_squared_gradients(&g, &a, &plan, memory, fisher, nullptr, run == 0 ? nullptr : side));
       if (run == 2) require(fmc_stream_synchronize(side));
       wait();
       fetch(run == 0 ? expected.data() : found.data(), fisher, bytes);
-      EXPECT(run == 0 || found == expected, "outer_square: another stream changes the result, run %d", run);
+      EXPECT(run == 0 || found == expected, "squared_gradients: another stream changes the result, run %d", run);
     }
     require(fmc_stream_destroy(side));
   }

@@ -40,13 +40,13 @@ static_assert(offsetof(fm_activations, example_stride) == 8);
 static_assert(offsetof(fm_activations, token_stride) == 16);
 static_assert(offsetof(fm_activations, width) == 24);
 
-static_assert(sizeof(fm_outer_square_plan) == 48);
-static_assert(offsetof(fm_outer_square_plan, packed_g) == 0);
-static_assert(offsetof(fm_outer_square_plan, packed_a) == 8);
-static_assert(offsetof(fm_outer_square_plan, scratch) == 16);
-static_assert(offsetof(fm_outer_square_plan, pack_g_items) == 24);
-static_assert(offsetof(fm_outer_square_plan, pack_a_items) == 32);
-static_assert(offsetof(fm_outer_square_plan, blocks) == 40);
+static_assert(sizeof(fm_squared_gradients_plan) == 48);
+static_assert(offsetof(fm_squared_gradients_plan, packed_g) == 0);
+static_assert(offsetof(fm_squared_gradients_plan, packed_a) == 8);
+static_assert(offsetof(fm_squared_gradients_plan, scratch) == 16);
+static_assert(offsetof(fm_squared_gradients_plan, pack_g_items) == 24);
+static_assert(offsetof(fm_squared_gradients_plan, pack_a_items) == 32);
+static_assert(offsetof(fm_squared_gradients_plan, blocks) == 40);
 
 static_assert(sizeof(fmc_device) == 288);
 static_assert(offsetof(fmc_device, name) == 0);
@@ -57,10 +57,10 @@ static_assert(offsetof(fmc_device, major) == 276);
 static_assert(offsetof(fmc_device, minor) == 280);
 static_assert(offsetof(fmc_device, l2_bytes) == 284);
 
-static_assert(sizeof(fmc_outer_square_plan) == 16);
-static_assert(offsetof(fmc_outer_square_plan, workspace_bytes) == 0);
-static_assert(offsetof(fmc_outer_square_plan, precision) == 8);
-static_assert(offsetof(fmc_outer_square_plan, splits) == 12);
+static_assert(sizeof(fmc_squared_gradients_plan) == 16);
+static_assert(offsetof(fmc_squared_gradients_plan, workspace_bytes) == 0);
+static_assert(offsetof(fmc_squared_gradients_plan, precision) == 8);
+static_assert(offsetof(fmc_squared_gradients_plan, splits) == 12);
 
 static_assert(FM_ABI_VERSION == 3);
 static_assert(FM_INVALID_ARGUMENT == 1);

@@ -310,13 +310,13 @@ void special_values() {
     g.set(7, INFINITY);
     const fm_cotangents cotangents = {g.data(), 0, tokens * 9, 9, nullptr, 0, 1, 2, tokens, 9};
     const fm_activations activations = {a.data(), tokens * 21, 21, 21};
-    fm_outer_square_plan plan;
-    EXPECT_OK(fm_outer_square_prepare(kernels, &cotangents, &activations, &plan));
+    fm_squared_gradients_plan plan;
+    EXPECT_OK(fm_squared_gradients_prepare(kernels, &cotangents, &activations, &plan));
     guarded<float> pg(plan.packed_g), pa(plan.packed_a), scratch(plan.scratch);
-    EXPECT_OK(fm_outer_square_pack_g(kernels, &cotangents, pg.data(), 0, plan.pack_g_items));
-    EXPECT_OK(fm_outer_square_pack_a(kernels, &activations, 2, tokens, pa.data(), 0, plan.pack_a_items));
-    EXPECT_OK(fm_outer_square_blocks(kernels, &cotangents, &activations, pg.data(), pa.data(), scratch.data(),
-                                     fisher.data(), 0, plan.blocks));
+    EXPECT_OK(fm_squared_gradients_pack_g(kernels, &cotangents, pg.data(), 0, plan.pack_g_items));
+    EXPECT_OK(fm_squared_gradients_pack_a(kernels, &activations, 2, tokens, pa.data(), 0, plan.pack_a_items));
+    EXPECT_OK(fm_squared_gradients_blocks(kernels, &cotangents, &activations, pg.data(), pa.data(), scratch.data(),
+                                          fisher.data(), 0, plan.blocks));
     for (int64_t k = 0; k < fisher.size(); ++k) {
       const float x = fisher.get(k);
       EXPECT(k / 21 == 4 ? isnan(x) : k / 21 == 7 ? isinf(x) : isfinite(x), "row %d: %g", static_cast<int>(k / 21),
@@ -472,30 +472,30 @@ struct batch {
 };
 
 // One pass with steps cut into ranges of `grain` items.
-void run_outer_square(const fm_cotangents &g, const fm_activations &a, guarded<float> &fisher, int64_t grain) {
-  fm_outer_square_plan plan;
-  EXPECT_OK(fm_outer_square_prepare(kernels, &g, &a, &plan));
+void run_squared_gradients(const fm_cotangents &g, const fm_activations &a, guarded<float> &fisher, int64_t grain) {
+  fm_squared_gradients_plan plan;
+  EXPECT_OK(fm_squared_gradients_prepare(kernels, &g, &a, &plan));
   guarded<float> packed_g(plan.packed_g), packed_a(plan.packed_a), scratch(plan.scratch);
   for (int64_t k = 0; k < plan.pack_g_items; k += grain) {
-    EXPECT_OK(fm_outer_square_pack_g(kernels, &g, packed_g.data(), k, std::min(plan.pack_g_items, k + grain)));
+    EXPECT_OK(fm_squared_gradients_pack_g(kernels, &g, packed_g.data(), k, std::min(plan.pack_g_items, k + grain)));
   }
   for (int64_t k = 0; k < plan.pack_a_items; k += grain) {
-    EXPECT_OK(fm_outer_square_pack_a(kernels, &a, g.examples, g.tokens, packed_a.data(), k,
-                                     std::min(plan.pack_a_items, k + grain)));
+    EXPECT_OK(fm_squared_gradients_pack_a(kernels, &a, g.examples, g.tokens, packed_a.data(), k,
+                                          std::min(plan.pack_a_items, k + grain)));
   }
   for (int64_t k = 0; k < plan.blocks; k += grain) {
-    EXPECT_OK(fm_outer_square_blocks(kernels, &g, &a, packed_g.data(), packed_a.data(), scratch.data(), fisher.data(), k,
-                                     std::min(plan.blocks, k + grain)));
+    EXPECT_OK(fm_squared_gradients_blocks(kernels, &g, &a, packed_g.data(), packed_a.data(), scratch.data(), fisher.data(), k,
+                                          std::min(plan.blocks, k + grain)));
   }
 }
 
-void outer_square_case(int64_t v, int64_t b, int64_t t, int64_t o, int64_t i, bool weighted, int64_t gap, int shift) {
+void squared_gradients_case(int64_t v, int64_t b, int64_t t, int64_t o, int64_t i, bool weighted, int64_t gap, int shift) {
   const batch x(v, b, t, o, i, weighted, gap, shift);
   random_source random(3);
   guarded<float> fisher(o * i, shift);
   fisher.fill(random, -1, 1);
   const std::vector<float> before = fisher.copy();
-  run_outer_square(x.g, x.a, fisher, 1 << 30);
+  run_squared_gradients(x.g, x.a, fisher, 1 << 30);
   for (int64_t k = 0; k < o * i; ++k) {
     double expected = before[static_cast<size_t>(k)];
     double bound = fabs(expected);
@@ -521,7 +521,7 @@ void outer_square_case(int64_t v, int64_t b, int64_t t, int64_t o, int64_t i, bo
   const std::vector<float> whole = fisher.copy();
   for (int64_t grain : {1, 2, 5}) {
     fisher.assign(before);
-    run_outer_square(x.g, x.a, fisher, grain);
+    run_squared_gradients(x.g, x.a, fisher, grain);
     EXPECT(same_bits(fisher, whole), "ranges of %d change the bits", static_cast<int>(grain));
   }
   for (int64_t size : {1, 2}) {  // examples of a batch
@@ -534,27 +534,27 @@ void outer_square_case(int64_t v, int64_t b, int64_t t, int64_t o, int64_t i, bo
       a.data = reinterpret_cast<const float *>(reinterpret_cast<uintptr_t>(a.data) + example * static_cast<uintptr_t>(a.example_stride));
       if (g.weights != nullptr) g.weights = reinterpret_cast<const float *>(reinterpret_cast<uintptr_t>(g.weights) + example);
       g.examples = std::min(size, b - from);
-      run_outer_square(g, a, fisher, 1 << 30);
+      run_squared_gradients(g, a, fisher, 1 << 30);
     }
     EXPECT(same_bits(fisher, whole), "batches of %d change the bits at T %d", static_cast<int>(size), static_cast<int>(t));
   }
 }
 
-void outer_square() {
-  outer_square_case(1, 1, 1, 1, 1, false, 0, 0);
-  outer_square_case(1, 3, 2, 5, 7, true, 1, 1);
-  outer_square_case(2, 3, 7, 13, 33, true, 3, 2);
-  outer_square_case(3, 2, 50, 17, 31, true, 0, 3);
-  outer_square_case(1, 2, 3, 97, 257, false, 5, 0);
-  outer_square_case(1, 2, 3, 200, 520, true, 1, 0);
-  outer_square_case(1, 3, 257, 14, 32, false, 0, 0);
-  outer_square_case(2, 1, 1030, 7, 9, true, 0, 0);
-  outer_square_case(1, 5, 1, 31, 63, true, 2, 1);
-  outer_square_case(3, 4, 1, 97, 65, true, 1, 0);
-  outer_square_case(2, 600, 1, 7, 17, false, 0, 0);
-  outer_square_case(1, 7, 4, 1, 100, true, 0, 0);
-  outer_square_case(1, 7, 4, 100, 1, true, 0, 0);
-  for (int64_t o = 1; o <= 18; ++o) outer_square_case(1, 2, 3, o, 40 - o, true, 0, static_cast<int>(o % 4));
+void squared_gradients() {
+  squared_gradients_case(1, 1, 1, 1, 1, false, 0, 0);
+  squared_gradients_case(1, 3, 2, 5, 7, true, 1, 1);
+  squared_gradients_case(2, 3, 7, 13, 33, true, 3, 2);
+  squared_gradients_case(3, 2, 50, 17, 31, true, 0, 3);
+  squared_gradients_case(1, 2, 3, 97, 257, false, 5, 0);
+  squared_gradients_case(1, 2, 3, 200, 520, true, 1, 0);
+  squared_gradients_case(1, 3, 257, 14, 32, false, 0, 0);
+  squared_gradients_case(2, 1, 1030, 7, 9, true, 0, 0);
+  squared_gradients_case(1, 5, 1, 31, 63, true, 2, 1);
+  squared_gradients_case(3, 4, 1, 97, 65, true, 1, 0);
+  squared_gradients_case(2, 600, 1, 7, 17, false, 0, 0);
+  squared_gradients_case(1, 7, 4, 1, 100, true, 0, 0);
+  squared_gradients_case(1, 7, 4, 100, 1, true, 0, 0);
+  for (int64_t o = 1; o <= 18; ++o) squared_gradients_case(1, 2, 3, o, 40 - o, true, 0, static_cast<int>(o % 4));
 }
 
 void relatives_case(int64_t v, int64_t b, int64_t t, int64_t d, int64_t rows, bool weighted, int64_t gap, int shift) {
@@ -641,7 +641,7 @@ void arguments() {
   const fm_cotangents negative = {x, 0, 0, 0, nullptr, 0, 1, -1, 1, 4};
   const fm_activations a = {x, 0, 0, 4};
   const fm_activations narrow = {x, 0, 0, 3};
-  fm_outer_square_plan plan;
+  fm_squared_gradients_plan plan;
   EXPECT_INVALID(fm_weighted_average(nullptr, &input, 1, x, FM_F32, 0, 4), "kernels is null");
   EXPECT_INVALID(fm_weighted_average(kernels, &input, 0, x, FM_F32, 0, 4), "input_count");
   EXPECT_INVALID(fm_weighted_average(kernels, &bad_type, 1, x, FM_F32, 0, 4), "inputs.value_type: unknown element type 9");
@@ -655,11 +655,11 @@ void arguments() {
   EXPECT_INVALID(fm_pair_sums(kernels, &row, 1, nullptr, &sum, &sum, 0, 4), "scratch is null");
   EXPECT_INVALID(fm_pair_sums(kernels, &untyped, 1, &sum, &sum, &sum, 0, 4), "rows.type: unknown element type 7");
   EXPECT_INVALID(fm_square_accumulate(kernels, nullptr, 1, x, 0, 4), "gradient is null");
-  EXPECT_INVALID(fm_outer_square_prepare(kernels, &g, nullptr, &plan), "a is null");
-  EXPECT_INVALID(fm_outer_square_prepare(kernels, &negative, &a, &plan), "negative");
-  EXPECT_INVALID(fm_outer_square_pack_g(kernels, &g, x, 0, 1000), "range [0, 1000)");
-  EXPECT_INVALID(fm_outer_square_pack_a(kernels, &a, 1, 1, nullptr, 0, 1), "packed_a is null");
-  EXPECT_INVALID(fm_outer_square_blocks(kernels, &g, &a, x, x, x, x, 0, 2), "range [0, 2) does not lie in [0, 1)");
+  EXPECT_INVALID(fm_squared_gradients_prepare(kernels, &g, nullptr, &plan), "a is null");
+  EXPECT_INVALID(fm_squared_gradients_prepare(kernels, &negative, &a, &plan), "negative");
+  EXPECT_INVALID(fm_squared_gradients_pack_g(kernels, &g, x, 0, 1000), "range [0, 1000)");
+  EXPECT_INVALID(fm_squared_gradients_pack_a(kernels, &a, 1, 1, nullptr, 0, 1), "packed_a is null");
+  EXPECT_INVALID(fm_squared_gradients_blocks(kernels, &g, &a, x, x, x, x, 0, 2), "range [0, 2) does not lie in [0, 1)");
   EXPECT_INVALID(fm_token_sum_squares(kernels, &g, x, 0, 5), "range [0, 5) does not lie in [0, 4)");
   EXPECT_INVALID(fm_layer_norm_squares(kernels, &g, &narrow, x, x, x, x, 0, 4), "x: its width is not that of g");
   EXPECT_INVALID(fm_embedding_squares(kernels, &g, ids, 5, x, 0, 4), "ids[0] = 5 does not lie in [0, 5)");
@@ -761,7 +761,7 @@ int main(int argc, char **argv) {
     const char *name;
     void (*run)();
   } families[] = {{"weighted_average", weighted_average}, {"rounding", rounding}, {"special_values", special_values},
-                  {"squares", squares}, {"outer_square", outer_square}, {"relatives", relatives},
+                  {"squares", squares}, {"squared_gradients", squared_gradients}, {"relatives", relatives},
                   {"arguments", arguments}, {"interface", interface}, {"guard", guard}};
   for (const auto &family : families) {
     if (strcmp(family.name, argv[2]) == 0) {

@@ -16,11 +16,12 @@ import org.fishermerge.data.TensorExamples;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
-import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.arch.ClipVisionTower;
 import org.fishermerge.torch.arch.NetworkClassifier;
 import org.fishermerge.torch.arch.ZeroShotHead;
 import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.objective.LabelRule;
+import org.fishermerge.torch.objective.Objective;
 
 /**
  * {@code benchmarks/run estimators MODEL CLIP DATA.safetensors#prefix. [EXAMPLES [SEEDS [RULE
@@ -86,7 +87,7 @@ public final class EstimatorReport {
         ZeroShotHead head = head(clip, tensors, data)) {
       NetworkClassifier<Pixels> classifier = tower.under(head);
       Examples examples = examples(stored, wanted, arena);
-      Estimate exact = estimate(classifier, new LabelExpectation.Exact(), 0, examples, kernels);
+      Estimate exact = estimate(classifier, new LabelRule.Exact(), 0, examples, kernels);
       report.line(
           "%s: %d classes, %d examples, %d seeds",
           args[2], classifier.classCount(), examples.count(), seeds);
@@ -94,7 +95,7 @@ public final class EstimatorReport {
       report.line("%-14s %8.2f %7.2f%% %9.3f", "exact", exact.probes(), 0.0, 1.0);
       for (String rule : rules) {
         // The same for every seed, and not timed.
-        LabelExpectation labels = calibrated(LabelExpectation.parse(rule), classifier, examples);
+        Objective labels = calibrated(Objective.parse(rule), classifier, examples);
         double error = 0;
         double probes = 0;
         double seconds = 0;
@@ -128,8 +129,8 @@ public final class EstimatorReport {
     return new Examples(pixels, pixels.byteSize() / rows.length, labels);
   }
 
-  private static LabelExpectation calibrated(
-      LabelExpectation rule, NetworkClassifier<Pixels> classifier, Examples examples) {
+  private static Objective calibrated(
+      Objective rule, NetworkClassifier<Pixels> classifier, Examples examples) {
     int count = Math.min(rule.calibrationExamples(), examples.count());
     if (count == 0) {
       return rule;
@@ -141,7 +142,7 @@ public final class EstimatorReport {
 
   private static Estimate estimate(
       NetworkClassifier<Pixels> classifier,
-      LabelExpectation labels,
+      Objective labels,
       long seed,
       Examples examples,
       Kernels kernels) {

@@ -148,8 +148,8 @@ public final class FisherReport {
     double ours = 0;
     double gemm = 0;
     for (long[] layer : layers) {
-      try (OuterSquareWork work =
-              new OuterSquareWork(batch, shape.tokens(), layer[0], layer[1], 1);
+      try (SquaredGradientsWork work =
+              new SquaredGradientsWork(batch, shape.tokens(), layer[0], layer[1], 1);
           LibTorchPeer peer = new LibTorchPeer(layer[0], layer[1], (long) batch * shape.tokens())) {
         double[] seconds = Stopwatch.best(rounds, () -> work.run(kernels), peer::multiply);
         report.line(

@@ -9,12 +9,12 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
-import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.arch.ClipVisionTower;
 import org.fishermerge.torch.arch.NetworkClassifier;
 import org.fishermerge.torch.arch.VisionTraining;
 import org.fishermerge.torch.arch.ZeroShotHead;
 import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.objective.LabelRule;
 import org.fishermerge.torch.runtime.LibTorch;
 
 /** One batch of pictures through an image tower of a published shape with random weights. */
@@ -40,7 +40,7 @@ final class FisherStepWork implements AutoCloseable {
     head = ZeroShotHead.of(checkpoint, headRows(shape), CLASSES, "random head");
     training = new VisionTraining(checkpoint);
     classifier = tower.under(head);
-    estimator = new FisherEstimator(classifier, new LabelExpectation.Sampled(1), 1, kernels);
+    estimator = new FisherEstimator(classifier, new LabelRule.Sampled(1), 1, kernels);
     long count = (long) batch * 3 * shape.image() * shape.image();
     pixels = arena.allocate(count * Float.BYTES, 64);
     Random random = new Random(1);

@@ -14,10 +14,10 @@ import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
-import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.arch.Architectures;
 import org.fishermerge.torch.arch.TextClassifier;
 import org.fishermerge.torch.nn.TokenBatch;
+import org.fishermerge.torch.objective.Objective;
 
 /**
  * {@code benchmarks/run gpt2}: the exact Fisher of a GPT-2 classifier on texts of about the lengths
@@ -101,7 +101,7 @@ public final class Gpt2Report {
   }
 
   private static FisherEstimator estimator(TextClassifier classifier, Kernels kernels) {
-    return new FisherEstimator(classifier, LabelExpectation.parse("exact"), 0, kernels);
+    return new FisherEstimator(classifier, Objective.parse("exact"), 0, kernels);
   }
 
   /** Random tokens, seeded; the longest text first. */

@@ -80,11 +80,11 @@ final class BenchmarkTwinTest {
 
   @ParameterizedTest
   @ValueSource(strings = {"3x5x37x19", "2x50x96x256", "4x1x33x70"})
-  void outerSquare(String shape) {
+  void squaredGradients(String shape) {
     try (Kernels fast = Kernels.open();
         Kernels scalar = scalar();
-        OuterSquareWork work = OuterSquareBenchmark.parse(shape);
-        OuterSquareWork twin = OuterSquareBenchmark.parse(shape)) {
+        SquaredGradientsWork work = SquaredGradientsBenchmark.parse(shape);
+        SquaredGradientsWork twin = SquaredGradientsBenchmark.parse(shape)) {
       work.run(fast);
       twin.run(scalar);
       double largest = largest(twin.fisher());

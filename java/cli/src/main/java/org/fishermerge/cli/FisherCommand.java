@@ -16,7 +16,7 @@ import org.fishermerge.estimate.EstimationSettings;
 import org.fishermerge.estimate.ScriptTask;
 import org.fishermerge.estimate.SharedDevice;
 import org.fishermerge.estimate.TaskSource;
-import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.Precision;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ArgGroup;
@@ -145,7 +145,7 @@ final class FisherCommand implements Callable<Integer> {
   public Integer call() {
     String byDefault =
         script.file == null ? EstimationSettings.DEFAULT_LABELS : DEFAULT_SCRIPT_LABELS;
-    LabelExpectation rule = LabelExpectation.parse(labels == null ? byDefault : labels);
+    Objective rule = Objective.parse(labels == null ? byDefault : labels);
     CommandDevice device = device();
     EstimationSettings settings =
         new EstimationSettings(
@@ -196,7 +196,7 @@ final class FisherCommand implements Callable<Integer> {
     return 0;
   }
 
-  private TaskSource module(Path module, LabelExpectation rule, Places places) {
+  private TaskSource module(Path module, Objective rule, Places places) {
     return (warnings, work) -> {
       try (Progress loading = Progress.passing(spec.commandLine().getErr(), "Loading " + module)) {
         Path source = model == null ? null : places.model(model);

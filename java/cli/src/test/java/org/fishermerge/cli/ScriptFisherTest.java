@@ -72,7 +72,7 @@ final class ScriptFisherTest {
     assertThat(result.err())
         .isEqualTo(
             """
-            TorchScript: 2 parameters in 1 layers go the fast way
+            TorchScript: 2 parameters in 1 layers are fused
             F = 0 for 1 parameters: spare (no gradient reaches it)
             """);
     assertThat(result.code()).isZero();

@@ -1,12 +1,10 @@
 package org.fishermerge.data;
 
 import java.lang.foreign.MemorySegment;
-import java.util.List;
-import java.util.Optional;
 import java.util.function.BooleanSupplier;
 
-/** Some rows of pictures, which have numbers of their own. Closing it closes these pictures. */
-final class SlicedImages extends StoredImages {
+/** Some rows of pictures. */
+final class SlicedImages extends StoredImages implements SlicedExamples {
   private final StoredImages all;
   private final RowRanges ranges;
   private final String description;
@@ -19,33 +17,13 @@ final class SlicedImages extends StoredImages {
   }
 
   @Override
-  public long size() {
-    return ranges.size();
+  public Examples all() {
+    return all;
   }
 
   @Override
-  public boolean labelled() {
-    return all.labelled();
-  }
-
-  @Override
-  public long[] labels() {
-    return ranges.select(all.labels());
-  }
-
-  @Override
-  public Optional<List<String>> classNames() {
-    return all.classNames();
-  }
-
-  @Override
-  public boolean labelsAreNames() {
-    return all.labelsAreNames();
-  }
-
-  @Override
-  public String where(long row) {
-    return all.where(ranges.row(row));
+  public RowRanges ranges() {
+    return ranges;
   }
 
   @Override

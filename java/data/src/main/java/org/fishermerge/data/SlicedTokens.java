@@ -5,34 +5,9 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.function.Consumer;
 
-/** Some rows of texts, which have numbers of their own. Closing it closes these texts. */
+/** Some rows of texts. */
 record SlicedTokens(TokenDataset all, RowRanges ranges, String description)
-    implements TokenDataset {
-  @Override
-  public long size() {
-    return ranges.size();
-  }
-
-  @Override
-  public boolean labelled() {
-    return all.labelled();
-  }
-
-  @Override
-  public long[] labels() {
-    return ranges.select(all.labels());
-  }
-
-  @Override
-  public Optional<List<String>> classNames() {
-    return all.classNames();
-  }
-
-  @Override
-  public boolean labelsAreNames() {
-    return all.labelsAreNames();
-  }
-
+    implements SlicedExamples, TokenDataset {
   @Override
   public List<long[]> texts(long[] rows, Consumer<BadRowException> bad) {
     long[] ofAll = ranges.rows(rows);
@@ -40,7 +15,8 @@ record SlicedTokens(TokenDataset all, RowRanges ranges, String description)
     return all.texts(
         ofAll,
         e -> {
-          // They are told in order, so that a row that is meant twice is no riddle.
+          // Bad rows are reported in order, so the next match is the right one even if a row of the
+          // data set was asked for twice.
           while (ofAll[next[0]] != e.row()) {
             next[0]++;
           }
@@ -61,11 +37,6 @@ record SlicedTokens(TokenDataset all, RowRanges ranges, String description)
   @Override
   public List<String> warnings() {
     return all.warnings();
-  }
-
-  @Override
-  public String where(long row) {
-    return all.where(ranges.row(row));
   }
 
   @Override

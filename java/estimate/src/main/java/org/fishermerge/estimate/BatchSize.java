@@ -2,7 +2,7 @@ package org.fishermerge.estimate;
 
 import java.util.Optional;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.objective.Objective;
 
 /** The batch size that {@code --batch-size} asks for. */
 public final class BatchSize {
@@ -25,8 +25,7 @@ public final class BatchSize {
     return !option.equals(AUTO) && parse(option) == 1;
   }
 
-  static int choose(
-      String option, Optional<MemoryPlan> plan, long examples, LabelExpectation labels) {
+  static int choose(String option, Optional<MemoryPlan> plan, long examples, Objective labels) {
     if (!option.equals(AUTO)) {
       return parse(option);
     }

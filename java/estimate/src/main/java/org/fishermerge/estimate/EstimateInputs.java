@@ -8,7 +8,7 @@ import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.data.files.DataSource;
 import org.fishermerge.data.files.SplitFiles;
 import org.fishermerge.torch.ForwardPass;
-import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.Precision;
 
 /**
@@ -92,7 +92,7 @@ record EstimateInputs(String modelSha256, EstimationSettings settings) {
   }
 
   /** Names head and data by what the model makes of some of its rows; follows progressKey. */
-  static String predictionsKey(ForwardPass pass, LabelExpectation calibrated) {
+  static String predictionsKey(ForwardPass pass, Objective calibrated) {
     ContentKey key = new ContentKey(calibrated.toString());
     for (double[] p : pass.predictions()) {
       for (double value : p) {
@@ -108,7 +108,7 @@ record EstimateInputs(String modelSha256, EstimationSettings settings) {
    * @param batch examples of a batch, which is a part of what batch squares are
    */
   FisherMetadata metadata(
-      long examples, LabelExpectation rule, int batch, String dataset, String fingerprint) {
+      long examples, Objective rule, int batch, String dataset, String fingerprint) {
     return new FisherMetadata(
         examples,
         rule.squaresBatches() ? rule.text() + ":" + batch : rule.text(),

@@ -22,7 +22,7 @@ import org.fishermerge.torch.BatchSizeCheck;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.FisherProgress;
 import org.fishermerge.torch.ForwardPass;
-import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.Precision;
 import org.jspecify.annotations.Nullable;
 
@@ -49,7 +49,7 @@ public final class Estimation {
   public record Result(
       long examples,
       SkippedRows skipped,
-      LabelExpectation rule,
+      Objective rule,
       double probesPerExample,
       int batch,
       double seconds) {}
@@ -124,7 +124,7 @@ public final class Estimation {
   }
 
   private Result estimate(FisherTask task, Path file) {
-    LabelExpectation rule = settings.rule();
+    Objective rule = settings.rule();
     Order order = settings.chosenOrder();
     if (rule.needsLabels()) {
       task.requireLabels(settings.spelling().of("labels", rule.text()));
@@ -156,11 +156,11 @@ public final class Estimation {
         listener.memoryPlanned(plan, largest);
         plan.requireFits(largest, settings.spelling());
       });
-      LabelExpectation expectation = calibrated(task, chosen, batch);
+      Objective objective = calibrated(task, chosen, batch);
       Supplier<FisherEstimator> estimators =
           () -> {
             FisherEstimator estimator =
-                new FisherEstimator(task.classifier(), expectation, settings.seed(), kernels);
+                new FisherEstimator(task.classifier(), objective, settings.seed(), kernels);
             estimator.nameExamples(position -> rows[Math.toIntExact(position)]);
             return estimator;
           };
@@ -169,9 +169,9 @@ public final class Estimation {
         check(task, estimators, Arrays.copyOf(rows, largest));
         start += System.nanoTime() - before;
       }
-      String run = known + predictions(task, rows, expectation);
+      String run = known + predictions(task, rows, objective);
       if (range != null) {
-        return someRows(range, task, rows, expectation, batch, run, estimators, skipped, file);
+        return someRows(range, task, rows, objective, batch, run, estimators, skipped, file);
       }
       try (FisherEstimator estimator = estimators.get()) {
         listener.running(rows.length);
@@ -188,7 +188,7 @@ public final class Estimation {
           task.accumulate(
               Arrays.copyOfRange(rows, Math.toIntExact(estimator.examples()), rows.length),
               batch,
-              expectation,
+              objective,
               estimator,
               done -> {
                 listener.advanced(done);
@@ -205,7 +205,7 @@ public final class Estimation {
             estimator,
             file,
             inputs.metadata(
-                estimator.examples(), expectation, batch, dataset, task.modelFingerprint()));
+                estimator.examples(), objective, batch, dataset, task.modelFingerprint()));
         shown
             .filter(plan -> !plan.gpu() && device.wasNotShared())
             .ifPresent(plan ->
@@ -213,7 +213,7 @@ public final class Estimation {
         return new Result(
             estimator.examples(),
             skipped,
-            expectation,
+            objective,
             (double) estimator.probes() / estimator.examples(),
             batch,
             (System.nanoTime() - start) / 1e9);
@@ -226,7 +226,7 @@ public final class Estimation {
       Range some,
       FisherTask task,
       long[] rows,
-      LabelExpectation expectation,
+      Objective objective,
       int batch,
       String run,
       Supplier<FisherEstimator> estimators,
@@ -245,7 +245,7 @@ public final class Estimation {
         task.accumulate(
             Arrays.copyOfRange(rows, Math.toIntExact(first), Math.toIntExact(end)),
             batch,
-            expectation,
+            objective,
             estimator,
             done -> {
               listener.advanced(begin - some.first + done);
@@ -263,7 +263,7 @@ public final class Estimation {
     return new Result(
         count,
         skipped,
-        expectation,
+        objective,
         (double) probes / count,
         batch,
         (System.nanoTime() - start) / 1e9);
@@ -345,15 +345,15 @@ public final class Estimation {
   }
 
   /** Of the first and the last row. */
-  private static String predictions(FisherTask task, long[] rows, LabelExpectation expectation) {
+  private static String predictions(FisherTask task, long[] rows, Objective objective) {
     try (ForwardPass pass = task.forward(new long[] {rows[0], rows[rows.length - 1]})) {
-      return EstimateInputs.predictionsKey(pass, expectation);
+      return EstimateInputs.predictionsKey(pass, objective);
     }
   }
 
   /** Fits a rule that asks for it to the model's predictions of the first examples chosen. */
-  private LabelExpectation calibrated(FisherTask task, long[] chosen, int batch) {
-    LabelExpectation rule = settings.rule();
+  private Objective calibrated(FisherTask task, long[] chosen, int batch) {
+    Objective rule = settings.rule();
     int wanted = Math.min(rule.calibrationExamples(), chosen.length);
     List<double[]> predictions = new ArrayList<>();
     task.forEachBatch(
@@ -408,7 +408,7 @@ public final class Estimation {
   /** Says what an {@link Estimation} is to do. For one thread. */
   public static final class Builder {
     private final TaskSource source;
-    private LabelExpectation rule = LabelExpectation.parse(EstimationSettings.DEFAULT_LABELS);
+    private Objective rule = Objective.parse(EstimationSettings.DEFAULT_LABELS);
     private @Nullable Order order;
     private long examples = EstimationSettings.DEFAULT_EXAMPLES;
     private long seed;
@@ -435,7 +435,7 @@ public final class Estimation {
      * @throws InputException if there is no such rule
      */
     public Builder labels(String rule) {
-      this.rule = LabelExpectation.parse(rule);
+      this.rule = Objective.parse(rule);
       return this;
     }
 

@@ -3,7 +3,7 @@ package org.fishermerge.estimate;
 import java.util.Locale;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.data.Selection;
-import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.Precision;
 import org.jspecify.annotations.Nullable;
 
@@ -22,7 +22,7 @@ import org.jspecify.annotations.Nullable;
  * @param spelling how messages name a setting
  */
 public record EstimationSettings(
-    LabelExpectation rule,
+    Objective rule,
     @Nullable Order order,
     long examples,
     long seed,

@@ -16,7 +16,7 @@ import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.Classifier;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
-import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.objective.Objective;
 import org.jspecify.annotations.Nullable;
 
 /** A classifier and the examples that it is run on, whatever they are. */
@@ -40,7 +40,7 @@ public interface FisherTask {
    * The order in which chosen rows are best run: that of the selection, unless batches of rows that
    * are alike cost less. What an example draws depends on its place in this order.
    */
-  default long[] inRunOrder(long[] rows, LabelExpectation rule) {
+  default long[] inRunOrder(long[] rows, Objective rule) {
     return rows;
   }
 
@@ -50,7 +50,7 @@ public interface FisherTask {
    * @param batchSize rows of a batch, at most; unless {@code rule} is defined by batches, a task
    *     may take fewer
    */
-  void forEachBatch(long[] rows, int batchSize, LabelExpectation rule, BatchWork work);
+  void forEachBatch(long[] rows, int batchSize, Objective rule, BatchWork work);
 
   /** Runs rows of the data forward as one batch. */
   ForwardPass forward(long[] rows);
@@ -59,7 +59,7 @@ public interface FisherTask {
   default void accumulate(
       long[] rows,
       int batchSize,
-      LabelExpectation rule,
+      Objective rule,
       FisherEstimator estimator,
       LongConsumer progress) {
     forEachBatch(
@@ -73,7 +73,7 @@ public interface FisherTask {
   }
 
   /** The labels of rows; null where a rule needs none. */
-  default long @Nullable [] labels(long[] rows, LabelExpectation rule) {
+  default long @Nullable [] labels(long[] rows, Objective rule) {
     return rule.needsLabels() ? labels(rows) : null;
   }
 

@@ -21,7 +21,6 @@ import org.fishermerge.data.TaskExamples;
 import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
-import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.arch.Architecture;
 import org.fishermerge.torch.arch.ClipConfig;
 import org.fishermerge.torch.arch.ClipVisionTower;
@@ -29,6 +28,7 @@ import org.fishermerge.torch.arch.ImageClassifier;
 import org.fishermerge.torch.arch.PictureShape;
 import org.fishermerge.torch.arch.ZeroShotHead;
 import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.objective.Objective;
 
 /**
  * A classifier and the pictures that it is run on.
@@ -167,7 +167,7 @@ public record ImageTask(
   }
 
   @Override
-  public void forEachBatch(long[] rows, int batchSize, LabelExpectation rule, BatchWork work) {
+  public void forEachBatch(long[] rows, int batchSize, Objective rule, BatchWork work) {
     try (BatchIterator batches = dataset.batches(rows, batchSize, workers)) {
       while (batches.hasNext()) {
         try (ImageBatch pictures = batches.next()) {

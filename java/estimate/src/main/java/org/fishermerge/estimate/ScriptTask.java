@@ -17,8 +17,8 @@ import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.InputTensor;
-import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.ScriptClassifier;
+import org.fishermerge.torch.objective.Objective;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -43,7 +43,7 @@ public record ScriptTask(
       @Nullable Path model,
       @Nullable String logits,
       Supplier<TensorExamples> data,
-      LabelExpectation rule,
+      Objective rule,
       Consumer<ScriptTask> work) {
     try (TensorExamples examples = data.get()) {
       ScriptClassifier classifier = ScriptClassifier.load(module, logits, rule);
@@ -54,8 +54,8 @@ public record ScriptTask(
   }
 
   /**
-   * Refuses a module that does not answer each example by itself; decides which parameters go the
-   * fast way, and says so.
+   * Refuses a module that does not answer each example by itself; decides which parameters are
+   * fused, and says so.
    */
   @Override
   public void prepare(long[] rows, Kernels kernels, Consumer<String> remarks) {
@@ -74,7 +74,7 @@ public record ScriptTask(
   }
 
   @Override
-  public void forEachBatch(long[] rows, int batchSize, LabelExpectation rule, BatchWork work) {
+  public void forEachBatch(long[] rows, int batchSize, Objective rule, BatchWork work) {
     for (int first = 0; first < rows.length; first += batchSize) {
       long[] some = Arrays.copyOfRange(rows, first, Math.min(rows.length, first + batchSize));
       try (ForwardPass pass = forward(some)) {

@@ -21,10 +21,10 @@ import org.fishermerge.data.TokenDataset;
 import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
-import org.fishermerge.torch.LabelExpectation;
 import org.fishermerge.torch.arch.Architecture;
 import org.fishermerge.torch.arch.TextClassifier;
 import org.fishermerge.torch.nn.TokenBatch;
+import org.fishermerge.torch.objective.Objective;
 
 /**
  * A text classifier and the texts that it is run on. Texts run without their padding and together
@@ -131,7 +131,7 @@ public record TextTask(
 
   /** The longest texts first; batch squares are of the batches that the selection has. */
   @Override
-  public long[] inRunOrder(long[] rows, LabelExpectation rule) {
+  public long[] inRunOrder(long[] rows, Objective rule) {
     return rule.squaresBatches() ? rows : longestFirst(rows);
   }
 
@@ -162,7 +162,7 @@ public record TextTask(
   }
 
   @Override
-  public void forEachBatch(long[] rows, int batchSize, LabelExpectation rule, BatchWork work) {
+  public void forEachBatch(long[] rows, int batchSize, Objective rule, BatchWork work) {
     long[] labels = labels(rows, rule);
     List<long[]> texts = texts(rows);
     int first = 0;
@@ -176,7 +176,7 @@ public record TextTask(
     }
   }
 
-  private static List<Integer> sizes(List<long[]> texts, int batchSize, LabelExpectation rule) {
+  private static List<Integer> sizes(List<long[]> texts, int batchSize, Objective rule) {
     if (!rule.squaresBatches()) {
       return TokenBatch.cut(texts.stream().mapToInt(text -> text.length).toArray(), batchSize);
     }

@@ -6,7 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.util.Optional;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.torch.BatchMemory;
-import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.objective.Objective;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -14,7 +14,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** The arithmetic of a plan, by hand; the measured parts are compared by the command itself. */
 final class MemoryPlanTest {
-  private static final LabelExpectation EXACT = LabelExpectation.parse("exact");
+  private static final Objective EXACT = Objective.parse("exact");
 
   // 100 for an example, 10 for a pair of example and probe, 3 probes, at most 12 pairs at a time.
   private static final BatchMemory BATCH = new BatchMemory(100, 10, 3, 12);
@@ -128,8 +128,7 @@ final class MemoryPlanTest {
     assertThat(BatchSize.choose("auto", Optional.empty(), 100, EXACT)).isBetween(1, 32);
     // The definition of batch squares, not memory, sets theirs.
     assertThat(
-            BatchSize.choose(
-                "auto", Optional.of(plan(10)), 100, LabelExpectation.parse("batch-square")))
+            BatchSize.choose("auto", Optional.of(plan(10)), 100, Objective.parse("batch-square")))
         .isEqualTo(32);
   }
 

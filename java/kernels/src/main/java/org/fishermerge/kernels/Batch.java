@@ -21,7 +21,7 @@ record Batch(
     return shape.probes() == 0 || shape.examples() == 0 || shape.tokens() == 0 || width == 0;
   }
 
-  /** As a double, which does not overflow. */
+  /** A double, because the product may exceed a long. */
   double elements() {
     return (double) shape.probes() * shape.examples() * shape.tokens() * width;
   }

@@ -72,8 +72,8 @@ final class CpuEngine implements Engine {
   }
 
   @Override
-  public HeldInputs hold(List<MemorySegment> segments) {
-    return new HeldInputs(false, "inputs are read where they are", () -> {});
+  public ResidentInputs keepResident(List<MemorySegment> segments) {
+    return new ResidentInputs(false, "inputs are read where they are", () -> {});
   }
 
   @Override
@@ -175,17 +175,18 @@ final class CpuEngine implements Engine {
   }
 
   @Override
-  public void addOuterSquares(Batch batch, Activations a, long inputs, MemorySegment fisher) {
+  public void addSquaredGradients(Batch batch, Activations a, long inputs, MemorySegment fisher) {
     int threads = pool.threads();
     batch.split(
         a,
-        provider.outerSquaresBytes(batch, inputs, threads),
+        provider.squaredGradientsBytes(batch, inputs, threads),
         WORKSPACE_BYTES,
         (part, activations) -> {
-          MemorySegment space = workspace(provider.outerSquaresBytes(part, inputs, threads));
+          MemorySegment space = workspace(provider.squaredGradientsBytes(part, inputs, threads));
           try (Arena arena = Arena.ofConfined()) {
             pool.run(
-                provider.outerSquares(part, activations, inputs, fisher, space, threads, arena));
+                provider.squaredGradients(
+                    part, activations, inputs, fisher, space, threads, arena));
           }
         });
   }

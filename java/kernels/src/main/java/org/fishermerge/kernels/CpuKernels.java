@@ -132,7 +132,7 @@ final class CpuKernels implements KernelProvider {
     };
   }
 
-  /** Sizes as {@code fm_outer_square_plan} gives them: floats, and items of each step. */
+  /** Sizes as {@code fm_squared_gradients_plan} gives them: floats, and items of each step. */
   private record Plan(
       long packedG, long packedA, long scratch, long packGItems, long packAItems, long blocks) {
     long offsetA() {
@@ -153,10 +153,10 @@ final class CpuKernels implements KernelProvider {
   }
 
   private Plan plan(long g, long a, Arena arena) {
-    MemorySegment plan = arena.allocate(NativeStructs.OUTER_SQUARE_PLAN);
+    MemorySegment plan = arena.allocate(NativeStructs.SQUARED_GRADIENTS_PLAN);
     try {
       NativeBindings.check(
-          (int) NativeBindings.OUTER_SQUARE_PREPARE.invokeExact(table, g, a, plan.address()));
+          (int) NativeBindings.SQUARED_GRADIENTS_PREPARE.invokeExact(table, g, a, plan.address()));
     } catch (Throwable e) {
       throw NativeBindings.rethrow(e);
     }
@@ -170,7 +170,7 @@ final class CpuKernels implements KernelProvider {
   }
 
   @Override
-  public long outerSquaresBytes(Batch batch, long inputs, int threads) {
+  public long squaredGradientsBytes(Batch batch, long inputs, int threads) {
     try (Arena arena = Arena.ofConfined()) {
       Activations any = new Activations(batch.g().data(), 0, 0);
       Plan plan =
@@ -183,7 +183,7 @@ final class CpuKernels implements KernelProvider {
   }
 
   @Override
-  public List<WorkerPool.Step> outerSquares(
+  public List<WorkerPool.Step> squaredGradients(
       Batch batch,
       Activations activations,
       long inputs,
@@ -208,13 +208,13 @@ final class CpuKernels implements KernelProvider {
             if (begin < split) {
               NativeBindings.check(
                   (int)
-                      NativeBindings.OUTER_SQUARE_PACK_G.invokeExact(
+                      NativeBindings.SQUARED_GRADIENTS_PACK_G.invokeExact(
                           table, g, packedG, begin, Math.min(end, split)));
             }
             if (end > split) {
               NativeBindings.check(
                   (int)
-                      NativeBindings.OUTER_SQUARE_PACK_A.invokeExact(
+                      NativeBindings.SQUARED_GRADIENTS_PACK_A.invokeExact(
                           table,
                           a,
                           examples,
@@ -232,7 +232,7 @@ final class CpuKernels implements KernelProvider {
           try {
             NativeBindings.check(
                 (int)
-                    NativeBindings.OUTER_SQUARE_BLOCKS.invokeExact(
+                    NativeBindings.SQUARED_GRADIENTS_BLOCKS.invokeExact(
                         table,
                         g,
                         a,

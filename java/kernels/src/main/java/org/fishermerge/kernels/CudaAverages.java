@@ -12,8 +12,8 @@ import org.jspecify.annotations.Nullable;
  * Averages on one GPU of operands in the process's memory, which are sent through the GPU in
  * pieces. There are two slots, each with page-locked memory, device memory and a stream: while the
  * GPU copies, averages and returns the pieces of one, the threads of the pool empty and fill the
- * other, so that the bus is busy in both directions. Inputs that are held ({@link #hold}) are sent
- * once, into device memory of their own.
+ * other, so that the bus is busy in both directions. Inputs that are resident ({@link
+ * #keepResident}) are sent once, into device memory of their own.
  */
 final class CudaAverages implements AutoCloseable {
   /** Room for 2^20 elements ({@link ValueStatistics}) of eight models with Fishers in F32. */
@@ -31,7 +31,7 @@ final class CudaAverages implements AutoCloseable {
   private final int index;
   private final WorkerPool pool;
   private final long slotBytes = Long.getLong(KernelOptions.CUDA_SLOT_BYTES, SLOT_BYTES);
-  private final List<DeviceCopies> held = new ArrayList<>();
+  private final List<DeviceCopies> resident = new ArrayList<>();
   private @Nullable List<Slot> slots;
 
   /**
@@ -46,17 +46,17 @@ final class CudaAverages implements AutoCloseable {
   }
 
   /** Keeps copies of segments on the device from when they are first used, if all have room. */
-  DeviceCopies hold(List<MemorySegment> segments) {
+  DeviceCopies keepResident(List<MemorySegment> segments) {
     cuda.setDevice(index);
     slots(); // allocated first, so that their memory is not counted as free
     DeviceCopies copies = DeviceCopies.of(cuda, cuda.device(index), segments);
-    held.add(copies);
+    resident.add(copies);
     return copies;
   }
 
   /** Frees copies; those that have been freed are ignored. */
   void release(DeviceCopies copies) {
-    if (held.remove(copies)) {
+    if (resident.remove(copies)) {
       cuda.setDevice(index);
       copies.close();
     }
@@ -64,7 +64,7 @@ final class CudaAverages implements AutoCloseable {
 
   /**
    * Averages with the bits of the other providers. Sums of squares are over other blocks and differ
-   * in their last bits. Parts are cut as if nothing were held, so that these sums depend on the
+   * in their last bits. Parts are cut as if nothing were resident, so that these sums depend on the
    * formats and numbers of the elements only.
    */
   List<WeightedAverage.Statistics> weightedAverages(
@@ -101,7 +101,7 @@ final class CudaAverages implements AutoCloseable {
   /** Drops unfinished work after a failure, and waits until the GPU no longer uses the slots. */
   private void discard(List<Slot> both, Throwable cause) {
     both.forEach(slot -> slot.work.clear());
-    held.forEach(DeviceCopies::forgetUnfinished);
+    resident.forEach(DeviceCopies::forgetUnfinished);
     for (Slot slot : both) {
       try {
         cuda.synchronize(slot.stream);
@@ -402,7 +402,7 @@ final class CudaAverages implements AutoCloseable {
    * address is misaligned, or while a transfer of it is unfinished.
    */
   private DeviceCopies.@Nullable Copy copyFor(MemorySegment operand, ElementType type) {
-    for (DeviceCopies copies : held) {
+    for (DeviceCopies copies : resident) {
       DeviceCopies.Copy copy = copies.find(operand);
       if (copy != null) {
         boolean aligned = copy.address(operand) % type.bytes() == 0;
@@ -440,8 +440,8 @@ final class CudaAverages implements AutoCloseable {
   @Override
   public void close() {
     cuda.setDevice(index);
-    held.forEach(DeviceCopies::close);
-    held.clear();
+    resident.forEach(DeviceCopies::close);
+    resident.clear();
     if (slots != null) {
       slots.forEach(Slot::close);
       slots = null;

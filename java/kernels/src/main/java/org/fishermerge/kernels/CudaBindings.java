@@ -56,11 +56,11 @@ final class CudaBindings {
           JAVA_LONG);
   private final MethodHandle squareAccumulate =
       status("fmc_square_accumulate", JAVA_LONG, JAVA_DOUBLE, JAVA_LONG, JAVA_LONG, JAVA_LONG);
-  private final MethodHandle outerSquarePrepare =
-      status("fmc_outer_square_prepare", JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_LONG);
-  private final MethodHandle outerSquare =
+  private final MethodHandle squaredGradientsPrepare =
+      status("fmc_squared_gradients_prepare", JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_LONG);
+  private final MethodHandle squaredGradients =
       status(
-          "fmc_outer_square",
+          "fmc_squared_gradients",
           JAVA_LONG,
           JAVA_LONG,
           JAVA_LONG,
@@ -216,7 +216,7 @@ final class CudaBindings {
     }
   }
 
-  /** Page-locked. */
+  /** Page-locked host memory, which the device copies from and to at full speed. */
   MemorySegment hostAlloc(long bytes) {
     return MemorySegment.ofAddress(created(hostAlloc, bytes)).reinterpret(bytes);
   }
@@ -312,19 +312,19 @@ final class CudaBindings {
     }
   }
 
-  /** Fills an {@code fmc_outer_square_plan}. */
-  void planOuterSquares(long g, long a, int precision, long plan) {
+  /** Fills an {@code fmc_squared_gradients_plan}. */
+  void planSquaredGradients(long g, long a, int precision, long plan) {
     try {
-      check((int) outerSquarePrepare.invokeExact(g, a, precision, 0, plan));
+      check((int) squaredGradientsPrepare.invokeExact(g, a, precision, 0, plan));
     } catch (Throwable e) {
       throw NativeBindings.rethrow(e);
     }
   }
 
-  void addOuterSquares(
+  void addSquaredGradients(
       long g, long a, long plan, long workspace, long fisher, long stream, long sideStream) {
     try {
-      check((int) outerSquare.invokeExact(g, a, plan, workspace, fisher, stream, sideStream));
+      check((int) squaredGradients.invokeExact(g, a, plan, workspace, fisher, stream, sideStream));
     } catch (Throwable e) {
       throw NativeBindings.rethrow(e);
     }

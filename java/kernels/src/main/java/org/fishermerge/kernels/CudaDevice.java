@@ -95,7 +95,7 @@ final class CudaDevice implements AutoCloseable {
     cuda.synchronize(DEFAULT_STREAM);
   }
 
-  /** A copy in the process's memory, of what lies there when the work before is finished. */
+  /** A copy in the process's memory, made when the work queued before is finished. */
   MemorySegment copyToHost(MemorySegment onDevice) {
     makeCurrent();
     MemorySegment copy = Arena.ofAuto().allocate(onDevice.byteSize(), 8);
@@ -134,7 +134,7 @@ final class CudaDevice implements AutoCloseable {
     return sideStream;
   }
 
-  /** New and empty. */
+  /** New memory on the device; nothing is allocated yet. */
   KernelMemory memory() {
     return new DeviceMemory();
   }

@@ -79,9 +79,10 @@ final class CudaEngine implements Engine {
   // ---- operands in the process's memory ----
 
   @Override
-  public HeldInputs hold(List<MemorySegment> segments) {
-    DeviceCopies copies = averages.hold(segments);
-    return new HeldInputs(!copies.isEmpty(), copies.description(), () -> averages.release(copies));
+  public ResidentInputs keepResident(List<MemorySegment> segments) {
+    DeviceCopies copies = averages.keepResident(segments);
+    return new ResidentInputs(
+        !copies.isEmpty(), copies.description(), () -> averages.release(copies));
   }
 
   @Override
@@ -115,18 +116,18 @@ final class CudaEngine implements Engine {
   }
 
   @Override
-  public void addOuterSquares(Batch batch, Activations a, long inputs, MemorySegment fisher) {
+  public void addSquaredGradients(Batch batch, Activations a, long inputs, MemorySegment fisher) {
     device.makeCurrent();
     batch.split(
         a,
-        outerSquaresBytes(batch, a, inputs),
+        squaredGradientsBytes(batch, a, inputs),
         WORKSPACE_BYTES,
-        (part, activations) -> addOuterSquaresPart(part, activations, inputs, fisher));
+        (part, activations) -> addSquaredGradientsPart(part, activations, inputs, fisher));
   }
 
-  private long outerSquaresBytes(Batch batch, Activations a, long inputs) {
+  private long squaredGradientsBytes(Batch batch, Activations a, long inputs) {
     try (Arena arena = Arena.ofConfined()) {
-      return outerSquaresPlan(
+      return squaredGradientsPlan(
               NativeStructs.cotangents(batch, arena),
               NativeStructs.activations(a, inputs, arena),
               arena)
@@ -134,19 +135,20 @@ final class CudaEngine implements Engine {
     }
   }
 
-  private MemorySegment outerSquaresPlan(long g, long a, Arena arena) {
-    MemorySegment plan = arena.allocate(NativeStructs.CUDA_OUTER_SQUARE_PLAN);
-    cuda.planOuterSquares(g, a, device.precision(), plan.address());
+  private MemorySegment squaredGradientsPlan(long g, long a, Arena arena) {
+    MemorySegment plan = arena.allocate(NativeStructs.CUDA_SQUARED_GRADIENTS_PLAN);
+    cuda.planSquaredGradients(g, a, device.precision(), plan.address());
     return plan;
   }
 
-  private void addOuterSquaresPart(Batch batch, Activations a, long inputs, MemorySegment fisher) {
+  private void addSquaredGradientsPart(
+      Batch batch, Activations a, long inputs, MemorySegment fisher) {
     try (Arena arena = Arena.ofConfined()) {
       long g = NativeStructs.cotangents(batch, arena);
       long activations = NativeStructs.activations(a, inputs, arena);
-      MemorySegment plan = outerSquaresPlan(g, activations, arena);
+      MemorySegment plan = squaredGradientsPlan(g, activations, arena);
       long space = device.workspace(plan.get(JAVA_LONG, NativeStructs.CUDA_PLAN_WORKSPACE_BYTES));
-      cuda.addOuterSquares(
+      cuda.addSquaredGradients(
           g,
           activations,
           plan.address(),

@@ -45,9 +45,9 @@ final class DeviceCopies implements AutoCloseable {
    */
   static DeviceCopies of(
       CudaBindings cuda, CudaBindings.Device device, List<MemorySegment> segments) {
-    List<MemorySegment> held = segments.stream().filter(s -> s.byteSize() > 0).toList();
+    List<MemorySegment> resident = segments.stream().filter(s -> s.byteSize() > 0).toList();
     // A double, as segments of unlimited size would overflow a long.
-    double needed = held.stream().mapToDouble(s -> s.byteSize() + (double) ALIGNMENT).sum();
+    double needed = resident.stream().mapToDouble(s -> s.byteSize() + (double) ALIGNMENT).sum();
     double free = device.freeBytes();
     double leftFree = device.memoryBytes() * LEFT_FREE;
     if (needed > free - leftFree) {
@@ -57,7 +57,7 @@ final class DeviceCopies implements AutoCloseable {
           "of its memory %s are free, and %s of that are left to others"
               .formatted(gigabytes(free), gigabytes(leftFree)));
     }
-    OptionalLong memory = held.isEmpty() ? OptionalLong.of(0) : cuda.tryMalloc((long) needed);
+    OptionalLong memory = resident.isEmpty() ? OptionalLong.of(0) : cuda.tryMalloc((long) needed);
     if (memory.isEmpty()) {
       return none(cuda, needed, "it does not give that much memory at once");
     }
@@ -65,7 +65,7 @@ final class DeviceCopies implements AutoCloseable {
         cuda,
         "%s of inputs stay in the GPU's memory once sent".formatted(gigabytes(needed)),
         memory.getAsLong(),
-        held);
+        resident);
   }
 
   private static DeviceCopies none(CudaBindings cuda, double needed, String why) {

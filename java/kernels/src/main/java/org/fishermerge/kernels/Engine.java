@@ -27,7 +27,7 @@ interface Engine extends AutoCloseable {
   MappedGuard guard(List<MemorySegment> mapped);
 
   /** Keeps copies of segments where the engine has memory of its own, if all of them have room. */
-  HeldInputs hold(List<MemorySegment> segments);
+  ResidentInputs keepResident(List<MemorySegment> segments);
 
   /** New memory for the operands of the {@code add...} operations. */
   KernelMemory memory();
@@ -56,7 +56,7 @@ interface Engine extends AutoCloseable {
   void addSquares(MemorySegment gradient, double scale, MemorySegment fisher, long count);
 
   /** The weight of a linear layer; the batch is not empty, and {@code inputs} is positive. */
-  void addOuterSquares(Batch batch, Activations a, long inputs, MemorySegment fisher);
+  void addSquaredGradients(Batch batch, Activations a, long inputs, MemorySegment fisher);
 
   /** A bias; the batch is not empty. */
   void addTokenSumSquares(Batch batch, MemorySegment fisher);

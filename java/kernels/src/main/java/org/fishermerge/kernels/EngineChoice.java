@@ -45,7 +45,7 @@ final class EngineChoice {
     return choice.open(options);
   }
 
-  /** On a GPU, or the best CPU engine and a warning. */
+  /** An engine on a GPU; if that fails, the best CPU engine with a note that says why. */
   private static Engine openCuda(KernelOptions options, Optional<Provider> required) {
     CpuChoice fallback = cpuChoice(Provider.AUTO, options.maxIsa());
     if (required.equals(Optional.of(Provider.CPU))) {

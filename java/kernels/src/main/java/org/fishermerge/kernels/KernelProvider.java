@@ -31,11 +31,11 @@ interface KernelProvider {
   /** Items are elements. */
   RangeTask addSquares(MemorySegment gradient, double scale, MemorySegment fisher);
 
-  /** Bytes that {@link #outerSquares} takes from the workspace. */
-  long outerSquaresBytes(Batch batch, long inputs, int threads);
+  /** Bytes that {@link #squaredGradients} takes from the workspace. */
+  long squaredGradientsBytes(Batch batch, long inputs, int threads);
 
-  /** The steps of an outer-square accumulation; each step needs all of the one before. */
-  List<WorkerPool.Step> outerSquares(
+  /** The steps of a squared-gradient accumulation; each step needs all of the one before. */
+  List<WorkerPool.Step> squaredGradients(
       Batch batch,
       Activations a,
       long inputs,

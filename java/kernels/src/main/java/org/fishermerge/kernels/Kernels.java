@@ -29,11 +29,11 @@ import org.jspecify.annotations.Nullable;
  * IllegalStateException} after {@link #close}, and where the GPU fails.
  *
  * <p><b>GPU.</b> With the cuda provider averages are sent through the GPU in pieces; inputs that
- * are {@link #hold held} stay there. The {@code add...} methods take operands in the GPU's memory
- * ({@link #memory}) and return before the work is done: {@link KernelMemory#read} waits for it. An
- * operation without a CUDA kernel runs on the CPU. Averages and accumulations in double have the
- * bits of the other providers. Sums of squares that come with averages are added up in another
- * order, and weight gradients on tensor cores are rounded differently.
+ * are {@link #keepResident resident} stay there. The {@code add...} methods take operands in the
+ * GPU's memory ({@link #memory}) and return before the work is done: {@link KernelMemory#read}
+ * waits for it. An operation without a CUDA kernel runs on the CPU. Averages and accumulations in
+ * double have the bits of the other providers. Sums of squares that come with averages are added up
+ * in another order, and weight gradients on tensor cores are rounded differently.
  *
  * <p>Thread-safe: calls from several threads run one after the other.
  */
@@ -97,23 +97,23 @@ public final class Kernels implements AutoCloseable {
    * segments and an eighth of its memory stays free. The other providers read inputs in place.
    *
    * <p>An input that does not begin at a multiple of its element size from the start of its segment
-   * is sent each time, so that tensors are better held one by one than as a whole file. Results
-   * have the same bits whether inputs are held or not, sums of squares included.
+   * is sent each time, so that tensors are better kept one by one than as a whole file. Results
+   * have the same bits whether inputs are resident or not, sums of squares included.
    *
    * @param segments of any lengths, which do not overlap
    */
-  public synchronized HeldInputs hold(List<MemorySegment> segments) {
+  public synchronized ResidentInputs keepResident(List<MemorySegment> segments) {
     requireOpen();
     for (int i = 0; i < segments.size(); i++) {
       Bounds.readable("segments[%d]".formatted(i), segments.get(i), 0, 1);
     }
-    HeldInputs held = engine.hold(segments);
-    return new HeldInputs(held.onDevice(), held.description(), () -> release(held));
+    ResidentInputs resident = engine.keepResident(segments);
+    return new ResidentInputs(resident.onDevice(), resident.description(), () -> release(resident));
   }
 
-  private synchronized void release(HeldInputs held) {
+  private synchronized void release(ResidentInputs resident) {
     if (!closed) {
-      held.close();
+      resident.close();
     }
   }
 
@@ -304,7 +304,7 @@ public final class Kernels implements AutoCloseable {
    * @param weights F32 [V, B]; null for 1
    * @param fisher F32 [outputs, inputs], contiguous
    */
-  public synchronized void addOuterSquares(
+  public synchronized void addSquaredGradients(
       TokenShape shape,
       long outputs,
       long inputs,
@@ -323,7 +323,7 @@ public final class Kernels implements AutoCloseable {
       return;
     }
     try {
-      engine.addOuterSquares(batch, activations, inputs, target);
+      engine.addSquaredGradients(batch, activations, inputs, target);
     } finally {
       Reference.reachabilityFence(g);
       Reference.reachabilityFence(a);
@@ -471,7 +471,8 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * Ends the worker threads and frees the workspace and held inputs. Closing twice has no effect.
+   * Ends the worker threads and frees the workspace and resident inputs. Closing twice has no
+   * effect.
    */
   @Override
   public synchronized void close() {

@@ -84,18 +84,19 @@ final class NativeBindings {
       handle(
           "fm_square_accumulate",
           status(JAVA_LONG, JAVA_LONG, JAVA_DOUBLE, JAVA_LONG, JAVA_LONG, JAVA_LONG));
-  static final MethodHandle OUTER_SQUARE_PREPARE =
-      handle("fm_outer_square_prepare", status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
-  static final MethodHandle OUTER_SQUARE_PACK_G =
+  static final MethodHandle SQUARED_GRADIENTS_PREPARE =
+      handle("fm_squared_gradients_prepare", status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+  static final MethodHandle SQUARED_GRADIENTS_PACK_G =
       handle(
-          "fm_outer_square_pack_g", status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
-  static final MethodHandle OUTER_SQUARE_PACK_A =
+          "fm_squared_gradients_pack_g",
+          status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+  static final MethodHandle SQUARED_GRADIENTS_PACK_A =
       handle(
-          "fm_outer_square_pack_a",
+          "fm_squared_gradients_pack_a",
           status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
-  static final MethodHandle OUTER_SQUARE_BLOCKS =
+  static final MethodHandle SQUARED_GRADIENTS_BLOCKS =
       handle(
-          "fm_outer_square_blocks",
+          "fm_squared_gradients_blocks",
           status(
               JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
               JAVA_LONG, JAVA_LONG));

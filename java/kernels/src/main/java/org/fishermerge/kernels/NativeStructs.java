@@ -107,9 +107,9 @@ final class NativeStructs {
   private static final long A_TOKEN_STRIDE = offset(ACTIVATIONS, "token_stride");
   private static final long A_WIDTH = offset(ACTIVATIONS, "width");
 
-  static final StructLayout OUTER_SQUARE_PLAN =
+  static final StructLayout SQUARED_GRADIENTS_PLAN =
       struct(
-          "fm_outer_square_plan",
+          "fm_squared_gradients_plan",
           JAVA_LONG.withName("packed_g"),
           JAVA_LONG.withName("packed_a"),
           JAVA_LONG.withName("scratch"),
@@ -117,12 +117,12 @@ final class NativeStructs {
           JAVA_LONG.withName("pack_a_items"),
           JAVA_LONG.withName("blocks"));
 
-  static final long PLAN_PACKED_G = offset(OUTER_SQUARE_PLAN, "packed_g");
-  static final long PLAN_PACKED_A = offset(OUTER_SQUARE_PLAN, "packed_a");
-  static final long PLAN_SCRATCH = offset(OUTER_SQUARE_PLAN, "scratch");
-  static final long PLAN_PACK_G_ITEMS = offset(OUTER_SQUARE_PLAN, "pack_g_items");
-  static final long PLAN_PACK_A_ITEMS = offset(OUTER_SQUARE_PLAN, "pack_a_items");
-  static final long PLAN_BLOCKS = offset(OUTER_SQUARE_PLAN, "blocks");
+  static final long PLAN_PACKED_G = offset(SQUARED_GRADIENTS_PLAN, "packed_g");
+  static final long PLAN_PACKED_A = offset(SQUARED_GRADIENTS_PLAN, "packed_a");
+  static final long PLAN_SCRATCH = offset(SQUARED_GRADIENTS_PLAN, "scratch");
+  static final long PLAN_PACK_G_ITEMS = offset(SQUARED_GRADIENTS_PLAN, "pack_g_items");
+  static final long PLAN_PACK_A_ITEMS = offset(SQUARED_GRADIENTS_PLAN, "pack_a_items");
+  static final long PLAN_BLOCKS = offset(SQUARED_GRADIENTS_PLAN, "blocks");
 
   static final StructLayout CUDA_DEVICE =
       struct(
@@ -141,14 +141,15 @@ final class NativeStructs {
   static final long DEVICE_MAJOR = offset(CUDA_DEVICE, "major");
   static final long DEVICE_MINOR = offset(CUDA_DEVICE, "minor");
 
-  static final StructLayout CUDA_OUTER_SQUARE_PLAN =
+  static final StructLayout CUDA_SQUARED_GRADIENTS_PLAN =
       struct(
-          "fmc_outer_square_plan",
+          "fmc_squared_gradients_plan",
           JAVA_LONG.withName("workspace_bytes"),
           JAVA_INT.withName("precision"),
           JAVA_INT.withName("splits"));
 
-  static final long CUDA_PLAN_WORKSPACE_BYTES = offset(CUDA_OUTER_SQUARE_PLAN, "workspace_bytes");
+  static final long CUDA_PLAN_WORKSPACE_BYTES =
+      offset(CUDA_SQUARED_GRADIENTS_PLAN, "workspace_bytes");
 
   /** All of them. */
   static final List<StructLayout> ALL =
@@ -158,9 +159,9 @@ final class NativeStructs {
           VALUES,
           COTANGENTS,
           ACTIVATIONS,
-          OUTER_SQUARE_PLAN,
+          SQUARED_GRADIENTS_PLAN,
           CUDA_DEVICE,
-          CUDA_OUTER_SQUARE_PLAN);
+          CUDA_SQUARED_GRADIENTS_PLAN);
 
   private NativeStructs() {}
 

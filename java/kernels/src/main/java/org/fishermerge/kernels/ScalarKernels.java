@@ -133,12 +133,12 @@ final class ScalarKernels implements KernelProvider {
   }
 
   @Override
-  public long outerSquaresBytes(Batch batch, long inputs, int threads) {
+  public long squaredGradientsBytes(Batch batch, long inputs, int threads) {
     return 0;
   }
 
   @Override
-  public List<WorkerPool.Step> outerSquares(
+  public List<WorkerPool.Step> squaredGradients(
       Batch batch,
       Activations a,
       long inputs,

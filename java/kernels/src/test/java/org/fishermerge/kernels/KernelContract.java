@@ -48,7 +48,7 @@ abstract class KernelContract {
     return 1;
   }
 
-  /** Whether operands of outer squares are packed into a workspace. */
+  /** Whether operands of squared gradients are packed into a workspace. */
   boolean packsOperands() {
     return true;
   }
@@ -489,7 +489,7 @@ abstract class KernelContract {
     }
   }
 
-  // ---- outer squares and relatives ----
+  // ---- squared gradients and relatives ----
 
   /** A batch with gaps between probes, examples and tokens, against unreadable pages. */
   private final class Problem {
@@ -545,7 +545,7 @@ abstract class KernelContract {
     }
 
     /** F and, for its error bound, the same with absolute values. */
-    double[][] outerSquares() {
+    double[][] squaredGradients() {
       double[] fisher = new double[outputs * inputs];
       double[] bound = new double[outputs * inputs];
       for (int v = 0; v < shape.probes(); v++) {
@@ -585,16 +585,16 @@ abstract class KernelContract {
     "1, 7, 4, 1, 100, true, 0",
     "1, 7, 4, 100, 1, true, 0",
   })
-  void addsOuterSquares(
+  void addsSquaredGradients(
       int probes, int examples, int tokens, int outputs, int inputs, boolean weighted, int gap) {
     Problem p = new Problem(probes, examples, tokens, outputs, inputs, weighted, gap);
     float[] before = random(outputs * inputs, SEED + 3);
-    double[][] oracle = p.outerSquares();
+    double[][] oracle = p.squaredGradients();
     float @Nullable [] first = null;
     for (int threads : new int[] {1, 2, 3, 7}) {
       MemorySegment fisher = floats(before, 0);
       kernels(threads)
-          .addOuterSquares(
+          .addSquaredGradients(
               p.shape, outputs, inputs, p.cotangents, p.activations, p.weights, fisher);
       float[] actual = array(fisher, outputs * inputs);
       for (int k = 0; k < actual.length; k++) {
@@ -613,7 +613,7 @@ abstract class KernelContract {
 
   @ParameterizedTest
   @ValueSource(ints = {1, 5})
-  void outerSquaresHaveTheSameBitsForAnySplitIntoBatches(int tokens) {
+  void squaredGradientsHaveTheSameBitsForAnySplitIntoBatches(int tokens) {
     int outputs = 100;
     int inputs = 70;
     int examples = 6;
@@ -621,7 +621,7 @@ abstract class KernelContract {
     MemorySegment weights = Objects.requireNonNull(p.weights);
     MemorySegment whole = floats(new float[outputs * inputs], 0);
     kernels()
-        .addOuterSquares(p.shape, outputs, inputs, p.cotangents, p.activations, weights, whole);
+        .addSquaredGradients(p.shape, outputs, inputs, p.cotangents, p.activations, weights, whole);
     for (int batch : new int[] {1, 2, 4}) {
       MemorySegment fisher = floats(new float[outputs * inputs], 0);
       for (int from = 0; from < examples; from += batch) {
@@ -638,7 +638,7 @@ abstract class KernelContract {
                 p.activations.exampleStride(),
                 p.activations.tokenStride());
         kernels()
-            .addOuterSquares(
+            .addSquaredGradients(
                 new TokenShape(1, n, tokens),
                 outputs,
                 inputs,
@@ -665,7 +665,7 @@ abstract class KernelContract {
     if (!packsOperands()) {
       examples = 1; // nothing is taken in parts, and more would take long
     }
-    kernels.addOuterSquares(
+    kernels.addSquaredGradients(
         new TokenShape(1, examples, tokens),
         width,
         width,
@@ -721,7 +721,7 @@ abstract class KernelContract {
     }
     MemorySegment fisher = memory.allocate(4L * outputs * inputs);
     kernels()
-        .addOuterSquares(
+        .addSquaredGradients(
             shape,
             outputs,
             inputs,
@@ -860,7 +860,7 @@ abstract class KernelContract {
         .data()
         .set(JAVA_FLOAT_UNALIGNED, 4 * 19, Float.NaN); // example 0, token 0, output 19
     MemorySegment fisher = floats(new float[20 * 40], 0);
-    kernels().addOuterSquares(p.shape, 20, 40, p.cotangents, p.activations, null, fisher);
+    kernels().addSquaredGradients(p.shape, 20, 40, p.cotangents, p.activations, null, fisher);
     float[] actual = array(fisher, 20 * 40);
     for (int k = 0; k < actual.length; k++) {
       assertThat(Float.isNaN(actual[k])).as("output %d", k / 40).isEqualTo(k / 40 == 19);
@@ -875,7 +875,8 @@ abstract class KernelContract {
         List.of(new TokenShape(0, 1, 1), new TokenShape(1, 0, 1), new TokenShape(1, 1, 0))) {
       Cotangents g = Cotangents.contiguous(data, shape, 2);
       kernels()
-          .addOuterSquares(shape, 2, 2, g, Activations.contiguous(data, shape, 2), null, fisher);
+          .addSquaredGradients(
+              shape, 2, 2, g, Activations.contiguous(data, shape, 2), null, fisher);
       kernels().addTokenSumSquares(shape, 2, g, null, fisher);
       kernels().addEmbeddingSquares(shape, 2, g, data, 2, null, fisher);
     }
@@ -916,9 +917,9 @@ abstract class KernelContract {
                       7));
       case "addSquares" ->
           kernels().addSquares(sized("gradient", 28, cut), 1, sized("fisher", 28, cut), 7);
-      case "addOuterSquares" ->
+      case "addSquaredGradients" ->
           kernels()
-              .addOuterSquares(
+              .addSquaredGradients(
                   shape,
                   o,
                   i,
@@ -956,10 +957,10 @@ abstract class KernelContract {
     "weightedAverage, out",
     "addSquares, gradient",
     "addSquares, fisher",
-    "addOuterSquares, g",
-    "addOuterSquares, a",
-    "addOuterSquares, weights",
-    "addOuterSquares, fisher",
+    "addSquaredGradients, g",
+    "addSquaredGradients, a",
+    "addSquaredGradients, weights",
+    "addSquaredGradients, fisher",
     "addTokenSumSquares, g",
     "addTokenSumSquares, weights",
     "addTokenSumSquares, fisher",
@@ -1013,7 +1014,7 @@ abstract class KernelContract {
     rejects(
         "fisher has more elements than can be addressed",
         () ->
-            kernels.addOuterSquares(
+            kernels.addSquaredGradients(
                 new TokenShape(0, 0, 1),
                 1L << 40,
                 1L << 40,

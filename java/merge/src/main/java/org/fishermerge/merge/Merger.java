@@ -5,9 +5,9 @@ import java.util.ArrayList;
 import java.util.List;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.kernels.HeldInputs;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.MappedGuard;
+import org.fishermerge.kernels.ResidentInputs;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -20,7 +20,7 @@ public final class Merger implements AutoCloseable {
   private final Kernels kernels;
   private final @Nullable LinearAlgebra algebra;
   private final MappedGuard guard;
-  private final HeldInputs held;
+  private final ResidentInputs resident;
 
   /** Whether a merge has been through all of the inputs. */
   private boolean sent;
@@ -35,7 +35,7 @@ public final class Merger implements AutoCloseable {
     this.algebra = algebra;
     this.guard = kernels.guard(session.files().mappings());
     try {
-      this.held = kernels.hold(kept);
+      this.resident = kernels.keepResident(kept);
     } catch (Throwable e) {
       guard.close();
       throw e;
@@ -81,19 +81,19 @@ public final class Merger implements AutoCloseable {
     session.requireSameInputs(plan.request());
     MergeInputs inputs = session.files().inputs(plan.request());
     MergeResult result = MergeRun.run(plan, inputs, kernels, algebra, !sent, listener);
-    sent = held.onDevice();
+    sent = resident.onDevice();
     return result;
   }
 
   /** Where merges find the inputs after the first one, as a line for the user. */
   public String describeInputs() {
-    return held.description();
+    return resident.description();
   }
 
   /** Frees what was kept. Closing twice is harmless. */
   @Override
   public void close() {
-    held.close();
+    resident.close();
     guard.close();
   }
 }

@@ -1,5 +1,7 @@
 package org.fishermerge.torch;
 
+import org.fishermerge.torch.objective.Logits;
+
 /**
  * Accuracy and cross-entropy of a classifier over batches. The loss is FusionBench's: the mean over
  * batches of each batch's mean, so that a short last batch counts as much as a full one.
@@ -24,7 +26,9 @@ public final class Accuracy {
     double loss = 0;
     for (int b = 0; b < labels.length; b++) {
       Logits.requireLabel(labels[b], classes, examples + b);
-      Logits.requireFinite(logits, b, classes, examples + b);
+      for (int c = 0; c < classes; c++) {
+        Logits.requireFinite(logits[b * classes + c], c, examples + b);
+      }
       int best = 0;
       for (int c = 1; c < classes; c++) {
         if (logits[b * classes + c] > logits[b * classes + best]) {

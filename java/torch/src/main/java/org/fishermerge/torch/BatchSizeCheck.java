@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
  * dropout does.
  */
 public final class BatchSizeCheck {
-  // What rounding makes of another order of sums stays far below.
+  // Far above the rounding of sums in another order.
   private static final double TOLERANCE = 1e-3;
 
   // Some gradients are exactly zero, like that of a key bias; what is found there is rounding. So
@@ -51,8 +51,7 @@ public final class BatchSizeCheck {
    *
    * @param estimators makes new estimators of the same settings, which are closed here
    * @param count at least 2
-   * @param trueLabels the examples' own labels [count]; may be null unless the expectation needs
-   *     them
+   * @param trueLabels the examples' own labels [count]; may be null unless the objective needs them
    * @return the largest deviation
    * @throws InputException if that is above 0.001
    */

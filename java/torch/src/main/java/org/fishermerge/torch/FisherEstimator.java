@@ -1,8 +1,6 @@
 package org.fishermerge.torch;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -29,6 +27,10 @@ import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.TypedValues;
 import org.fishermerge.kernels.ValueStatistics;
 import org.fishermerge.torch.nn.ParameterGroup;
+import org.fishermerge.torch.objective.BatchExamples;
+import org.fishermerge.torch.objective.Logits;
+import org.fishermerge.torch.objective.Objective;
+import org.fishermerge.torch.objective.Probes;
 import org.fishermerge.torch.runtime.LibTorch;
 import org.fishermerge.torch.runtime.NativeHeap;
 import org.fishermerge.torch.runtime.Tensors;
@@ -40,23 +42,19 @@ import org.jspecify.annotations.Nullable;
  * Accumulates the diagonal Fisher information of every parameter of a classifier, batch by batch:
  * {@code F = sum over examples x of E_y (d log p(y|x) / d theta)^2}, the square taken per example.
  *
- * <p>Each batch runs forward once; the label expectation gives V cotangents of every example's
- * logits, which are pulled back together. The result does not depend on how examples are cut into
- * batches, except for {@link LabelExpectation.BatchSquare}, whose definition does.
+ * <p>Each batch runs forward once; the objective gives V cotangents of every example's logits,
+ * which are pulled back together. The result does not depend on how examples are cut into batches,
+ * except for batch squares, whose definition does.
  *
  * <p>Borrows classifier and kernels. Not thread-safe.
  */
 public final class FisherEstimator implements AutoCloseable {
   // Cotangents of probes are pulled back in groups whose largest activation stays under this.
   private static final long PROBE_BYTES = 64L << 20;
-  // Columns of an exact factor whose squared norm is below this share of the example's trace are
-  // dropped: they lie under the rounding of the fp32 sum that they would join.
-  private static final double NEGLIGIBLE = 0x1p-40;
   private static final int MAX_PROBES = 1024;
-  private static final int MAX_SCALE_EXPONENT = 60;
 
   private final Classifier classifier;
-  private final LabelExpectation labels;
+  private final Objective objective;
   private final long seed;
   private final Kernels kernels;
   private final Statistic sums;
@@ -70,16 +68,15 @@ public final class FisherEstimator implements AutoCloseable {
    * @param seed of labels that are drawn; estimators that draw none ignore it
    * @param kernels run the accumulation; one estimator at a time
    */
-  public FisherEstimator(
-      Classifier classifier, LabelExpectation labels, long seed, Kernels kernels) {
+  public FisherEstimator(Classifier classifier, Objective objective, long seed, Kernels kernels) {
     this.classifier = classifier;
-    this.labels = labels;
+    this.objective = objective;
     this.seed = seed;
     this.kernels = kernels;
     this.sums =
         new DiagonalFisher(
             kernels,
-            labels.squaresBatches()
+            objective.squaresBatches()
                 ? DiagonalFisher.Squares.PER_BATCH
                 : DiagonalFisher.Squares.PER_EXAMPLE,
             classifier.parameterGroups());
@@ -102,10 +99,10 @@ public final class FisherEstimator implements AutoCloseable {
       return Optional.empty();
     }
     int classes = classifier.classCount();
-    int probes = labels.probes(classes);
-    // The JVM's compilers use the same heap, now and then: the median is free of them.
+    int probes = objective.mostProbes(classes);
+    // The JVM's compilers allocate from the same heap now and then; the median leaves that out.
     int[] sizes = {1, examples, examples};
-    // With a second pair the kernels' workspace is seen to grow: of another example, or of a probe.
+    // Runs with one pair and with several show how the kernels' workspace grows with each pair.
     int together = examples == 1 ? Math.min(2, probes) : 1;
     int[] probesBack = {1, together, together};
     long[] perExample = new long[sizes.length];
@@ -117,7 +114,7 @@ public final class FisherEstimator implements AutoCloseable {
       try (ForwardPass pass = forward.apply(sizes[i]);
           PointerScope scope = new PointerScope()) {
         long saved = NativeHeap.used().orElseThrow();
-        // An example's last probes go back while what was saved is freed on the way.
+        // The last backward pass of an example frees its activations while it runs, as here.
         int pairs = sizes[i] * probesBack[i];
         Tensor seed = Tensors.copyOf(new float[pairs * classes], probesBack[i], sizes[i], classes);
         long peak = sums.peakOf(() -> pass.backward(seed, null, sums, probes == 1));
@@ -128,7 +125,7 @@ public final class FisherEstimator implements AutoCloseable {
       }
     }
     LibTorch.releaseMemory();
-    long cotangents = (long) probes * classes * Double.BYTES;
+    long cotangents = cotangentBytes(probes, classes);
     long workspacePerPair = (workspace[1] - workspace[0]) / Math.max(1, examples * together - 1);
     return Optional.of(
         new BatchMemory(
@@ -138,14 +135,16 @@ public final class FisherEstimator implements AutoCloseable {
             pairsTogether));
   }
 
-  /** libtorch keeps what it has had of a GPU until it is told to give it back: that is the peak. */
+  /**
+   * libtorch keeps GPU memory once allocated until it is released, so what it holds is the peak.
+   */
   private BatchMemory measureOnGpu(IntFunction<ForwardPass> forward, int examples) {
     int classes = classifier.classCount();
-    int probes = labels.probes(classes);
+    int probes = objective.mostProbes(classes);
     long saved = 0;
     long back = 0;
     long pairsTogether = 0;
-    // The first time the driver loads kernels, and libraries take workspaces that they keep.
+    // In the first run the driver loads kernels and libraries allocate workspaces that they keep.
     for (int run = 0; run < 2; run++) {
       LibTorch.releaseMemory();
       long before = kernels.gpuFreeBytes().orElseThrow();
@@ -161,10 +160,15 @@ public final class FisherEstimator implements AutoCloseable {
     }
     LibTorch.releaseMemory();
     return new BatchMemory(
-        Math.max(0, Math.ceilDiv(saved, examples)),
+        Math.max(0, Math.ceilDiv(saved, examples)) + cotangentBytes(probes, classes),
         Math.max(0, Math.ceilDiv(back + sums.workspaceBytes(), examples)),
         probes,
         pairsTogether);
+  }
+
+  /** Of one example's cotangents, by rank and by class. */
+  private static long cotangentBytes(int probes, int classes) {
+    return 2L * probes * classes * Double.BYTES;
   }
 
   private static long pairsTogether(ForwardPass pass) {
@@ -198,8 +202,8 @@ public final class FisherEstimator implements AutoCloseable {
   }
 
   /**
-   * The sums so far, without the expectation's weight, by canonical parameter name, fp32; valid
-   * until this estimator is closed.
+   * The sums so far, without the objective's weight, by canonical parameter name, fp32; valid until
+   * this estimator is closed.
    */
   public Map<String, MemorySegment> sums() {
     return sums.byName();
@@ -257,57 +261,34 @@ public final class FisherEstimator implements AutoCloseable {
    * Accumulates one batch. Uses the pass up; the caller closes it.
    *
    * @param pass a forward pass of the classifier given to the constructor
-   * @param trueLabels the examples' own labels [B]; may be null unless the expectation needs them
+   * @param trueLabels the examples' own labels [B]; may be null unless the objective needs them
    * @throws InputException if a logit is not finite or a needed label is missing or out of range;
    *     names the example by its position in the run
    */
   public void add(ForwardPass pass, long @Nullable [] trueLabels) {
-    if (labels.needsLabels() && trueLabels == null) {
+    if (objective.needsLabels() && trueLabels == null) {
       throw new InputException(
-          "labels \"" + labels.text() + "\" needs labelled data, and this data has no labels");
+          "labels \"" + objective.text() + "\" needs labelled data, and this data has no labels");
     }
-    pullBack(cotangents(pass, trueLabels), pass);
+    try (PointerScope scope = new PointerScope()) {
+      pullBack(probes(pass, trueLabels), pass);
+    }
     examples += pass.examples();
   }
 
-  /** The cotangents of each example's probes, [B][V of that example][K]. */
-  private double[][][] cotangents(ForwardPass pass, long @Nullable [] trueLabels) {
-    float[] logits = pass.logits();
-    int classes = classifier.classCount();
-    double[][][] byExample = new double[pass.examples()][][];
-    for (int b = 0; b < byExample.length; b++) {
-      long example = first + examples + b;
-      long row = rowOf.applyAsLong(example);
-      Logits.requireFinite(logits, b, classes, row);
-      long label = trueLabels == null ? -1 : trueLabels[b];
-      if (labels.needsLabels()) {
-        Logits.requireLabel(label, classes, row);
+  private Probes probes(ForwardPass pass, long @Nullable [] trueLabels) {
+    long begin = first + examples;
+    Logits.requireFinite(pass.logits(), b -> rowOf.applyAsLong(begin + b));
+    if (objective.needsLabels() && trueLabels != null) {
+      for (int b = 0; b < trueLabels.length; b++) {
+        Logits.requireLabel(trueLabels[b], classifier.classCount(), rowOf.applyAsLong(begin + b));
       }
-      double[] p = Logits.probabilities(logits, b, classes);
-      byExample[b] = relevant(labels.cotangents(p, label, new ExampleRandom(seed, example)));
-      probes += byExample[b].length;
     }
-    return byExample;
-  }
-
-  /** Without the cotangents that would vanish in the sum: a certain example costs nothing. */
-  private static double[][] relevant(double[][] cotangents) {
-    double trace = 0;
-    for (double[] cotangent : cotangents) {
-      trace += squaredNorm(cotangent);
-    }
-    double least = NEGLIGIBLE * trace;
-    return Arrays.stream(cotangents)
-        .filter(cotangent -> squaredNorm(cotangent) > least)
-        .toArray(double[][]::new);
-  }
-
-  private static double squaredNorm(double[] values) {
-    double sum = 0;
-    for (double value : values) {
-      sum += value * value;
-    }
-    return sum;
+    Probes found =
+        objective.probes(
+            pass.logits(), BatchExamples.from(seed, begin, pass.examples(), trueLabels));
+    probes += Arrays.stream(found.counts()).asLongStream().sum();
+    return found;
   }
 
   /** Probes [first, end) of some examples, of which each has its own number. */
@@ -317,83 +298,42 @@ public final class FisherEstimator implements AutoCloseable {
    * Cuts the probes of a batch into groups that go back together: as many as memory allows, and no
    * further than three quarters of a group's examples need.
    */
-  private static List<ProbeGroup> groups(double[][][] cotangents, ForwardPass pass) {
+  private static List<ProbeGroup> groups(int[] counts, ForwardPass pass) {
     List<ProbeGroup> groups = new ArrayList<>();
-    int[] active = withMoreThan(0, cotangents);
+    int[] active = withMoreThan(0, counts);
     for (int first = 0; active.length > 0; ) {
       int[] taken =
           pass.takesSomeExamples() ? active : IntStream.range(0, pass.examples()).toArray();
       long bytes = Math.max(1, pass.bytesPerProbe() * taken.length / pass.examples());
       int atOnce = Math.toIntExact(Math.clamp(PROBE_BYTES / bytes, 1, MAX_PROBES));
       int end = first + 1;
-      while (end - first < atOnce
-          && 4 * withMoreThan(end, cotangents).length >= 3 * active.length) {
+      while (end - first < atOnce && 4 * withMoreThan(end, counts).length >= 3 * active.length) {
         end++;
       }
       groups.add(new ProbeGroup(first, end, taken));
       first = end;
-      active = withMoreThan(first, cotangents);
+      active = withMoreThan(first, counts);
     }
     return groups;
   }
 
-  private static int[] withMoreThan(int probes, double[][][] cotangents) {
-    return IntStream.range(0, cotangents.length)
-        .filter(b -> cotangents[b].length > probes)
-        .toArray();
+  private static int[] withMoreThan(int probes, int[] counts) {
+    return IntStream.range(0, counts.length).filter(b -> counts[b] > probes).toArray();
   }
 
-  private void pullBack(double[][][] cotangents, ForwardPass pass) {
-    List<ProbeGroup> groups = groups(cotangents, pass);
+  private void pullBack(Probes found, ForwardPass pass) {
+    List<ProbeGroup> groups = groups(found.counts(), pass);
     for (int g = 0; g < groups.size(); g++) {
-      pullBack(cotangents, groups.get(g), pass, g == groups.size() - 1);
-    }
-  }
-
-  private void pullBack(double[][][] cotangents, ProbeGroup group, ForwardPass pass, boolean last) {
-    int probes = group.end - group.first;
-    int count = group.examples.length;
-    int classes = classifier.classCount();
-    try (PointerScope scope = new PointerScope();
-        Arena arena = Arena.ofConfined()) {
-      float[] seeds = new float[probes * count * classes];
-      MemorySegment weights = arena.allocate((long) probes * count * Float.BYTES, 64);
-      for (int v = 0; v < probes; v++) {
-        for (int n = 0; n < count; n++) {
-          double[][] ofExample = cotangents[group.examples[n]];
-          if (group.first + v < ofExample.length) {
-            double[] cotangent = ofExample[group.first + v];
-            int at = v * count + n;
-            int exponent = scaleExponent(cotangent);
-            weights.setAtIndex(ValueLayout.JAVA_FLOAT, at, (float) Math.scalb(1.0, -2 * exponent));
-            for (int c = 0; c < classes; c++) {
-              seeds[at * classes + c] = (float) Math.scalb(cotangent[c], exponent);
-            }
-          }
-        }
+      ProbeGroup group = groups.get(g);
+      try (PointerScope scope = new PointerScope()) {
+        Tensor some =
+            group.examples.length == pass.examples() ? null : Tensors.copyOf(group.examples);
+        Probes.Group together = found.group(group.first, group.end, some);
+        sums.weights(together.weights());
+        pass.backward(together.cotangents(), some, sums, g == groups.size() - 1);
+        sums.weights(null);
       }
-      sums.weights(weights);
-      Tensor seed = Tensors.copyOf(seeds, probes, count, classes);
-      Tensor examples = count == pass.examples() ? null : Tensors.copyOf(group.examples);
-      pass.backward(seed, examples, sums, last);
     }
-  }
-
-  /**
-   * The power of two that brings a cotangent's largest entry near one. Gradients are linear in it,
-   * so the square is put right by a weight of an exact power of two, and the small gradients of
-   * confident examples keep clear of fp32 underflow. Batch squares add gradients of different
-   * examples, which must keep their scale.
-   */
-  private int scaleExponent(double[] cotangent) {
-    if (labels.squaresBatches()) {
-      return 0;
-    }
-    double largest = 0;
-    for (double value : cotangent) {
-      largest = Math.max(largest, Math.abs(value));
-    }
-    return largest == 0 ? 0 : Math.min(MAX_SCALE_EXPONENT, -Math.getExponent(largest));
   }
 
   /**
@@ -430,7 +370,7 @@ public final class FisherEstimator implements AutoCloseable {
   }
 
   /**
-   * Ends the run: applies the expectation's weight and returns the sums over examples by canonical
+   * Ends the run: applies the objective's weight and returns the sums over examples by canonical
    * parameter name, fp32, valid until this estimator is closed.
    *
    * @throws InputException if no example was added
@@ -439,8 +379,8 @@ public final class FisherEstimator implements AutoCloseable {
     if (examples == 0) {
       throw new InputException("no examples: a Fisher information needs at least one");
     }
-    if (!finished && labels.weight() != 1) {
-      sums.scale(labels.weight());
+    if (!finished && objective.weight() != 1) {
+      sums.scale(objective.weight());
     }
     finished = true;
     return sums.byName();

@@ -3,8 +3,11 @@ package org.fishermerge.torch;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.torch.nn.LayerVisitor;
+import org.fishermerge.torch.objective.Logits;
+import org.fishermerge.torch.runtime.Tensors;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -12,36 +15,43 @@ import org.jspecify.annotations.Nullable;
  * its last backward pass is over.
  */
 public abstract class ForwardPass implements AutoCloseable {
-  private final float[] logits;
-  private final int examples;
+  private final Tensor logits;
 
   /**
-   * @param logits row-major [examples, K]
+   * A pass over a batch.
+   *
+   * @param logits [examples, K], fp32, on the device that they were computed on; retained by the
+   *     caller, closed with the pass
    */
-  protected ForwardPass(float[] logits, int examples) {
+  protected ForwardPass(Tensor logits) {
     this.logits = logits;
-    this.examples = examples;
   }
 
-  final float[] logits() {
+  final Tensor logits() {
     return logits;
   }
 
   final int examples() {
-    return examples;
+    return Math.toIntExact(logits.size(0));
   }
 
-  /** The class probabilities of those examples whose logits are finite, [examples][K]. */
+  /**
+   * The class probabilities of those examples whose logits are finite, [examples][K], in the
+   * process's memory: for the few examples that a rule is fitted to, and that name a run.
+   */
   public final List<double[]> predictions() {
-    int classes = logits.length / examples;
-    List<double[]> predictions = new ArrayList<>();
-    for (int b = 0; b < examples; b++) {
-      double[] p = Logits.probabilities(logits, b, classes);
-      if (Arrays.stream(p).allMatch(Double::isFinite)) {
-        predictions.add(p);
+    try (PointerScope scope = new PointerScope()) {
+      double[] all = Tensors.doubles(Logits.probabilities(logits));
+      int classes = Math.toIntExact(logits.size(1));
+      List<double[]> predictions = new ArrayList<>();
+      for (int b = 0; b < examples(); b++) {
+        double[] p = Arrays.copyOfRange(all, b * classes, (b + 1) * classes);
+        if (Arrays.stream(p).allMatch(Double::isFinite)) {
+          predictions.add(p);
+        }
       }
+      return predictions;
     }
-    return predictions;
   }
 
   /** The largest activation that one probe of the whole batch takes on its way back, in bytes. */
@@ -66,5 +76,7 @@ public abstract class ForwardPass implements AutoCloseable {
       Tensor logitCotangents, @Nullable Tensor examples, LayerVisitor visitor, boolean last);
 
   @Override
-  public abstract void close();
+  public void close() {
+    logits.close();
+  }
 }

@@ -16,9 +16,10 @@ import org.fishermerge.checkpoint.InputException;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What makes a module's answer to an example depend on more than the example, so that there is no
- * Fisher information of it: random operators and batch statistics, which training mode leaves in a
- * graph, and whatever else shows when it runs. Also answers that are no logits.
+ * Finds modules whose output for an example depends on more than that example, so that its Fisher
+ * information is not defined: random operators and batch statistics, which a module saved in
+ * training mode has in its graph, and other causes that show when it runs. Also outputs that are no
+ * logits.
  */
 final class ScriptFaults {
   private static final String EVAL =
@@ -35,14 +36,16 @@ final class ScriptFaults {
           "aten::_native_batch_norm_legit");
 
   /**
-   * Names of the inputs that, where they are constantly false or 0, leave an operator no chance.
+   * Names of inputs of random operators; where one is the constant false or 0, the operator draws
+   * nothing.
    */
   private static final List<String> SWITCHES =
       List.of("train", "training", "p", "dropout", "dropout_p");
 
-  // What runs twice differs by nothing, or by the order in which threads add.
+  // Two runs of one batch may differ by rounding, because threads may add in another order.
   private static final double STEADY = 1e-5;
-  // A batch may be multiplied in other blocks than one example.
+  // An example alone and in a batch may differ by more, because matrix products are blocked
+  // otherwise.
   private static final double APART = 1e-3;
   private static final double SUM = 1e-4;
 
@@ -62,7 +65,7 @@ final class ScriptFaults {
         // Flags become constants, and what only training runs goes away.
         frozen = torch.freeze(module, new StringVectorOptional(), false);
       } catch (RuntimeException e) {
-        frozen = module; // what depends on flags then shows when it runs
+        frozen = module; // operators that depend on flags are then found in a run
       }
       requireNone(frozen.get_method("forward").graph().block(), origin);
     }
@@ -124,7 +127,7 @@ final class ScriptFaults {
   private static boolean isOff(JitNode node, String name) {
     IValueOptional value = constant(node, name);
     if (value == null || !value.has_value()) {
-      // A flag that only a run decides shows when it runs.
+      // Whether the flag is set is known only in a run, where a random operator then shows.
       return value != null && name.startsWith("train");
     }
     return value.get().isBool()
@@ -141,7 +144,7 @@ final class ScriptFaults {
     return node.hasNamedInput(name) && node.namedInput(name).mustBeNone();
   }
 
-  /** Null where the operator has no such input; without a value where it is no constant. */
+  /** The value of a constant input: null if there is no such input, empty if it is not constant. */
   private static @Nullable IValueOptional constant(JitNode node, String name) {
     return node.hasNamedInput(name) ? torch.toIValue(node.namedInput(name)) : null;
   }
@@ -186,7 +189,7 @@ final class ScriptFaults {
     try {
       together = answers.of(inputs, examples);
     } catch (InputException e) {
-      return; // made for one example at a time, and so run
+      return; // the module takes single examples only, and is run with those
     }
     double mixed = difference(first, together);
     if (mixed > APART * largest) {

@@ -59,7 +59,7 @@ final class ScriptHooks {
   /** A parameter as an operator sees it. */
   private record Operand(Parameter parameter, boolean transposed) {}
 
-  // What blocks of assertions are made of.
+  // Kinds of nodes in the blocks of assertions, which do nothing but raise an exception.
   private static final Set<String> WITHOUT_EFFECT =
       Set.of(
           "prim::Constant",
@@ -414,7 +414,10 @@ final class ScriptHooks {
     hooks.add(new Hook(layer, operator, result(output), arguments));
   }
 
-  /** Whether an operator that works in place uses the value: its cotangent would be another's. */
+  /**
+   * Whether an in-place operator overwrites the value. Autograd would then give the cotangent of
+   * the new value, not of the operator's output.
+   */
   private boolean writesInto(Value value) {
     for (JitNode node : nodes()) {
       String kind = kind(node);

@@ -51,7 +51,7 @@ final class ScriptModule {
     }
   }
 
-  // A GraphFunction asks for one even when its graph is there.
+  // GraphFunction's constructor requires a creator even when the graph is given.
   private static final GraphFunctionCreator NOTHING_TO_CREATE =
       new GraphFunctionCreator() {
         @Override
@@ -125,13 +125,32 @@ final class ScriptModule {
     return parameters;
   }
 
+  /** Those whose Fisher information is asked for. */
+  List<Parameter> wanted() {
+    return parameters.stream().filter(Parameter::wanted).toList();
+  }
+
+  /** What each parameter is summed into. */
+  List<ParameterGroup> groups() {
+    return parameters.stream().map(Parameter::group).toList();
+  }
+
+  /** The parameter of one of these groups. */
+  Parameter parameter(ParameterGroup group) {
+    return parameters.stream()
+        .filter(parameter -> parameter.group() == group)
+        .findFirst()
+        .orElseThrow(() -> new IllegalArgumentException("a parameter group of another model"));
+  }
+
   @Nullable Parameter parameter(String name) {
     return byName.get(name);
   }
 
   private List<Parameter> readParameters() {
     Map<String, Tensor> named = namedParameters();
-    // Modules written without gradients in mind have every flag off: then it says nothing.
+    // If no parameter has requires_grad, the module was saved for inference, and none counts as
+    // frozen.
     boolean flagged = named.values().stream().anyMatch(Tensor::requires_grad);
     Map<Long, Parameter> byMemory = new LinkedHashMap<>();
     named.forEach((name, tensor) -> {
@@ -312,7 +331,7 @@ final class ScriptModule {
         last = text;
       }
     }
-    // The name of its reader says nothing that the rest does not.
+    // libtorch puts the name of its reader class before the message, which tells the user nothing.
     return last.isEmpty() ? Reasons.of(e) : last.replace("PytorchStreamReader ", "");
   }
 }

@@ -18,7 +18,10 @@ import org.fishermerge.torch.nn.LayerVisit;
 import org.fishermerge.torch.nn.LayerVisitor;
 import org.fishermerge.torch.nn.ParameterGroup;
 import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.objective.LabelRule;
+import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.LibTorch;
+import org.fishermerge.torch.runtime.Tensors;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -69,7 +72,7 @@ final class BatchSizeCheckTest {
       for (int i = 0; i < flat.length; i++) {
         flat[i] = (float) logits[i / CLASSES][i % CLASSES];
       }
-      return new ForwardPass(flat, count) {
+      return new ForwardPass(Tensors.copyOf(flat, count, CLASSES)) {
         @Override
         public long bytesPerProbe() {
           return (long) count * CLASSES * Float.BYTES;
@@ -82,9 +85,6 @@ final class BatchSizeCheckTest {
             visitor.visit(new LayerVisit.Added(bias, logitCotangents.unsqueeze(2)));
           }
         }
-
-        @Override
-        public void close() {}
       };
     }
 
@@ -123,7 +123,7 @@ final class BatchSizeCheckTest {
     LibTorch.initialize();
     try (Kernels kernels = kernels()) {
       return BatchSizeCheck.run(
-          () -> new FisherEstimator(classifier, new LabelExpectation.Exact(), 0, kernels),
+          () -> new FisherEstimator(classifier, new LabelRule.Exact(), 0, kernels),
           classifier::forward,
           count,
           null);
@@ -172,7 +172,7 @@ final class BatchSizeCheckTest {
       NetworkClassifier<Pixels> classifier = tower.under(head);
       BatchSizeCheck.Deviation deviation =
           BatchSizeCheck.run(
-              () -> new FisherEstimator(classifier, LabelExpectation.parse(labels), 3, kernels),
+              () -> new FisherEstimator(classifier, Objective.parse(labels), 3, kernels),
               (first, count) ->
                   classifier.forward(
                       new Pixels(pixels.asSlice(first * bytes, count * bytes), count)),

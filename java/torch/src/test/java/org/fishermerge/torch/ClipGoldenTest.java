@@ -11,6 +11,7 @@ import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.arch.ClipVisionTower;
 import org.fishermerge.torch.arch.ZeroShotHead;
 import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.objective.Objective;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -75,8 +76,7 @@ final class ClipGoldenTest {
   @MethodSource("definitions")
   void fisherMatchesForAnyBatchSize(String name, String labels, int batchSize) {
     GoldenTask task = new GoldenTask(name);
-    Map<String, float[]> actual =
-        task.estimate(LabelExpectation.parse(labels), batchSize, 0, kernels);
+    Map<String, float[]> actual = task.estimate(Objective.parse(labels), batchSize, 0, kernels);
     String definition = labels.equals("true") ? "empirical" : labels;
     assertThat(GoldenTask.differences(actual, task.fisher(definition), 1e-4)).isEmpty();
   }
@@ -85,8 +85,7 @@ final class ClipGoldenTest {
   @MethodSource("tasks")
   void batchSquareMatchesFusionBench(String name) {
     GoldenTask task = new GoldenTask(name);
-    Map<String, float[]> actual =
-        task.estimate(LabelExpectation.parse("batch-square"), 4, 0, kernels);
+    Map<String, float[]> actual = task.estimate(Objective.parse("batch-square"), 4, 0, kernels);
     assertThat(GoldenTask.differences(actual, task.fisher("batch_square"), 1e-4)).isEmpty();
   }
 
@@ -94,8 +93,7 @@ final class ClipGoldenTest {
   @MethodSource("tasks")
   void batchSquareDependsOnTheBatchSize(String name) {
     GoldenTask task = new GoldenTask(name);
-    Map<String, float[]> actual =
-        task.estimate(LabelExpectation.parse("batch-square"), 3, 0, kernels);
+    Map<String, float[]> actual = task.estimate(Objective.parse("batch-square"), 3, 0, kernels);
     assertThat(GoldenTask.differences(actual, task.fisher("batch_square"), 1e-4)).isNotEmpty();
   }
 
@@ -107,7 +105,7 @@ final class ClipGoldenTest {
     int seeds = 40;
     Map<String, float[]> mean = new TreeMap<>();
     for (int seed = 0; seed < seeds; seed++) {
-      task.estimate(LabelExpectation.parse("sampled:16"), 6, seed, kernels)
+      task.estimate(Objective.parse("sampled:16"), 6, seed, kernels)
           .forEach((parameter, values) -> {
             float[] sum = mean.computeIfAbsent(parameter, key -> new float[values.length]);
             for (int j = 0; j < sum.length; j++) {

@@ -17,6 +17,7 @@ import org.fishermerge.torch.arch.ClipVisionTower;
 import org.fishermerge.torch.arch.NetworkClassifier;
 import org.fishermerge.torch.arch.ZeroShotHead;
 import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.objective.Objective;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -67,8 +68,7 @@ final class CudaGoldenTest {
   @MethodSource("definitions")
   void clip(String labels, int batchSize) {
     GoldenTask task = new GoldenTask(GoldenTask.NAMES.getFirst());
-    Map<String, float[]> actual =
-        task.estimate(LabelExpectation.parse(labels), batchSize, 0, kernels);
+    Map<String, float[]> actual = task.estimate(Objective.parse(labels), batchSize, 0, kernels);
     assertThat(GoldenTask.differences(actual, task.fisher(definition(labels)), 1e-4)).isEmpty();
   }
 
@@ -76,7 +76,7 @@ final class CudaGoldenTest {
   @Test
   void measuringMemoryAddsNothing() {
     GoldenTask task = new GoldenTask(GoldenTask.NAMES.getFirst());
-    LabelExpectation exact = LabelExpectation.parse("exact");
+    Objective exact = Objective.parse("exact");
     Map<String, float[]> expected = task.estimate(exact, 2, 0, kernels);
     task.estimate(exact, 2, 0, kernels, 3)
         .forEach((name, values) -> assertThat(values).as(name).isEqualTo(expected.get(name)));
@@ -87,8 +87,7 @@ final class CudaGoldenTest {
   void gpt2(String labels, int batchSize) {
     Gpt2GoldenTask task = new Gpt2GoldenTask(Gpt2GoldenTask.NAMES.getFirst());
     Map<String, float[]> actual =
-        task.estimate(
-            LabelExpectation.parse(labels), Gpt2GoldenTask.inOrder(batchSize), 1, kernels);
+        task.estimate(Objective.parse(labels), Gpt2GoldenTask.inOrder(batchSize), 1, kernels);
     assertThat(GoldenTask.differences(actual, task.fisher(definition(labels)), 1e-4)).isEmpty();
   }
 
@@ -96,7 +95,7 @@ final class CudaGoldenTest {
   @Test
   void goesOnFromWhatWasSaved(@TempDir Path folder) {
     GoldenTask task = new GoldenTask(GoldenTask.NAMES.getFirst());
-    LabelExpectation rule = LabelExpectation.parse("sampled:3");
+    Objective rule = Objective.parse("sampled:3");
     Map<String, float[]> whole = task.estimate(rule, 2, 5, kernels);
     Path file = folder.resolve("progress");
     Map<String, float[]> resumed = new TreeMap<>();

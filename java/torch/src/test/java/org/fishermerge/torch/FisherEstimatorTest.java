@@ -26,6 +26,8 @@ import org.fishermerge.torch.arch.NetworkClassifier;
 import org.fishermerge.torch.arch.VisionTraining;
 import org.fishermerge.torch.arch.ZeroShotHead;
 import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.objective.LabelRule;
+import org.fishermerge.torch.objective.Objective;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -40,8 +42,8 @@ final class FisherEstimatorTest {
   void sameBitsForAnyThreadCountOfOurKernels(int threads) {
     try (Kernels one = kernels(1);
         Kernels many = kernels(threads)) {
-      Map<String, float[]> expected = TASK.estimate(new LabelExpectation.Exact(), 5, 0, one);
-      TASK.estimate(new LabelExpectation.Exact(), 5, 0, many)
+      Map<String, float[]> expected = TASK.estimate(new LabelRule.Exact(), 5, 0, one);
+      TASK.estimate(new LabelRule.Exact(), 5, 0, many)
           .forEach((name, values) -> assertThat(values).as(name).isEqualTo(expected.get(name)));
     }
   }
@@ -49,7 +51,7 @@ final class FisherEstimatorTest {
   /** Each with kernels of its own; the process's libtorch is one. */
   @Test
   void estimatorsAtOnceHaveTheBitsOfOne() throws Exception {
-    LabelExpectation exact = new LabelExpectation.Exact();
+    Objective exact = new LabelRule.Exact();
     Map<String, float[]> expected;
     try (Kernels kernels = kernels(2)) {
       expected = TASK.estimate(exact, 3, 0, kernels);
@@ -75,7 +77,7 @@ final class FisherEstimatorTest {
   @ParameterizedTest
   @CsvSource({"exact, 1", "exact, 2", "adaptive:2, 1", "sampled:1, 1", "sampled:3, 2", "true, 2"})
   void measuringMemoryAddsNothing(String rule, int examples) {
-    LabelExpectation labels = LabelExpectation.parse(rule);
+    Objective labels = Objective.parse(rule);
     try (Kernels kernels = kernels(2)) {
       Map<String, float[]> expected = TASK.estimate(labels, 2, 3, kernels);
       TASK.estimate(labels, 2, 3, kernels, examples)
@@ -85,7 +87,7 @@ final class FisherEstimatorTest {
 
   @Test
   void drawnLabelsDependOnTheSeedAndNotOnTheBatchSize() {
-    LabelExpectation sampled = new LabelExpectation.Sampled(2);
+    Objective sampled = new LabelRule.Sampled(2);
     try (Kernels kernels = kernels(2)) {
       Map<String, float[]> first = TASK.estimate(sampled, 6, 1, kernels);
       assertThat(GoldenTask.differences(TASK.estimate(sampled, 2, 1, kernels), first, 1e-4))
@@ -104,10 +106,10 @@ final class FisherEstimatorTest {
   void randomRulesAreUnbiasedPerTensor(String rule) {
     int seeds = 200;
     try (Kernels kernels = kernels(2)) {
-      Map<String, float[]> exact = TASK.estimate(new LabelExpectation.Exact(), 6, 0, kernels);
+      Map<String, float[]> exact = TASK.estimate(new LabelRule.Exact(), 6, 0, kernels);
       Map<String, double[]> moments = new HashMap<>(); // sum and sum of squares of the masses
       for (int seed = 0; seed < seeds; seed++) {
-        TASK.estimate(LabelExpectation.parse(rule), 6, seed, kernels)
+        TASK.estimate(Objective.parse(rule), 6, seed, kernels)
             .forEach((name, values) -> {
               double mass = mass(values);
               double[] sums = moments.computeIfAbsent(name, n -> new double[2]);
@@ -115,7 +117,7 @@ final class FisherEstimatorTest {
               sums[1] += mass * mass;
             });
       }
-      Map<String, float[]> argmax = TASK.estimate(new LabelExpectation.Argmax(), 6, 0, kernels);
+      Map<String, float[]> argmax = TASK.estimate(new LabelRule.Argmax(), 6, 0, kernels);
       double largest =
           exact.values().stream().mapToDouble(FisherEstimatorTest::mass).max().orElseThrow();
       int biased = 0;
@@ -152,7 +154,7 @@ final class FisherEstimatorTest {
   @ParameterizedTest
   @ValueSource(strings = {"adaptive:2", "adaptive:3", "lowrank:1", "top:1", "rademacher:3"})
   void drawnSignsDependOnTheSeedAndNotOnTheBatchSize(String rule) {
-    LabelExpectation labels = LabelExpectation.parse(rule);
+    Objective labels = Objective.parse(rule);
     try (Kernels kernels = kernels(2)) {
       Map<String, float[]> one = TASK.estimate(labels, 1, 1, kernels);
       for (int batch : new int[] {2, 5, 6}) {
@@ -185,9 +187,9 @@ final class FisherEstimatorTest {
         double multiple = Math.sqrt(p) - p * (Math.sqrt(p) + Math.sqrt(1 - p));
         double ratio = multiple * multiple / (p * (1 - p));
         try (FisherEstimator exact =
-                new FisherEstimator(classifier, new LabelExpectation.Exact(), 0, kernels);
+                new FisherEstimator(classifier, new LabelRule.Exact(), 0, kernels);
             FisherEstimator square =
-                new FisherEstimator(classifier, new LabelExpectation.BatchSquare(), 0, kernels)) {
+                new FisherEstimator(classifier, new LabelRule.BatchSquare(), 0, kernels)) {
           try (ForwardPass pass = classifier.forward(new Pixels(one, 1))) {
             exact.add(pass, null);
           }
@@ -306,7 +308,7 @@ final class FisherEstimatorTest {
         ZeroShotHead head = TASK.head()) {
       NetworkClassifier<Pixels> classifier = tower.under(head);
       try (FisherEstimator estimator =
-          new FisherEstimator(classifier, LabelExpectation.parse(labels), 0, kernels)) {
+          new FisherEstimator(classifier, Objective.parse(labels), 0, kernels)) {
         use.with(classifier, estimator);
       }
     }

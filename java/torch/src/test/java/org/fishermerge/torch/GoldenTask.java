@@ -5,10 +5,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.TreeMap;
+import java.util.stream.IntStream;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.kernels.Kernels;
@@ -17,6 +21,9 @@ import org.fishermerge.torch.arch.ClipVisionTower;
 import org.fishermerge.torch.arch.NetworkClassifier;
 import org.fishermerge.torch.arch.ZeroShotHead;
 import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.objective.Logits;
+import org.fishermerge.torch.objective.Objective;
+import org.fishermerge.torch.runtime.Tensors;
 
 /** One golden CLIP task: its model, data and expected values. */
 record GoldenTask(String name) {
@@ -72,24 +79,26 @@ record GoldenTask(String name) {
     }
   }
 
-  private LabelExpectation calibrated(LabelExpectation labels) {
-    List<double[]> predictions = new ArrayList<>();
-    float[] logits = values("logits");
-    for (int b = 0; b < labels().length; b++) {
-      predictions.add(Logits.probabilities(logits, b, classes()));
+  private Objective calibrated(Objective labels) {
+    int classes = classes();
+    try (PointerScope scope = new PointerScope()) {
+      Tensor logits = Tensors.copyOf(values("logits"), labels().length, classes);
+      double[] p = Tensors.doubles(Logits.probabilities(logits));
+      return labels.calibrated(
+          IntStream.range(0, labels().length)
+              .mapToObj(b -> Arrays.copyOfRange(p, b * classes, (b + 1) * classes))
+              .toList());
     }
-    return labels.calibrated(predictions);
   }
 
   /** Our Fisher, as the mean over examples, by canonical name. */
-  Map<String, float[]> estimate(
-      LabelExpectation labels, int batchSize, long seed, Kernels kernels) {
+  Map<String, float[]> estimate(Objective labels, int batchSize, long seed, Kernels kernels) {
     return estimate(labels, batchSize, seed, kernels, 0);
   }
 
   /** The same after a measurement of memory with so many examples; 0 for none. */
   Map<String, float[]> estimate(
-      LabelExpectation labels, int batchSize, long seed, Kernels kernels, int measured) {
+      Objective labels, int batchSize, long seed, Kernels kernels, int measured) {
     float[] pixels = values("pixel_values");
     long[] truth = labels();
     Map<String, float[]> byName = new TreeMap<>();
@@ -117,7 +126,7 @@ record GoldenTask(String name) {
         MemorySegment batch =
             all.asSlice((long) first * PIXELS * Float.BYTES, (long) count * PIXELS * Float.BYTES);
         try (ForwardPass pass = classifier.forward(new Pixels(batch, count))) {
-          estimator.add(pass, java.util.Arrays.copyOfRange(truth, first, first + count));
+          estimator.add(pass, Arrays.copyOfRange(truth, first, first + count));
         }
       }
       estimator

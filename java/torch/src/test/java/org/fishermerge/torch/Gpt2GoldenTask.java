@@ -13,6 +13,7 @@ import org.fishermerge.testkit.Golden;
 import org.fishermerge.torch.arch.Architectures;
 import org.fishermerge.torch.arch.TextClassifier;
 import org.fishermerge.torch.nn.TokenBatch;
+import org.fishermerge.torch.objective.Objective;
 
 /** One golden GPT-2 task: its model, data and expected values. */
 record Gpt2GoldenTask(String name) {
@@ -87,7 +88,7 @@ record Gpt2GoldenTask(String name) {
    * @param batches which texts run together, and in how many columns beyond the longest
    */
   Map<String, float[]> estimate(
-      LabelExpectation labels, List<List<Integer>> batches, int extraColumns, Kernels kernels) {
+      Objective labels, List<List<Integer>> batches, int extraColumns, Kernels kernels) {
     List<long[]> texts = texts();
     long[] truth = labels();
     Map<String, float[]> byName = new TreeMap<>();

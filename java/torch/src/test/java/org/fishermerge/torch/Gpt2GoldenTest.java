@@ -10,6 +10,7 @@ import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.arch.TextClassifier;
 import org.fishermerge.torch.nn.TokenBatch;
+import org.fishermerge.torch.objective.Objective;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -108,7 +109,7 @@ final class Gpt2GoldenTest {
       String name, String labels, List<List<Integer>> batches, int extraColumns) {
     Gpt2GoldenTask task = new Gpt2GoldenTask(name);
     Map<String, float[]> actual =
-        task.estimate(LabelExpectation.parse(labels), batches, extraColumns, kernels);
+        task.estimate(Objective.parse(labels), batches, extraColumns, kernels);
     String definition =
         switch (labels) {
           case "true" -> "empirical";
@@ -123,8 +124,7 @@ final class Gpt2GoldenTest {
   void batchSquareDependsOnTheBatchSize(String name) {
     Gpt2GoldenTask task = new Gpt2GoldenTask(name);
     Map<String, float[]> actual =
-        task.estimate(
-            LabelExpectation.parse("batch-square"), Gpt2GoldenTask.inOrder(3), 0, kernels);
+        task.estimate(Objective.parse("batch-square"), Gpt2GoldenTask.inOrder(3), 0, kernels);
     assertThat(GoldenTask.differences(actual, task.fisher("batch_square"), 1e-4)).isNotEmpty();
   }
 
@@ -132,7 +132,7 @@ final class Gpt2GoldenTest {
   @ValueSource(strings = {"exact", "batch-square"})
   void theSameBitsForAnyNumberOfThreads(String labels) {
     Gpt2GoldenTask task = new Gpt2GoldenTask("mnli");
-    LabelExpectation rule = LabelExpectation.parse(labels);
+    Objective rule = Objective.parse(labels);
     Map<String, float[]> expected = task.estimate(rule, Gpt2GoldenTask.inOrder(4), 0, kernels);
     for (int threads : List.of(1, 2, 3)) {
       try (Kernels others =

@@ -16,6 +16,7 @@ import org.fishermerge.testkit.Golden;
 import org.fishermerge.torch.arch.Architectures;
 import org.fishermerge.torch.arch.TextClassifier;
 import org.fishermerge.torch.nn.TokenBatch;
+import org.fishermerge.torch.objective.Objective;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -80,7 +81,7 @@ final class Gpt2OddTest {
     "batch-square, 3, 2",
   })
   void fisherMatches(String labels, int batchSize, int extraColumns) {
-    LabelExpectation rule = LabelExpectation.parse(labels);
+    Objective rule = Objective.parse(labels);
     Map<String, float[]> actual = new TreeMap<>();
     List<long[]> texts = texts();
     try (Kernels kernels = Kernels.open();

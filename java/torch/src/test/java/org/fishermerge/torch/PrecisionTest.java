@@ -8,6 +8,7 @@ import java.util.Objects;
 import java.util.Optional;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.LibTorch;
 import org.fishermerge.torch.runtime.Precision;
 import org.junit.jupiter.api.AfterEach;
@@ -52,7 +53,7 @@ final class PrecisionTest {
   void clip() {
     GoldenTask task = new GoldenTask(GoldenTask.NAMES.getFirst());
     LibTorch.usePrecision(Precision.BF16);
-    Map<String, float[]> actual = task.estimate(LabelExpectation.parse("exact"), 2, 0, KERNELS);
+    Map<String, float[]> actual = task.estimate(Objective.parse("exact"), 2, 0, KERNELS);
     double worst = worst(actual, task.fisher("exact"));
     // Above what fp32 gives, so that it is known to have been used. 8 bits in every product add up
     // to 7 % of a square on the way to the first layers.
@@ -64,7 +65,7 @@ final class PrecisionTest {
     Gpt2GoldenTask task = new Gpt2GoldenTask(Gpt2GoldenTask.NAMES.getFirst());
     LibTorch.usePrecision(Precision.BF16);
     Map<String, float[]> actual =
-        task.estimate(LabelExpectation.parse("exact"), Gpt2GoldenTask.inOrder(2), 1, KERNELS);
+        task.estimate(Objective.parse("exact"), Gpt2GoldenTask.inOrder(2), 1, KERNELS);
     double worst = worst(actual, task.fisher("exact"));
     assertThat(worst).isBetween(1e-3, 0.02);
   }

@@ -34,6 +34,9 @@ import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.torch.objective.ExampleRandom;
+import org.fishermerge.torch.objective.LabelRule;
+import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.LibTorch;
 import org.fishermerge.torch.runtime.Tensors;
 import org.jspecify.annotations.Nullable;
@@ -49,7 +52,7 @@ import org.junit.jupiter.params.provider.MethodSource;
  */
 final class ScriptClassifierTest {
   private static final int EXAMPLES = 5;
-  private static final LabelExpectation EXACT = new LabelExpectation.Exact();
+  private static final Objective EXACT = new LabelRule.Exact();
 
   /**
    * A module to be estimated.
@@ -57,14 +60,14 @@ final class ScriptClassifierTest {
    * @param parameters shapes by dotted name
    * @param forward the body, in which {@code self.a__b} is the parameter a.b
    * @param input [examples, ...]
-   * @param slow parameters that must not go the fast way; all others must
+   * @param fallback parameters that must take the autograd fallback; all others must be fused
    */
   record Case(
       String name,
       Map<String, long[]> parameters,
       String forward,
       InputTensor input,
-      List<String> slow) {
+      List<String> fallback) {
     @Override
     public String toString() {
       return name;
@@ -326,7 +329,7 @@ final class ScriptClassifierTest {
         expected.forEach(
             (name, values) -> assertClose(name + ", batches of " + batch, found.get(name), values));
         if (batch > 1) {
-          assertThat(classifier.slow()).containsExactlyInAnyOrderElementsOf(example.slow());
+          assertThat(classifier.fallback()).containsExactlyInAnyOrderElementsOf(example.fallback());
         }
       }
     }
@@ -445,7 +448,7 @@ final class ScriptClassifierTest {
   @Test
   void squaresTheGradientOfABatchForBatchSquare() {
     Case example = MIXED;
-    LabelExpectation labels = new LabelExpectation.BatchSquare();
+    Objective labels = new LabelRule.BatchSquare();
     ScriptClassifier classifier = classifier(example.module(), null, labels);
     Map<String, float[]> found = estimate(classifier, labels, example.input(), null, 2, 2);
     Map<String, double[]> expected = batchSquares(example.module(), example.input(), 2);
@@ -464,7 +467,7 @@ final class ScriptClassifierTest {
     assertThat(found.keySet()).containsExactly("a", "w");
     assertThat(classifier.namesOf(classifier.parameterGroups().getFirst()))
         .containsExactly("a", "b");
-    assertThat(classifier.slow()).containsExactly("a");
+    assertThat(classifier.fallback()).containsExactly("a");
   }
 
   private static final String TIED =
@@ -499,8 +502,8 @@ final class ScriptClassifierTest {
     estimate(classifier, EXACT, example.input(), null, 2, 1);
     assertThat(classifier.plan())
         .isEqualTo(
-            "TorchScript: 1 parameters in 1 layers go the fast way; 2 one example at a time (w, b:"
-                + " used 2 times)");
+            "TorchScript: 1 parameters in 1 layers are fused; 2 by autograd, one example at a time (w,"
+                + " b: used 2 times)");
   }
 
   @Test
@@ -536,7 +539,7 @@ final class ScriptClassifierTest {
 
   private static void refuses(String body, @Nullable String key, String... message) {
     JitModule module = build(shapes("w", 3, 4), body);
-    LabelExpectation wholeBatch = new LabelExpectation.BatchSquare();
+    Objective wholeBatch = new LabelRule.BatchSquare();
     assertThatThrownBy(
             () -> estimate(classifier(module, key, wholeBatch), wholeBatch, floats(4), null, 2, 1))
         .isInstanceOf(InputException.class)
@@ -566,7 +569,7 @@ final class ScriptClassifierTest {
     assertThatThrownBy(() -> estimate(classifier(module, null), EXACT, input, null, 2, 1))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll("example 3", "NaN");
-    LabelExpectation labels = new LabelExpectation.TrueLabel();
+    Objective labels = new LabelRule.TrueLabel();
     long[] wrong = {0, 1, 3, 0, 0};
     assertThatThrownBy(
             () -> estimate(classifier(module, null, labels), labels, floats(4), wrong, 2, 1))
@@ -613,7 +616,7 @@ final class ScriptClassifierTest {
   }
 
   private static ScriptClassifier classifier(
-      JitModule module, @Nullable String logits, LabelExpectation labels) {
+      JitModule module, @Nullable String logits, Objective labels) {
     return ScriptClassifier.of(ScriptModule.of(module, "module.pt"), logits, labels);
   }
 
@@ -623,7 +626,7 @@ final class ScriptClassifierTest {
 
   private static Map<String, float[]> estimate(
       ScriptClassifier classifier,
-      LabelExpectation expectation,
+      Objective expectation,
       InputTensor input,
       long @Nullable [] labels,
       int batch,

@@ -1,7 +1,7 @@
 package org.fishermerge.cli.demo;
 
 import java.util.function.DoubleBinaryOperator;
-import org.fishermerge.torch.ExampleRandom;
+import org.fishermerge.torch.objective.ExampleRandom;
 
 /** A square RGB picture in the making, values 0..1, drawn by coverage masks without any font. */
 final class Canvas {

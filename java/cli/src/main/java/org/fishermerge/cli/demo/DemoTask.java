@@ -2,7 +2,7 @@ package org.fishermerge.cli.demo;
 
 import java.util.List;
 import java.util.Locale;
-import org.fishermerge.torch.ExampleRandom;
+import org.fishermerge.torch.objective.ExampleRandom;
 
 /** A picture-classification task that a seeded program draws. */
 enum DemoTask {

@@ -19,9 +19,9 @@ import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.SafetensorsWriter;
-import org.fishermerge.torch.ExampleRandom;
 import org.fishermerge.torch.arch.VisionTraining;
 import org.fishermerge.torch.arch.ZeroShotHead;
+import org.fishermerge.torch.objective.ExampleRandom;
 
 /**
  * Trains the demo's nine models from nothing but a seed and writes them into one safetensors file:

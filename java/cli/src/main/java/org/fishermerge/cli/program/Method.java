@@ -18,7 +18,7 @@ import org.fishermerge.merge.Average;
 import org.fishermerge.merge.DiagonalFisher;
 import org.fishermerge.merge.MergeRule;
 import org.fishermerge.merge.Normalization;
-import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.Precision;
 
 /** How one model is made of a pool. */
@@ -157,8 +157,8 @@ sealed interface Method {
       throw new InputException(
           section.path("minimal_fisher_weight") + " is " + minimal + "; it must not be negative");
     }
-    LabelExpectation rule =
-        LabelExpectation.parse(section.text("labels").orElse(EstimationSettings.DEFAULT_LABELS));
+    Objective rule =
+        Objective.parse(section.text("labels").orElse(EstimationSettings.DEFAULT_LABELS));
     long examples = section.requiredInteger("num_fisher_examples", 1);
     if (rule.squaresBatches()) {
       // FusionBench starts another batch as long as it has used fewer.

@@ -33,7 +33,7 @@ public record ClipConfig(Vision vision, Optional<Text> text, List<String> warnin
           "num_labels",
           "pad_token_id",
           "problem_type",
-          // The shapes of the projections tell.
+          // Read from the shapes of the projections instead.
           "projection_dim",
           "tie_encoder_decoder",
           "tie_word_embeddings");

@@ -69,9 +69,9 @@ record Gpt2Config(
                       "eos_token_id",
                       "is_decoder",
                       "label2id",
-                      // Of models older than their sizes' present names.
+                      // The old name of n_positions, which is what counts.
                       "n_ctx",
-                      // In F32 it changes the order of two factors and nothing else.
+                      // It changes only the order of two multiplications in F32.
                       "reorder_and_upcast_attn",
                       "summary_activation",
                       "summary_proj_to_labels",

@@ -35,16 +35,18 @@ public record NetworkClassifier<I extends Batch>(
     return studied;
   }
 
-  /** Class logits, row-major [B, K]. */
+  /** Class logits, row-major [B, K], in the process's memory: for inference. */
   public float[] logits(I batch) {
-    return logits(batch, Tape.inference());
+    try (PointerScope scope = new PointerScope()) {
+      return Tensors.floats(logits(batch, Tape.inference()));
+    }
   }
 
-  private float[] logits(I batch, Tape tape) {
-    try (PointerScope scope = new PointerScope()) {
+  private Tensor logits(I batch, Tape tape) {
+    return Tensors.scoped(() -> {
       Tensor output = network.forward(batch, tape);
-      return Tensors.floats(LibTorch.exactly(() -> head.forward(output, tape)));
-    }
+      return LibTorch.exactly(() -> head.forward(output, tape)).flatten(0, 1);
+    });
   }
 
   /**
@@ -54,8 +56,8 @@ public record NetworkClassifier<I extends Batch>(
    */
   public ForwardPass forward(I batch) {
     Tape tape = Tape.recording();
-    try {
-      return new Pass(logits(batch, tape), batch.examples(), tape);
+    try (PointerScope scope = new PointerScope()) {
+      return new Pass(Tensors.retain(logits(batch, tape)), tape);
     } catch (RuntimeException | Error e) {
       tape.close();
       throw e;
@@ -65,8 +67,8 @@ public record NetworkClassifier<I extends Batch>(
   private final class Pass extends ForwardPass {
     private final Tape tape;
 
-    Pass(float[] logits, int examples, Tape tape) {
-      super(logits, examples);
+    Pass(Tensor logits, Tape tape) {
+      super(logits);
       this.tape = tape;
     }
 
@@ -88,6 +90,7 @@ public record NetworkClassifier<I extends Batch>(
 
     @Override
     public void close() {
+      super.close();
       tape.close();
     }
   }

@@ -147,7 +147,7 @@ public final class VisionTraining implements AutoCloseable {
     return x.add(dense(activated(z), name + "mlp.fc2"));
   }
 
-  /** What is fastest where the tensors are. */
+  /** The faster of the two on the tensors' device. */
   private static Tensor attention(Tensor query, Tensor key, Tensor value) {
     return query.is_cuda() ? fused(query, key, value) : writtenOut(query, key, value);
   }

@@ -95,7 +95,7 @@ public enum Activation implements Layer {
     this.inputScale = inputScale;
   }
 
-  /** Of u, a tensor of its own. */
+  /** The activation of u, a new tensor. */
   abstract Tensor of(Tensor u);
 
   /** dL/dz from dL/dy; {@code u} broadcasts over leading dimensions of the gradient. */

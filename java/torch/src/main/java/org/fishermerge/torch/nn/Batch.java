@@ -2,6 +2,6 @@ package org.fishermerge.torch.nn;
 
 /** Inputs that run together. */
 public interface Batch {
-  /** B. */
+  /** The number of examples, B. */
   int examples();
 }

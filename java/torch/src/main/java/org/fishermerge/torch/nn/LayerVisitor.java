@@ -1,6 +1,6 @@
 package org.fishermerge.torch.nn;
 
-/** Is shown every layer with parameters on the way back, from the last to the first. */
+/** Receives every layer with parameters during a backward pass, from the last to the first. */
 @FunctionalInterface
 public interface LayerVisitor {
   /** The tensors of the visit are borrowed for the time of the call. */

@@ -29,12 +29,12 @@ public final class ParameterGroup {
         this.parameters.stream().mapToLong(Member::elementCount).reduce(0, Math::addExact);
   }
 
-  /** In the order in which they lie. */
+  /** In their order in memory. */
   public List<Member> parameters() {
     return parameters;
   }
 
-  /** Of all of them. */
+  /** The number of elements of all of them together. */
   public long elementCount() {
     return elementCount;
   }

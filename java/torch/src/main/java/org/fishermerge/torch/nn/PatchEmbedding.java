@@ -46,7 +46,9 @@ public record PatchEmbedding(
     visitor.visit(new LayerVisit.Added(classToken.group(), cotangent.narrow(2, 0, 1)));
     Tensor ofPatches = cotangent.narrow(2, 1, patches());
     if (cotangent.size(1) > 1) {
-      // Where examples are summed before squaring they are read end to end.
+      // DiagonalFisher with PER_BATCH reads the tokens of all examples as one sequence, which a
+      // view of
+      // some of the tokens is not.
       ofPatches = ofPatches.contiguous();
     }
     projection.show(ofPatches, tape.read()[0], visitor);

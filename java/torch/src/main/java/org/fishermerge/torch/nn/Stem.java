@@ -5,7 +5,7 @@ import org.bytedeco.pytorch.Tensor;
 /** A model's first layers, which take inputs that no cotangent is wanted of. */
 public interface Stem<I extends Batch> {
   /**
-   * Runs it.
+   * Runs the layers.
    *
    * @param tape gets what {@link #backward} will need, and the batch's attention mask
    * @return [B, T, D], in the caller's scope

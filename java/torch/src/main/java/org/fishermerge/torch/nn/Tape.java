@@ -67,7 +67,9 @@ public final class Tape implements AutoCloseable {
     next = entries.size();
   }
 
-  /** Bytes of the largest tensor that was saved: of about as much as one probe takes on its way. */
+  /**
+   * Bytes of the largest tensor that was saved, about what one probe's backward pass needs at once.
+   */
   public long largestBytes() {
     return largest;
   }

@@ -28,10 +28,10 @@ public final class Weights implements AutoCloseable {
 
   private final Checkpoint checkpoint;
 
-  /** Of the names of a backbone that stands in a larger model. */
+  /** What the parameters' names begin with where the backbone is part of a larger model. */
   private final String prefix;
 
-  /** Of the weights of linear layers. */
+  /** The dtype of the weights of linear layers. */
   private final torch.ScalarType productType;
 
   private final List<ParameterGroup> groups = new ArrayList<>();
@@ -46,7 +46,7 @@ public final class Weights implements AutoCloseable {
   /**
    * Reads a model.
    *
-   * @param productType of the weights of linear layers
+   * @param productType the dtype of the weights of linear layers
    * @param model reads its parameters and owns the reader from then on; if it fails, the reader is
    *     closed
    */

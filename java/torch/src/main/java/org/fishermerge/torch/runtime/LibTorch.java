@@ -20,7 +20,10 @@ import org.jspecify.annotations.Nullable;
 
 /** The libtorch that this process runs on. */
 public final class LibTorch {
-  /** What a libtorch with CUDA needs of CUDA: the first two to be loaded at all. */
+  /**
+   * The CUDA libraries that a libtorch built with CUDA uses. Without the first two it cannot be
+   * loaded.
+   */
   private static final List<String> CUDA_LIBRARIES =
       List.of(
           "libcudart.so.13",
@@ -37,10 +40,13 @@ public final class LibTorch {
 
   private static volatile boolean loaded;
 
-  /** Where tensors are made, unless a thread is elsewhere: null is the CPU. */
+  /**
+   * The device of all threads that have none of their own ({@link #GPU_OF_THREAD}); null for the
+   * CPU.
+   */
   private static volatile @Nullable Device gpu;
 
-  /** Where the tensors of a thread are made. */
+  /** The device of one thread, in place of {@link #gpu}. */
   private static final ScopedValue<Device> GPU_OF_THREAD = ScopedValue.newInstance();
 
   private static volatile Precision precision = Precision.FP32;
@@ -53,7 +59,7 @@ public final class LibTorch {
     return torch.cuda_is_available();
   }
 
-  /** Where there is no CUDA, why. */
+  /** Why {@link #hasCuda} answers no, in one sentence. */
   public static String whyNoCuda() {
     if (!builtWithCuda()) {
       return "this build's libtorch has no CUDA; build with -Pcuda, see CONTRIBUTING.md";
@@ -74,7 +80,7 @@ public final class LibTorch {
         + " in CONTRIBUTING.md says how)";
   }
 
-  /** Those of some libraries that cannot be loaded. */
+  /** The libraries, by file name, that the system cannot load. */
   @SuppressWarnings("restricted")
   public static List<String> missing(List<String> libraries) {
     return libraries.stream()
@@ -89,7 +95,10 @@ public final class LibTorch {
         .toList();
   }
 
-  /** Loads it. What it lacks is the user's to mend, not a defect. */
+  /**
+   * Loads libtorch. If a library is missing, that is an {@link InputException}: the user can
+   * install it.
+   */
   private static void load() {
     if (loaded) {
       return;
@@ -144,10 +153,10 @@ public final class LibTorch {
   }
 
   /**
-   * From now on towers multiply in this precision, in the whole process. Models that are loaded
-   * already keep the type of their weights.
+   * Sets the precision of linear layers and attention for the whole process. Models that are
+   * already loaded keep the type of their weights.
    *
-   * @throws IllegalStateException if it is of GPUs and models run on the CPU
+   * @throws IllegalStateException if the precision exists on GPUs only and models run on the CPU
    */
   public static synchronized void usePrecision(Precision wanted) {
     if (wanted == Precision.TF32 && gpu == null) {
@@ -156,29 +165,29 @@ public final class LibTorch {
     if (wanted != precision) {
       load();
       precision = wanted;
-      // Of no effect on the CPU.
+      // Has no effect on the CPU.
       torch.globalContext().setAllowTF32CuBLAS(wanted != Precision.FP32);
     }
   }
 
-  /** Runs what must be exact whatever the precision, and whatever other threads run meanwhile. */
+  /** Computes in full fp32 whatever precision is set, without a change for other threads. */
   public static <T> T exactly(Supplier<T> body) {
-    NoTF32Guard guard = new NoTF32Guard(); // of this thread
+    NoTF32Guard guard = new NoTF32Guard(); // applies to this thread only
     try {
       return body.get();
     } finally {
-      guard.deallocate(); // close() would leave it to the scope around
+      guard.deallocate(); // close() would put it off until the enclosing scope ends
     }
   }
 
-  /** The type that the weights of towers are kept and multiplied in. */
+  /** The dtype in which the weights of linear layers are stored and multiplied. */
   public static torch.ScalarType productType() {
     return precision == Precision.BF16 ? torch.ScalarType.BFloat16 : torch.ScalarType.Float;
   }
 
   /**
-   * A new fp32 tensor in the process's memory, to be filled and given to {@link #onDevice(Tensor)}:
-   * page-locked if it goes to a GPU, so that the copy takes the bus's whole pace.
+   * A new fp32 tensor in the process's memory, to be filled and given to {@link #onDevice(Tensor)}.
+   * If the device is a GPU it is page-locked, so that the copy runs at the full speed of the bus.
    */
   public static Tensor toBeFilled(long... shape) {
     Device device = device();
@@ -190,7 +199,10 @@ public final class LibTorch {
         : torch.empty(shape);
   }
 
-  /** The tensor, or its copy in the memory where models are, which may be under way there. */
+  /**
+   * A copy on the current device, which on a GPU is made asynchronously; on the CPU the tensor
+   * itself.
+   */
   public static Tensor onDevice(Tensor tensor) {
     Device device = device();
     return device == null
@@ -198,14 +210,14 @@ public final class LibTorch {
         : tensor.to(device, tensor.scalar_type(), true, false, new MemoryFormatOptional());
   }
 
-  /** Waits until what was started on this thread's GPU has ended; on the CPU it has. */
+  /** Waits for all work queued on this thread's GPU; returns at once on the CPU. */
   public static void synchronize() {
     if (device() != null) {
       torch.cuda_synchronize();
     }
   }
 
-  /** Gives memory that no tensor uses back, as far as that is possible. */
+  /** Returns memory that no tensor uses to the system, as far as the allocator can. */
   public static void releaseMemory() {
     if (device() == null) {
       NativeHeap.release();

@@ -11,7 +11,10 @@ import java.lang.invoke.MethodHandle;
 import java.util.Optional;
 import java.util.OptionalLong;
 
-/** What malloc has handed out: libtorch's tensors and the kernels' workspace live there. */
+/**
+ * The memory that malloc has allocated: libtorch's tensors and the kernels' workspace are part of
+ * it.
+ */
 public final class NativeHeap {
   // struct mallinfo2 of glibc 2.33 and newer: ten size_t.
   private static final int FIELDS = 10;

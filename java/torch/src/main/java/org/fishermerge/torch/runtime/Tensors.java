@@ -2,25 +2,27 @@ package org.fishermerge.torch.runtime;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Where libtorch's memory meets ours. What is made of values here lies where models are, see {@link
- * LibTorch#useGpu}; what is read is first brought to the process's memory. Tensors made inside a
- * {@link PointerScope} die with it; {@link #retain} keeps one beyond, to be closed by whoever kept
- * it.
+ * Copies values between Java and libtorch, and keeps track of who frees a tensor. Tensors made from
+ * values are created on the device that models use, see {@link LibTorch#useGpu}; values are read by
+ * way of a copy in the process's memory. A tensor created inside a {@link PointerScope} is freed
+ * when the scope ends, unless {@link #retain} was called on it; then the caller closes it.
  */
 public final class Tensors {
   private Tensors() {}
 
   /**
    * The memory of a tensor from its first element on; valid while the tensor lives. That of a CUDA
-   * tensor only kernels can read.
+   * tensor is a device address, which only kernels can use.
    */
   public static MemorySegment segment(Tensor tensor) {
     // Strided views are addressed by the caller, so the segment ends with the last element reached.
@@ -54,15 +56,44 @@ public final class Tensors {
 
   /** A new int64 tensor with a copy of {@code values}. */
   public static Tensor copyOf(long[] values, long... shape) {
-    Tensor tensor = torch.empty(shape).to(torch.ScalarType.Long);
-    segment(tensor).copyFrom(MemorySegment.ofArray(values));
+    return copyOf(MemorySegment.ofArray(values), torch.ScalarType.Long, shape);
+  }
+
+  /** A new float64 tensor with a copy of {@code values}. */
+  public static Tensor copyOf(double[] values, long... shape) {
+    return copyOf(MemorySegment.ofArray(values), torch.ScalarType.Double, shape);
+  }
+
+  private static Tensor copyOf(MemorySegment values, torch.ScalarType type, long... shape) {
+    Tensor tensor = torch.empty(shape).to(type);
+    segment(tensor).copyFrom(values);
     return LibTorch.onDevice(tensor);
+  }
+
+  /** The numbers 0 to {@code count} - 1, where {@code like} is and of its dtype. */
+  public static Tensor indices(long count, Tensor like) {
+    return torch.arange(new Scalar(count), like.options());
   }
 
   /** The values of an fp32 tensor in row-major order. */
   public static float[] floats(Tensor tensor) {
     try (PointerScope scope = new PointerScope()) {
-      return segment(tensor.contiguous().cpu()).toArray(java.lang.foreign.ValueLayout.JAVA_FLOAT);
+      return segment(tensor.contiguous().cpu()).toArray(ValueLayout.JAVA_FLOAT);
+    }
+  }
+
+  /** The values of a float64 tensor in row-major order. */
+  public static double[] doubles(Tensor tensor) {
+    try (PointerScope scope = new PointerScope()) {
+      return segment(tensor.contiguous().cpu()).toArray(ValueLayout.JAVA_DOUBLE);
+    }
+  }
+
+  /** The values of an int64 tensor in row-major order. */
+  public static int[] ints(Tensor tensor) {
+    try (PointerScope scope = new PointerScope()) {
+      long[] values = segment(tensor.contiguous().cpu()).toArray(ValueLayout.JAVA_LONG);
+      return Arrays.stream(values).mapToInt(Math::toIntExact).toArray();
     }
   }
 

@@ -40,19 +40,17 @@ public final class DiagonalFisher implements Statistic {
 
   private final Kernels kernels;
 
-  /** Where the kernels work: the process's memory, or a GPU's. */
+  /** The memory of the sums: the process's, or that of the kernels' GPU. */
   private final KernelMemory memory;
 
-  /** Of what the process reads and writes of the sums, where they lie elsewhere. */
+  /** Owns {@link #mirrors}: copies in the process's memory of sums that lie in a GPU's. */
   private final Arena arena = Arena.ofShared();
 
   private final Squares squares;
   private final Map<ParameterGroup, MemorySegment> sums = new HashMap<>(); // by identity
   private final Map<ParameterGroup, MemorySegment> mirrors = new HashMap<>(); // by identity
   private final List<ParameterGroup> groups;
-  private @Nullable MemorySegment weights;
-  private @Nullable MemorySegment hostWeights;
-  private MemorySegment weightSpace = MemorySegment.NULL;
+  private @Nullable Tensor weights; // [V, B]
   private long peak = NOT_WATCHED;
 
   /**
@@ -73,21 +71,12 @@ public final class DiagonalFisher implements Statistic {
 
   /** {@inheritDoc} Not used with {@link Squares#PER_BATCH}. */
   @Override
-  public void weights(@Nullable MemorySegment weights) {
-    hostWeights = squares == Squares.PER_BATCH ? null : weights;
-    this.weights = hostWeights == null ? null : inKernelMemory(hostWeights);
+  public void weights(@Nullable Tensor weights) {
+    this.weights = squares == Squares.PER_BATCH ? null : weights;
   }
 
-  private MemorySegment inKernelMemory(MemorySegment host) {
-    if (memory.isHost()) {
-      return host;
-    }
-    if (weightSpace.byteSize() < host.byteSize()) {
-      weightSpace = memory.allocate(2 * host.byteSize());
-    }
-    MemorySegment there = weightSpace.asSlice(0, host.byteSize());
-    memory.write(host, there);
-    return there;
+  private @Nullable MemorySegment weights() {
+    return weights == null ? null : Tensors.segment(weights);
   }
 
   @Override
@@ -135,7 +124,7 @@ public final class DiagonalFisher implements Statistic {
       Shown g = shown(visit.cotangent());
       long outputs = visit.cotangent().size(3);
       kernels.addTokenSumSquares(
-          g.shape, outputs, g.cotangents, weights, slice(bias, visit.firstOutput(), outputs));
+          g.shape, outputs, g.cotangents, weights(), slice(bias, visit.firstOutput(), outputs));
     }
   }
 
@@ -143,13 +132,13 @@ public final class DiagonalFisher implements Statistic {
     long outputs = visit.cotangent().size(3);
     long inputs = visit.input().size(2);
     Shown g = shown(visit.cotangent());
-    kernels.addOuterSquares(
+    kernels.addSquaredGradients(
         g.shape,
         outputs,
         inputs,
         g.cotangents,
         activations(visit.input()),
-        weights,
+        weights(),
         slice(weight, visit.firstOutput() * inputs, outputs * inputs));
   }
 
@@ -160,23 +149,25 @@ public final class DiagonalFisher implements Statistic {
     long outputs = weight.elementCount() / input.size(2);
     long after = outputs - visit.firstOutput() - cotangent.size(3);
     if (visit.firstOutput() > 0 || after > 0) {
-      // The kernel fills all columns of [I, O] or none: those of other outputs get zeros.
+      // The kernel adds to all O columns of [I, O]: cotangents of zero stand for the other outputs.
       cotangent =
           constant_pad_nd(cotangent, new long[] {visit.firstOutput(), after}, new Scalar(0.0));
     }
-    // Input and cotangent change places, so that probes, which only cotangents have, go one by one.
+    // Input and cotangent change places. The kernel takes probes of its first operand only, which
+    // is
+    // now the input, so it is called for one probe at a time.
     Activations inputs = activations(input);
     for (long v = 0; v < cotangent.size(0); v++) {
       Shown g = shown(cotangent.narrow(0, v, 1));
       TokenShape shape = g.shape;
-      kernels.addOuterSquares(
+      kernels.addSquaredGradients(
           shape,
           input.size(2),
           outputs,
           new Cotangents(inputs.data(), 0, inputs.exampleStride(), inputs.tokenStride()),
           new Activations(
               g.cotangents.data(), g.cotangents.exampleStride(), g.cotangents.tokenStride()),
-          weights == null ? null : weights.asSlice(v * shape.examples() * Float.BYTES),
+          weights == null ? null : Tensors.segment(weights.narrow(0, v, 1)),
           sum(weight));
     }
   }
@@ -190,15 +181,14 @@ public final class DiagonalFisher implements Statistic {
           g.cotangents,
           Tensors.segment(visit.ids()),
           visit.rows(),
-          weights,
+          weights(),
           sum(visit.table()));
     }
   }
 
   private void gradient(LayerVisit.Gradient visit) {
     ParameterGroup parameter = visit.parameter();
-    double weight =
-        hostWeights == null ? 1 : hostWeights.getAtIndex(ValueLayout.JAVA_FLOAT, visit.pair());
+    double weight = weights == null ? 1 : weights.view(-1).select(0, visit.pair()).item_double();
     kernels.addSquares(
         Tensors.segment(visit.gradient()), weight, sum(parameter), parameter.elementCount());
   }
@@ -215,7 +205,7 @@ public final class DiagonalFisher implements Statistic {
         activations(visit.input()),
         Tensors.segment(visit.mean()),
         Tensors.segment(visit.rstd()),
-        weights,
+        weights(),
         sum(visit.scale()),
         sum(visit.shift()));
   }
@@ -228,7 +218,7 @@ public final class DiagonalFisher implements Statistic {
     long features = cotangent.size(2) * cotangent.size(3);
     Tensor flat = cotangent.reshape(cotangent.size(0), cotangent.size(1), 1, features);
     Shown g = shown(flat);
-    kernels.addTokenSumSquares(g.shape, features, g.cotangents, weights, sum(visit.parameter()));
+    kernels.addTokenSumSquares(g.shape, features, g.cotangents, weights(), sum(visit.parameter()));
   }
 
   private record Shown(TokenShape shape, Cotangents cotangents) {}

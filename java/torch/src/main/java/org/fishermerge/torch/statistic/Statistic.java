@@ -2,6 +2,7 @@ package org.fishermerge.torch.statistic;
 
 import java.lang.foreign.MemorySegment;
 import java.util.Map;
+import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.torch.nn.LayerVisitor;
 import org.jspecify.annotations.Nullable;
 
@@ -13,9 +14,10 @@ public interface Statistic extends LayerVisitor, AutoCloseable {
   /**
    * Weights of the next backward pass.
    *
-   * @param weights w[v,b] of the squares, fp32 [V, B], in the process's memory; null for one
+   * @param weights w[v,b] of the squares, fp32 [V, B], contiguous, where the model is; borrowed
+   *     until the next call; null for one
    */
-  void weights(@Nullable MemorySegment weights);
+  void weights(@Nullable Tensor weights);
 
   /** Bytes of all sums. */
   long bytes();

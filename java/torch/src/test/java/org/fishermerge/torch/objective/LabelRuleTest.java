@@ -1,4 +1,4 @@
-package org.fishermerge.torch;
+package org.fishermerge.torch.objective;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -6,18 +6,23 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.torch.runtime.Tensors;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-final class LabelExpectationTest {
+final class LabelRuleTest {
   /** Class counts times confidence: logits of this standard deviation. */
   static Stream<Arguments> predictions() {
     return IntStream.of(2, 3, 10, 397)
@@ -32,7 +37,7 @@ final class LabelExpectationTest {
   @MethodSource("predictions")
   void exactColumnsFactorTheLabelCovariance(int classes, double spread, long seed) {
     double[] p = probabilities(classes, spread, seed);
-    double[][] columns = cotangents(new LabelExpectation.Exact(), p);
+    double[][] columns = cotangents(new LabelRule.Exact(), p);
     assertThat(columns).hasDimensions(classes - 1, classes);
     for (int i = 0; i < classes; i++) {
       for (int j = i; j < classes; j++) {
@@ -70,13 +75,14 @@ final class LabelExpectationTest {
       })
   void randomRulesAverageToTheLabelCovariance(String text) {
     double[] p = probabilities(7, 1.5, 3);
-    LabelExpectation labels = LabelExpectation.parse(text).calibrated(List.of(p));
+    LabelRule labels = calibrated(text, List.of(p));
     int draws = 20_000;
+    double[][][] byDraw = cotangents(labels, Collections.nCopies(draws, p), 5, null);
     double[][] sum = new double[p.length][p.length];
     double[][] squares = new double[p.length][p.length];
     for (int draw = 0; draw < draws; draw++) {
-      double[][] columns = labels.cotangents(p, -1, new ExampleRandom(5, draw));
-      assertThat(columns.length).isBetween(1, labels.probes(p.length));
+      double[][] columns = byDraw[draw];
+      assertThat(columns.length).isBetween(1, labels.mostProbes(p.length));
       for (int i = 0; i < p.length; i++) {
         for (int j = 0; j < p.length; j++) {
           double entry = 0;
@@ -103,16 +109,15 @@ final class LabelExpectationTest {
       strings = {"lowrank:5", "lowrank:6", "top:5", "top:400", "adaptive:6", "adaptive:400"})
   void asManyProbesAsDirectionsAreExact(String text) {
     double[] p = probabilities(7, 1.5, 3);
-    assertThat(cotangents(LabelExpectation.parse(text).calibrated(List.of(p)), p))
-        .isDeepEqualTo(cotangents(new LabelExpectation.Exact(), p));
+    assertThat(cotangents(calibrated(text, List.of(p)), p))
+        .isDeepEqualTo(cotangents(new LabelRule.Exact(), p));
   }
 
   @Test
   void adaptiveSpendsItsProbesOnUnsureExamples() {
     double[] sure = probabilities(50, 30, 1);
     double[] unsure = probabilities(50, 0.3, 1);
-    LabelExpectation adaptive =
-        LabelExpectation.parse("adaptive:9").calibrated(List.of(sure, unsure));
+    LabelRule adaptive = calibrated("adaptive:9", List.of(sure, unsure));
     assertThat(cotangents(adaptive, sure)).hasDimensions(1, 50);
     assertThat(cotangents(adaptive, unsure)).hasDimensions(16, 50);
   }
@@ -124,8 +129,7 @@ final class LabelExpectationTest {
     for (int seed = 0; seed < 64; seed++) {
       predictions.add(probabilities(40, 1 + seed % 5, seed));
     }
-    LabelExpectation adaptive =
-        LabelExpectation.parse("adaptive:" + probes).calibrated(predictions);
+    LabelRule adaptive = calibrated("adaptive:" + probes, predictions);
     double mean =
         predictions.stream().mapToInt(p -> cotangents(adaptive, p).length).average().orElseThrow();
     assertThat(mean).isBetween(0.5 * probes, (double) probes);
@@ -133,14 +137,14 @@ final class LabelExpectationTest {
 
   @Test
   void adaptiveIsOfNoUseUncalibrated() {
-    assertThatThrownBy(() -> cotangents(LabelExpectation.parse("adaptive:4"), new double[] {1, 0}))
+    assertThatThrownBy(() -> cotangents(LabelRule.parse("adaptive:4"), new double[] {1, 0}))
         .isInstanceOf(IllegalStateException.class)
         .hasMessageContaining("calibrated");
   }
 
   @Test
   void aCertainPredictionHasNoFisher() {
-    double[][] columns = cotangents(new LabelExpectation.Exact(), new double[] {0, 1, 0});
+    double[][] columns = cotangents(new LabelRule.Exact(), new double[] {0, 1, 0});
     assertThat(Arrays.stream(columns).flatMapToDouble(Arrays::stream).boxed())
         .allMatch(v -> v == 0);
   }
@@ -150,8 +154,8 @@ final class LabelExpectationTest {
   void drawnLabelsFollowThePrediction(long seed) {
     double[] p = {0.5, 0.3, 0.15, 0.05};
     int draws = 4000;
-    LabelExpectation sampled = new LabelExpectation.Sampled(draws);
-    double[][] columns = sampled.cotangents(p, -1, new ExampleRandom(seed, 5));
+    LabelRule sampled = new LabelRule.Sampled(draws);
+    double[][] columns = cotangents(sampled, List.of(p), seed, null)[0];
     double[] counts = new double[p.length];
     for (double[] column : columns) {
       for (int c = 0; c < p.length; c++) {
@@ -168,19 +172,106 @@ final class LabelExpectationTest {
     assertThat(sampled.weight()).isEqualTo(1.0 / draws);
   }
 
+  /** Against a walk along the sums: which labels a seed draws is part of a result. */
+  @Test
+  void drawnLabelsAreThoseOfEachExamplesStream() {
+    List<double[]> predictions = ofAllKinds(50);
+    double[][][] found = cotangents(new LabelRule.Sampled(5), predictions, 9, null);
+    for (int b = 0; b < predictions.size(); b++) {
+      double[] p = predictions.get(b);
+      ExampleRandom random = new ExampleRandom(9, b);
+      for (double[] cotangent : found[b]) {
+        double left = random.nextDouble();
+        int drawn = 0;
+        while (drawn < p.length - 1 && left >= p[drawn]) {
+          left -= p[drawn++];
+        }
+        for (int c = 0; c < p.length; c++) {
+          assertThat(cotangent[c])
+              .as("example %d, class %d", b, c)
+              .isCloseTo(c == drawn ? restOf(p, c) : -p[c], within(1e-15));
+        }
+      }
+    }
+  }
+
+  /** Signs are by class, 64 from each number drawn; A is written out for one class at a time. */
+  @Test
+  void drawnSignsAreThoseOfEachExamplesStream() {
+    List<double[]> predictions = ofAllKinds(20);
+    double[][][] found = cotangents(new LabelRule.Rademacher(2), predictions, 4, null);
+    for (int b = 0; b < predictions.size(); b++) {
+      double[] p = predictions.get(b);
+      ExampleRandom random = new ExampleRandom(4, b);
+      for (double[] cotangent : found[b]) {
+        double[] signs = new double[p.length];
+        double along = 0;
+        long bits = 0;
+        for (int c = 0; c < p.length; c++) {
+          bits = c % 64 == 0 ? random.nextLong() : bits >>> 1;
+          signs[c] = (bits & 1) == 0 ? 1 : -1;
+          along += Math.sqrt(p[c]) * signs[c];
+        }
+        for (int c = 0; c < p.length; c++) {
+          assertThat(cotangent[c])
+              .as("example %d, class %d", b, c)
+              .isCloseTo(Math.sqrt(p[c]) * signs[c] - p[c] * along, within(1e-14));
+        }
+      }
+    }
+  }
+
+  /** Neither the other examples of a batch nor an example's place in it change what it is given. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "exact",
+        "adaptive:3",
+        "lowrank:3",
+        "rademacher:2",
+        "top:3",
+        "sampled:2",
+        "argmax",
+        "true",
+        "batch-square"
+      })
+  void noBatchChangesAnExample(String text) {
+    List<double[]> predictions = ofAllKinds(30);
+    LabelRule rule = calibrated(text, predictions);
+    long[] labels = new long[predictions.size()];
+    Arrays.setAll(labels, b -> b % 70);
+    double[][][] together = cotangents(rule, predictions, 6, labels);
+    for (int b = 0; b < predictions.size(); b++) {
+      BatchExamples one = new BatchExamples(6, new long[] {b}, new long[] {labels[b]});
+      double[][] alone = cotangents(rule, List.of(predictions.get(b)), one)[0];
+      for (int v = 0; v < together[b].length; v++) {
+        assertThat(together[b][v])
+            .as("example %d, probe %d", b, v)
+            .containsExactly(v < alone.length ? alone[v] : new double[70], within(0.0));
+      }
+    }
+  }
+
+  /** Predictions over 70 classes, from next to certain to next to even. */
+  private static List<double[]> ofAllKinds(int count) {
+    return IntStream.range(0, count)
+        .mapToObj(b -> probabilities(70, new double[] {0.1, 1, 3, 10, 40}[b % 5], b))
+        .toList();
+  }
+
   @Test
   void argmaxAndTrueTakeOneLabel() {
     double[] p = {0.2, 0.7, 0.1};
-    assertThat(cotangents(new LabelExpectation.Argmax(), p)[0])
+    assertThat(cotangents(new LabelRule.Argmax(), p)[0])
         .containsExactly(new double[] {-0.2, 0.3, -0.1}, within(1e-15));
-    double[][] column = new LabelExpectation.TrueLabel().cotangents(p, 2, new ExampleRandom(0, 0));
+    double[][] column = cotangents(new LabelRule.TrueLabel(), List.of(p), 0, new long[] {2})[0];
     assertThat(column[0]).containsExactly(new double[] {-0.2, -0.7, 0.9}, within(1e-15));
   }
 
   @Test
   void batchSquareIsTheGradientOfItsLoss() {
     double[] z = {0.3, -1.2, 2.0};
-    double[] cotangent = cotangents(new LabelExpectation.BatchSquare(), softmax(z))[0];
+    double[] cotangent = cotangents(new LabelRule.BatchSquare(), softmax(z))[0];
     double h = 1e-6;
     double[] held = softmax(z);
     for (int j = 0; j < z.length; j++) {
@@ -208,7 +299,7 @@ final class LabelExpectationTest {
         "top:1"
       })
   void textIsWhatWasParsed(String text) {
-    assertThat(LabelExpectation.parse(text).text()).isEqualTo(text);
+    assertThat(LabelRule.parse(text).text()).isEqualTo(text);
   }
 
   @ParameterizedTest
@@ -230,7 +321,7 @@ final class LabelExpectationTest {
         "adaptive:0"
       })
   void refusesOtherRules(String text) {
-    assertThatThrownBy(() -> LabelExpectation.parse(text))
+    assertThatThrownBy(() -> LabelRule.parse(text))
         .isInstanceOf(InputException.class)
         .hasMessageContaining("\"" + text + "\"");
   }
@@ -244,8 +335,59 @@ final class LabelExpectationTest {
     return loss;
   }
 
-  private static double[][] cotangents(LabelExpectation labels, double[] p) {
-    return labels.cotangents(p, -1, new ExampleRandom(0, 0));
+  private static LabelRule calibrated(String text, List<double[]> predictions) {
+    return (LabelRule) LabelRule.parse(text).calibrated(predictions);
+  }
+
+  private static double[][] cotangents(LabelRule labels, double[] p) {
+    return cotangents(labels, List.of(p), 0, null)[0];
+  }
+
+  /** The cotangents of a batch, [B][V][K]. */
+  private static double[][][] cotangents(
+      LabelRule rule, List<double[]> predictions, long seed, long @Nullable [] labels) {
+    return cotangents(rule, predictions, BatchExamples.from(seed, 0, predictions.size(), labels));
+  }
+
+  private static double[][][] cotangents(
+      LabelRule rule, List<double[]> predictions, BatchExamples examples) {
+    int classes = predictions.getFirst().length;
+    try (PointerScope scope = new PointerScope()) {
+      Tensor p = tensor(predictions);
+      Tensor found = rule.cotangents(p, examples);
+      assertThat(found.sizes().vec().get())
+          .containsExactly(predictions.size(), found.size(1), classes);
+      double[][][] byExample = new double[predictions.size()][][];
+      Arrays.setAll(byExample, b -> rows(found.select(0, b), classes));
+      return byExample;
+    }
+  }
+
+  private static Tensor tensor(List<double[]> rows) {
+    return Tensors.copyOf(
+        rows.stream().flatMapToDouble(Arrays::stream).toArray(),
+        rows.size(),
+        rows.getFirst().length);
+  }
+
+  static LabelCovariance covariance(double[] p) {
+    return new LabelCovariance(tensor(List.of(p)));
+  }
+
+  /** The values of a tensor whose last dimension is of that size. */
+  static double[][] rows(Tensor tensor, int size) {
+    double[] values = tensor.numel() == 0 ? new double[0] : Tensors.doubles(tensor);
+    double[][] rows = new double[values.length / size][];
+    Arrays.setAll(rows, i -> Arrays.copyOfRange(values, i * size, (i + 1) * size));
+    return rows;
+  }
+
+  /** Probabilities from the largest to the smallest. */
+  static double[] falling(int classes, double spread, long seed) {
+    double[] rising = Arrays.stream(probabilities(classes, spread, seed)).sorted().toArray();
+    double[] falling = new double[classes];
+    Arrays.setAll(falling, c -> rising[classes - 1 - c]);
+    return falling;
   }
 
   private static double restOf(double[] p, int index) {

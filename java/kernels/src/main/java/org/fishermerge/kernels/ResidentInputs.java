@@ -2,14 +2,14 @@ package org.fishermerge.kernels;
 
 /**
  * Inputs of averages that do not change while this is open, and may therefore be resident on a GPU:
- * see {@link Kernels#hold}. Thread-safe.
+ * see {@link Kernels#keepResident}. Thread-safe.
  */
-public final class HeldInputs implements AutoCloseable {
+public final class ResidentInputs implements AutoCloseable {
   private final boolean onDevice;
   private final String description;
   private final Runnable release;
 
-  HeldInputs(boolean onDevice, String description, Runnable release) {
+  ResidentInputs(boolean onDevice, String description, Runnable release) {
     this.onDevice = onDevice;
     this.description = description;
     this.release = release;

@@ -19,7 +19,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Inputs of averages that stay in GPU memory, on an emulated device whose streams run late. */
-final class HeldInputsTest {
+final class ResidentInputsTest {
   private static final long SLOT_BYTES = 1 << 20;
 
   /** Device memory of both slots, with 24 bytes of workspace for each 16384 elements. */
@@ -178,7 +178,7 @@ final class HeldInputsTest {
 
   @ParameterizedTest
   @ValueSource(booleans = {true, false})
-  void whatIsHeldIsSentOnce(boolean withFishers) {
+  void whatIsResidentIsSentOnce(boolean withFishers) {
     List<WeightedAverage> first = averages(withFishers);
     List<WeightedAverage> second = first.stream().map(this::withOtherWeights).toList();
     List<byte[]> expected = expected(first);
@@ -186,9 +186,9 @@ final class HeldInputsTest {
     List<Double> thresholds = withFishers ? List.of(0.2, 0.3, 0.4) : List.of();
     List<WeightedAverage.Statistics> streamed = cuda.weightedAverages(first, thresholds);
     long all = bytes(operands(first));
-    try (HeldInputs held = cuda.hold(operands(first))) {
-      assertThat(held.onDevice()).isTrue();
-      assertThat(held.description())
+    try (ResidentInputs resident = cuda.keepResident(operands(first))) {
+      assertThat(resident.onDevice()).isTrue();
+      assertThat(resident.description())
           .isEqualTo("0.0 GB of inputs stay in the GPU's memory once sent");
       assertThat(sentFor(first, expected)).isEqualTo(all);
       assertThat(sentFor(second, expectedOfSecond)).isZero();
@@ -198,14 +198,16 @@ final class HeldInputsTest {
       operands(first).forEach(operand -> operand.fill((byte) 0x33));
       assertThat(sentFor(first, expected)).isZero();
     }
-    assertThat(sentFor(first, expected(first))).as("held no longer").isGreaterThanOrEqualTo(all);
+    assertThat(sentFor(first, expected(first)))
+        .as("resident no longer")
+        .isGreaterThanOrEqualTo(all);
   }
 
   @Test
   void piecesMayBeCutDifferentlyFromCallToCall() {
     WeightedAverage whole = averages(true).get(2);
     int width = 4 + 2 + 2 + 3 * 4;
-    try (HeldInputs _ = cuda.hold(operands(List.of(whole)))) {
+    try (ResidentInputs _ = cuda.keepResident(operands(List.of(whole)))) {
       assertThat(sentFor(slice(whole, 20_001, 30_003))).isEqualTo(10_002L * width);
       assertThat(sentFor(slice(whole, 60_001, 60_002))).isEqualTo(width);
       assertThat(sentFor(slice(whole, 10_001, 40_005))).isEqualTo(20_002L * width);
@@ -215,31 +217,31 @@ final class HeldInputsTest {
     }
   }
 
-  /** Operands that are not held, partly held, or not aligned, beside ones that are held. */
+  /** Operands that are not resident, partly resident, or not aligned, beside ones that are. */
   @Test
-  void whatIsNotHeldIsSentEachTime() {
+  void whatIsNotResidentIsSentEachTime() {
     int count = 50_001;
-    MemorySegment held = values(count, ElementType.F32);
+    MemorySegment resident = values(count, ElementType.F32);
     MemorySegment other = values(count, ElementType.F32);
     MemorySegment partly = values(count, ElementType.F32);
     MemorySegment file = arena.allocate(4L * count + 10);
     MemorySegment odd = file.asSlice(10, 4L * count);
     fill(odd, count, ElementType.F32);
     List<WeightedInput> inputs = new ArrayList<>();
-    for (MemorySegment fisher : List.of(other, partly, odd, held)) {
+    for (MemorySegment fisher : List.of(other, partly, odd, resident)) {
       inputs.add(
           new WeightedInput(
-              held, ElementType.F32, fisher, ElementType.F32, 0.5, 0.1 * inputs.size()));
+              resident, ElementType.F32, fisher, ElementType.F32, 0.5, 0.1 * inputs.size()));
     }
     Collections.reverse(inputs);
     WeightedAverage average = average(inputs, count);
     long each = 4L * count;
-    List<MemorySegment> segments = List.of(held, partly.asSlice(4, each - 8), file);
-    try (HeldInputs inUse = cuda.hold(segments)) {
+    List<MemorySegment> segments = List.of(resident, partly.asSlice(4, each - 8), file);
+    try (ResidentInputs inUse = cuda.keepResident(segments)) {
       assertThat(inUse.onDevice()).isTrue();
       sentFor(average);
       long sent = sentFor(average);
-      // Only the first and the last part of what is partly held go beyond it.
+      // Only the first and the last part of what is partly resident go beyond it.
       assertThat(sent).isBetween(2 * each, 3 * each);
       assertThat(sentFor(average)).isEqualTo(sent);
     }
@@ -258,7 +260,7 @@ final class HeldInputsTest {
       many.add(withOtherWeights(one));
     }
     List<byte[]> expected = expected(many);
-    try (HeldInputs _ = cuda.hold(operands(List.of(one)))) {
+    try (ResidentInputs _ = cuda.keepResident(operands(List.of(one)))) {
       sentFor(many, expected);
       assertThat(sentFor(many, expected)).isZero();
     }
@@ -269,7 +271,7 @@ final class HeldInputsTest {
     List<WeightedAverage> averages = averages(true);
     List<byte[]> expected = expected(averages);
     long all = bytes(operands(averages));
-    try (HeldInputs _ = cuda.hold(operands(averages))) {
+    try (ResidentInputs _ = cuda.keepResident(operands(averages))) {
       for (int failures = 1; failures <= 3; failures++) {
         device.failSynchronizations(failures);
         assertThatThrownBy(() -> cuda.weightedAverages(averages, List.of()))
@@ -288,7 +290,7 @@ final class HeldInputsTest {
     List<byte[]> expected = expected(List.of(good));
     good.out().fill((byte) 0x33);
     byte[] untouched = good.out().toArray(ValueLayout.JAVA_BYTE);
-    try (HeldInputs _ = cuda.hold(operands(List.of(good)))) {
+    try (ResidentInputs _ = cuda.keepResident(operands(List.of(good)))) {
       assertThatThrownBy(
               () -> cuda.weightedAverages(List.of(good, average(tooMany, 10)), List.of()))
           .isInstanceOf(IllegalArgumentException.class)
@@ -300,7 +302,7 @@ final class HeldInputsTest {
     }
   }
 
-  /** All segments are held or none: exactly if an eighth of the memory stays free. */
+  /** All segments are resident or none: exactly if an eighth of the memory stays free. */
   @Test
   void whatDoesNotFitIsSentEachTime() {
     List<WeightedAverage> averages = averages(true);
@@ -310,9 +312,9 @@ final class HeldInputsTest {
         operands.stream().filter(s -> s.byteSize() > 0).mapToLong(s -> s.byteSize() + 256).sum();
     long enough = Math.ceilDiv(needed + SLOTS_ON_DEVICE, 7) * 8;
     device.setMemory(enough - 8);
-    try (HeldInputs held = cuda.hold(operands)) {
-      assertThat(held.onDevice()).isFalse();
-      assertThat(held.description())
+    try (ResidentInputs resident = cuda.keepResident(operands)) {
+      assertThat(resident.onDevice()).isFalse();
+      assertThat(resident.description())
           .isEqualTo(
               "0.0 GB of inputs are sent to the GPU each time: of its memory 0.0 GB are free, and"
                   + " 0.0 GB of that are left to others");
@@ -321,14 +323,14 @@ final class HeldInputsTest {
     }
     device.setMemory(enough);
     for (int round = 0; round < 3; round++) {
-      try (HeldInputs held = cuda.hold(operands)) {
-        assertThat(held.onDevice()).as("freed when closed, round %d", round).isTrue();
+      try (ResidentInputs resident = cuda.keepResident(operands)) {
+        assertThat(resident.onDevice()).as("freed when closed, round %d", round).isTrue();
         assertThat(sentFor(averages, expected)).isEqualTo(bytes(operands));
         assertThat(sentFor(averages, expected)).isZero();
-        try (HeldInputs more = cuda.hold(operands)) {
+        try (ResidentInputs more = cuda.keepResident(operands)) {
           assertThat(more.onDevice()).isFalse();
         }
-        held.close();
+        resident.close();
       }
     }
   }
@@ -338,9 +340,9 @@ final class HeldInputsTest {
     List<WeightedAverage> averages = averages(true);
     List<byte[]> expected = expected(averages);
     device.setMemory(1L << 30, SLOT_BYTES);
-    try (HeldInputs held = cuda.hold(operands(averages))) {
-      assertThat(held.onDevice()).isFalse();
-      assertThat(held.description())
+    try (ResidentInputs resident = cuda.keepResident(operands(averages))) {
+      assertThat(resident.onDevice()).isFalse();
+      assertThat(resident.description())
           .isEqualTo(
               "0.0 GB of inputs are sent to the GPU each time: it does not give that much memory"
                   + " at once");
@@ -349,15 +351,15 @@ final class HeldInputsTest {
     }
   }
 
-  /** A later segment at the same address is not taken for the one that was held. */
+  /** A later segment at the same address is not taken for the one that was resident. */
   @Test
-  void memoryThatIsGoneIsHeldNoLonger() {
+  void memoryThatIsGoneIsNotResident() {
     int count = 1000;
     MemorySegment memory = values(count, ElementType.F32);
     WeightedInput input = new WeightedInput(memory, ElementType.F32, null, ElementType.F32, 0, 1);
     WeightedAverage average = average(List.of(input), count);
     try (Arena brief = Arena.ofShared()) {
-      cuda.hold(List.of(memory.reinterpret(brief, null)));
+      cuda.keepResident(List.of(memory.reinterpret(brief, null)));
       sentFor(average);
       assertThat(sentFor(average)).isZero();
     }
@@ -367,12 +369,12 @@ final class HeldInputsTest {
 
   @Test
   void othersReadInputsWhereTheyAre() {
-    try (HeldInputs held = cpu.hold(List.of(values(5, ElementType.F32)))) {
-      assertThat(held.onDevice()).isFalse();
-      assertThat(held.description()).isEqualTo("inputs are read where they are");
+    try (ResidentInputs resident = cpu.keepResident(List.of(values(5, ElementType.F32)))) {
+      assertThat(resident.onDevice()).isFalse();
+      assertThat(resident.description()).isEqualTo("inputs are read where they are");
     }
-    try (HeldInputs held = cuda.hold(List.of())) {
-      assertThat(held.onDevice()).isFalse();
+    try (ResidentInputs resident = cuda.keepResident(List.of())) {
+      assertThat(resident.onDevice()).isFalse();
     }
   }
 
@@ -382,18 +384,19 @@ final class HeldInputsTest {
     Kernels kernels = provider.equals("cpu") ? cpu : cuda;
     List<MemorySegment> segments =
         List.of(values(1, ElementType.F32), MemorySegment.ofArray(new byte[4]));
-    assertThatThrownBy(() -> kernels.hold(segments))
+    assertThatThrownBy(() -> kernels.keepResident(segments))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage("segments[1] must be off-heap");
   }
 
   @Test
   void closingIsHarmlessInAnyOrder() {
-    HeldInputs held = cuda.hold(List.of(values(5, ElementType.F32)));
+    ResidentInputs resident = cuda.keepResident(List.of(values(5, ElementType.F32)));
     cuda.close();
-    held.close();
-    held.close();
-    assertThatThrownBy(() -> cuda.hold(List.of())).isInstanceOf(IllegalStateException.class);
+    resident.close();
+    resident.close();
+    assertThatThrownBy(() -> cuda.keepResident(List.of()))
+        .isInstanceOf(IllegalStateException.class);
   }
 
   @Test

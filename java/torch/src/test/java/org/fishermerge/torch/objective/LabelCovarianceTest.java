@@ -1,18 +1,41 @@
-package org.fishermerge.torch;
+package org.fishermerge.torch.objective;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.Arrays;
+import java.util.Objects;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.fishermerge.torch.runtime.Tensors;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** The oracle is the dense matrix diag(p) - p p^T and its eigenvalues by Jacobi rotations. */
+/**
+ * Of {@link LabelCovariance} and {@link LabelSpectrum}. The oracle is the dense matrix diag(p) - p
+ * p^T and its eigenvalues by Jacobi rotations.
+ */
 final class LabelCovarianceTest {
+  private @Nullable PointerScope scope;
+
+  @BeforeEach
+  void open() {
+    scope = new PointerScope();
+  }
+
+  @AfterEach
+  void close() {
+    Objects.requireNonNull(scope).close();
+  }
+
   static Stream<Arguments> predictions() {
     return IntStream.of(2, 3, 10, 47)
         .boxed()
@@ -25,11 +48,13 @@ final class LabelCovarianceTest {
   @MethodSource("predictions")
   void directionsAreOrthonormalAndCarryTheLeadingEigenvalues(
       int classes, double spread, long seed) {
-    double[] p = LabelExpectationTest.probabilities(classes, spread, seed);
+    double[] p = LabelRuleTest.falling(classes, spread, seed);
     double[] eigenvalues = eigenvalues(covariance(p));
-    LabelCovariance covariance = new LabelCovariance(p);
-    double[][] units = covariance.leadingDirections(classes);
-    assertThat(units.length).isLessThanOrEqualTo(classes - 1);
+    LabelCovariance covariance = LabelRuleTest.covariance(p);
+    Tensor directions = new LabelSpectrum(covariance).directions(classes - 1);
+    double[][] units = LabelRuleTest.rows(directions, classes);
+    double[][] cotangents = LabelRuleTest.rows(covariance.cotangents(directions), classes);
+    assertThat(units).hasDimensions(classes - 1, classes);
     for (int m = 0; m < units.length; m++) {
       double alongRoot = 0;
       for (int c = 0; c < classes; c++) {
@@ -41,8 +66,7 @@ final class LabelCovarianceTest {
             .as("u%d . u%d", m, n)
             .isCloseTo(m == n ? 1 : 0, within(1e-12));
       }
-      double[] cotangent = new double[classes];
-      covariance.pullTo(units[m], cotangent);
+      double[] cotangent = cotangents[m];
       // |A u|^2 is the eigenvalue. Equal probabilities were set apart a little to find them.
       assertThat(dot(cotangent, cotangent))
           .as("eigenvalue %d", m)
@@ -53,16 +77,12 @@ final class LabelCovarianceTest {
   @ParameterizedTest(name = "{0} classes, spread {1}, seed {2}")
   @MethodSource("predictions")
   void theFactorMultipliesToTheCovariance(int classes, double spread, long seed) {
-    double[] p = LabelExpectationTest.probabilities(classes, spread, seed);
-    LabelCovariance covariance = new LabelCovariance(p);
+    double[] p = LabelRuleTest.falling(classes, spread, seed);
+    LabelCovariance covariance = LabelRuleTest.covariance(p);
     double[][] expected = covariance(p);
     double[][] product = new double[classes][classes];
-    double[] unit = new double[classes];
-    double[] column = new double[classes];
-    for (int k = 0; k < classes; k++) {
-      unit[k] = 1;
-      covariance.pullTo(unit, column);
-      unit[k] = 0;
+    Tensor units = torch.eye(classes).to(torch.ScalarType.Double).unsqueeze(0);
+    for (double[] column : LabelRuleTest.rows(covariance.cotangents(units), classes)) {
       for (int i = 0; i < classes; i++) {
         for (int j = 0; j < classes; j++) {
           product[i][j] += column[i] * column[j];
@@ -83,9 +103,9 @@ final class LabelCovarianceTest {
   @ParameterizedTest(name = "{0} classes, spread {1}, seed {2}")
   @MethodSource("predictions")
   void varianceIsThatOfTheBestSplit(int classes, double spread, long seed) {
-    double[] p = LabelExpectationTest.probabilities(classes, spread, seed);
+    double[] p = LabelRuleTest.falling(classes, spread, seed);
     double[] eigenvalues = eigenvalues(covariance(p));
-    LabelCovariance covariance = new LabelCovariance(p);
+    LabelSpectrum spectrum = new LabelSpectrum(LabelRuleTest.covariance(p));
     double scale = Math.pow(Arrays.stream(eigenvalues).sum(), 2);
     for (int probes = 1; probes < classes - 1; probes++) {
       double best = Double.POSITIVE_INFINITY;
@@ -98,11 +118,11 @@ final class LabelCovarianceTest {
         }
         best = Math.min(best, pairs / (probes - directions));
       }
-      assertThat(covariance.variance(probes))
+      assertThat(Tensors.doubles(spectrum.variance(probes))[0])
           .as("%d probes", probes)
           .isCloseTo(best, within(1e-6 * best + 1e-9 * scale));
     }
-    assertThat(covariance.variance(classes - 1)).isZero();
+    assertThat(Tensors.doubles(spectrum.variance(classes - 1))[0]).isZero();
   }
 
   /** All over the range of doubles: nothing may become NaN. */
@@ -112,10 +132,9 @@ final class LabelCovarianceTest {
         new double[][] {
           {1, 0, 0}, {0, 1}, {1 - 1e-16, 1e-16, 0, 1e-300}, {1, 1e-200, 1e-310}, {0.5, 0.5, 0}
         }) {
-      LabelCovariance covariance = new LabelCovariance(p);
-      double[] cotangent = new double[p.length];
-      for (double[] unit : covariance.leadingDirections(p.length)) {
-        covariance.pullTo(unit, cotangent);
+      LabelCovariance covariance = LabelRuleTest.covariance(p);
+      Tensor directions = new LabelSpectrum(covariance).directions(p.length - 1);
+      for (double[] cotangent : LabelRuleTest.rows(covariance.cotangents(directions), p.length)) {
         assertThat(Arrays.stream(cotangent).allMatch(Double::isFinite)).isTrue();
         assertThat(Arrays.stream(cotangent).sum()).isCloseTo(0, within(1e-16));
       }

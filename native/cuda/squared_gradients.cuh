@@ -4,7 +4,7 @@
 // the product's sums while a block goes through all (b, v). With one token the sum over v moves inside, and what is left
 // is one matrix product over the examples (`Square` is false; see fisher_kernels.h).
 //
-// 1. pack: g and a, rounded to the precision, into steps (outer_square_modes.cuh), with zeros beyond the edges, so that
+// 1. pack: g and a, rounded to the precision, into steps (squared_gradients_modes.cuh), with zeros beyond the edges, so that
 //    the main loop has neither masks nor alignment to care for; with one token, s and a^2.
 // 2. tile: the products. Steps come in by asynchronous copies, kStages - 1 ahead, without a break between (b, v).
 // 3. join, where tiles are too few to fill the device: each split of the examples leaves its sums in the workspace, and
@@ -14,7 +14,7 @@
 // Roofline: README.md.
 #pragma once
 
-#include "outer_square_modes.cuh"
+#include "squared_gradients_modes.cuh"
 
 namespace fmc {
 
@@ -23,7 +23,7 @@ constexpr int kStages = 4;
 static_assert(kPieces == kTileThreads && kSums * kTileThreads == kTile * kTile);
 
 // Sizes that follow from the operands alone.
-struct outer_square_shape {
+struct squared_gradients_shape {
   bool square;         // not one token
   int64_t down;        // panels of g
   int64_t across;      // panels of a
@@ -48,8 +48,8 @@ struct outer_square_shape {
   int64_t most_splits() const { return max64(1, units() / parts()); }
 };
 
-inline outer_square_shape shape_of(const fm_cotangents &g, const fm_activations &a, int64_t depth) {
-  outer_square_shape s = {};
+inline squared_gradients_shape shape_of(const fm_cotangents &g, const fm_activations &a, int64_t depth) {
+  squared_gradients_shape s = {};
   s.square = g.tokens != 1;
   s.down = divide_up(g.width, kTile);
   s.across = divide_up(a.width, kTile);
@@ -63,12 +63,12 @@ inline outer_square_shape shape_of(const fm_cotangents &g, const fm_activations 
 
 inline int64_t depth_of(int32_t precision) { return precision == FMC_BF16 ? bf16_mode::kDepth : fp32_mode::kDepth; }
 
-inline int64_t outer_square_workspace(const outer_square_shape &s, int64_t splits) {
+inline int64_t squared_gradients_workspace(const squared_gradients_shape &s, int64_t splits) {
   return s.bytes_g + s.bytes_a + (splits > 1 ? splits * s.down * s.across * kTile * kTile * 4 : 0);
 }
 
 // The fewest steps in a row, with what leaving a split's tile in memory and adding it costs, in steps.
-inline int32_t choose_splits(const outer_square_shape &s, int64_t multiprocessors) {
+inline int32_t choose_splits(const squared_gradients_shape &s, int64_t multiprocessors) {
   constexpr int64_t kSplitCost = 35;
   const int64_t tiles = s.down * s.across;
   const int64_t units = divide_up(s.units(), s.parts());
@@ -355,8 +355,8 @@ void pack(Launch &launch, const Source &source, char *packed, int64_t panels, in
 
 // Enqueues the packing of a part's operands, and answers what multiplies them.
 template <class Mode, class Launch>
-tile_job pack_operands(Launch &launch, const fm_cotangents &g, const fm_activations &a, const outer_square_shape &s,
-                       char *packed) {
+tile_job pack_operands(Launch &launch, const fm_cotangents &g, const fm_activations &a,
+                       const squared_gradients_shape &s, char *packed) {
   tile_job job = {};
   char *packed_a = packed + s.bytes_g;
   job.packed_g = packed;
@@ -388,7 +388,7 @@ struct block_tiles {
   using mode = Mode;
   using layout = Mode;
   template <class Launch>
-  static void multiply(Launch &launch, const outer_square_shape &s, const tile_job &job) {
+  static void multiply(Launch &launch, const squared_gradients_shape &s, const tile_job &job) {
     if (s.square) {
       launch.template run<tile_kernel<Mode, true>>(s.down * s.across * job.splits, job);
     } else {
@@ -399,11 +399,11 @@ struct block_tiles {
 
 // On `launch`, and with all packing but the first part's on `aside`, which may be the same.
 template <class Tiles, class Launch>
-void outer_square(Launch &launch, Launch &aside, const fm_cotangents &g, const fm_activations &a, int32_t splits,
-                  void *workspace, float *fisher) {
+void squared_gradients(Launch &launch, Launch &aside, const fm_cotangents &g, const fm_activations &a, int32_t splits,
+                       void *workspace, float *fisher) {
   using mode = typename Tiles::mode;
   using join = join_kernel<typename Tiles::layout>;
-  const outer_square_shape s = shape_of(g, a, mode::kDepth);
+  const squared_gradients_shape s = shape_of(g, a, mode::kDepth);
   if (s.bytes_g == 0 || s.bytes_a == 0) return;
   char *packed = static_cast<char *>(workspace);
   float *partials = reinterpret_cast<float *>(packed + s.bytes_g + s.bytes_a);
@@ -418,7 +418,7 @@ void outer_square(Launch &launch, Launch &aside, const fm_cotangents &g, const f
       some_a.data += first * a.example_stride;
       if (g.weights != nullptr) some_g.weights += first;
     }
-    const outer_square_shape some = shape_of(some_g, some_a, mode::kDepth);
+    const squared_gradients_shape some = shape_of(some_g, some_a, mode::kDepth);
     job = pack_operands<mode>(part == 0 ? launch : aside, some_g, some_a, some, packed);
     packed += some.bytes_g + some.bytes_a;
     job.splits = splits;
@@ -436,12 +436,12 @@ void outer_square(Launch &launch, Launch &aside, const fm_cotangents &g, const f
 }
 
 template <class Launch>
-void outer_square(Launch &launch, Launch &aside, const fm_cotangents &g, const fm_activations &a, int32_t precision,
-                  int32_t splits, void *workspace, float *fisher) {
+void squared_gradients(Launch &launch, Launch &aside, const fm_cotangents &g, const fm_activations &a,
+                       int32_t precision, int32_t splits, void *workspace, float *fisher) {
   switch (precision) {
-    case FMC_FP32: return outer_square<block_tiles<fp32_mode>>(launch, aside, g, a, splits, workspace, fisher);
-    case FMC_TF32: return outer_square<block_tiles<tf32_mode>>(launch, aside, g, a, splits, workspace, fisher);
-    default: return outer_square<block_tiles<bf16_mode>>(launch, aside, g, a, splits, workspace, fisher);
+    case FMC_FP32: return squared_gradients<block_tiles<fp32_mode>>(launch, aside, g, a, splits, workspace, fisher);
+    case FMC_TF32: return squared_gradients<block_tiles<tf32_mode>>(launch, aside, g, a, splits, workspace, fisher);
+    default: return squared_gradients<block_tiles<bf16_mode>>(launch, aside, g, a, splits, workspace, fisher);
   }
 }
 

@@ -1,15 +1,15 @@
-// Versions of the outer square that are not, or not yet, in the library; README.md says what each is for. All add to F
-// what fmc_outer_square does, with packed operands as outer_square.cuh packs them where they are packed.
+// Versions of the squared-gradient kernel that are not, or not yet, in the library; README.md says what each is for. All add to F
+// what fmc_squared_gradients does, with packed operands as squared_gradients.cuh packs them where they are packed.
 #pragma once
 
-#include "outer_square.cuh"
+#include "squared_gradients.cuh"
 
 namespace fmc {
 
 // ---- version 1: the definition ----
 
 // A thread per element of F, operands as they come, floats. What the others are compared with on a device.
-struct outer_square_by_element {
+struct squared_gradients_by_element {
   struct job {
     fm_cotangents g;
     fm_activations a;
@@ -257,7 +257,7 @@ struct cluster_tiles {
   using mode = Mode;
   using layout = warpgroup_kernel<Mode, true>;
   template <class Launch>
-  static void multiply(Launch &launch, const outer_square_shape &s, const tile_job &job) {
+  static void multiply(Launch &launch, const squared_gradients_shape &s, const tile_job &job) {
     const int64_t blocks = layout::blocks(s.down, s.across, job.splits);
     if (s.square) {
       launch.template run_clusters<warpgroup_kernel<Mode, true>>(blocks, job);

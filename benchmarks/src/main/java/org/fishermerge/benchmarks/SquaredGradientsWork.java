@@ -10,7 +10,7 @@ import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.TokenShape;
 
 /** One layer's squared per-example gradients: what the fused kernel does to one linear layer. */
-public final class OuterSquareWork implements AutoCloseable {
+public final class SquaredGradientsWork implements AutoCloseable {
   private final Arena arena = Arena.ofShared();
   private final TokenShape shape;
   private final long outputs;
@@ -20,7 +20,7 @@ public final class OuterSquareWork implements AutoCloseable {
   private final MemorySegment fisher;
 
   /** One probe of {@code examples} examples of {@code tokens} tokens. */
-  public OuterSquareWork(int examples, int tokens, long outputs, long inputs, long seed) {
+  public SquaredGradientsWork(int examples, int tokens, long outputs, long inputs, long seed) {
     this.shape = new TokenShape(1, examples, tokens);
     this.outputs = outputs;
     this.inputs = inputs;
@@ -41,7 +41,7 @@ public final class OuterSquareWork implements AutoCloseable {
 
   /** Adds the squares to the Fisher values once. */
   public void run(Kernels kernels) {
-    kernels.addOuterSquares(
+    kernels.addSquaredGradients(
         shape,
         outputs,
         inputs,

@@ -134,7 +134,7 @@ FM_INLINE void visit(const Block &block, int64_t p, int64_t q, const float *g, c
 
 }  // namespace
 
-void outer_square_prepare(const fm_cotangents *g, const fm_activations *a, fm_outer_square_plan *plan) {
+void squared_gradients_prepare(const fm_cotangents *g, const fm_activations *a, fm_squared_gradients_plan *plan) {
   const int64_t panels_g = divide_up(g->width, kTileRows);
   const int64_t panels_a = divide_up(a->width, kTileColumns);
   const bool one = g->tokens == 1;
@@ -146,7 +146,7 @@ void outer_square_prepare(const fm_cotangents *g, const fm_activations *a, fm_ou
   plan->blocks = divide_up(g->width, kItemRows) * divide_up(a->width, kBlockColumns);
 }
 
-void outer_square_pack_g(const fm_cotangents *g, float *packed_g, int64_t begin, int64_t end) {
+void squared_gradients_pack_g(const fm_cotangents *g, float *packed_g, int64_t begin, int64_t end) {
   const int64_t panels = divide_up(g->width, kTileRows);
   for (int64_t item = begin; item < end; ++item) {
     const int64_t o = item % panels * kTileRows;
@@ -178,8 +178,8 @@ void outer_square_pack_g(const fm_cotangents *g, float *packed_g, int64_t begin,
   }
 }
 
-void outer_square_pack_a(const fm_activations *a, int64_t examples, int64_t tokens, float *packed_a, int64_t begin,
-                         int64_t end) {
+void squared_gradients_pack_a(const fm_activations *a, int64_t examples, int64_t tokens, float *packed_a, int64_t begin,
+                              int64_t end) {
   const int64_t panels = divide_up(a->width, kTileColumns);
   for (int64_t item = begin; item < end; ++item) {
     const int64_t i = item % panels * kTileColumns;
@@ -201,8 +201,8 @@ void outer_square_pack_a(const fm_activations *a, int64_t examples, int64_t toke
   }
 }
 
-void outer_square_blocks(const fm_cotangents *g, const fm_activations *a, const float *packed_g, const float *packed_a,
-                         float *scratch, float *fisher, int64_t begin, int64_t end) {
+void squared_gradients_blocks(const fm_cotangents *g, const fm_activations *a, const float *packed_g,
+                              const float *packed_a, float *scratch, float *fisher, int64_t begin, int64_t end) {
   const int64_t panels_g = divide_up(g->width, kTileRows);
   const int64_t panels_a = divide_up(a->width, kTileColumns);
   const int64_t items_down = divide_up(g->width, kItemRows);

@@ -1,4 +1,4 @@
-package org.fishermerge.torch;
+package org.fishermerge.torch.objective;
 
 /**
  * A stream of random numbers that depends on the seed and the example alone, so that batch size,

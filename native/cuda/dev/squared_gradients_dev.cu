@@ -1,10 +1,10 @@
-// The versions of outer_square_versions.cuh on the current GPU: first the cases of cuda_cases.h, twice each for the same
+// The versions of squared_gradients_versions.cuh on the current GPU: first the cases of cuda_cases.h, twice each for the same
 // bits, then their rates at the layers of ViT-L/14 and ViT-B/32. Exit 77, with the reason, where there is no GPU of
-// compute capability 9.0. Usage: cuda_outer_square_dev
+// compute capability 9.0. Usage: cuda_squared_gradients_dev
 #include "cuda_timing.cuh"
 #include "device_block.cuh"
 #include "device_engine.h"
-#include "outer_square_versions.cuh"
+#include "squared_gradients_versions.cuh"
 
 using namespace timing;
 
@@ -23,28 +23,28 @@ void enqueue(const fm_cotangents &g, const fm_activations &a, int32_t precision,
   fmc::device_launch launch(nullptr);
   fmc::device_launch aside(side);
   if (precision == FMC_TF32) {
-    fmc::outer_square<fmc::cluster_tiles<fmc::tf32_warpgroups>>(launch, aside, g, a, splits, workspace, fisher);
+    fmc::squared_gradients<fmc::cluster_tiles<fmc::tf32_warpgroups>>(launch, aside, g, a, splits, workspace, fisher);
   } else if (precision == FMC_BF16) {
-    fmc::outer_square<fmc::cluster_tiles<fmc::bf16_warpgroups>>(launch, aside, g, a, splits, workspace, fisher);
+    fmc::squared_gradients<fmc::cluster_tiles<fmc::bf16_warpgroups>>(launch, aside, g, a, splits, workspace, fisher);
   } else if (g.width * a.width > 0) {
-    launch.run<fmc::outer_square_by_element>(fmc::blocks_for<fmc::outer_square_by_element>(g.width * a.width, 1),
-                                             {g, a, fisher});
+    launch.run<fmc::squared_gradients_by_element>(fmc::blocks_for<fmc::squared_gradients_by_element>(g.width * a.width, 1),
+                                                  {g, a, fisher});
   }
   check(launch.status);
 }
 
 class versions : public device {
  public:
-  void outer_square(const fm_cotangents &g, const fm_activations &a, int32_t precision, int32_t splits,
-                    float *fisher) override {
-    const fmc::outer_square_shape shape = fmc::shape_of(g, a, fmc::depth_of(precision));
+  void squared_gradients(const fm_cotangents &g, const fm_activations &a, int32_t precision, int32_t splits,
+                         float *fisher) override {
+    const fmc::squared_gradients_shape shape = fmc::shape_of(g, a, fmc::depth_of(precision));
     splits = static_cast<int32_t>(std::min<int64_t>(splits, shape.most_splits()));
     // The cases expect the library's order of additions, which version 1 has where nothing is split or collapsed.
     if (precision == FMC_FP32 && (splits > 1 || g.tokens == 1)) {
-      device::outer_square(g, a, precision, splits, fisher);
+      device::squared_gradients(g, a, precision, splits, fisher);
       return;
     }
-    void *space = workspace(fmc::outer_square_workspace(shape, splits));
+    void *space = workspace(fmc::squared_gradients_workspace(shape, splits));
     enqueue(g, a, precision, splits, space, fisher);
     check(fmc_stream_synchronize(nullptr));
   }
@@ -54,7 +54,7 @@ layer_run timed(int32_t precision) {
   return [precision](const fm_cotangents &g, const fm_activations &a, float *fisher) {
     const int32_t splits = choose(g, a, precision);
     char *workspace = allocate<char>(
-        fmc::outer_square_workspace(fmc::shape_of(g, a, fmc::depth_of(precision)), splits));
+        fmc::squared_gradients_workspace(fmc::shape_of(g, a, fmc::depth_of(precision)), splits));
     const double seconds = median_seconds([&] { enqueue(g, a, precision, splits, workspace, fisher); });
     check(fmc_free(workspace));
     return seconds;
@@ -75,9 +75,9 @@ int main() {
   {
     versions gpu;
     cases::on = &gpu;
-    cases::outer_square();
-    cases::outer_square_one_token();
-    cases::outer_square_case(2, 3, 260, 300, 270, 2, {FMC_TF32, FMC_BF16});
+    cases::squared_gradients();
+    cases::squared_gradients_one_token();
+    cases::squared_gradients_case(2, 3, 260, 300, 270, 2, {FMC_TF32, FMC_BF16});
   }
   printf("%d failures\n", cases::failures);
   if (cases::failures > 0) return 1;

@@ -20,7 +20,7 @@ import org.openjdk.jmh.annotations.Warmup;
 
 /**
  * The fused squared-gradient kernel at CLIP layer shapes; its twin test is
- * OuterSquareBenchmarkTest.
+ * SquaredGradientsBenchmarkTest.
  */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.AverageTime)
@@ -30,13 +30,13 @@ import org.openjdk.jmh.annotations.Warmup;
 @Fork(
     value = 1,
     jvmArgsAppend = {"--enable-native-access=ALL-UNNAMED"})
-public class OuterSquareBenchmark {
+public class SquaredGradientsBenchmark {
   /** examples x tokens x outputs x inputs. */
   @Param({"16x50x768x768", "16x50x3072x768", "16x50x768x3072", "2x257x1024x4096"})
   public String shape = "16x50x768x768";
 
   private @Nullable Kernels kernels;
-  private @Nullable OuterSquareWork work;
+  private @Nullable SquaredGradientsWork work;
 
   /** Allocates and fills inputs and cotangents. */
   @Setup
@@ -46,15 +46,15 @@ public class OuterSquareBenchmark {
   }
 
   /** The work that a shape names. */
-  static OuterSquareWork parse(String shape) {
+  static SquaredGradientsWork parse(String shape) {
     int[] sizes = Pattern.compile("x").splitAsStream(shape).mapToInt(Integer::parseInt).toArray();
-    return new OuterSquareWork(sizes[0], sizes[1], sizes[2], sizes[3], 1);
+    return new SquaredGradientsWork(sizes[0], sizes[1], sizes[2], sizes[3], 1);
   }
 
   /** One layer of one batch. */
   @Benchmark
-  public OuterSquareWork accumulate() {
-    OuterSquareWork current = Objects.requireNonNull(work);
+  public SquaredGradientsWork accumulate() {
+    SquaredGradientsWork current = Objects.requireNonNull(work);
     current.run(Objects.requireNonNull(kernels));
     return current;
   }

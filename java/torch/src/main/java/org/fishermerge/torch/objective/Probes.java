@@ -1,0 +1,128 @@
+package org.fishermerge.torch.objective;
+
+import java.util.Arrays;
+import java.util.stream.LongStream;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarOptional;
+import org.bytedeco.pytorch.ScalarTypeOptional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.fishermerge.torch.runtime.Tensors;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The cotangents of a batch's logits, on their device. Those that would vanish in the sum of
+ * squares are left out, so that an example of which the model is certain costs nothing; so examples
+ * have different numbers of them.
+ *
+ * <p>Its tensors belong to the pointer scope that it was made in. Not thread-safe.
+ */
+public final class Probes {
+  // A cotangent whose squared norm is below this share of the sum over its example's is left out:
+  // it
+  // lies under the rounding of the fp32 sum that it would join.
+  private static final double NEGLIGIBLE = 0x1p-40;
+  private static final double SMALLEST_SCALE = 0x1p-60;
+  private static final long EXPONENT_BITS = 0x7ffL << 52;
+
+  private final Tensor cotangents; // [B, V, K], float64
+  private final long[] shape; // of an example's logits, K in all
+  private final Tensor order; // [B, V], int64: those that count, then the others
+  private final Tensor counted; // [B], int64
+  private final int[] counts;
+  private final boolean scaled;
+
+  private Probes(Tensor cotangents, Tensor order, Tensor counted, boolean scaled) {
+    this.cotangents = cotangents.flatten(2, -1);
+    this.shape = Arrays.stream(cotangents.sizes().vec().get()).skip(2).toArray();
+    this.order = order;
+    this.counted = counted;
+    this.counts = Tensors.ints(counted);
+    this.scaled = scaled;
+  }
+
+  /**
+   * Probes with these cotangents.
+   *
+   * @param cotangents [B, V, ...] of the shape of the logits [B, ...], float64, contiguous; zeros
+   *     where an example has fewer than V
+   * @param scaled whether each may be scaled by a power of two that its weight undoes
+   */
+  static Probes of(Tensor cotangents, boolean scaled) {
+    Tensor squares =
+        cotangents
+            .flatten(2, -1)
+            .norm(new ScalarOptional(new Scalar(2.0)), new long[] {2}, false)
+            .square_();
+    Tensor least = squares.sum(new long[] {1}, true, none()).mul_(new Scalar(NEGLIGIBLE));
+    Tensor counts = squares.gt(least);
+    Tensor order = torch.argsort(counts.to(ScalarType.Byte), true, 1, true);
+    return new Probes(cotangents, order, counts.sum(new long[] {1}, false, none()), scaled);
+  }
+
+  private static ScalarTypeOptional none() {
+    return new ScalarTypeOptional();
+  }
+
+  /** How many probes each example has [B]. */
+  public int[] counts() {
+    return counts;
+  }
+
+  /**
+   * What goes back together.
+   *
+   * @param cotangents [V, n, ...] of the shape of the logits, fp32
+   * @param weights what the squares of each are multiplied by [V, n], fp32
+   */
+  public record Group(Tensor cotangents, Tensor weights) {}
+
+  /**
+   * Some probes of some examples; zeros stand for those that an example does not have.
+   *
+   * @param first the first probe
+   * @param end one past the last
+   * @param examples which examples, int64 [n] on the logits' device; null for all
+   * @return in the caller's pointer scope
+   */
+  public Group group(int first, int end, @Nullable Tensor examples) {
+    long probes = (long) end - first;
+    long classes = cotangents.size(2);
+    Tensor which = Tensors.entries(order, examples).narrow(1, first, probes).t(); // [V, n]
+    long count = which.size(1);
+    // Rows of the cotangents, when those of all examples are laid end to end.
+    Tensor firstRow = examples == null ? Tensors.indices(count, order) : examples;
+    Tensor rows = which.add(firstRow.mul(new Scalar(cotangents.size(1))));
+    Tensor chosen =
+        cotangents.view(-1, classes).index_select(0, rows.flatten()).view(probes, count, classes);
+    Tensor has =
+        Tensors.indices(probes, order)
+            .add_(new Scalar((long) first))
+            .unsqueeze(1)
+            .lt(Tensors.entries(counted, examples)); // [V, n]
+    chosen.mul_(has.unsqueeze(2));
+    Tensor scale = scaled ? scale(chosen) : torch.ones_like(chosen.narrow(2, 0, 1));
+    return new Group(
+        chosen.div_(scale).to(ScalarType.Float).view(ofGroup(probes, count)),
+        scale.square_().squeeze(2).mul_(has).to(ScalarType.Float).contiguous());
+  }
+
+  private long[] ofGroup(long probes, long count) {
+    return LongStream.concat(LongStream.of(probes, count), Arrays.stream(shape)).toArray();
+  }
+
+  /**
+   * The power of two below each cotangent's largest entry [V, n, 1]. Gradients are linear in the
+   * cotangent: divided by it, the small gradients of confident examples keep clear of fp32
+   * underflow, and its square, a weight without rounding, puts the squares right.
+   */
+  private static Tensor scale(Tensor cotangents) {
+    Tensor largest = cotangents.abs().amax(new long[] {2}, true);
+    return largest
+        .view(ScalarType.Long)
+        .bitwise_and(new Scalar(EXPONENT_BITS))
+        .view(ScalarType.Double)
+        .clamp_min_(new Scalar(SMALLEST_SCALE));
+  }
+}
