@@ -3,8 +3,11 @@ package org.fishermerge.cli;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.Locale;
+import java.util.EnumSet;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.AtomicOutput;
+import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.cli.task.EstimationPrinter;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.Warnings;
@@ -119,6 +122,15 @@ final class FisherCommand implements Callable<Integer> {
   private boolean withHead;
 
   @Option(
+      names = "--statistic",
+      paramLabel = "KIND[,KIND]",
+      description =
+          "What is estimated: diagonal, the Fisher of each parameter; kronecker, the Fisher of each"
+              + " linear layer as two factors, for merge --rule kronecker; or both, in one file and"
+              + " in the same passes (default: ${DEFAULT-VALUE}).")
+  private String statistic = "diagonal";
+
+  @Option(
       names = "--check",
       description =
           "First compare two batch sizes on one batch, and stop if the model mixes the examples of"
@@ -127,6 +139,17 @@ final class FisherCommand implements Callable<Integer> {
 
   @Option(names = "--overwrite", description = "Replace an existing file.")
   private boolean overwrite;
+
+  private Set<StatisticKind> statistics() {
+    Set<StatisticKind> kinds = EnumSet.noneOf(StatisticKind.class);
+    for (String label : statistic.split(",", -1)) {
+      kinds.add(
+          StatisticKind.of(label)
+              .orElseThrow(() ->
+                  usage("--statistic " + statistic + ": expected diagonal, kronecker or both")));
+    }
+    return kinds;
+  }
 
   private CommandDevice device() {
     if (script.file != null && device.name != null && !device.name.equals("cpu")) {
@@ -157,6 +180,7 @@ final class FisherCommand implements Callable<Integer> {
             Integer.MAX_VALUE,
             check,
             device.precision(),
+            statistics(),
             data.badRows(),
             (setting, value) -> "--" + setting + " " + value);
     AtomicOutput.requireNoInput(

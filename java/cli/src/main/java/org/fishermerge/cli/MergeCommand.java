@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.fishermerge.merge.MergeRequest;
+import org.fishermerge.merge.MergeRule;
 import org.fishermerge.merge.MergeSource;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
@@ -49,11 +50,40 @@ final class MergeCommand implements Callable<Integer> {
   @Mixin private WeightingOptions weighting = new WeightingOptions();
   @Mixin private CoefficientOptions coefficients = new CoefficientOptions();
 
+  /** Which rule weighs the models. */
+  enum Rule {
+    /** By the diagonal Fisher. */
+    FISHER,
+    /** Linear layers by Kronecker factors. */
+    KRONECKER
+  }
+
+  @Option(
+      names = "--rule",
+      paramLabel = "fisher|kronecker",
+      description =
+          "fisher weights each parameter by its diagonal Fisher; kronecker solves for each linear"
+              + " layer with the Kronecker-factored Fisher of fisher --statistic kronecker, and"
+              + " averages the rest (default: fisher).")
+  private Rule rule = Rule.FISHER;
+
+  @Mixin private KroneckerOptions kronecker = new KroneckerOptions();
+
+  private MergeRule rule() {
+    return switch (rule) {
+      case FISHER -> {
+        kronecker.requireUnused(spec.commandLine());
+        yield weighting.rule();
+      }
+      case KRONECKER -> kronecker.rule(weighting);
+    };
+  }
+
   @Override
   public Integer call() {
     try (Places places = new Places(spec)) {
       options.locate(places);
-      MergeRequest.Builder request = weighting.apply(options.request(weighting.rule()));
+      MergeRequest.Builder request = weighting.apply(options.request(rule()));
       for (int i = 0; i < pairs.size(); i++) {
         Pair pair = pairs.get(i);
         request.model(

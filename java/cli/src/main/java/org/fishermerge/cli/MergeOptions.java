@@ -18,6 +18,7 @@ import org.fishermerge.merge.MergeResult;
 import org.fishermerge.merge.MergeRule;
 import org.fishermerge.merge.MergeSession;
 import org.fishermerge.merge.ProgressListener;
+import org.fishermerge.torch.runtime.LibTorchAlgebra;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Mixin;
@@ -130,7 +131,10 @@ final class MergeOptions {
       }
       plan.warnings().forEach(warning -> command.getErr().println("warning: " + warning));
       try (Kernels kernels = openKernels()) {
-        merge(plan, command, listener -> session.run(kernels, listener));
+        merge(
+            plan,
+            command,
+            listener -> session.run(kernels, new LibTorchAlgebra(), listener));
       }
     }
     return 0;

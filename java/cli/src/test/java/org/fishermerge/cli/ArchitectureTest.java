@@ -32,7 +32,7 @@ final class ArchitectureTest {
               "kernels", Set.of(),
               "checkpoint", Set.of(),
               "merge", Set.of("kernels", "checkpoint"),
-              "torch", Set.of("kernels", "checkpoint"),
+              "torch", Set.of("kernels", "checkpoint", "merge"),
               "data", Set.of("checkpoint"),
               "estimate", Set.of("kernels", "checkpoint", "torch", "data"),
               "cli", Set.of("kernels", "checkpoint", "merge", "torch", "data", "estimate")));

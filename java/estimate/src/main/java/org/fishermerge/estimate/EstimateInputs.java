@@ -1,8 +1,10 @@
 package org.fishermerge.estimate;
 
 import java.util.Objects;
+import java.util.Set;
 import java.util.TreeMap;
 import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.data.Columns;
 import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.data.files.DataSource;
@@ -43,6 +45,7 @@ record EstimateInputs(String modelSha256, EstimationSettings settings) {
       key.add(settings.batchSize());
     }
     addPrecision(key);
+    addStatistics(key);
     if (matching != Matching.AUTO) {
       key.add(matching.text());
     }
@@ -79,10 +82,17 @@ record EstimateInputs(String modelSha256, EstimationSettings settings) {
             .add(settings.seed())
             .add(dataset);
     addPrecision(key);
+    addStatistics(key);
     for (long row : rows) {
       key.add(row);
     }
     return key.hex() + " ";
+  }
+
+  private void addStatistics(ContentKey key) {
+    if (!settings.statistics().equals(Set.of(StatisticKind.DIAGONAL_FISHER))) {
+      settings.statistics().forEach(kind -> key.add(kind.label()));
+    }
   }
 
   private void addPrecision(ContentKey key) {

@@ -3,17 +3,20 @@ package org.fishermerge.estimate;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Supplier;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.data.ClassCoverage;
 import org.fishermerge.data.Examples;
 import org.fishermerge.estimate.EstimationSettings.Order;
@@ -126,6 +129,13 @@ public final class Estimation {
   private Result estimate(FisherTask task, Path file) {
     Objective rule = settings.rule();
     Order order = settings.chosenOrder();
+    if (!(task instanceof ClassifierTask)
+        && settings.statistics().contains(StatisticKind.KRONECKER)) {
+      throw new InputException(
+          settings.spelling().of("statistic", StatisticKind.KRONECKER.label())
+              + ": is not estimated of TorchScript modules, whose parameters are not known to be"
+              + " whole layers; give the model's folder");
+    }
     if (rule.needsLabels()) {
       task.requireLabels(settings.spelling().of("labels", rule.text()));
     }
@@ -160,7 +170,7 @@ public final class Estimation {
       Supplier<FisherEstimator> estimators =
           () -> {
             FisherEstimator estimator =
-                new FisherEstimator(task.classifier(), objective, settings.seed(), kernels);
+                estimator(task, objective, rows, kernels);
             estimator.nameExamples(position -> rows[Math.toIntExact(position)]);
             return estimator;
           };
@@ -328,9 +338,18 @@ public final class Estimation {
     int several = kernels.gpuFreeBytes().isPresent() ? MEASURED_ON_GPU : MEASURED;
     return task.memoryPlan(
         rows,
-        () -> new FisherEstimator(task.classifier(), settings.rule(), settings.seed(), kernels),
+        () -> estimator(task, settings.rule(), rows, kernels),
         settings.check() ? 2 : 1,
         BatchSize.isOne(settings.batchSize()) && !settings.check() ? 1 : several);
+  }
+
+  private FisherEstimator estimator(
+      FisherTask task, Objective objective, long[] rows, Kernels kernels) {
+    FisherEstimator estimator =
+        new FisherEstimator(
+            task.classifier(), objective, settings.seed(), kernels, settings.statistics());
+    estimator.learnLayers(() -> task.forward(new long[] {rows[0]}));
+    return estimator;
   }
 
   /** A choice by free memory is that of the run that is taken up. */
@@ -414,6 +433,7 @@ public final class Estimation {
     private long seed;
     private String batchSize = BatchSize.AUTO;
     private Precision precision = Precision.FP32;
+    private Set<StatisticKind> statistics = Set.of(StatisticKind.DIAGONAL_FISHER);
     private BadRows badRows = BadRows.USUAL;
     private @Nullable EstimationSettings settings;
     private @Nullable String deviceName = "cpu";
@@ -460,6 +480,15 @@ public final class Estimation {
     /** Examples of a forward pass, at least 1; by default as many as fit free memory, up to 32. */
     public Builder batchSize(int examples) {
       this.batchSize = Integer.toString(examples);
+      return this;
+    }
+
+    /**
+     * What is estimated, all in the same passes and in one file: the diagonal Fisher (the default),
+     * its Kronecker factors, or both.
+     */
+    public Builder statistics(StatisticKind first, StatisticKind... others) {
+      this.statistics = EnumSet.of(first, others);
       return this;
     }
 
@@ -571,6 +600,7 @@ public final class Estimation {
               Integer.MAX_VALUE,
               false,
               precision,
+              statistics,
               badRows,
               (setting, value) -> setting + " " + value);
     }

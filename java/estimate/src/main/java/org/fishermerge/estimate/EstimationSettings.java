@@ -1,7 +1,11 @@
 package org.fishermerge.estimate;
 
+import java.util.Collections;
+import java.util.EnumSet;
 import java.util.Locale;
+import java.util.Set;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.data.Selection;
 import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.Precision;
@@ -18,6 +22,7 @@ import org.jspecify.annotations.Nullable;
  * @param atMost what auto does not go beyond
  * @param check whether two batch sizes are compared first
  * @param precision what models are multiplied in, wherever they run
+ * @param statistics what is estimated, all in the same passes
  * @param badRows what becomes of rows that cannot be used
  * @param spelling how messages name a setting
  */
@@ -30,6 +35,7 @@ public record EstimationSettings(
     int atMost,
     boolean check,
     Precision precision,
+    Set<StatisticKind> statistics,
     BadRows badRows,
     Spelling spelling) {
   /** The rule unless another is asked for. */
@@ -73,6 +79,19 @@ public record EstimationSettings(
       throw new InputException(spelling.of("examples", examples + ": must be at least 1"));
     }
     BatchSize.check(batchSize);
+    statistics = Collections.unmodifiableSet(EnumSet.copyOf(statistics));
+    if (statistics.contains(StatisticKind.GRAM)) {
+      throw new InputException(
+          spelling.of("statistic", StatisticKind.GRAM.label())
+              + ": is not estimated here; expected diagonal or kronecker");
+    }
+    if (statistics.contains(StatisticKind.KRONECKER) && rule.squaresBatches()) {
+      throw new InputException(
+          spelling.of("labels", rule.text())
+              + ": squares the gradient of a batch, and has no Kronecker factors; choose another"
+              + " rule, such as "
+              + DEFAULT_LABELS);
+    }
     if (check && rule.squaresBatches()) {
       throw new InputException(
           "--check: the estimate of "

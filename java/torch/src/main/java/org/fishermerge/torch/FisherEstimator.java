@@ -1,18 +1,23 @@
 package org.fishermerge.torch;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.function.IntFunction;
 import java.util.function.LongUnaryOperator;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.checkpoint.Checkpoint;
@@ -20,7 +25,11 @@ import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.FisherMetadata;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.LayerFactor;
+import org.fishermerge.checkpoint.LinearLayer;
 import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.checkpoint.StatisticKind;
+import org.fishermerge.checkpoint.StatisticLayout;
 import org.fishermerge.checkpoint.SumsOfSquares;
 import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
@@ -35,7 +44,9 @@ import org.fishermerge.torch.runtime.LibTorch;
 import org.fishermerge.torch.runtime.NativeHeap;
 import org.fishermerge.torch.runtime.Tensors;
 import org.fishermerge.torch.statistic.DiagonalFisher;
+import org.fishermerge.torch.statistic.KroneckerFactors;
 import org.fishermerge.torch.statistic.Statistic;
+import org.fishermerge.torch.statistic.Statistics;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -57,6 +68,8 @@ public final class FisherEstimator implements AutoCloseable {
   private final Objective objective;
   private final long seed;
   private final Kernels kernels;
+  private final Set<StatisticKind> kinds;
+  private final Optional<KroneckerFactors> factors;
   private final Statistic sums;
   private LongUnaryOperator rowOf = LongUnaryOperator.identity();
   private long examples;
@@ -69,17 +82,72 @@ public final class FisherEstimator implements AutoCloseable {
    * @param kernels run the accumulation; one estimator at a time
    */
   public FisherEstimator(Classifier classifier, Objective objective, long seed, Kernels kernels) {
+    this(classifier, objective, seed, kernels, Set.of(StatisticKind.DIAGONAL_FISHER));
+  }
+
+  /**
+   * The same of chosen statistics. If Kronecker factors are among them, {@link #learnLayers} comes
+   * before anything else.
+   *
+   * @param kinds the diagonal Fisher, Kronecker factors or both
+   * @throws IllegalArgumentException if the factors are asked for with a rule that squares batches,
+   *     which has none
+   */
+  public FisherEstimator(
+      Classifier classifier,
+      Objective objective,
+      long seed,
+      Kernels kernels,
+      Set<StatisticKind> kinds) {
     this.classifier = classifier;
     this.objective = objective;
     this.seed = seed;
     this.kernels = kernels;
-    this.sums =
-        new DiagonalFisher(
-            kernels,
-            objective.squaresBatches()
-                ? DiagonalFisher.Squares.PER_BATCH
-                : DiagonalFisher.Squares.PER_EXAMPLE,
-            classifier.parameterGroups());
+    List<Statistic> all = new ArrayList<>();
+    for (StatisticKind kind : EnumSet.copyOf(kinds)) {
+      switch (kind) {
+        case DIAGONAL_FISHER ->
+            all.add(
+                new DiagonalFisher(
+                    kernels,
+                    objective.squaresBatches()
+                        ? DiagonalFisher.Squares.PER_BATCH
+                        : DiagonalFisher.Squares.PER_EXAMPLE,
+                    classifier.parameterGroups()));
+        case KRONECKER -> {
+          if (objective.squaresBatches()) {
+            throw new IllegalArgumentException("Kronecker factors are sums over examples");
+          }
+          all.add(new KroneckerFactors(classifier.parameterGroups()));
+        }
+        case GRAM -> throw new IllegalArgumentException("no statistic of backward passes");
+      }
+    }
+    this.kinds = EnumSet.copyOf(kinds);
+    this.factors =
+        all.stream()
+            .filter(KroneckerFactors.class::isInstance)
+            .map(KroneckerFactors.class::cast)
+            .findFirst();
+    this.sums = all.size() == 1 ? all.getFirst() : new Statistics(all);
+  }
+
+  /**
+   * Finds out which layers have Kronecker factors, by showing them without counting anything. Does
+   * nothing if they are not estimated.
+   *
+   * @param forward runs one example; the pass is closed here
+   */
+  public void learnLayers(Supplier<ForwardPass> forward) {
+    if (factors.isEmpty()) {
+      return;
+    }
+    try (ForwardPass pass = forward.get();
+        PointerScope scope = new PointerScope()) {
+      int classes = classifier.classCount();
+      Tensor zeros = Tensors.copyOf(new float[pass.examples() * classes], 1, pass.examples(), classes);
+      pass.backward(zeros, null, factors.get(), true);
+    }
   }
 
   /**
@@ -323,15 +391,27 @@ public final class FisherEstimator implements AutoCloseable {
 
   private void pullBack(Probes found, ForwardPass pass) {
     List<ProbeGroup> groups = groups(found.counts(), pass);
+    if (sums.needsAllInputs()) {
+      int[] all = IntStream.range(0, pass.examples()).toArray();
+      // Where the model is certain of every example there is no probe, but there are inputs.
+      groups =
+          groups.isEmpty()
+              ? List.of(new ProbeGroup(0, 1, all))
+              : Stream.concat(
+                      Stream.of(
+                          new ProbeGroup(groups.getFirst().first, groups.getFirst().end, all)),
+                      groups.stream().skip(1))
+                  .toList();
+    }
     for (int g = 0; g < groups.size(); g++) {
       ProbeGroup group = groups.get(g);
       try (PointerScope scope = new PointerScope()) {
         Tensor some =
             group.examples.length == pass.examples() ? null : Tensors.copyOf(group.examples);
         Probes.Group together = found.group(group.first, group.end, some);
-        sums.weights(together.weights());
+        sums.begin(new Statistic.Pass(together.weights(), g == 0, pass.realTokens()));
         pass.backward(together.cotangents(), some, sums, g == groups.size() - 1);
-        sums.weights(null);
+        sums.end();
       }
     }
   }
@@ -396,12 +476,35 @@ public final class FisherEstimator implements AutoCloseable {
     List<SafetensorsWriter.Declared> tensors = new ArrayList<>();
     List<MemorySegment> values = new ArrayList<>();
     byName.forEach((name, sum) -> {
-      CheckpointTensor stored = model.tensor(name);
-      tensors.add(
-          new SafetensorsWriter.Declared(stored.info().name(), DType.F32, stored.info().shape()));
-      values.add(sum);
+      if (model.has(name)) {
+        CheckpointTensor stored = model.tensor(name);
+        tensors.add(
+            new SafetensorsWriter.Declared(stored.info().name(), DType.F32, stored.info().shape()));
+        values.add(sum);
+      }
     });
-    write(file, tensors, values, metadata);
+    try (Arena arena = Arena.ofShared()) {
+      Map<String, LinearLayer> layers = new LinkedHashMap<>();
+      factors
+          .map(KroneckerFactors::layers)
+          .orElse(Map.of())
+          .forEach((weight, layer) -> {
+            String stored = model.tensor(weight).info().name();
+            layers.put(stored, layer);
+            for (LayerFactor factor : StatisticKind.KRONECKER.factors()) {
+              long n = factor.size(layer);
+              tensors.add(
+                  new SafetensorsWriter.Declared(
+                      factor.tensorName(stored),
+                      DType.F32,
+                      List.of(LayerFactor.triangle(n))));
+              values.add(
+                  triangle(
+                      Objects.requireNonNull(byName.get(factor.tensorName(weight))), n, arena));
+            }
+          });
+      write(file, tensors, values, metadata, new StatisticLayout(kinds, layers));
+    }
   }
 
   /**
@@ -425,21 +528,38 @@ public final class FisherEstimator implements AutoCloseable {
         values.add(Objects.requireNonNull(byName.get(parameter.name())));
       }
     }
-    write(file, tensors, values, metadata);
+    write(file, tensors, values, metadata, StatisticLayout.DIAGONAL);
+  }
+
+  /** The lower triangle of a matrix [n, n], row by row. */
+  private static MemorySegment triangle(MemorySegment matrix, long n, Arena arena) {
+    MemorySegment packed =
+        arena.allocate(LayerFactor.triangle(n) * Float.BYTES, Float.BYTES);
+    long to = 0;
+    for (long row = 0; row < n; row++) {
+      long bytes = (row + 1) * Float.BYTES;
+      MemorySegment.copy(matrix, row * n * Float.BYTES, packed, to, bytes);
+      to += bytes;
+    }
+    return packed;
   }
 
   private void write(
       Path file,
       List<SafetensorsWriter.Declared> tensors,
       List<MemorySegment> values,
-      FisherMetadata metadata) {
+      FisherMetadata metadata,
+      StatisticLayout layout) {
     Map<String, Double> squares = new LinkedHashMap<>();
-    for (int i = 0; i < values.size(); i++) {
+    boolean diagonal = layout.kinds().contains(StatisticKind.DIAGONAL_FISHER);
+    for (int i = 0; diagonal && i < values.size(); i++) {
       TypedValues sums = new TypedValues(values.get(i), ElementType.F32);
       squares.put(tensors.get(i).name(), ValueStatistics.ofTensor(kernels, sums, 0).sumOfSquares());
     }
-    Map<String, String> entries = new LinkedHashMap<>(metadata.toMap());
-    entries.put(SumsOfSquares.KEY, SumsOfSquares.text(squares));
+    Map<String, String> entries = new LinkedHashMap<>(metadata.toMap(layout));
+    if (diagonal) {
+      entries.put(SumsOfSquares.KEY, SumsOfSquares.text(squares));
+    }
     try (SafetensorsWriter writer = SafetensorsWriter.create(file, tensors, entries)) {
       for (int i = 0; i < values.size(); i++) {
         writer.segment(tensors.get(i).name()).copyFrom(values.get(i));

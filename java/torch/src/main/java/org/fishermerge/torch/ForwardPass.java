@@ -66,6 +66,14 @@ public abstract class ForwardPass implements AutoCloseable {
   }
 
   /**
+   * Which of the tokens that layers see are no padding, fp32 [B, T] of ones and zeros; null where
+   * all are real.
+   */
+  public @Nullable Tensor realTokens() {
+    return null;
+  }
+
+  /**
    * Pulls V cotangents of the logits of some examples back, and shows every layer on the way.
    *
    * @param logitCotangents [V, n, K]; borrowed

@@ -5,10 +5,12 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.NearestNames;
+import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.cli.config.Section;
 import org.fishermerge.cli.program.ModelPool.Family;
 import org.fishermerge.estimate.BadRows;
@@ -174,6 +176,7 @@ sealed interface Method {
             batchSize,
             false,
             precision,
+            Set.of(StatisticKind.DIAGONAL_FISHER),
             badRows,
             (setting, value) -> "method." + setting.replace('-', '_') + "=" + value);
     int cores = Runtime.getRuntime().availableProcessors();

@@ -78,6 +78,11 @@ public record NetworkClassifier<I extends Batch>(
     }
 
     @Override
+    public @Nullable Tensor realTokens() {
+      return tape.realTokens();
+    }
+
+    @Override
     public void backward(
         Tensor logitCotangents, @Nullable Tensor examples, LayerVisitor visitor, boolean last) {
       try (PointerScope scope = new PointerScope()) {

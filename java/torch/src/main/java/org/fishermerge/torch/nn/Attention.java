@@ -3,6 +3,7 @@ package org.fishermerge.torch.nn;
 import static org.bytedeco.pytorch.global.torch.full;
 import static org.bytedeco.pytorch.global.torch.softmax;
 import static org.bytedeco.pytorch.global.torch.stack;
+import static org.bytedeco.pytorch.global.torch.zeros;
 
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarTypeOptional;
@@ -81,12 +82,25 @@ public record Attention(int heads, double queryScale, Linear qkv, Linear out, Ou
     }
     long width = x.size(2);
     Tensor keysAndValues = joinHeads(key, value);
+    if (qkv.weight().group().parameters().size() == 1) {
+      // One matrix makes all three: what it shows are whole rows of its output.
+      Tensor all = zeros(like(keysAndValues, 3 * width), keysAndValues.options());
+      all.narrow(3, width, 2 * width).copy_(keysAndValues);
+      output.of(all.narrow(3, 0, width), 2).copy_(mergeHeads(query));
+      qkv.show(all, x, visitor);
+      return qkv.inputCotangent(all, 0);
+    }
     qkv.show(keysAndValues, x, width, visitor);
     Tensor input = qkv.inputCotangent(keysAndValues, width);
     Tensor queries = mergeHeads(query);
     qkv.show(queries, output.of(x, 1), 0, visitor);
     output.of(input, 2).add_(qkv.inputCotangent(queries, 0));
     return input;
+  }
+
+  /** The shape of a tensor of four dimensions with another last one. */
+  private static long[] like(Tensor tensor, long last) {
+    return new long[] {tensor.size(0), tensor.size(1), tensor.size(2), last};
   }
 
   /** A token sees itself and those before it: a mask [T, T] for {@link Tape#attentionMask}. */

@@ -16,7 +16,8 @@ public sealed interface LayerVisit {
    * @param weight [O, I], or [I, O] if transposed; null if it is not studied
    * @param bias [O]; null if there is none or it is not studied
    * @param transposed whether the weight is stored as W^T
-   * @param firstOutput the first of those outputs that the cotangent is of, for part of a layer
+   * @param firstOutput the first of those outputs that the cotangent is of, where only some of the
+   *     matrices that are stacked in the weight are shown
    * @param cotangent [V, B, T, outputs]
    * @param input [B, T, I]
    */

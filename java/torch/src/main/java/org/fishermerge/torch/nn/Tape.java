@@ -15,6 +15,7 @@ public final class Tape implements AutoCloseable {
   private final boolean recording;
   private final List<Tensor[]> entries = new ArrayList<>();
   private @Nullable Tensor mask;
+  private @Nullable Tensor realTokens;
   private long largest;
   private int next;
   private @Nullable Tensor examples;
@@ -48,6 +49,18 @@ public final class Tape implements AutoCloseable {
 
   @Nullable Tensor attentionMask() {
     return mask;
+  }
+
+  /** Says which tokens are no padding: fp32 [B, T], 1 for those and 0 for others. */
+  void realTokens(Tensor ones) {
+    if (recording) {
+      realTokens = Tensors.retain(ones);
+    }
+  }
+
+  /** Which tokens are no padding, fp32 [B, T]; null where all are real. Valid until it is closed. */
+  public @Nullable Tensor realTokens() {
+    return realTokens;
   }
 
   /**
@@ -121,6 +134,10 @@ public final class Tape implements AutoCloseable {
   @Override
   public void close() {
     attentionMask(null);
+    if (realTokens != null) {
+      realTokens.close();
+      realTokens = null;
+    }
     entries.forEach(Tape::free);
     entries.clear();
     next = 0;

@@ -4,6 +4,7 @@ import static org.bytedeco.pytorch.global.torch.zeros;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.torch.nn.Weights.Parameter;
 import org.fishermerge.torch.runtime.LibTorch;
@@ -39,6 +40,9 @@ public record TokenEmbedding(
       tape.save(ids, places, kinds);
     }
     tape.attentionMask(mask(batch));
+    if (batch.filled()) {
+      tape.realTokens(realTokens(batch));
+    }
     return x;
   }
 
@@ -66,6 +70,14 @@ public record TokenEmbedding(
 
   private static void show(Parameter table, Tensor cotangent, Tensor ids, LayerVisitor visitor) {
     visitor.visit(new LayerVisit.Embedding(table.group(), table.tensor().size(0), cotangent, ids));
+  }
+
+  private static Tensor realTokens(TokenBatch batch) {
+    float[] real = new float[batch.examples() * batch.width()];
+    for (int b = 0; b < batch.examples(); b++) {
+      Arrays.fill(real, b * batch.width() + batch.first(b), b * batch.width() + batch.end(b), 1);
+    }
+    return Tensors.copyOf(real, batch.examples(), batch.width());
   }
 
   /**

@@ -1,7 +1,5 @@
 package org.fishermerge.torch.statistic;
 
-import static org.bytedeco.pytorch.global.torch.constant_pad_nd;
-
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -9,7 +7,6 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.kernels.Activations;
 import org.fishermerge.kernels.Cotangents;
@@ -69,10 +66,20 @@ public final class DiagonalFisher implements Statistic {
     }
   }
 
-  /** {@inheritDoc} Not used with {@link Squares#PER_BATCH}. */
+  /** {@inheritDoc} Weights are not used with {@link Squares#PER_BATCH}. */
   @Override
-  public void weights(@Nullable Tensor weights) {
-    this.weights = squares == Squares.PER_BATCH ? null : weights;
+  public void begin(Pass pass) {
+    this.weights = squares == Squares.PER_BATCH ? null : pass.weights();
+  }
+
+  @Override
+  public void end() {
+    this.weights = null;
+  }
+
+  @Override
+  public boolean needsAllInputs() {
+    return false;
   }
 
   private @Nullable MemorySegment weights() {
@@ -146,12 +153,9 @@ public final class DiagonalFisher implements Statistic {
   private void transposedWeight(ParameterGroup weight, LayerVisit.Linear visit) {
     Tensor input = visit.input();
     Tensor cotangent = visit.cotangent();
-    long outputs = weight.elementCount() / input.size(2);
-    long after = outputs - visit.firstOutput() - cotangent.size(3);
-    if (visit.firstOutput() > 0 || after > 0) {
-      // The kernel adds to all O columns of [I, O]: cotangents of zero stand for the other outputs.
-      cotangent =
-          constant_pad_nd(cotangent, new long[] {visit.firstOutput(), after}, new Scalar(0.0));
+    long outputs = cotangent.size(3);
+    if (outputs * input.size(2) != weight.elementCount()) {
+      throw new IllegalArgumentException("part of a transposed layer");
     }
     // Input and cotangent change places. The kernel takes probes of its first operand only, which
     // is

@@ -12,12 +12,26 @@ import org.jspecify.annotations.Nullable;
  */
 public interface Statistic extends LayerVisitor, AutoCloseable {
   /**
-   * Weights of the next backward pass.
+   * What a statistic must know of a backward pass beside what layers show.
    *
-   * @param weights w[v,b] of the squares, fp32 [V, B], contiguous, where the model is; borrowed
-   *     until the next call; null for one
+   * @param weights w[v,b] of the squares, fp32 [V, B], contiguous, where the model is; null for one
+   * @param first whether it is the first of its batch, in which every layer's input counts
+   * @param realTokens which tokens of the inputs are no padding, fp32 [B, T] of ones and zeros; null
+   *     for all
    */
-  void weights(@Nullable Tensor weights);
+  record Pass(@Nullable Tensor weights, boolean first, @Nullable Tensor realTokens) {}
+
+  /** Announces a backward pass; its tensors are borrowed until {@link #end}. */
+  void begin(Pass pass);
+
+  /** The backward pass is over. */
+  void end();
+
+  /**
+   * Whether the first backward pass of a batch must show all of its examples, those that have no
+   * cotangent with zeros.
+   */
+  boolean needsAllInputs();
 
   /** Bytes of all sums. */
   long bytes();
@@ -29,15 +43,15 @@ public interface Statistic extends LayerVisitor, AutoCloseable {
   long peakOf(Runnable backward);
 
   /**
-   * The sums by canonical parameter name, fp32, in the parameter's own layout, in the process's
-   * memory; valid until it is closed.
+   * The sums, fp32, in the process's memory; valid until it is closed. Of a value for each parameter
+   * by its canonical name and in its own layout.
    */
   Map<String, MemorySegment> byName();
 
   /** Makes what was written to the segments of the last {@link #byName} the sums. */
   void store();
 
-  /** Multiplies every sum. */
+  /** Multiplies every sum of squares. */
   void scale(double factor);
 
   @Override

@@ -1,0 +1,134 @@
+package org.fishermerge.torch.runtime;
+
+import java.lang.foreign.MemorySegment;
+import java.util.Optional;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.T_TensorTensor_T;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.fishermerge.kernels.ElementType;
+import org.fishermerge.merge.LinearAlgebra;
+
+/**
+ * Linear algebra by libtorch, and so by the BLAS and LAPACK, or the CUDA libraries, that it is built
+ * with; on the device that models use.
+ */
+public final class LibTorchAlgebra implements LinearAlgebra {
+  private record Dense(Tensor values) implements Matrix {
+    @Override
+    public long rows() {
+      return values.size(0);
+    }
+
+    @Override
+    public long columns() {
+      return values.size(1);
+    }
+  }
+
+  private static Tensor of(Matrix a) {
+    return ((Dense) a).values;
+  }
+
+  @Override
+  public void run(Runnable work) {
+    LibTorch.initialize();
+    try (PointerScope scope = new PointerScope()) {
+      work.run();
+    }
+  }
+
+  @Override
+  public Matrix zeros(long rows, long columns) {
+    return new Dense(LibTorch.onDevice(torch.zeros(rows, columns).to(ScalarType.Double)));
+  }
+
+  @Override
+  public Matrix of(MemorySegment values, ElementType type, long rows, long columns) {
+    ScalarType stored =
+        switch (type) {
+          case F32 -> ScalarType.Float;
+          case F16 -> ScalarType.Half;
+          case BF16 -> ScalarType.BFloat16;
+          case F64 -> ScalarType.Double;
+        };
+    Tensor copy = torch.empty(rows, columns).to(stored);
+    Tensors.segment(copy).copyFrom(values);
+    return new Dense(LibTorch.onDevice(copy.to(ScalarType.Double)));
+  }
+
+  @Override
+  public Matrix symmetric(MemorySegment triangle, long n) {
+    Tensor lower = torch.zeros(n, n);
+    MemorySegment full = Tensors.segment(lower);
+    long from = 0;
+    for (long row = 0; row < n; row++) {
+      long bytes = (row + 1) * Float.BYTES;
+      MemorySegment.copy(triangle, from, full, row * n * Float.BYTES, bytes);
+      from += bytes;
+    }
+    Tensor values = LibTorch.onDevice(lower.to(ScalarType.Double));
+    return new Dense(values.add(values.tril(-1).t()));
+  }
+
+  @Override
+  public void read(Matrix a, MemorySegment out) {
+    out.copyFrom(Tensors.segment(of(a).contiguous().cpu()));
+  }
+
+  @Override
+  public Matrix transposed(Matrix a) {
+    return new Dense(of(a).t().contiguous());
+  }
+
+  @Override
+  public Matrix product(Matrix a, Matrix b) {
+    return new Dense(torch.mm(of(a), of(b)));
+  }
+
+  @Override
+  public void add(Matrix into, double factor, Matrix a) {
+    of(into).add_(of(a), new Scalar(factor));
+  }
+
+  @Override
+  public void scale(Matrix a, double factor) {
+    of(a).mul_(new Scalar(factor));
+  }
+
+  @Override
+  public void addToDiagonal(Matrix a, double value) {
+    of(a).diagonal().add_(new Scalar(value));
+  }
+
+  @Override
+  public void scaleOffDiagonal(Matrix a, double factor) {
+    Tensor diagonal = of(a).diagonal().clone();
+    of(a).mul_(new Scalar(factor));
+    of(a).diagonal().copy_(diagonal);
+  }
+
+  @Override
+  public double trace(Matrix a) {
+    return of(a).trace().item_double();
+  }
+
+  @Override
+  public double dot(Matrix a, Matrix b) {
+    return of(a).mul(of(b)).sum().item_double();
+  }
+
+  @Override
+  public Optional<Matrix> cholesky(Matrix a) {
+    T_TensorTensor_T found = torch.linalg_cholesky_ex(of(a), false, false);
+    boolean positive = found.get1().item_int() == 0;
+    return positive ? Optional.of(new Dense(found.get0())) : Optional.empty();
+  }
+
+  @Override
+  public Matrix solve(Matrix choleskyOfA, Matrix b) {
+    return new Dense(torch.cholesky_solve(of(b), of(choleskyOfA), false));
+  }
+}
