@@ -147,9 +147,8 @@ final class KroneckerCommandsTest {
     wanted.forEach((name, tensor) -> {
       String canonical = ParameterNames.canonical(name);
       assertThat(merged).containsKey(canonical);
-      // Systems are solved to a residual of 1e-4.
       TestTensors.assertClose(
-          canonical, merged.get(canonical), 1, tensor, 2e-3 * TestTensors.largest(tensor.floats()));
+          canonical, merged.get(canonical), 1, tensor, 1e-4 * TestTensors.largest(tensor.floats()));
     });
   }
 
