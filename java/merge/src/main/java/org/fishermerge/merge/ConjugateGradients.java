@@ -35,28 +35,34 @@ final class ConjugateGradients {
   }
 
   LayerRule.Solution solve(Matrix start, double tolerance, int iterations) {
+    long rows = start.rows();
+    long columns = start.columns();
     Matrix w = start;
-    Matrix r = algebra.zeros(w.rows(), w.columns());
-    Matrix b = algebra.zeros(w.rows(), w.columns());
+    Matrix r = algebra.zeros(rows, columns);
+    Matrix b = algebra.zeros(rows, columns);
     for (Term term : terms) {
       add(b, term, term.weight());
-      Matrix difference = algebra.zeros(w.rows(), w.columns());
-      algebra.add(difference, 1, term.weight());
-      algebra.add(difference, -1, w);
-      add(r, term, difference);
+      algebra.run(() -> {
+        Matrix difference = algebra.zeros(rows, columns);
+        algebra.add(difference, 1, term.weight());
+        algebra.add(difference, -1, w);
+        add(r, term, difference);
+      });
     }
     double norm = Math.sqrt(algebra.dot(b, b));
     if (norm == 0) {
       return new LayerRule.Solution(w, 0, 0);
     }
-    Matrix z = precondition(r);
-    Matrix p = algebra.zeros(w.rows(), w.columns());
+    Matrix z = algebra.zeros(rows, columns);
+    Matrix p = algebra.zeros(rows, columns);
+    Matrix lp = algebra.zeros(rows, columns);
+    precondition(r, z);
     algebra.add(p, 1, z);
     double rz = algebra.dot(r, z);
     int done = 0;
-    double left = Math.sqrt(algebra.dot(r, r)) / norm;
-    while (left > tolerance && done < iterations && rz > 0) {
-      Matrix lp = algebra.zeros(w.rows(), w.columns());
+    double residual = Math.sqrt(algebra.dot(r, r)) / norm;
+    while (residual > tolerance && done < iterations && rz > 0) {
+      algebra.scale(lp, 0);
       for (Term term : terms) {
         add(lp, term, p);
       }
@@ -67,26 +73,35 @@ final class ConjugateGradients {
       double step = rz / curvature;
       algebra.add(w, step, p);
       algebra.add(r, -step, lp);
-      left = Math.sqrt(algebra.dot(r, r)) / norm;
-      z = precondition(r);
+      residual = Math.sqrt(algebra.dot(r, r)) / norm;
+      precondition(r, z);
       double next = algebra.dot(r, z);
       algebra.scale(p, next / rz);
       algebra.add(p, 1, z);
       rz = next;
       done++;
     }
-    return new LayerRule.Solution(w, left, done);
+    return new LayerRule.Solution(w, residual, done);
   }
 
   /** into += c G x A. */
   private void add(Matrix into, Term term, Matrix x) {
-    algebra.add(into, term.coefficient(), algebra.product(algebra.product(term.g(), x), term.a()));
+    algebra.run(() ->
+        algebra.add(
+            into, term.coefficient(), algebra.product(algebra.product(term.g(), x), term.a())));
   }
 
-  private Matrix precondition(Matrix r) {
-    Matrix z = left.map(factor -> algebra.solve(factor, r)).orElse(r);
-    return right
-        .map(factor -> algebra.transposed(algebra.solve(factor, algebra.transposed(z))))
-        .orElse(z);
+  /** z = the preconditioner's solution of r. */
+  private void precondition(Matrix r, Matrix z) {
+    algebra.scale(z, 0);
+    algebra.run(() -> {
+      Matrix half = left.map(factor -> algebra.solve(factor, r)).orElse(r);
+      algebra.add(
+          z,
+          1,
+          right
+              .map(factor -> algebra.transposed(algebra.solve(factor, algebra.transposed(half))))
+              .orElse(half));
+    });
   }
 }

@@ -42,7 +42,9 @@ public final class LibTorchAlgebra implements LinearAlgebra {
 
   @Override
   public Matrix zeros(long rows, long columns) {
-    return new Dense(LibTorch.onDevice(torch.zeros(rows, columns).to(ScalarType.Double)));
+    return new Dense(
+        Tensors.scoped(() ->
+            LibTorch.onDevice(torch.zeros(rows, columns).to(ScalarType.Double))));
   }
 
   @Override
@@ -54,33 +56,41 @@ public final class LibTorchAlgebra implements LinearAlgebra {
           case BF16 -> ScalarType.BFloat16;
           case F64 -> ScalarType.Double;
         };
-    Tensor copy = torch.empty(rows, columns).to(stored);
-    Tensors.segment(copy).copyFrom(values);
-    return new Dense(LibTorch.onDevice(copy.to(ScalarType.Double)));
+    return new Dense(
+        Tensors.scoped(() -> {
+          Tensor copy = torch.empty(rows, columns).to(stored);
+          Tensors.segment(copy).copyFrom(values);
+          return LibTorch.onDevice(copy.to(ScalarType.Double));
+        }));
   }
 
   @Override
   public Matrix symmetric(MemorySegment triangle, long n) {
-    Tensor lower = torch.zeros(n, n);
-    MemorySegment full = Tensors.segment(lower);
-    long from = 0;
-    for (long row = 0; row < n; row++) {
-      long bytes = (row + 1) * Float.BYTES;
-      MemorySegment.copy(triangle, from, full, row * n * Float.BYTES, bytes);
-      from += bytes;
-    }
-    Tensor values = LibTorch.onDevice(lower.to(ScalarType.Double));
-    return new Dense(values.add(values.tril(-1).t()));
+    return new Dense(
+        Tensors.scoped(() -> {
+          Tensor lower = torch.zeros(n, n);
+          MemorySegment full = Tensors.segment(lower);
+          long from = 0;
+          for (long row = 0; row < n; row++) {
+            long bytes = (row + 1) * Float.BYTES;
+            MemorySegment.copy(triangle, from, full, row * n * Float.BYTES, bytes);
+            from += bytes;
+          }
+          Tensor values = LibTorch.onDevice(lower.to(ScalarType.Double));
+          return values.add(values.tril(-1).t());
+        }));
   }
 
   @Override
   public void read(Matrix a, MemorySegment out) {
-    out.copyFrom(Tensors.segment(of(a).contiguous().cpu()));
+    try (PointerScope scope = new PointerScope()) {
+      out.copyFrom(Tensors.segment(of(a).contiguous().cpu()));
+    }
   }
 
   @Override
   public Matrix transposed(Matrix a) {
-    return new Dense(of(a).t().contiguous());
+    return new Dense(Tensors.scoped(() -> of(a).t().contiguous()));
   }
 
   @Override
@@ -90,34 +100,46 @@ public final class LibTorchAlgebra implements LinearAlgebra {
 
   @Override
   public void add(Matrix into, double factor, Matrix a) {
-    of(into).add_(of(a), new Scalar(factor));
+    try (PointerScope scope = new PointerScope()) {
+      of(into).add_(of(a), new Scalar(factor));
+    }
   }
 
   @Override
   public void scale(Matrix a, double factor) {
-    of(a).mul_(new Scalar(factor));
+    try (PointerScope scope = new PointerScope()) {
+      of(a).mul_(new Scalar(factor));
+    }
   }
 
   @Override
   public void addToDiagonal(Matrix a, double value) {
-    of(a).diagonal().add_(new Scalar(value));
+    try (PointerScope scope = new PointerScope()) {
+      of(a).diagonal().add_(new Scalar(value));
+    }
   }
 
   @Override
   public void scaleOffDiagonal(Matrix a, double factor) {
-    Tensor diagonal = of(a).diagonal().clone();
-    of(a).mul_(new Scalar(factor));
-    of(a).diagonal().copy_(diagonal);
+    try (PointerScope scope = new PointerScope()) {
+      Tensor diagonal = of(a).diagonal().clone();
+      of(a).mul_(new Scalar(factor));
+      of(a).diagonal().copy_(diagonal);
+    }
   }
 
   @Override
   public double trace(Matrix a) {
-    return of(a).trace().item_double();
+    try (PointerScope scope = new PointerScope()) {
+      return of(a).trace().item_double();
+    }
   }
 
   @Override
   public double dot(Matrix a, Matrix b) {
-    return of(a).mul(of(b)).sum().item_double();
+    try (PointerScope scope = new PointerScope()) {
+      return torch.dot(of(a).flatten(), of(b).flatten()).item_double();
+    }
   }
 
   @Override
