@@ -158,7 +158,7 @@ final class FisherCommand implements Callable<Integer> {
             check,
             device.precision(),
             data.badRows(),
-            (setting, value) -> "--" + setting + " " + value);
+            (setting, value) -> ("--" + setting + " " + value).strip());
     AtomicOutput.requireNoInput(
         out,
         new InputPaths().add(model).add(script.file).add(head).add(text).add(data.source).all());

@@ -175,6 +175,11 @@ final class GlueDataset implements TokenDataset {
   }
 
   @Override
+  public boolean complete() {
+    return true;
+  }
+
+  @Override
   public OptionalLong padToken() {
     return tokenizer.padToken();
   }

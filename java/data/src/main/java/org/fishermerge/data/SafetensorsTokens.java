@@ -125,6 +125,11 @@ final class SafetensorsTokens implements TokenDataset {
   }
 
   @Override
+  public boolean complete() {
+    return mask.isPresent();
+  }
+
+  @Override
   public Optional<List<long[]>> types(long[] rows) {
     return types.isEmpty()
         ? Optional.empty()

@@ -366,7 +366,9 @@ public final class Estimation {
 
   private void check(FisherTask task, Supplier<FisherEstimator> estimators, long[] rows) {
     if (rows.length < 2) {
-      throw new InputException("--check: compares batch sizes, which takes at least two examples");
+      throw new InputException(
+          settings.spelling().of("check", "")
+              + ": compares batch sizes, which takes at least two examples");
     }
     BatchSizeCheck.Deviation deviation =
         BatchSizeCheck.run(
@@ -572,7 +574,7 @@ public final class Estimation {
               false,
               precision,
               badRows,
-              (setting, value) -> setting + " " + value);
+              (setting, value) -> (setting + " " + value).strip());
     }
 
     private void requireParts(EstimationSettings whole) {

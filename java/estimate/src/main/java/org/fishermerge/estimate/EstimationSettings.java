@@ -58,7 +58,7 @@ public record EstimationSettings(
     }
   }
 
-  /** How a user writes that a setting has a value. */
+  /** How a user writes that a setting has a value; a switch has an empty one. */
   public interface Spelling {
     String of(String setting, String value);
   }
@@ -72,10 +72,11 @@ public record EstimationSettings(
     if (examples < 1) {
       throw new InputException(spelling.of("examples", examples + ": must be at least 1"));
     }
-    BatchSize.check(batchSize);
+    BatchSize.check(batchSize, spelling);
     if (check && rule.squaresBatches()) {
       throw new InputException(
-          "--check: the estimate of "
+          spelling.of("check", "")
+              + ": the estimate of "
               + spelling.of("labels", rule.text())
               + " depends on the batch size by definition; leave the check out");
     }

@@ -14,6 +14,7 @@ import org.fishermerge.torch.nn.Activation;
 import org.fishermerge.torch.nn.Attention;
 import org.fishermerge.torch.nn.Layer;
 import org.fishermerge.torch.nn.LayerNorm;
+import org.fishermerge.torch.nn.Counting;
 import org.fishermerge.torch.nn.Linear;
 import org.fishermerge.torch.nn.Mlp;
 import org.fishermerge.torch.nn.OutputTokens;
@@ -132,17 +133,24 @@ record EncoderConfig(
         List.copyOf(warnings));
   }
 
-  TextClassifier.Inputs inputs(OptionalLong pad, int mostTokens) {
+  TextClassifier.Inputs inputs(OptionalLong pad, int mostTokens, Counting counting) {
     return new TextClassifier.Inputs(
-        vocabulary, mostTokens, "max_position_embeddings", types, pad, TokenBatch.Alignment.START);
+        vocabulary,
+        mostTokens,
+        counting,
+        "max_position_embeddings",
+        types,
+        pad,
+        TokenBatch.Alignment.START);
   }
 
   /** To be followed by a LayerNorm. */
-  TokenEmbedding embeddings(Weights weights, long firstPosition) {
+  TokenEmbedding embeddings(Weights weights, Counting counting) {
     return new TokenEmbedding(
         weights.read("embeddings.word_embeddings.weight", vocabulary, width),
+        padToken,
         weights.read("embeddings.position_embeddings.weight", positions, width),
-        firstPosition,
+        counting,
         weights.read("embeddings.token_type_embeddings.weight", types, width),
         false);
   }
