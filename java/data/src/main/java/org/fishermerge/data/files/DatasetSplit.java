@@ -16,7 +16,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Splits of a data set, as {@code load_dataset(source, configuration, split=split)} of Python's
- * {@code datasets} means them, as far as they are Parquet files or folders of pictures.
+ * {@code datasets} means them, as far as they are Parquet or Arrow files or folders of pictures, or were written by {@code
+ * save_to_disk}.
  *
  * @param source the name of the data set, for messages
  * @param configuration the subset, as {@code cola} is of {@code nyu-mll/glue}; without a card that
@@ -32,9 +33,6 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
 
   private static final String DEFAULT = "default";
   private static final String PARTIAL = "partial-";
-
-  /** Files of {@code save_to_disk}. */
-  private static final Set<String> SAVED = Set.of("dataset_dict.json", "state.json");
 
   /** Where the files of a configuration are found, and how. */
   private record Configuration(
@@ -66,10 +64,9 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
   /** Chooses among the files of a folder or repository. */
   public SplitChoice choose(RepositoryFiles files) {
     NavigableSet<String> names = files.names();
-    if (SAVED.stream().anyMatch(names::contains)) {
-      return unread(
-          "it was written by save_to_disk, as Arrow files; in Python, write it anew with"
-              + " load_from_disk(folder)[split].to_parquet('train.parquet')");
+    Optional<SplitChoice> saved = saved(files);
+    if (saved.isPresent()) {
+      return saved.get();
     }
     List<DatasetCard.Configuration> card = new ArrayList<>();
     for (String name : List.of(MORE_CARD, CARD)) {
@@ -111,6 +108,68 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
 
   private static String first(Collection<String> names) {
     return names.iterator().next();
+  }
+
+  // ---- save_to_disk ----
+
+  /** What {@code save_to_disk} of {@code datasets} wrote, with or without splits; else empty. */
+  private Optional<SplitChoice> saved(RepositoryFiles files) {
+    NavigableSet<String> names = files.names();
+    String folder = "";
+    if (configuration != null && !isSaved("", names) && isSaved(configuration + "/", names)) {
+      folder = configuration + "/";
+    }
+    if (!isSaved(folder, names)) {
+      return Optional.empty();
+    }
+    if (configuration != null && folder.isEmpty()) {
+      throw new InputException(
+          "%s was written by save_to_disk and has no configurations; write %s#SPLIT"
+              .formatted(source, source));
+    }
+    Map<String, List<String>> splits = new LinkedHashMap<>();
+    if (names.contains(folder + SavedDataset.SPLITS)) {
+      for (String name : SavedDataset.splits(files.fetch(folder + SavedDataset.SPLITS))) {
+        splits.put(name, savedFiles(folder + name + "/", files));
+      }
+    } else {
+      String name = SavedDataset.read(files.fetch(folder + SavedDataset.STATE)).split();
+      splits.put(name == null ? NamingRules.TRAIN : name, savedFiles(folder, files));
+    }
+    List<SplitChoice.Part> parts = new ArrayList<>();
+    for (SplitSlice slice : slices(splits)) {
+      List<String> chosen = splits.get(slice.split());
+      if (chosen == null) {
+        throw noSplit(slice, splits.keySet());
+      }
+      parts.add(new SplitChoice.Part(SplitFiles.Format.ARROW, chosen, List.of(), slice));
+    }
+    return Optional.of(new SplitChoice(parts, List.of(), ""));
+  }
+
+  private static boolean isSaved(String folder, NavigableSet<String> names) {
+    return names.contains(folder + SavedDataset.SPLITS)
+        || (names.contains(folder + SavedDataset.STATE)
+            && names.contains(folder + SavedDataset.INFO));
+  }
+
+  /** A split's files, behind those that describe them. */
+  private static List<String> savedFiles(String folder, RepositoryFiles files) {
+    for (String name : List.of(SavedDataset.STATE, SavedDataset.INFO)) {
+      requireSaved(folder + name, files);
+    }
+    List<String> found = new ArrayList<>(List.of(folder + SavedDataset.STATE, folder + SavedDataset.INFO));
+    for (String name : SavedDataset.read(files.fetch(folder + SavedDataset.STATE)).dataFiles()) {
+      requireSaved(folder + name, files);
+      found.add(folder + name);
+    }
+    return found;
+  }
+
+  private static void requireSaved(String name, RepositoryFiles files) {
+    if (!files.names().contains(name)) {
+      throw files.lacks(name, "save_to_disk writes it, and the data set is incomplete without it");
+    }
   }
 
   // ---- configurations ----
@@ -236,9 +295,7 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
             NamingRules.named(slice.split(), from.names).stream().filter(FileKind::isData).toList();
       }
       if (names == null || (names.isEmpty() && !from.byCard)) {
-        throw new InputException(
-            "%s: there is no split '%s'; there is %s"
-                .formatted(this, slice.split(), String.join(", ", splits.keySet())));
+        throw noSplit(slice, splits.keySet());
       }
       if (names.isEmpty()) {
         throw files.lacks("files of split " + slice.split(), "its card names some; check the id");
@@ -258,7 +315,7 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
       }
       refuseArchives(names);
       List<String> classes = List.of();
-      if (format == SplitFiles.Format.PARQUET) {
+      if (format.isTable()) {
         Shards.requireAll(chosen, files);
         Shards.warn(this, slice.split(), chosen, from.byCard, warnings::add);
       } else {
@@ -280,6 +337,12 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
       parts.add(new SplitChoice.Part(format, chosen, classes, slice));
     }
     return new SplitChoice(parts, List.copyOf(warnings), "");
+  }
+
+  private InputException noSplit(SplitSlice slice, Set<String> there) {
+    return new InputException(
+        "%s: there is no split '%s'; there is %s"
+            .formatted(this, slice.split(), String.join(", ", there)));
   }
 
   private List<SplitSlice> slices(Map<String, List<String>> splits) {

@@ -16,11 +16,19 @@ public record SplitFiles(Format format, List<Path> files, List<String> classes) 
     /** Tables with pictures or texts in them. */
     PARQUET,
 
+    /** Tables too, behind {@code state.json} and {@code dataset_info.json} where there are these. */
+    ARROW,
+
     /** One safetensors file of tensors that models take as they are. */
     TENSORS,
 
     /** A file for each picture, and metadata.csv or metadata.jsonl where there is one. */
-    PICTURES
+    PICTURES;
+
+    /** Whether the files have rows and columns. */
+    public boolean isTable() {
+      return this == PARQUET || this == ARROW;
+    }
   }
 
   public SplitFiles {
