@@ -127,22 +127,23 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
           "%s was written by save_to_disk and has no configurations; write %s#SPLIT"
               .formatted(source, source));
     }
-    Map<String, List<String>> splits = new LinkedHashMap<>();
+    Map<String, String> folders = new LinkedHashMap<>();
     if (names.contains(folder + SavedDataset.SPLITS)) {
       for (String name : SavedDataset.splits(files.fetch(folder + SavedDataset.SPLITS))) {
-        splits.put(name, savedFiles(folder + name + "/", files));
+        folders.put(name, folder + name + "/");
       }
     } else {
-      String name = SavedDataset.read(files.fetch(folder + SavedDataset.STATE)).split();
-      splits.put(name == null ? NamingRules.TRAIN : name, savedFiles(folder, files));
+      folders.put(SavedDataset.read(files.fetch(folder + SavedDataset.STATE)).split(), folder);
     }
     List<SplitChoice.Part> parts = new ArrayList<>();
-    for (SplitSlice slice : slices(splits)) {
-      List<String> chosen = splits.get(slice.split());
-      if (chosen == null) {
-        throw noSplit(slice, splits.keySet());
+    for (SplitSlice slice : slices(folders.keySet())) {
+      String below = folders.get(slice.split());
+      if (below == null) {
+        throw noSplit(slice, folders.keySet());
       }
-      parts.add(new SplitChoice.Part(SplitFiles.Format.ARROW, chosen, List.of(), slice));
+      parts.add(
+          new SplitChoice.Part(
+              SplitFiles.Format.ARROW, savedFiles(below, files), List.of(), slice));
     }
     return Optional.of(new SplitChoice(parts, List.of(), ""));
   }
@@ -288,7 +289,7 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
     }
     List<SplitChoice.Part> parts = new ArrayList<>();
     Set<String> warnings = new LinkedHashSet<>();
-    for (SplitSlice slice : slices(splits)) {
+    for (SplitSlice slice : slices(splits.keySet())) {
       List<String> names = splits.get(slice.split());
       if (names == null && !from.byCard) {
         names =
@@ -345,18 +346,18 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
             .formatted(this, slice.split(), String.join(", ", there)));
   }
 
-  private List<SplitSlice> slices(Map<String, List<String>> splits) {
+  private List<SplitSlice> slices(Set<String> splits) {
     if (split == null) {
       if (splits.size() > 1) {
         throw new InputException(
             "%s holds several splits (%s); choose one, as in %s#%s"
                 .formatted(
-                    source, String.join(", ", splits.keySet()), source, first(splits.keySet())));
+                    source, String.join(", ", splits), source, first(splits)));
       }
-      return List.of(SplitSlice.whole(first(splits.keySet())));
+      return List.of(SplitSlice.whole(first(splits)));
     }
-    if (split.equals(SplitSlice.ALL) && !splits.containsKey(SplitSlice.ALL)) {
-      return splits.keySet().stream().map(SplitSlice::whole).toList();
+    if (split.equals(SplitSlice.ALL) && !splits.contains(SplitSlice.ALL)) {
+      return splits.stream().map(SplitSlice::whole).toList();
     }
     return SplitSlice.parse(split);
   }

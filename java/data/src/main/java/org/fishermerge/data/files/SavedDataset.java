@@ -4,6 +4,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.JsonFile;
 import org.jspecify.annotations.Nullable;
@@ -11,12 +13,12 @@ import org.jspecify.annotations.Nullable;
 /**
  * What {@code save_to_disk} of {@code datasets} says of a split in {@code state.json}.
  *
- * @param split its name; null where it has none
+ * @param split its name; train where it has none
  * @param dataFiles the Arrow files, in order, relative to its folder
  * @param columns those that are not left out; null for all
  */
 public record SavedDataset(
-    @Nullable String split, List<String> dataFiles, @Nullable List<String> columns) {
+    String split, List<String> dataFiles, @Nullable List<String> columns) {
   /** The file that says this. */
   public static final String STATE = "state.json";
 
@@ -26,6 +28,7 @@ public record SavedDataset(
   /** The file that names the splits, each a folder beside it. */
   static final String SPLITS = "dataset_dict.json";
 
+  private static final Pattern SPLIT = Pattern.compile("[\\w.-]+");
   private static final String FILES = "_data_files";
   private static final String INDICES = "_indices_data_files";
   private static final String COLUMNS = "_format_columns";
@@ -62,8 +65,13 @@ public record SavedDataset(
       }
       columns = names.stream().map(String.class::cast).toList();
     }
-    return new SavedDataset(
-        state.get("_split") instanceof String split ? split : null, List.copyOf(files), columns);
+    return new SavedDataset(split(state.get("_split")), List.copyOf(files), columns);
+  }
+
+  /** It may be a part of a split, and is then written as that: {@code train[:10%]}. */
+  private static String split(@Nullable Object stated) {
+    Matcher name = SPLIT.matcher(stated instanceof String text ? text : "");
+    return name.lookingAt() ? name.group() : NamingRules.TRAIN;
   }
 
   private static InputException wrong(Path file, String key, String expected) {
