@@ -15,6 +15,8 @@ import org.fishermerge.checkpoint.FisherFile;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsFile;
 import org.fishermerge.testkit.Golden;
+import org.fishermerge.torch.LabelExpectation;
+import org.fishermerge.torch.runtime.Precision;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -116,6 +118,39 @@ final class EstimationTest {
     assertThat(resumed).containsExactly(2L);
     assertThat(progress).doesNotExist();
     assertThat(out).hasSameBinaryContentAs(whole);
+  }
+
+  private static EstimationSettings settings(String labels, String batchSize, boolean check) {
+    return new EstimationSettings(
+        LabelExpectation.parse(labels),
+        null,
+        1,
+        0,
+        batchSize,
+        32,
+        check,
+        Precision.FP32,
+        BadRows.USUAL,
+        (setting, value) -> "settings." + setting + "=" + value);
+  }
+
+  /** This module knows neither options nor configurations. */
+  @Test
+  void messagesNameSettingsAsTheirUserWritesThem() {
+    Estimation one =
+        estimation()
+            .settings(settings("exact", "auto", true))
+            .output(folder.resolve("one.safetensors"))
+            .build();
+    assertThatThrownBy(one::run)
+        .isInstanceOf(InputException.class)
+        .hasMessageStartingWith("settings.check=: compares batch sizes");
+    assertThatThrownBy(() -> settings("batch-square", "auto", true))
+        .isInstanceOf(InputException.class)
+        .hasMessageStartingWith("settings.check=: the estimate of settings.labels=batch-square");
+    assertThatThrownBy(() -> settings("exact", "0", false))
+        .isInstanceOf(InputException.class)
+        .hasMessageStartingWith("settings.batch-size=0: expected a number");
   }
 
   @Test
