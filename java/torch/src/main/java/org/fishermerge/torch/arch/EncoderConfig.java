@@ -92,11 +92,15 @@ record EncoderConfig(
   }
 
   static EncoderConfig read(Checkpoint checkpoint, String type, SettingsKeys keys) {
-    return read(JsonConfig.fileOf(checkpoint), type, keys);
+    return read(JsonConfig.configOf(checkpoint), type, keys);
   }
 
   static EncoderConfig read(Path file, String type, SettingsKeys keys) {
-    ModelConfig config = ModelConfig.read(file);
+    return read(ModelConfig.read(file), type, keys);
+  }
+
+  private static EncoderConfig read(ModelConfig config, String type, SettingsKeys keys) {
+    Path file = config.file();
     JsonConfig json = JsonConfig.of(config);
     json.requireType(type);
     json.refuse(keys);
