@@ -105,13 +105,13 @@ final class ArrowRows extends TableRows {
 
   /** Reads the descriptions of all batches; as {@link TableRows#open}. */
   static ArrowRows open(
-      List<Path> files, Columns names, String weighed, TableSchema.Check required) {
-    TableSchema schema = new TableSchema(tables(files), names, required);
+      TableSource source, Columns names, String weighed, TableSchema.Check required) {
+    TableSchema schema = new TableSchema(tables(source.files()), source.classNames(), names, required);
     List<Group> groups = new ArrayList<>();
     long size = 0;
     long bytes = 0;
     Beside last = Beside.NOTHING;
-    for (Path path : files) {
+    for (Path path : source.files()) {
       if (!isTable(path)) {
         last = last.then(path);
         continue;

@@ -62,7 +62,7 @@ public final class ImageDatasets {
         switch (splits.getFirst().format()) {
           case PARQUET, ARROW ->
               TableImages.open(
-                  new TableSource(splits.getFirst().format(), source.files(), description),
+                  TableSource.of(source),
                   columns,
                   processor);
           case PICTURES -> FolderImages.open(splits, description, columns, processor);

@@ -46,12 +46,12 @@ final class ParquetRows extends TableRows {
 
   /** Reads the footers; as {@link TableRows#open}. */
   static ParquetRows open(
-      List<Path> files, Columns names, String weighed, TableSchema.Check required) {
+      TableSource source, Columns names, String weighed, TableSchema.Check required) {
     List<Group> groups = new ArrayList<>();
     long size = 0;
     long bytes = 0;
-    TableSchema schema = new TableSchema(files, names, required);
-    for (Path file : files) {
+    TableSchema schema = new TableSchema(source.files(), source.classNames(), names, required);
+    for (Path file : source.files()) {
       try (HardwoodContext context = HardwoodContext.create(1);
           ParquetFileReader reader = ParquetFileReader.open(ParquetInput.footer(file), context)) {
         FileMetaData footer = reader.getFileMetaData();

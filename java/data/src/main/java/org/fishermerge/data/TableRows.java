@@ -55,8 +55,8 @@ abstract class TableRows {
   static TableRows open(
       TableSource source, Columns names, String weighed, TableSchema.Check required) {
     return source.format() == Format.ARROW
-        ? ArrowRows.open(source.files(), names, weighed, required)
-        : ParquetRows.open(source.files(), names, weighed, required);
+        ? ArrowRows.open(source, names, weighed, required)
+        : ParquetRows.open(source, names, weighed, required);
   }
 
   static boolean isOf(String weighed, String path) {

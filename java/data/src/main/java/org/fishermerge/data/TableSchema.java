@@ -3,6 +3,7 @@ package org.fishermerge.data;
 import java.nio.file.Path;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Function;
@@ -27,6 +28,7 @@ final class TableSchema {
   }
 
   private final List<Path> files;
+  private final Map<String, List<String>> card;
   private final Columns names;
   private final Check required;
   private final Set<Optional<String>> labelColumns = new LinkedHashSet<>();
@@ -36,10 +38,13 @@ final class TableSchema {
 
   /**
    * @param files that will be added
+   * @param card the class names of columns that the data set's card states
    * @param names what columns are called
    */
-  TableSchema(List<Path> files, Columns names, Check required) {
+  TableSchema(
+      List<Path> files, Map<String, List<String>> card, Columns names, Check required) {
     this.files = files;
+    this.card = card;
     this.names = names;
     this.required = required;
   }
@@ -124,6 +129,18 @@ final class TableSchema {
                           .map(of -> NameList.of(of.orElse(List.of()), NAMES_SHOWN))
                           .toList())));
     }
+    Optional<List<String>> own = stated.iterator().next();
+    List<String> ofCard = labelColumn().map(card::get).orElse(null);
+    if (own.isPresent() && ofCard != null && !LabelMap.sameSpelling(own.get(), ofCard)) {
+      throw new InputException(
+          "%s: its metadata names the classes of %s %s, the data set's card README.md names them %s;"
+                  .formatted(
+                      first(),
+                      labelColumn().orElseThrow(),
+                      NameList.of(own.get(), NAMES_SHOWN),
+                      NameList.of(ofCard, NAMES_SHOWN))
+              + " correct one of them, or name the files themselves in place of the data set");
+    }
   }
 
   Path first() {
@@ -143,8 +160,8 @@ final class TableSchema {
     return kinds.contains(true);
   }
 
-  /** The class names that the files state. */
+  /** The class names that the files state, or else the card. */
   Optional<List<String>> classNames() {
-    return stated.iterator().next();
+    return stated.iterator().next().or(() -> labelColumn().map(card::get));
   }
 }

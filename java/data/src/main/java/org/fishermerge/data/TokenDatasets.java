@@ -71,7 +71,7 @@ public final class TokenDatasets {
           source.description()
               + ": holds pictures, where a GPT-2 wants texts in .parquet or .arrow files");
     }
-    TableSource table = new TableSource(format, source.files(), source.description());
+    TableSource table = TableSource.of(source);
     TokenDataset all =
         format == SplitFiles.Format.ARROW && TableTokens.areIn(table, columns)
             ? TableTokens.open(table, columns)

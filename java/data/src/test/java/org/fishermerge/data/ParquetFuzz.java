@@ -6,6 +6,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import org.fishermerge.checkpoint.InputException;
@@ -68,7 +69,7 @@ public final class ParquetFuzz implements FuzzTarget {
   private static void texts(Path file) {
     TableRows rows =
         TableRows.open(
-            new TableSource(SplitFiles.Format.PARQUET, List.of(file), "fuzz"),
+            new TableSource(SplitFiles.Format.PARQUET, List.of(file), "fuzz", Map.of()),
             Columns.USUAL,
             "",
             (of, fields, names) -> {

@@ -31,15 +31,20 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
   /** Where {@code datasets} looks as well, for people who cannot change the card. */
   private static final String MORE_CARD = ".huggingface.yaml";
 
-  private static final String DEFAULT = "default";
+  private static final String DEFAULT = DatasetCard.DEFAULT;
   private static final String PARTIAL = "partial-";
 
-  /** Where the files of a configuration are found, and how. */
+  /**
+   * Where the files of a configuration are found, and how.
+   *
+   * @param classNames those that the card states, by column
+   */
   private record Configuration(
       Map<String, List<String>> splits,
       Collection<String> names,
       boolean byCard,
-      @Nullable Boolean dropLabels) {}
+      @Nullable Boolean dropLabels,
+      Map<String, List<String>> classNames) {}
 
   /**
    * The splits' files in a folder.
@@ -68,13 +73,23 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
     if (saved.isPresent()) {
       return saved.get();
     }
-    List<DatasetCard.Configuration> card = new ArrayList<>();
+    DatasetCard card = card(files);
+    return choose(card.configurations().isEmpty() ? byName(card, names) : byCard(card, files), files);
+  }
+
+  /** What both cards say, the first before the second. */
+  private static DatasetCard card(RepositoryFiles files) {
+    DatasetCard card = DatasetCard.NONE;
     for (String name : List.of(MORE_CARD, CARD)) {
-      if (card.isEmpty() && names.contains(name)) {
-        card = DatasetCard.configurations(files.fetch(name));
+      if (files.names().contains(name)) {
+        DatasetCard next = DatasetCard.read(files.fetch(name));
+        card =
+            new DatasetCard(
+                card.configurations().isEmpty() ? next.configurations() : card.configurations(),
+                card.classNames().isEmpty() ? next.classNames() : card.classNames());
       }
     }
-    return choose(card.isEmpty() ? byName(names) : byCard(card, files), files);
+    return card;
   }
 
   /** The same in the hub's own Parquet version, with its folders {@code CONFIGURATION/SPLIT}. */
@@ -99,7 +114,7 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
     if (splits == null) {
       throw noConfiguration(found.keySet());
     }
-    return choose(new Configuration(splits, List.of(), true, null), files);
+    return choose(new Configuration(splits, List.of(), true, null, Map.of()), files);
   }
 
   private static SplitChoice unread(String what) {
@@ -143,7 +158,7 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
       }
       parts.add(
           new SplitChoice.Part(
-              SplitFiles.Format.ARROW, savedFiles(below, files), List.of(), slice));
+              SplitFiles.Format.ARROW, savedFiles(below, files), List.of(), Map.of(), slice));
     }
     return Optional.of(new SplitChoice(parts, List.of(), ""));
   }
@@ -175,12 +190,13 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
 
   // ---- configurations ----
 
-  private Configuration byCard(List<DatasetCard.Configuration> card, RepositoryFiles files) {
-    DatasetCard.Configuration chosen = chosen(card);
+  private Configuration byCard(DatasetCard card, RepositoryFiles files) {
+    DatasetCard.Configuration chosen = chosen(card.configurations());
+    Map<String, List<String>> classNames = card.classNamesOf(chosen.name());
     List<String> below =
         files.names().stream().filter(name -> name.startsWith(chosen.folder())).toList();
     if (chosen.patterns().isEmpty()) {
-      return named(chosen.folder(), below, chosen.dropLabels());
+      return named(chosen.folder(), below, chosen.dropLabels(), classNames);
     }
     Map<String, List<String>> splits = new LinkedHashMap<>();
     chosen
@@ -196,7 +212,7 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
           }
           splits.put(split, List.copyOf(matching));
         });
-    return new Configuration(splits, below, true, chosen.dropLabels());
+    return new Configuration(splits, below, true, chosen.dropLabels(), classNames);
   }
 
   private static String plain(String pattern) {
@@ -223,18 +239,20 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
     return defaults.stream().findFirst().orElseThrow(() -> noConfiguration(there));
   }
 
-  private Configuration byName(NavigableSet<String> names) {
+  private Configuration byName(DatasetCard card, NavigableSet<String> names) {
+    Map<String, List<String>> classNames =
+        card.classNamesOf(configuration == null ? DEFAULT : configuration);
     if (configuration == null) {
-      return named("", List.copyOf(names), null);
+      return named("", List.copyOf(names), null, classNames);
     }
     for (String folder : List.of(configuration + "/", "data/" + configuration + "/")) {
       List<String> below = names.stream().filter(name -> name.startsWith(folder)).toList();
       if (!below.isEmpty()) {
-        return named(folder, below, null);
+        return named(folder, below, null, classNames);
       }
     }
     // A folder with the files of one configuration may stand for it.
-    Configuration whole = named("", List.copyOf(names), null);
+    Configuration whole = named("", List.copyOf(names), null, classNames);
     Set<String> folders = new TreeSet<>();
     whole.splits.forEach((split, files) ->
         files.stream()
@@ -249,13 +267,16 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
 
   /** Splits by the names below a folder, which do not see its own name. */
   private static Configuration named(
-      String folder, List<String> below, @Nullable Boolean dropLabels) {
+      String folder,
+      List<String> below,
+      @Nullable Boolean dropLabels,
+      Map<String, List<String>> classNames) {
     Map<String, List<String>> splits = new LinkedHashMap<>();
     List<String> relative = below.stream().map(name -> name.substring(folder.length())).toList();
     NamingRules.splits(relative)
         .forEach((split, names) ->
             splits.put(split, names.stream().map(name -> folder + name).toList()));
-    return new Configuration(splits, below, false, dropLabels);
+    return new Configuration(splits, below, false, dropLabels, classNames);
   }
 
   private InputException noConfiguration(Collection<String> there) {
@@ -335,7 +356,7 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
         throw new InputException(
             "%s: the splits that are joined are files of different kinds".formatted(this));
       }
-      parts.add(new SplitChoice.Part(format, chosen, classes, slice));
+      parts.add(new SplitChoice.Part(format, chosen, classes, from.classNames, slice));
     }
     return new SplitChoice(parts, List.copyOf(warnings), "");
   }
