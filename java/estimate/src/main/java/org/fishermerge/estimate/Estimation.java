@@ -142,7 +142,7 @@ public final class Estimation {
     try (Kernels kernels = device.device().open();
         ProcessMemory memory = new ProcessMemory()) {
       long start = System.nanoTime();
-      task.prepare(rows, kernels, listener::remark);
+      task.prepare(rows, kernels, listener::remark, listener::warning);
       EstimateInputs inputs = new EstimateInputs(task.modelSha256(), settings);
       String dataset = task.examples().description();
       String known = inputs.progressKey(dataset, rows);
