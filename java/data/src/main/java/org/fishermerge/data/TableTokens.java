@@ -145,6 +145,8 @@ final class TableTokens implements TokenDataset {
     long[][] ids = lists(wanted, lists.ids);
     String masked = lists.mask;
     long[][] masks = masked == null ? new long[0][] : lists(wanted, masked);
+    String typed = lists.types;
+    long[][] types = typed == null ? new long[0][] : lists(wanted, typed);
     List<long[]> texts = new ArrayList<>();
     for (int i = 0; i < wanted.length; i++) {
       String where = where(wanted[i]);
@@ -162,6 +164,12 @@ final class TableTokens implements TokenDataset {
         } else {
           text = Arrays.copyOf(text, SafetensorsTokens.unmasked(mask, masked, where));
         }
+      }
+      if (text != null && typed != null && (types[i] == null || types[i].length != ids[i].length)) {
+        bad.accept(
+            new BadRowException(
+                wanted[i], where, typed + " is null or not as long as " + lists.ids));
+        text = null;
       }
       texts.add(text == null ? new long[0] : text);
     }
