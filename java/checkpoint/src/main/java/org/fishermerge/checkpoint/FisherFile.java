@@ -152,9 +152,9 @@ public final class FisherFile implements AutoCloseable {
 
   /**
    * The tensor that is the same parameter as one of another file: that of its name, or else that of
-   * a name which some model type ties to it. Fisher files do not say what is tied, and a tied weight
-   * may be stored under either name. Where the other file has both names, they must hold the same
-   * data; and where several names here could be meant, these must.
+   * a name which some model type ties to it. Fisher files do not say what is tied, and a tied
+   * weight may be stored under either name. Where the other file has both names, they must hold the
+   * same data; and where several names here could be meant, these must.
    *
    * @param of the other file
    * @param tensor one of its tensors
@@ -199,8 +199,8 @@ public final class FisherFile implements AutoCloseable {
    * @param inputs two or more
    * @param tool recorded as {@code fisher_tool}
    * @throws InputException if a file is given twice or is bare, the files differ in model, label
-   *     expectation, tensor names (but for tied ones) or shapes, a sum is negative or not finite, or the output cannot
-   *     be written
+   *     expectation, tensor names (but for tied ones) or shapes, a sum is negative or not finite,
+   *     or the output cannot be written
    */
   public static void add(List<Path> inputs, Path out, boolean overwrite, String tool) {
     if (inputs.size() < 2) {

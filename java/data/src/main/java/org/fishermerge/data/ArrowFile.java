@@ -32,9 +32,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * A file of Arrow's interprocess format (https://arrow.apache.org/docs/format/Columnar.html), as a
  * stream or with the frame of a file around it: its columns, and where the parts of its batches of
- * rows are. Their bytes are read when they are asked for, each at its place: the file is not mapped,
- * for where another process cuts a mapped file short, the JVM dies of it, and no length in it is
- * believed that goes beyond its end.
+ * rows are. Their bytes are read when they are asked for, each at its place: the file is not
+ * mapped, for where another process cuts a mapped file short, the JVM dies of it, and no length in
+ * it is believed that goes beyond its end.
  *
  * @param columns the tree of the columns
  * @param metadata what is written beside the columns
@@ -185,8 +185,7 @@ record ArrowFile(
       if (!described) {
         throw new IOException("it is empty");
       }
-      return new ArrowFile(
-          path, List.copyOf(columns), Map.copyOf(metadata), List.copyOf(batches));
+      return new ArrowFile(path, List.copyOf(columns), Map.copyOf(metadata), List.copyOf(batches));
     }
 
     private boolean framed() throws IOException {
@@ -309,8 +308,7 @@ record ArrowFile(
               kind(type, parts),
               coded ? "values by number (a dictionary)" : typeName(type),
               parts.stream().map(Column::shown).toList());
-      return new Column(
-          shown, type, bits, signed, size, node, buffer, count, List.copyOf(parts));
+      return new Column(shown, type, bits, signed, size, node, buffer, count, List.copyOf(parts));
     }
 
     private static TableColumn.Kind kind(byte type, List<Column> parts) {
@@ -338,18 +336,37 @@ record ArrowFile(
       return switch (field.typeType()) {
         case Type.Null, Type.RunEndEncoded -> 0;
         case Type.Struct_, Type.FixedSizeList -> 1;
-        case Type.Binary, Type.LargeBinary, Type.Utf8, Type.LargeUtf8, Type.ListView,
-            Type.LargeListView -> 3;
+        case Type.Binary,
+            Type.LargeBinary,
+            Type.Utf8,
+            Type.LargeUtf8,
+            Type.ListView,
+            Type.LargeListView ->
+            3;
         case Type.Union -> {
           Union union = table(field.type(new Union()));
           yield union.mode() == UnionMode.Dense ? 2 : 1;
         }
-        case Type.Int, Type.FloatingPoint, Type.Bool, Type.Decimal, Type.Date, Type.Time,
-            Type.Timestamp, Type.Interval, Type.List, Type.LargeList, Type.Map, Type.Duration,
-            Type.FixedSizeBinary -> 2;
+        case Type.Int,
+            Type.FloatingPoint,
+            Type.Bool,
+            Type.Decimal,
+            Type.Date,
+            Type.Time,
+            Type.Timestamp,
+            Type.Interval,
+            Type.List,
+            Type.LargeList,
+            Type.Map,
+            Type.Duration,
+            Type.FixedSizeBinary ->
+            2;
         default ->
             throw new IOException(
-                "column " + name + " is of type " + typeName(field.typeType())
+                "column "
+                    + name
+                    + " is of type "
+                    + typeName(field.typeType())
                     + ", which is not read; save the data set without it");
       };
     }

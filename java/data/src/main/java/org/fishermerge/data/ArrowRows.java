@@ -106,7 +106,8 @@ final class ArrowRows extends TableRows {
   /** Reads the descriptions of all batches; as {@link TableRows#open}. */
   static ArrowRows open(
       TableSource source, Columns names, String weighed, TableSchema.Check required) {
-    TableSchema schema = new TableSchema(tables(source.files()), source.classNames(), names, required);
+    TableSchema schema =
+        new TableSchema(tables(source.files()), source.classNames(), names, required);
     List<Group> groups = new ArrayList<>();
     long size = 0;
     long bytes = 0;
@@ -219,8 +220,7 @@ final class ArrowRows extends TableRows {
           if (cancelled.getAsBoolean()) {
             throw new CancellationException();
           }
-          cells.take(
-              order[next], new Stored(reader, ways, indices[order[next]] - group.first));
+          cells.take(order[next], new Stored(reader, ways, indices[order[next]] - group.first));
           next++;
         }
       } catch (InputException | CancellationException e) {
@@ -235,8 +235,7 @@ final class ArrowRows extends TableRows {
 
   /** A row of a batch. */
   private record Stored(
-      ArrowFile.Reader reader, Map<String, List<ArrowFile.Column>> ways, long cell)
-      implements Row {
+      ArrowFile.Reader reader, Map<String, List<ArrowFile.Column>> ways, long cell) implements Row {
     private List<ArrowFile.Column> way(String column) {
       return Objects.requireNonNull(ways.get(column), column);
     }

@@ -15,9 +15,9 @@ import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.InputException;
 
 /**
- * Sentences or pairs of sentences in tables, with the columns of one of GLUE's tasks. Two
- * texts are joined without a separator, as FusionBench joins them for GPT-2. Rows are tokenized
- * when they are first asked for, and kept.
+ * Sentences or pairs of sentences in tables, with the columns of one of GLUE's tasks. Two texts are
+ * joined without a separator, as FusionBench joins them for GPT-2. Rows are tokenized when they are
+ * first asked for, and kept.
  */
 final class GlueDataset implements TokenDataset {
   private static final int ROWS_PER_STEP = 256;

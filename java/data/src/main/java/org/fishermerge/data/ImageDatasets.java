@@ -21,9 +21,9 @@ public final class ImageDatasets {
    *       <prefix>pixel_values} [N, 3, height, width] of the processor's size and, optionally,
    *       {@code <prefix>labels} [N] (I64 or I32). F32, F16 and BF16 are taken as processed; U8 are
    *       raw RGB pixels that still get rescaled and normalised.
-   *   <li>What {@link LocalData#find} finds: Parquet or Arrow files with the columns that Hugging Face
-   *       data sets store, {@code image}, the encoded picture or a struct with it in {@code bytes}, and
-   *       optionally {@code label}, a number or a name; or a folder of pictures.
+   *   <li>What {@link LocalData#find} finds: Parquet or Arrow files with the columns that Hugging
+   *       Face data sets store, {@code image}, the encoded picture or a struct with it in {@code
+   *       bytes}, and optionally {@code label}, a number or a name; or a folder of pictures.
    * </ul>
    *
    * @param columns what columns of tables are called
@@ -60,11 +60,7 @@ public final class ImageDatasets {
     String description = source.description();
     StoredImages all =
         switch (splits.getFirst().format()) {
-          case PARQUET, ARROW ->
-              TableImages.open(
-                  TableSource.of(source),
-                  columns,
-                  processor);
+          case PARQUET, ARROW -> TableImages.open(TableSource.of(source), columns, processor);
           case PICTURES -> FolderImages.open(splits, description, columns, processor);
           case TENSORS ->
               SafetensorsImages.open(

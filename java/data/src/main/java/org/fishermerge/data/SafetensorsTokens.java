@@ -119,8 +119,10 @@ final class SafetensorsTokens implements TokenDataset {
     for (long row : rows) {
       long[] ids = values(0, row);
       texts.add(
-          mask.isPresent() ? Arrays.copyOf(ids, unmasked(
-                  values(mask.getAsInt(), row), selector.prefix() + MASK, where(row))) : ids);
+          mask.isPresent()
+              ? Arrays.copyOf(
+                  ids, unmasked(values(mask.getAsInt(), row), selector.prefix() + MASK, where(row)))
+              : ids);
     }
     return texts;
   }

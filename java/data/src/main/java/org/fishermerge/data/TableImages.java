@@ -23,8 +23,7 @@ final class TableImages extends StoredImages {
   private final long windowExamples;
   private final String description;
 
-  private TableImages(
-      TableRows rows, String bytes, String description, ImageProcessor processor) {
+  private TableImages(TableRows rows, String bytes, String description, ImageProcessor processor) {
     super(processor);
     this.rows = rows;
     this.bytes = bytes;

@@ -41,8 +41,7 @@ final class TableSchema {
    * @param card the class names of columns that the data set's card states
    * @param names what columns are called
    */
-  TableSchema(
-      List<Path> files, Map<String, List<String>> card, Columns names, Check required) {
+  TableSchema(List<Path> files, Map<String, List<String>> card, Columns names, Check required) {
     this.files = files;
     this.card = card;
     this.names = names;

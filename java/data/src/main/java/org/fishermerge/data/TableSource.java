@@ -13,7 +13,8 @@ import org.fishermerge.data.files.SplitFiles.Format;
  * @param format {@link Format#PARQUET} or {@link Format#ARROW}
  * @param files in order, at least one
  * @param description for messages and Fisher files
- * @param classNames the names that the data set's card states for the classes of a column, by column
+ * @param classNames the names that the data set's card states for the classes of a column, by
+ *     column
  */
 public record TableSource(
     Format format, List<Path> files, String description, Map<String, List<String>> classNames) {

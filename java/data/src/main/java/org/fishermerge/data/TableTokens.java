@@ -44,8 +44,7 @@ final class TableTokens implements TokenDataset {
 
   static TableTokens open(TableSource source, Columns columns) {
     Lists lists = new Lists(columns);
-    return new TableTokens(
-        TableRows.open(source, columns, "", lists), lists, source.description());
+    return new TableTokens(TableRows.open(source, columns, "", lists), lists, source.description());
   }
 
   /** The columns of the lists, the same in all files. */

@@ -23,8 +23,8 @@ public final class TokenDatasets {
    *   <li>{@code FILE.safetensors} or {@code FILE.safetensors#prefix.}: tensors {@code
    *       <prefix>input_ids} [N, T] and, optionally, {@code <prefix>attention_mask} [N, T], ones
    *       and then zeros in each row, and {@code <prefix>labels} [N].
-   *   <li>What {@link LocalData#find} finds: Parquet or Arrow files with the text columns of a {@link
-   *       GlueTask} and optionally {@code label}, a number or a name; for example {@code
+   *   <li>What {@link LocalData#find} finds: Parquet or Arrow files with the text columns of a
+   *       {@link GlueTask} and optionally {@code label}, a number or a name; for example {@code
    *       glue/mnli#validation_matched}.
    * </ul>
    *
@@ -55,8 +55,8 @@ public final class TokenDatasets {
   }
 
   /**
-   * Opens files that were found: Arrow with token ids, Parquet or Arrow with the text columns of a {@link GlueTask}, or one
-   * safetensors file.
+   * Opens files that were found: Arrow with token ids, Parquet or Arrow with the text columns of a
+   * {@link GlueTask}, or one safetensors file.
    *
    * @param columns what columns of tables are called
    */

@@ -26,8 +26,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * Folders that {@code save_to_disk} wrote, and Arrow files (java/testkit/oracles/saved_datasets.py);
- * what is expected is what {@code load_from_disk} gives.
+ * Folders that {@code save_to_disk} wrote, and Arrow files
+ * (java/testkit/oracles/saved_datasets.py); what is expected is what {@code load_from_disk} gives.
  */
 final class SavedDatasetsTest {
   private static final Path FOLDER = folder();
@@ -112,8 +112,7 @@ final class SavedDatasetsTest {
         TokenDataset train = texts(FOLDER.resolve("texts#train"), Columns.USUAL)) {
       assertThat(data.labels()).containsExactly(1, 2, -1, -1, 1, 0);
       long[] shuffled = {5, 0, 3, 4};
-      assertThat(data.texts(shuffled).getFirst())
-          .isEqualTo(train.texts(new long[] {6}).getFirst());
+      assertThat(data.texts(shuffled).getFirst()).isEqualTo(train.texts(new long[] {6}).getFirst());
       assertThat(data.where(3)).contains("train/data-00001-of-00002.arrow, row 0");
     }
   }
@@ -134,7 +133,7 @@ final class SavedDatasetsTest {
         while (batches.hasNext()) {
           try (ImageBatch batch = batches.next()) {
             if (batch.count() > 0) {
-            reds.add(batch.pixels().getAtIndex(java.lang.foreign.ValueLayout.JAVA_FLOAT, 27));
+              reds.add(batch.pixels().getAtIndex(java.lang.foreign.ValueLayout.JAVA_FLOAT, 27));
             }
           }
         }
@@ -147,7 +146,8 @@ final class SavedDatasetsTest {
       }
       assertThat(reds).hasSameSizeAs(wanted);
       for (int i = 0; i < reds.size(); i++) {
-        assertThat(reds.get(i)).isCloseTo(wanted.get(i), org.assertj.core.data.Offset.offset(1e-5f));
+        assertThat(reds.get(i))
+            .isCloseTo(wanted.get(i), org.assertj.core.data.Offset.offset(1e-5f));
       }
     }
   }
@@ -200,8 +200,8 @@ final class SavedDatasetsTest {
   @ParameterizedTest
   @CsvSource({"timestamp, Timestamp", "list, lists or structs", "decimal, Decimal"})
   void whatHoldsNoLabelsIsRefused(String column, String what) {
-    assertThatThrownBy(() ->
-            texts(FOLDER.resolve("types"), Columns.parse("label=" + column, "--columns")))
+    assertThatThrownBy(
+            () -> texts(FOLDER.resolve("types"), Columns.parse("label=" + column, "--columns")))
         .isInstanceOf(InputException.class)
         .hasMessageContaining("column " + column + " holds no class labels but " + what);
   }
@@ -252,7 +252,8 @@ final class SavedDatasetsTest {
     Path texts = copy("texts");
     assertThatThrownBy(() -> LocalData.find(texts.toString()))
         .hasMessageContaining("several splits (train, validation)");
-    assertThatThrownBy(() -> LocalData.find(texts + "#test")).hasMessageContaining("no split 'test'");
+    assertThatThrownBy(() -> LocalData.find(texts + "#test"))
+        .hasMessageContaining("no split 'test'");
     assertThatThrownBy(() -> LocalData.find(texts + "#other/train"))
         .hasMessageContaining("has no configurations");
     Files.delete(texts.resolve("train/data-00001-of-00002.arrow"));
@@ -261,7 +262,8 @@ final class SavedDatasetsTest {
         .hasMessageContaining("train/data-00001-of-00002.arrow")
         .hasMessageContaining("incomplete");
     assertThat(LocalData.find(texts.resolve("validation").toString())).isPresent();
-    Path nested = LocalData.find(folder + "#texts/validation").map(DataSource::files).orElseThrow().getLast();
+    Path nested =
+        LocalData.find(folder + "#texts/validation").map(DataSource::files).orElseThrow().getLast();
     assertThat(nested).isEqualTo(texts.resolve("validation/data-00000-of-00001.arrow"));
   }
 

@@ -27,10 +27,10 @@ import org.fishermerge.kernels.TypedValues;
 
 /**
  * How alike the Fishers of several tasks are, over the whole model and layer by layer. They are
- * compared over the tensors that every file holds in the same shape; a tied weight counts once, under
- * whichever of its names. One pass over all files at
- * once reads each value once for all pairs; data is mapped, not held. The result has the same bits
- * for any number of threads and for any order and sharding of the files' tensors.
+ * compared over the tensors that every file holds in the same shape; a tied weight counts once,
+ * under whichever of its names. One pass over all files at once reads each value once for all
+ * pairs; data is mapped, not held. The result has the same bits for any number of threads and for
+ * any order and sharding of the files' tensors.
  */
 public final class Similarity {
   /**
@@ -149,7 +149,9 @@ public final class Similarity {
     if (common.isEmpty()) {
       FisherFile other =
           files.stream()
-              .filter(file -> first.values().stream().noneMatch(t -> same(file, files.getFirst(), t).isPresent()))
+              .filter(file ->
+                  first.values().stream()
+                      .noneMatch(t -> same(file, files.getFirst(), t).isPresent()))
               .findFirst()
               .orElse(files.getLast());
       throw new InputException(
@@ -303,8 +305,8 @@ public final class Similarity {
         warnings.add(
             "taken for one parameter, whose names models tie: "
                 + byName.entrySet().stream()
-                    .map(e ->
-                        "'" + e.getKey() + "' of " + NameList.of(e.getValue(), EXAMPLES_SHOWN))
+                    .map(
+                        e -> "'" + e.getKey() + "' of " + NameList.of(e.getValue(), EXAMPLES_SHOWN))
                     .collect(Collectors.joining(", ")));
       }
     }

@@ -362,7 +362,8 @@ final class SimilarityTest {
     Path plainB = write("plain-b.safetensors", Map.of(in, words.get(1), own, others.get(1)));
     Path plainC = write("plain-c.safetensors", Map.of(in, words.get(2), own, others.get(2)));
     Similarity plain = compare(a, plainB, plainC);
-    for (List<Path> order : List.of(List.of(a, b, c), List.of(a, b, plainC), List.of(a, plainB, c))) {
+    for (List<Path> order :
+        List.of(List.of(a, b, c), List.of(a, b, plainC), List.of(a, plainB, c))) {
       Similarity tied = compare(2, order);
       for (SimilarityMetric metric : SimilarityMetric.values()) {
         for (int i = 0; i < 3; i++) {
@@ -397,8 +398,10 @@ final class SimilarityTest {
         write(
             "one.safetensors",
             Map.of(
-                "lm_head.weight", random(random, DType.F32, 91, 2),
-                "transformer.h.0.ln_1.weight", shared));
+                "lm_head.weight",
+                random(random, DType.F32, 91, 2),
+                "transformer.h.0.ln_1.weight",
+                shared));
     assertThat(compare(both, one).warnings())
         .singleElement()
         .asString()

@@ -81,7 +81,9 @@ record DatasetCard(
     return new DatasetCard(List.copyOf(found), classNames(get(root, "dataset_info")));
   }
 
-  /** Names of classes, where they are as {@code datasets} writes them; what is not is passed over. */
+  /**
+   * Names of classes, where they are as {@code datasets} writes them; what is not is passed over.
+   */
   private static Map<String, Map<String, List<String>>> classNames(@Nullable Object info) {
     Map<String, Map<String, List<String>>> all = new LinkedHashMap<>();
     for (Object entry : list(info)) {

@@ -16,8 +16,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Splits of a data set, as {@code load_dataset(source, configuration, split=split)} of Python's
- * {@code datasets} means them, as far as they are Parquet or Arrow files or folders of pictures, or were written by {@code
- * save_to_disk}.
+ * {@code datasets} means them, as far as they are Parquet or Arrow files or folders of pictures, or
+ * were written by {@code save_to_disk}.
  *
  * @param source the name of the data set, for messages
  * @param configuration the subset, as {@code cola} is of {@code nyu-mll/glue}; without a card that
@@ -74,7 +74,8 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
       return saved.get();
     }
     DatasetCard card = card(files);
-    return choose(card.configurations().isEmpty() ? byName(card, names) : byCard(card, files), files);
+    return choose(
+        card.configurations().isEmpty() ? byName(card, names) : byCard(card, files), files);
   }
 
   /** What both cards say, the first before the second. */
@@ -174,7 +175,8 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
     for (String name : List.of(SavedDataset.STATE, SavedDataset.INFO)) {
       requireSaved(folder + name, files);
     }
-    List<String> found = new ArrayList<>(List.of(folder + SavedDataset.STATE, folder + SavedDataset.INFO));
+    List<String> found =
+        new ArrayList<>(List.of(folder + SavedDataset.STATE, folder + SavedDataset.INFO));
     for (String name : SavedDataset.read(files.fetch(folder + SavedDataset.STATE)).dataFiles()) {
       requireSaved(folder + name, files);
       found.add(folder + name);
@@ -372,8 +374,7 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
       if (splits.size() > 1) {
         throw new InputException(
             "%s holds several splits (%s); choose one, as in %s#%s"
-                .formatted(
-                    source, String.join(", ", splits), source, first(splits)));
+                .formatted(source, String.join(", ", splits), source, first(splits)));
       }
       return List.of(SplitSlice.whole(first(splits)));
     }

@@ -45,8 +45,9 @@ public final class LocalData {
   }
 
   /**
-   * What a folder of Parquet or Arrow files or pictures, a {@code FILE.parquet} or a pattern of such files
-   * names, with {@code #[CONFIGURATION/]SPLIT} behind it or without; empty for anything else.
+   * What a folder of Parquet or Arrow files or pictures, a {@code FILE.parquet} or a pattern of
+   * such files names, with {@code #[CONFIGURATION/]SPLIT} behind it or without; empty for anything
+   * else.
    *
    * @throws InputException if it is there, but not as described
    */
@@ -94,14 +95,13 @@ public final class LocalData {
     }
     return of(path, new Named(path.toString(), null, null))
         .orElseThrow(() ->
-            new InputException(path + ": is no data; expected a .parquet, .arrow or .safetensors file"));
+            new InputException(
+                path + ": is no data; expected a .parquet, .arrow or .safetensors file"));
   }
 
   /** The format of a table of that name; empty if it is none. */
   private static Optional<SplitFiles.Format> table(String name) {
-    return FileKind.of(List.of(name))
-        .flatMap(FileKind::format)
-        .filter(SplitFiles.Format::isTable);
+    return FileKind.of(List.of(name)).flatMap(FileKind::format).filter(SplitFiles.Format::isTable);
   }
 
   /** Files that are named themselves are split train, as {@code data_files} of Python has it. */
@@ -139,7 +139,8 @@ public final class LocalData {
         NamingRules.matching(text.substring(slash + 1), local.names()).stream()
             .filter(FileKind::isData)
             .toList();
-    Optional<SplitFiles.Format> format = names.isEmpty() ? Optional.empty() : table(names.getFirst());
+    Optional<SplitFiles.Format> format =
+        names.isEmpty() ? Optional.empty() : table(names.getFirst());
     if (format.isEmpty() || !names.stream().map(LocalData::table).allMatch(format::equals)) {
       throw new InputException(
           "%s: %s"

@@ -17,8 +17,7 @@ import org.jspecify.annotations.Nullable;
  * @param dataFiles the Arrow files, in order, relative to its folder
  * @param columns those that are not left out; null for all
  */
-public record SavedDataset(
-    String split, List<String> dataFiles, @Nullable List<String> columns) {
+public record SavedDataset(String split, List<String> dataFiles, @Nullable List<String> columns) {
   /** The file that says this. */
   public static final String STATE = "state.json";
 

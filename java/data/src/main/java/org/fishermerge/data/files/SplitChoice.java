@@ -64,7 +64,9 @@ public record SplitChoice(List<Part> parts, List<String> warnings, String unread
         }
         paths.add(path);
       }
-      found.add(new DataSource.Part(new SplitFiles(part.format, paths, part.classes, part.classNames), part.slice));
+      found.add(
+          new DataSource.Part(
+              new SplitFiles(part.format, paths, part.classes, part.classNames), part.slice));
     }
     return new DataSource(
         found,

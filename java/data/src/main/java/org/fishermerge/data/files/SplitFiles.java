@@ -10,19 +10,19 @@ import java.util.Map;
  * @param files in the order in which they are read, at least one
  * @param classes the class names that pictures have by the folders they lie in; empty where no
  *     folder says a class
- * @param classNames the names that the data set's card states for the classes of a column, by column
+ * @param classNames the names that the data set's card states for the classes of a column, by
+ *     column
  */
 public record SplitFiles(
-    Format format,
-    List<Path> files,
-    List<String> classes,
-    Map<String, List<String>> classNames) {
+    Format format, List<Path> files, List<String> classes, Map<String, List<String>> classNames) {
   /** What the files are. */
   public enum Format {
     /** Tables with pictures or texts in them. */
     PARQUET,
 
-    /** Tables too, behind {@code state.json} and {@code dataset_info.json} where there are these. */
+    /**
+     * Tables too, behind {@code state.json} and {@code dataset_info.json} where there are these.
+     */
     ARROW,
 
     /** One safetensors file of tensors that models take as they are. */

@@ -21,8 +21,8 @@ import org.fishermerge.torch.runtime.LibTorch;
 
 /**
  * RoBERTa (Liu et al. 2019) as transformers' RobertaForSequenceClassification: BERT's blocks,
- * positions that count from the pad token's id + 1 and leave pad tokens out, and the first token through dense, tanh and
- * out_proj, all of which belong to the head.
+ * positions that count from the pad token's id + 1 and leave pad tokens out, and the first token
+ * through dense, tanh and out_proj, all of which belong to the head.
  */
 final class Roberta implements Architecture<TextClassifier> {
   private static final String TYPE = "roberta";
@@ -51,10 +51,9 @@ final class Roberta implements Architecture<TextClassifier> {
     Counting counting = counting(config, backbone);
     return TextClassifier.of(
         config.inputs(
-            ofHead.padToken(),
-            Math.toIntExact(config.positions() - counting.first()),
-            counting),
-        Weights.load(backbone, LibTorch.productType(), "roberta.", w -> network(config, counting, w)),
+            ofHead.padToken(), Math.toIntExact(config.positions() - counting.first()), counting),
+        Weights.load(
+            backbone, LibTorch.productType(), "roberta.", w -> network(config, counting, w)),
         () ->
             ClassifierHead.read(
                 head,
@@ -82,7 +81,8 @@ final class Roberta implements Architecture<TextClassifier> {
     if (counting.first() >= config.positions()) {
       throw new InputException(
           "%s: key max_position_embeddings is %d; positions begin at pad_token_id + 1, %d"
-              .formatted(backbone.path().resolve("config.json"), config.positions(), counting.first()));
+              .formatted(
+                  backbone.path().resolve("config.json"), config.positions(), counting.first()));
     }
     return counting;
   }

@@ -104,10 +104,10 @@ public final class TextClassifier implements Classifier, AutoCloseable {
 
   /**
    * The tokens of a text that reach logits and gradients. A model that classifies by the last token
-   * takes, as transformers does, the right-most that is not the pad token. One that classifies by the
-   * first takes all that an attention mask shows it, pad tokens too; where nothing tells how long the
-   * text is, up to the right-most that is not the pad token. None count where all are left out, or
-   * there are none.
+   * takes, as transformers does, the right-most that is not the pad token. One that classifies by
+   * the first takes all that an attention mask shows it, pad tokens too; where nothing tells how
+   * long the text is, up to the right-most that is not the pad token. None count where all are left
+   * out, or there are none.
    *
    * @param ids token ids
    * @param complete whether these are known to be the text, by a mask or since it was not padded

@@ -138,8 +138,7 @@ public record TokenBatch(
       int start = b * width + first(b);
       long next = counting.first();
       for (int t = 0; t < texts.get(b).length; t++) {
-        positions[start + t] =
-            counting.counts(texts.get(b)[t]) ? next++ : counting.first() - 1;
+        positions[start + t] = counting.counts(texts.get(b)[t]) ? next++ : counting.first() - 1;
       }
     }
     return positions;

@@ -69,15 +69,15 @@ public record TokenEmbedding(
     }
   }
 
-  /** A cotangent [V, B, T, D] with zeros for the tokens whose id [B, T] names a row that is fixed. */
+  /**
+   * A cotangent [V, B, T, D] with zeros for the tokens whose id [B, T] names a row that is fixed.
+   */
   private static Tensor withoutRow(OptionalLong fixed, Tensor cotangent, Tensor ids) {
     if (fixed.isEmpty()) {
       return cotangent;
     }
     Scalar row = new Scalar(fixed.getAsLong());
-    return ids.eq(row).any().item_bool()
-        ? cotangent.mul(ids.ne(row).unsqueeze(-1))
-        : cotangent;
+    return ids.eq(row).any().item_bool() ? cotangent.mul(ids.ne(row).unsqueeze(-1)) : cotangent;
   }
 
   private static void show(Parameter table, Tensor cotangent, Tensor ids, LayerVisitor visitor) {
