@@ -48,6 +48,7 @@ final class ArchitectureTest {
               Map.entry("ai.djl", Set.of("data")),
               Map.entry("dev.hardwood", Set.of("data")),
               Map.entry("org.apache.arrow", Set.of("data")),
+              Map.entry("com.google.flatbuffers", Set.of("data")),
               Map.entry("com.luciad.imageio.webp", Set.of("data")),
               Map.entry("com.fasterxml.jackson.dataformat.csv", Set.of("data")),
               Map.entry("com.fasterxml.jackson.databind", Set.of("torch", "data", "estimate", "cli")),

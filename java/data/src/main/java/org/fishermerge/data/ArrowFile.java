@@ -1,5 +1,6 @@
 package org.fishermerge.data;
 
+import com.google.flatbuffers.Table;
 import java.io.EOFException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -13,6 +14,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.function.Function;
 import org.apache.arrow.flatbuf.Endianness;
 import org.apache.arrow.flatbuf.Field;
 import org.apache.arrow.flatbuf.FixedSizeList;
@@ -215,9 +217,9 @@ record ArrowFile(
         throw new IOException("it ends in the middle of its rows: it was cut short");
       }
       switch (message.headerType()) {
-        case MessageHeader.Schema -> schema(table(message.header(new Schema())));
+        case MessageHeader.Schema -> schema(part(new Schema(), message::header));
         case MessageHeader.RecordBatch ->
-            batch(table(message.header(new RecordBatch())), body, message.bodyLength());
+            batch(part(new RecordBatch(), message::header), body, message.bodyLength());
         case MessageHeader.DictionaryBatch -> {
           // Of columns that are not read.
         }
@@ -230,13 +232,17 @@ record ArrowFile(
       return read(channel, at, Integer.BYTES).getInt();
     }
 
-    private static <T> T table(@Nullable Object header) throws IOException {
-      if (header == null) {
+    /**
+     * Reads a part of a message.
+     *
+     * @param read fills what it is given; null where there is nothing
+     */
+    private static <T extends Table> T part(T empty, Function<Table, @Nullable Table> read)
+        throws IOException {
+      if (read.apply(empty) == null) {
         throw new IOException("it is damaged");
       }
-      @SuppressWarnings("unchecked") // what it was given
-      T table = (T) header;
-      return table;
+      return empty;
     }
 
     private void schema(Schema schema) throws IOException {
@@ -278,7 +284,7 @@ record ArrowFile(
       int size = 0;
       switch (type) {
         case Type.Int -> {
-          Int integer = table(field.type(new Int()));
+          Int integer = part(new Int(), field::type);
           bits = integer.bitWidth();
           signed = integer.isSigned();
           if (bits != 8 && bits != 16 && bits != 32 && bits != 64) {
@@ -286,7 +292,7 @@ record ArrowFile(
           }
         }
         case Type.FloatingPoint -> {
-          FloatingPoint real = table(field.type(new FloatingPoint()));
+          FloatingPoint real = part(new FloatingPoint(), field::type);
           bits =
               switch (real.precision()) {
                 case Precision.HALF -> 16;
@@ -295,7 +301,7 @@ record ArrowFile(
               };
         }
         case Type.FixedSizeList -> {
-          FixedSizeList list = table(field.type(new FixedSizeList()));
+          FixedSizeList list = part(new FixedSizeList(), field::type);
           size = list.listSize();
         }
         default -> {
@@ -344,7 +350,7 @@ record ArrowFile(
             Type.LargeListView ->
             3;
         case Type.Union -> {
-          Union union = table(field.type(new Union()));
+          Union union = part(new Union(), field::type);
           yield union.mode() == UnionMode.Dense ? 2 : 1;
         }
         case Type.Int,

@@ -141,42 +141,45 @@ final class TableTokens implements TokenDataset {
 
   @Override
   public List<long[]> texts(long[] wanted, Consumer<BadRowException> bad) {
-    long[][] ids = lists(wanted, lists.ids);
+    long[] @Nullable [] ids = lists(wanted, lists.ids);
     String masked = lists.mask;
-    long[][] masks = masked == null ? new long[0][] : lists(wanted, masked);
+    long[] @Nullable [] masks = masked == null ? new long[0][] : lists(wanted, masked);
     String typed = lists.types;
-    long[][] types = typed == null ? new long[0][] : lists(wanted, typed);
+    long[] @Nullable [] types = typed == null ? new long[0][] : lists(wanted, typed);
     List<long[]> texts = new ArrayList<>();
     for (int i = 0; i < wanted.length; i++) {
       String where = where(wanted[i]);
-      long[] text = ids[i];
-      if (text == null) {
-        bad.accept(
-            new BadRowException(wanted[i], where, lists.ids + " is null or has a null in it"));
-      } else if (masked != null) {
-        long[] mask = masks[i];
-        if (mask == null || mask.length != text.length) {
-          bad.accept(
-              new BadRowException(
-                  wanted[i], where, masked + " is null or not as long as " + lists.ids));
-          text = null;
-        } else {
-          text = Arrays.copyOf(text, SafetensorsTokens.unmasked(mask, masked, where));
-        }
+      long[] all = ids[i];
+      long[] mask = masked == null ? all : masks[i];
+      String wrong =
+          all == null
+              ? lists.ids + " is null or has a null in it"
+              : !fits(mask, all)
+                  ? masked + " is null or not as long as " + lists.ids
+                  : typed != null && !fits(types[i], all)
+                      ? typed + " is null or not as long as " + lists.ids
+                      : null;
+      if (wrong != null) {
+        bad.accept(new BadRowException(wanted[i], where, wrong));
       }
-      if (text != null && typed != null && (types[i] == null || types[i].length != ids[i].length)) {
-        bad.accept(
-            new BadRowException(
-                wanted[i], where, typed + " is null or not as long as " + lists.ids));
-        text = null;
+      if (wrong != null || all == null || mask == null) {
+        texts.add(new long[0]);
+      } else {
+        texts.add(
+            masked == null
+                ? all
+                : Arrays.copyOf(all, SafetensorsTokens.unmasked(mask, masked, where)));
       }
-      texts.add(text == null ? new long[0] : text);
     }
     return texts;
   }
 
-  private long @Nullable [][] lists(long[] wanted, String column) {
-    long[][] found = new long[wanted.length][];
+  private static boolean fits(long @Nullable [] list, long[] ids) {
+    return list != null && list.length == ids.length;
+  }
+
+  private long[] @Nullable [] lists(long[] wanted, String column) {
+    long[] @Nullable [] found = new long[wanted.length][];
     rows.read(
         wanted,
         Set.of(column),
@@ -197,7 +200,7 @@ final class TableTokens implements TokenDataset {
     if (column == null) {
       return Optional.empty();
     }
-    long[][] found = lists(wanted, column);
+    long[] @Nullable [] found = lists(wanted, column);
     List<long[]> types = new ArrayList<>();
     for (int i = 0; i < wanted.length; i++) {
       if (found[i] == null) {
