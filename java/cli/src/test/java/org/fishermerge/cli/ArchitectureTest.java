@@ -51,8 +51,10 @@ final class ArchitectureTest {
               Map.entry("com.google.flatbuffers", Set.of("data")),
               Map.entry("com.luciad.imageio.webp", Set.of("data")),
               Map.entry("com.fasterxml.jackson.dataformat.csv", Set.of("data")),
-              Map.entry("com.fasterxml.jackson.databind", Set.of("torch", "data", "estimate", "cli")),
-              Map.entry("com.fasterxml.jackson.core", Set.of("checkpoint", "data", "estimate", "cli"))));
+              Map.entry(
+                  "com.fasterxml.jackson.databind", Set.of("torch", "data", "estimate", "cli")),
+              Map.entry(
+                  "com.fasterxml.jackson.core", Set.of("checkpoint", "data", "estimate", "cli"))));
 
   private static final JavaClasses CLASSES =
       new ClassFileImporter()

@@ -225,7 +225,7 @@ public final class Repositories implements AutoCloseable {
       return Optional.empty();
     }
     HubName name = onHub.get();
-    if (name.path().endsWith(WEIGHTS_ENDING) 
+    if (name.path().endsWith(WEIGHTS_ENDING)
         || name.path().endsWith(".parquet")
         || name.path().endsWith(".arrow")) {
       throw new InputException(
