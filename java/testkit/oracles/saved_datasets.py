@@ -70,6 +70,14 @@ tokens = datasets.Dataset.from_dict(
 tokens.save_to_disk(OUT / "tokens")
 note("tokens", datasets.load_from_disk(OUT / "tokens"), "labels")
 
+odd = datasets.Dataset.from_dict(
+    {"input_ids": [[5, 6], None, [7], [8, None], [9, 9, 9]], "attention_mask": [[1, 1], [1], [1, 1], [1, 1], [1, 1, 0]],
+     "label": [0, 1, 0, 1, 0]},
+    features=datasets.Features({
+        "input_ids": datasets.List(datasets.Value("int64")), "attention_mask": datasets.List(datasets.Value("uint8")),
+        "label": datasets.Value("int64")}))
+odd.save_to_disk(OUT / "odd-tokens")
+
 types = {"sentence": (SENTENCES[:4], pa.large_string())}
 for kind in ["int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64"]:
     types[kind] = ([0, 3, None, 1], getattr(pa, kind)())

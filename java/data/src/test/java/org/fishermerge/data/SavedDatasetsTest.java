@@ -181,6 +181,20 @@ final class SavedDatasetsTest {
     }
   }
 
+  @Test
+  void rowsWithoutTokensAreBadRows() {
+    try (TokenDataset data = texts(FOLDER.resolve("odd-tokens"), Columns.USUAL)) {
+      List<BadRowException> bad = new ArrayList<>();
+      List<long[]> found = data.texts(all(data), bad::add);
+      assertThat(bad).extracting(BadRowException::row).containsExactly(1L, 2L, 3L);
+      assertThat(bad.get(0)).hasMessageContaining("input_ids is null");
+      assertThat(bad.get(1)).hasMessageContaining("attention_mask is null or not as long");
+      assertThat(bad.get(2)).hasMessageContaining("row 3").hasMessageContaining("has a null in it");
+      assertThat(found.get(0)).containsExactly(5, 6);
+      assertThat(found.get(4)).containsExactly(9, 9);
+    }
+  }
+
   static Stream<String> types() {
     return EXPECTED.properties().stream()
         .map(Map.Entry::getKey)
