@@ -2,7 +2,7 @@
 
     python script_modules.py ../../cli/src/test/resources/script-modules
 
-Made with PyTorch 2.13. Inputs are x [N, 4, 6]; sound.pt is the only one to be taken.
+Made with PyTorch 2.13. Inputs are x [N, 4, 6]; sound.pt is the only one to be taken, and clamped.pt with a warning.
 """
 import os
 import sys
@@ -47,6 +47,8 @@ torch.jit.save(torch.jit.trace(Net(nn.BatchNorm1d(4, track_running_stats=False))
 torch.jit.save(torch.jit.trace(Net(nn.Tanh(), nn.Softmax(1)).eval(), x), f"{out}/softmax.pt")
 torch.jit.save(torch.jit.trace(Net(nn.Sequential(Attention(), nn.BatchNorm1d(4), nn.Dropout(0.3)),
                                    nn.LogSoftmax(1)).eval(), x), f"{out}/sound.pt")
+torch.jit.save(torch.jit.trace(Net(nn.Tanh(), nn.Sigmoid()).eval(), x), f"{out}/sigmoid.pt")
+torch.jit.save(torch.jit.trace(Net(nn.Tanh(), nn.Hardtanh(0.0, 1.0)).eval(), x), f"{out}/clamped.pt")
 for name in sorted(os.listdir(out)):
     print(name, os.path.getsize(f"{out}/{name}"))
 

@@ -42,6 +42,7 @@ public final class Checkpoint implements AutoCloseable {
 
   private final SharedNames shared;
   private final Map<Path, SafetensorsFile> mapped = new HashMap<>();
+  private @Nullable ModelConfig modelConfig;
   private boolean closed;
 
   private Checkpoint(ModelPath model, @Nullable Checkpoint like) {
@@ -477,6 +478,20 @@ public final class Checkpoint implements AutoCloseable {
   /** The folder's {@code config.json}; of a single file, the one beside it. */
   public Optional<Path> config() {
     return sibling(CONFIG);
+  }
+
+  /**
+   * What {@link #config} says, read when first asked for; empty if there is none.
+   *
+   * @throws InputException as {@link ModelConfig#read}
+   */
+  public synchronized Optional<ModelConfig> modelConfig() {
+    ModelConfig known = modelConfig;
+    if (known == null) {
+      known = config().map(ModelConfig::read).orElse(null);
+      modelConfig = known;
+    }
+    return Optional.ofNullable(known);
   }
 
   /**

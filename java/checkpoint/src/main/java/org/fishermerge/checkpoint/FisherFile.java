@@ -230,6 +230,51 @@ public final class FisherFile implements AutoCloseable {
     checkpoint.close();
   }
 
+  /** Read when two files first have not the same names. */
+  private static final class Ties {
+    static final TiedWeights ANY = TiedWeights.ofAnyModel();
+  }
+
+  /**
+   * The tensor that is the same parameter as one of another file: that of its name, or else that of
+   * a name which some model type ties to it. Fisher files do not say what is tied, and a tied
+   * weight may be stored under either name. Where the other file has both names, they must hold the
+   * same data; and where several names here could be meant, these must.
+   *
+   * @param of the other file
+   * @param tensor one of its tensors
+   * @return of the same shape, unless it is of the same name; empty if there is none
+   */
+  public Optional<CheckpointTensor> counterpart(FisherFile of, CheckpointTensor tensor) {
+    CheckpointTensor same = checkpoint.tensors().get(tensor.canonicalName());
+    if (same != null) {
+      return Optional.of(same);
+    }
+    List<CheckpointTensor> found = new ArrayList<>();
+    for (String name : Ties.ANY.partners(tensor.canonicalName())) {
+      CheckpointTensor tied = checkpoint.tensors().get(name);
+      CheckpointTensor beside = of.checkpoint.tensors().get(name);
+      if (tied != null
+          && tied.info().shape().equals(tensor.info().shape())
+          && (beside == null || of.equal(beside, tensor))) {
+        found.add(tied);
+      }
+    }
+    return found.stream().findFirst().filter(one -> found.stream().allMatch(t -> equal(one, t)));
+  }
+
+  /** The other tensors of this file that are one parameter with one: tied, and of the same data. */
+  public List<CheckpointTensor> twins(CheckpointTensor tensor) {
+    List<CheckpointTensor> twins = new ArrayList<>();
+    for (String name : Ties.ANY.partners(tensor.canonicalName())) {
+      CheckpointTensor other = tensors().get(name);
+      if (other != null && equal(other, tensor)) {
+        twins.add(other);
+      }
+    }
+    return twins;
+  }
+
   /**
    * Adds Fisher files of one model: each element is summed in double in the order of the inputs and
    * rounded once to F32; examples add up; data set, selection and seed are joined with {@code +}
@@ -239,8 +284,8 @@ public final class FisherFile implements AutoCloseable {
    * @param inputs two or more
    * @param tool recorded as {@code fisher_tool}
    * @throws InputException if a file is given twice or is bare, the files differ in model, label
-   *     expectation, tensor names or shapes, a sum is negative or not finite, or the output cannot
-   *     be written
+   *     expectation, tensor names (but for tied ones) or shapes, a sum is negative or not finite,
+   *     or the output cannot be written
    */
   public static void add(List<Path> inputs, Path out, boolean overwrite, String tool) {
     if (inputs.size() < 2) {
@@ -430,10 +475,8 @@ public final class FisherFile implements AutoCloseable {
 
   private static void requireSameTensors(FisherFile first, FisherFile other) {
     for (CheckpointTensor tensor : first.checkpoint.tensors().values()) {
-      CheckpointTensor twin = other.checkpoint.tensors().get(tensor.canonicalName());
-      if (twin == null) {
-        throw missing(other, tensor, first);
-      }
+      CheckpointTensor twin =
+          other.counterpart(first, tensor).orElseThrow(() -> missing(other, tensor, first));
       if (!twin.info().shape().equals(tensor.info().shape())) {
         throw new InputException(
             other.path()
@@ -448,7 +491,7 @@ public final class FisherFile implements AutoCloseable {
       }
     }
     for (CheckpointTensor tensor : other.checkpoint.tensors().values()) {
-      if (!first.checkpoint.tensors().containsKey(tensor.canonicalName())) {
+      if (first.counterpart(other, tensor).isEmpty()) {
         throw missing(first, tensor, other);
       }
     }
@@ -465,12 +508,14 @@ public final class FisherFile implements AutoCloseable {
 
   private static void addTensor(
       List<FisherFile> files, CheckpointTensor tensor, MemorySegment out) {
-    String name = tensor.canonicalName();
-    List<MemorySegment> data = files.stream().map(file -> file.segment(name)).toList();
-    List<DType> dtypes =
-        files.stream()
-            .map(file -> file.checkpoint.tensor(name).info().dtype())
-            .toList();
+    FisherFile first = files.getFirst();
+    List<CheckpointTensor> tensors =
+        files.stream().map(file -> file.counterpart(first, tensor).orElseThrow()).toList();
+    List<MemorySegment> data = new ArrayList<>();
+    for (int i = 0; i < files.size(); i++) {
+      data.add(files.get(i).segment(tensors.get(i).canonicalName()));
+    }
+    List<DType> dtypes = tensors.stream().map(each -> each.info().dtype()).toList();
     long elements = tensor.info().elementCount();
     double[] sums = new double[Math.toIntExact(Math.min(CHUNK, elements))];
     for (long from = 0; from < elements; from += CHUNK) {
@@ -482,7 +527,7 @@ public final class FisherFile implements AutoCloseable {
       for (int i = 0; i < count; i++) {
         float sum = (float) sums[i];
         // Factors have values of both signs.
-        double least = files.getFirst().diagonal.containsKey(name) ? 0 : -Float.MAX_VALUE;
+        double least = files.getFirst().diagonal.containsKey(tensor.canonicalName()) ? 0 : -Float.MAX_VALUE;
         if (!(sum >= least && sum <= Float.MAX_VALUE)) {
           throw new InputException(
               "the sum of "

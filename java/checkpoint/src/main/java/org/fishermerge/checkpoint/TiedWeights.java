@@ -77,6 +77,13 @@ record TiedWeights(List<Pair> pairs, boolean stated, boolean open) {
     pairs = List.copyOf(pairs);
   }
 
+  /** What any model type of the table ties, for files that do not say what model they are of. */
+  static TiedWeights ofAnyModel() {
+    Set<Pair> pairs = new LinkedHashSet<>();
+    Table.TYPES.values().forEach(type -> pairs.addAll(type.pairs()));
+    return new TiedWeights(List.copyOf(pairs), false, true);
+  }
+
   /**
    * What a configuration implies. A nested configuration that ties counts for the whole, as in
    * transformers, where older files state it there.

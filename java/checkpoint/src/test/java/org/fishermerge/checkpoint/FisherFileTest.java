@@ -210,6 +210,43 @@ class FisherFileTest {
     }
   }
 
+  /** A tied weight under the other of its names, or under both. */
+  @Test
+  void tiedNamesAdd() {
+    String in = "transformer.wte.weight";
+    String out = "lm_head.weight";
+    Path a = store("a.safetensors", METADATA.toMap(), Map.of(in, new float[] {1, 2}));
+    Path b = store("b.safetensors", METADATA.toMap(), Map.of(out, new float[] {10, 20}));
+    Path c =
+        store(
+            "c.safetensors",
+            METADATA.toMap(),
+            Map.of(in, new float[] {100, 200}, out, new float[] {100, 200}));
+    Path sum = folder.resolve("sum.safetensors");
+    FisherFile.add(List.of(a, b, c), sum, true, "test");
+    try (Checkpoint added = Checkpoint.open(sum)) {
+      assertThat(added.tensors()).hasSize(1);
+      assertThat(added.floats("wte.weight")).containsExactly(111f, 222f);
+    }
+    FisherFile.add(List.of(c, b, a), sum, true, "test");
+    try (Checkpoint added = Checkpoint.open(sum)) {
+      assertThat(added.tensors()).hasSize(2);
+      for (CheckpointTensor tensor : added.tensors().values()) {
+        assertThat(added.floats(tensor.canonicalName())).containsExactly(111f, 222f);
+      }
+    }
+    Path apart =
+        store(
+            "apart.safetensors",
+            METADATA.toMap(),
+            Map.of(in, new float[] {1, 2}, out, new float[] {3, 4}));
+    for (List<Path> files : List.of(List.of(apart, b), List.of(b, apart))) {
+      assertThatThrownBy(() -> FisherFile.add(files, sum, true, "test"))
+          .isInstanceOf(InputException.class)
+          .hasMessageContaining("transformer.wte.weight");
+    }
+  }
+
   /** Each of the small ones would be lost if every addition were rounded to F32. */
   @Test
   void theSumIsRoundedOnce() {

@@ -23,10 +23,10 @@ final class DataOptions {
       paramLabel = "SRC",
       description =
           "Pictures: FILE.safetensors[#prefix.] with pixel_values [N,3,H,W] and labels [N], or a"
-              + " folder of Parquet files with image and label columns, or of pictures by class, or"
+              + " folder of Parquet or Arrow files with image and label columns, or of pictures by class, or"
               + " the id of such a data set on the hub, with #split behind it, as in"
               + " OWNER/NAME#train[:10%%]. Texts, for a GPT-2: input_ids and attention_mask [N,T]"
-              + " and labels [N], or Parquet files with the columns of a GLUE task. docs/data.md has"
+              + " and labels [N], or tables with the columns of a GLUE task. docs/data.md has"
               + " all of it.")
   String source = "";
 
@@ -34,7 +34,7 @@ final class DataOptions {
       names = "--columns",
       paramLabel = "USUAL=NAME,...",
       description =
-          "What Parquet's columns are called where not as usual: image=img,label=fine_label, or for"
+          "What columns of tables are called where not as usual: image=img,label=fine_label, or for"
               + " texts sentence=text.")
   @Nullable String columns;
 

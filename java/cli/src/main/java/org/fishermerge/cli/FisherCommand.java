@@ -182,7 +182,7 @@ final class FisherCommand implements Callable<Integer> {
             device.precision(),
             statistics(),
             data.badRows(),
-            (setting, value) -> "--" + setting + " " + value);
+            (setting, value) -> ("--" + setting + " " + value).strip());
     AtomicOutput.requireNoInput(
         out,
         new InputPaths().add(model).add(script.file).add(head).add(text).add(data.source).all());

@@ -40,17 +40,21 @@ final class ArchitectureTest {
   /** Which modules may use a library. */
   private static final Map<String, Set<String>> HOMES =
       new TreeMap<>(
-          Map.of(
-              "org.bytedeco", Set.of("torch"),
-              "jcuda", Set.of("estimate"),
-              "picocli", Set.of("cli"),
-              "org.snakeyaml", Set.of("data", "cli"),
-              "ai.djl", Set.of("data"),
-              "dev.hardwood", Set.of("data"),
-              "com.luciad.imageio.webp", Set.of("data"),
-              "com.fasterxml.jackson.dataformat.csv", Set.of("data"),
-              "com.fasterxml.jackson.databind", Set.of("torch", "data", "estimate", "cli"),
-              "com.fasterxml.jackson.core", Set.of("checkpoint", "data", "estimate", "cli")));
+          Map.ofEntries(
+              Map.entry("org.bytedeco", Set.of("torch")),
+              Map.entry("jcuda", Set.of("estimate")),
+              Map.entry("picocli", Set.of("cli")),
+              Map.entry("org.snakeyaml", Set.of("data", "cli")),
+              Map.entry("ai.djl", Set.of("data")),
+              Map.entry("dev.hardwood", Set.of("data")),
+              Map.entry("org.apache.arrow", Set.of("data")),
+              Map.entry("com.google.flatbuffers", Set.of("data")),
+              Map.entry("com.luciad.imageio.webp", Set.of("data")),
+              Map.entry("com.fasterxml.jackson.dataformat.csv", Set.of("data")),
+              Map.entry(
+                  "com.fasterxml.jackson.databind", Set.of("torch", "data", "estimate", "cli")),
+              Map.entry(
+                  "com.fasterxml.jackson.core", Set.of("checkpoint", "data", "estimate", "cli"))));
 
   private static final JavaClasses CLASSES =
       new ClassFileImporter()

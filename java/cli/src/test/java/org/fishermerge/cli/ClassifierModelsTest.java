@@ -256,6 +256,62 @@ final class ClassifierModelsTest {
     });
   }
 
+  static Stream<Arguments> padIds() {
+    return Stream.of("bert-tiny", "roberta-tiny")
+        .flatMap(m -> Stream.of("masked", "plain").map(kind -> Arguments.of(m, kind)));
+  }
+
+  /**
+   * Texts that hold the pad token's id among their own tokens: a mask shows it, or another token
+   * follows. RoBERTa gives such a token no position of its own, and in both models its row, and
+   * RoBERTa's row of positions, have no gradient.
+   */
+  @ParameterizedTest(name = "{0} {1}")
+  @MethodSource("padIds")
+  void padIdsInsideTextsAreAsInTransformers(String model, String kind) {
+    Path vectors = Golden.path(model + "/pad_ids.safetensors");
+    String data = vectors + "#" + kind + ".";
+    Path outputs = folder.resolve("outputs.safetensors");
+    CommandResult.run(
+            "evaluate",
+            "--model",
+            folderOf(model, "two"),
+            "--data",
+            data,
+            "--outputs",
+            outputs.toString())
+        .succeeds();
+    Tensor logits = TestTensors.read(vectors).get(kind + ".logits");
+    TestTensors.assertClose(
+        "logits",
+        TestTensors.read(outputs).get("logits"),
+        1,
+        logits,
+        1e-5 * TestTensors.largest(logits.floats()));
+    Path out = folder.resolve("fisher.safetensors");
+    CommandResult.run(
+            "fisher",
+            "--model",
+            folderOf(model, "two"),
+            "--data",
+            data,
+            "--labels",
+            "exact",
+            "--selection",
+            "first",
+            "--batch-size",
+            "4",
+            "--out",
+            out.toString())
+        .succeeds();
+    TestTensors sums = TestTensors.read(out);
+    Map<String, Tensor> tables = TestTensors.read(vectors).under(kind + ".fisher.");
+    assertThat(tables).hasSize(3);
+    tables.forEach((name, mean) ->
+        TestTensors.assertClose(
+            name, sums.get(name), 1.0 / 6, mean, 2e-4 * TestTensors.largest(mean.floats())));
+  }
+
   @Test
   void headsOfClipsHaveNoParameters() {
     Path clip = Golden.path("clip-tiny");

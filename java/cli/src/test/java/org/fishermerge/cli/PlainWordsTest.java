@@ -33,7 +33,7 @@ final class PlainWordsTest {
   private static final Pattern FOREIGN =
       Pattern.compile(
           "\\b(?:[a-z]\\w*\\.)+[A-Z]\\w*|\\w+(?:Exception|Error)\\b|\\w*Feature\\b|CTRL-CHAR|StreamRead|"
-              + "\\b(?i:jackson|picocli|snakeyaml|hardwood|djl|javacpp|bytedeco|classpath|dependency|"
+              + "\\b(?i:jackson|picocli|snakeyaml|hardwood|flatbuf\\w*|djl|javacpp|bytedeco|classpath|dependency|"
               + "non-standard|enable|serde|rust|unwrap|nullpointer|token of type)\\b");
 
   /** ReasonsTest has all kinds of faults; here it is the readers that count. */

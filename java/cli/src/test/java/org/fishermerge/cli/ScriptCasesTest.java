@@ -70,11 +70,20 @@ final class ScriptCasesTest {
     "noise, draws at random (aten::randn)",
     "attention-dropout, saved in training mode",
     "no-statistics, track_running_stats=False",
-    "softmax, probabilities"
+    "softmax, probabilities",
+    "sigmoid, it ends in a sigmoid"
   })
   void modulesWithoutAFisherPerExampleAreRefused(String module, String message) {
     fisher(MODULES.resolve(module + ".pt"), "x", data()).fails(1, module + ".pt", message);
     assertNothingWritten();
+  }
+
+  /** They may be logits all the same. */
+  @Test
+  void answersBetweenNoughtAndOneAreAWarning() {
+    CommandResult result = fisher(MODULES.resolve("clamped.pt"), "x", data());
+    assertThat(result.code()).as(result.err()).isZero();
+    assertThat(result.err()).contains("clamped.pt", "between 0 and 1", "--logits");
   }
 
   @Test

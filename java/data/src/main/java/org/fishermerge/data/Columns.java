@@ -58,7 +58,7 @@ public record Columns(Map<String, String> names) {
   void requireUsual(Object file) {
     if (!names.isEmpty()) {
       throw new InputException(
-          file + ": holds tensors and no columns; names of columns are for Parquet files");
+          file + ": holds tensors and no columns; names of columns are for tables");
     }
   }
 

@@ -1,8 +1,6 @@
 package org.fishermerge.data;
 
-import dev.hardwood.metadata.PhysicalType;
-import dev.hardwood.reader.ColumnReaders;
-import dev.hardwood.schema.SchemaNode;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -17,14 +15,14 @@ import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.InputException;
 
 /**
- * Sentences or pairs of sentences in Parquet files, with the columns of one of GLUE's tasks. Two
- * texts are joined without a separator, as FusionBench joins them for GPT-2. Rows are tokenized
- * when they are first asked for, and kept.
+ * Sentences or pairs of sentences in tables, with the columns of one of GLUE's tasks. Two texts are
+ * joined without a separator, as FusionBench joins them for GPT-2. Rows are tokenized when they are
+ * first asked for, and kept.
  */
 final class GlueDataset implements TokenDataset {
   private static final int ROWS_PER_STEP = 256;
 
-  private final ParquetRows rows;
+  private final TableRows rows;
   private final List<String> columns;
   private final String description;
   private final Gpt2Tokenizer tokenizer;
@@ -34,7 +32,7 @@ final class GlueDataset implements TokenDataset {
   private final Map<Long, String> nulls = new HashMap<>();
 
   private GlueDataset(
-      ParquetRows rows, List<String> columns, String description, Gpt2Tokenizer tokenizer) {
+      TableRows rows, List<String> columns, String description, Gpt2Tokenizer tokenizer) {
     this.rows = rows;
     this.columns = columns;
     this.description = description;
@@ -42,15 +40,15 @@ final class GlueDataset implements TokenDataset {
   }
 
   static GlueDataset open(
-      ParquetSource source, Columns columns, Path tokenizerFolder, int maxTokens) {
+      TableSource source, Columns columns, Path tokenizerFolder, int maxTokens) {
     Texts texts = new Texts(columns);
-    ParquetRows rows = ParquetRows.open(source, columns, "", texts);
+    TableRows rows = TableRows.open(source, columns, "", texts);
     return new GlueDataset(
         rows, texts.columns, source.description(), Gpt2Tokenizer.open(tokenizerFolder, maxTokens));
   }
 
   /** The columns of the texts, the same in all files. */
-  private static final class Texts implements ParquetRows.Check {
+  private static final class Texts implements TableSchema.Check {
     private final Columns names;
     private List<String> columns = List.of();
 
@@ -59,14 +57,11 @@ final class GlueDataset implements TokenDataset {
     }
 
     @Override
-    public void require(Path file, List<SchemaNode> fields, String present) {
+    public void require(Path file, List<TableColumn> fields, String present) {
       List<String> found = find(file, fields, present);
       for (String column : found) {
-        boolean text =
-            ParquetRows.field(fields, column) instanceof SchemaNode.PrimitiveNode leaf
-                && leaf.type() == PhysicalType.BYTE_ARRAY
-                && leaf.maxRepetitionLevel() == 0;
-        if (!text) {
+        TableColumn held = TableColumn.named(fields, column);
+        if (held == null || !held.holdsTexts()) {
           throw new InputException(
               "%s: column %s holds no text; the columns are: %s".formatted(file, column, present));
         }
@@ -79,8 +74,8 @@ final class GlueDataset implements TokenDataset {
       columns = found;
     }
 
-    private List<String> find(Path file, List<SchemaNode> fields, String present) {
-      Set<String> all = fields.stream().map(SchemaNode::name).collect(Collectors.toSet());
+    private List<String> find(Path file, List<TableColumn> fields, String present) {
+      Set<String> all = fields.stream().map(TableColumn::name).collect(Collectors.toSet());
       for (String given : names.names().values()) {
         if (!all.contains(given)) {
           throw new InputException(
@@ -149,16 +144,18 @@ final class GlueDataset implements TokenDataset {
         Set.copyOf(columns),
         ROWS_PER_STEP,
         () -> false,
-        (position, readers, at) -> {
+        (position, row) -> {
+          List<String> read = new ArrayList<>();
           for (String column : columns) {
-            if (readers.getColumnReader(column).getLeafValidity().isNull(at)) {
+            byte[] text = row.bytes(column);
+            if (text == null) {
               nulls.putIfAbsent(missing[position], column);
               return;
             }
+            read.add(new String(text, StandardCharsets.UTF_8));
           }
-          String first = text(readers, columns.getFirst(), at);
-          String second = columns.size() == 1 ? null : text(readers, columns.getLast(), at);
-          tokenized.put(missing[position], tokenizer.encode(first, second));
+          String second = columns.size() == 1 ? null : read.getLast();
+          tokenized.put(missing[position], tokenizer.encode(read.getFirst(), second));
         });
     List<long[]> texts = new ArrayList<>();
     for (long row : wanted) {
@@ -170,8 +167,9 @@ final class GlueDataset implements TokenDataset {
     return texts;
   }
 
-  private static String text(ColumnReaders readers, String column, int at) {
-    return ParquetLabels.text(readers.getColumnReader(column), at);
+  @Override
+  public boolean complete() {
+    return true;
   }
 
   @Override

@@ -21,12 +21,12 @@ public final class ImageDatasets {
    *       <prefix>pixel_values} [N, 3, height, width] of the processor's size and, optionally,
    *       {@code <prefix>labels} [N] (I64 or I32). F32, F16 and BF16 are taken as processed; U8 are
    *       raw RGB pixels that still get rescaled and normalised.
-   *   <li>What {@link LocalData#find} finds: Parquet files with the columns that Hugging Face data
-   *       sets store, {@code image}, the encoded picture or a struct with it in {@code bytes}, and
-   *       optionally {@code label}, a number or a name; or a folder of pictures.
+   *   <li>What {@link LocalData#find} finds: Parquet or Arrow files with the columns that Hugging
+   *       Face data sets store, {@code image}, the encoded picture or a struct with it in {@code
+   *       bytes}, and optionally {@code label}, a number or a name; or a folder of pictures.
    * </ul>
    *
-   * @param columns what Parquet's columns are called
+   * @param columns what columns of tables are called
    * @throws InputException if there is no such data, or it is not as described
    */
   public static ImageDataset open(String source, Columns columns, ImageProcessor processor) {
@@ -37,7 +37,7 @@ public final class ImageDatasets {
     TensorSelector selector = TensorSelector.parse(source);
     if (!Files.exists(selector.file())) {
       throw new InputException(
-          "%s does not exist; data is a .safetensors file, a folder of .parquet files or of"
+          "%s does not exist; data is a .safetensors file, a folder of .parquet or .arrow files or of"
                   .formatted(selector.file())
               + " pictures, or the id of a data set on the Hugging Face hub as OWNER/NAME#SPLIT");
     }
@@ -60,9 +60,7 @@ public final class ImageDatasets {
     String description = source.description();
     StoredImages all =
         switch (splits.getFirst().format()) {
-          case PARQUET ->
-              ParquetImages.open(
-                  new ParquetSource(source.files(), description), columns, processor);
+          case PARQUET, ARROW -> TableImages.open(TableSource.of(source), columns, processor);
           case PICTURES -> FolderImages.open(splits, description, columns, processor);
           case TENSORS ->
               SafetensorsImages.open(
@@ -84,7 +82,7 @@ public final class ImageDatasets {
     return new RowRanges(
         source.ranges(split ->
             switch (split.format()) {
-              case PARQUET -> ParquetSize.rows(split.files());
+              case PARQUET, ARROW -> TableSize.rows(split);
               case PICTURES -> FolderImages.rows(split, columns);
               case TENSORS -> throw new IllegalStateException("taken whole");
             }),

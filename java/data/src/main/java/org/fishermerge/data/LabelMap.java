@@ -280,6 +280,11 @@ public final class LabelMap {
     return NameList.of(names, NAMES_SHOWN);
   }
 
+  /** Whether lists of names differ in nothing but case, spaces and punctuation. */
+  static boolean sameSpelling(List<String> one, List<String> other) {
+    return normalized(one).equals(normalized(other));
+  }
+
   /** Without what spellings differ in: case, spaces and punctuation. */
   private static List<String> normalized(List<String> names) {
     return names.stream()

@@ -3,6 +3,8 @@ package org.fishermerge.data;
 import dev.hardwood.HardwoodContext;
 import dev.hardwood.metadata.ColumnChunk;
 import dev.hardwood.metadata.FileMetaData;
+import dev.hardwood.metadata.LogicalType;
+import dev.hardwood.metadata.PhysicalType;
 import dev.hardwood.metadata.RowGroup;
 import dev.hardwood.reader.ColumnReader;
 import dev.hardwood.reader.ColumnReaders;
@@ -10,115 +12,56 @@ import dev.hardwood.reader.ParquetFileReader;
 import dev.hardwood.schema.ColumnProjection;
 import dev.hardwood.schema.SchemaNode;
 import java.io.IOException;
-import java.nio.BufferUnderflowException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.LinkedHashSet;
 import java.util.List;
-import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.function.BooleanSupplier;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.checkpoint.NameList;
-import org.fishermerge.checkpoint.Reasons;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The rows of a split's Parquet files, with a column of labels or without. Footers are read on
- * opening; of the data only the row groups and the columns that are needed.
+ * The rows of Parquet files. Footers are read on opening; of the data only the row groups and the
+ * columns that are needed.
  */
-final class ParquetRows {
-  /** The second is what transformers calls them. */
-  private static final List<String> LABEL_NAMES = List.of(Columns.LABEL, "labels");
-
-  private static final int NAMES_SHOWN = 8;
-
-  /** Looks at the columns of each file on opening. */
-  interface Check {
-    /**
-     * Refuses a file without the columns that are needed.
-     *
-     * @param names of all columns, for messages
-     */
-    void require(Path file, List<SchemaNode> fields, String names);
-  }
-
-  /** Takes what was read. */
-  interface Cells {
-    /**
-     * Takes one row.
-     *
-     * @param position the row's place among those asked for
-     * @param readers of the columns asked for
-     * @param at where the row is in what the readers hold
-     */
-    void take(int position, ColumnReaders readers, int at);
-  }
+final class ParquetRows extends TableRows {
+  private static final String NESTED = "lists or structs";
 
   /** A row group of one of the files; {@code first} is the index of its first row overall. */
   private record Group(Path file, int index, long rowInFile, long first, long rows) {}
 
   private final List<Group> groups;
   private final long[] firsts;
-  private final long size;
-  private final @Nullable String labelColumn;
-  private final boolean textLabels;
-  private final Optional<List<String>> stated;
-  private final String columns;
-  private final long bytes;
-  private final Path first;
-  private @Nullable ParquetLabels labels;
 
-  private ParquetRows(
-      List<Group> groups,
-      long size,
-      @Nullable String labelColumn,
-      boolean textLabels,
-      Optional<List<String>> stated,
-      String columns,
-      long bytes,
-      Path first) {
+  private ParquetRows(TableSchema schema, List<Group> groups, long size, long bytes) {
+    super(schema, size, bytes);
     this.groups = groups;
     this.firsts = groups.stream().mapToLong(Group::first).toArray();
-    this.size = size;
-    this.labelColumn = labelColumn;
-    this.textLabels = textLabels;
-    this.stated = stated;
-    this.columns = columns;
-    this.bytes = bytes;
-    this.first = first;
   }
 
-  /**
-   * Reads the footers.
-   *
-   * @param names what columns are called
-   * @param weighed the column whose {@link #bytes} are counted
-   */
-  static ParquetRows open(ParquetSource source, Columns names, String weighed, Check required) {
+  /** Reads the footers; as {@link TableRows#open}. */
+  static ParquetRows open(
+      TableSource source, Columns names, String weighed, TableSchema.Check required) {
     List<Group> groups = new ArrayList<>();
     long size = 0;
     long bytes = 0;
-    Set<Optional<String>> labelColumns = new LinkedHashSet<>();
-    Set<Boolean> kinds = new LinkedHashSet<>();
-    Set<Optional<List<String>>> stated = new LinkedHashSet<>();
-    String columns = "";
-    List<Path> files = source.files();
-    for (Path file : files) {
+    TableSchema schema = new TableSchema(source.files(), source.classNames(), names, required);
+    for (Path file : source.files()) {
       try (HardwoodContext context = HardwoodContext.create(1);
           ParquetFileReader reader = ParquetFileReader.open(ParquetInput.footer(file), context)) {
-        List<SchemaNode> fields = reader.getFileSchema().getRootNode().children();
-        columns = NameList.of(fields.stream().map(SchemaNode::name).toList(), NAMES_SHOWN);
-        required.require(file, fields, columns);
-        Optional<String> label = labelColumn(file, fields, names, columns);
-        labelColumns.add(label);
-        label.ifPresent(column -> kinds.add(ParquetLabels.areTexts(field(fields, column))));
         FileMetaData footer = reader.getFileMetaData();
-        stated.add(
-            label.flatMap(column -> DatasetFeatures.classNames(footer.keyValueMetadata(), column)));
+        schema.add(
+            file,
+            reader.getFileSchema().getRootNode().children().stream()
+                .map(ParquetRows::column)
+                .toList(),
+            "",
+            column -> DatasetFeatures.classNames(footer.keyValueMetadata(), column));
         long rowInFile = 0;
         int index = -1;
         for (RowGroup group : footer.rowGroups()) {
@@ -129,7 +72,7 @@ final class ParquetRows {
           rowInFile += group.numRows();
           size += group.numRows();
           for (ColumnChunk chunk : group.columns()) {
-            if (chunk.metaData().pathInSchema().toString().equals(weighed)) {
+            if (isOf(weighed, chunk.metaData().pathInSchema().toString())) {
               bytes += chunk.metaData().totalUncompressedSize();
             }
           }
@@ -140,156 +83,102 @@ final class ParquetRows {
         throw new InputException("%s: not readable as Parquet: %s".formatted(file, reason(e)), e);
       }
     }
-    Path first = files.getFirst();
-    if (size == 0) {
-      throw new InputException(
-          "%s: the data set has no rows (%d files)".formatted(first, files.size()));
-    }
-    if (labelColumns.size() > 1) {
-      throw new InputException(
-          "%s and %d more files: some have a column label, others have not"
-              .formatted(first, files.size() - 1));
-    }
-    if (kinds.size() > 1) {
-      throw new InputException(
-          "%s and %d more files: labels are texts in some and numbers in others"
-              .formatted(first, files.size() - 1));
-    }
-    if (stated.size() > 1) {
-      throw new InputException(
-          "%s and %d more files state different class names in their metadata: %s"
-              .formatted(
-                  first,
-                  files.size() - 1,
-                  String.join(
-                      "; ",
-                      stated.stream()
-                          .map(of -> NameList.of(of.orElse(List.of()), NAMES_SHOWN))
-                          .toList())));
-    }
-    return new ParquetRows(
-        groups,
-        size,
-        labelColumns.iterator().next().orElse(null),
-        kinds.contains(true),
-        stated.iterator().next(),
-        columns,
-        bytes,
-        first);
+    schema.requireAlike(size);
+    return new ParquetRows(schema, groups, size, bytes);
   }
 
-  private static Optional<String> labelColumn(
-      Path file, List<SchemaNode> fields, Columns names, String columns) {
-    String given = names.given(Columns.LABEL).orElse(null);
-    String name =
-        given != null
-            ? given
-            : LABEL_NAMES.stream()
-                .filter(usual -> field(fields, usual) != null)
-                .findFirst()
-                .orElse(null);
-    if (name == null) {
-      return Optional.empty();
+  private static TableColumn column(SchemaNode node) {
+    if (node instanceof SchemaNode.GroupNode struct && struct.isStruct()) {
+      return new TableColumn(
+          node.name(),
+          TableColumn.Kind.STRUCT,
+          NESTED,
+          struct.children().stream().map(ParquetRows::column).toList());
     }
-    SchemaNode label = field(fields, name);
-    if (label == null) {
-      throw new InputException(
-          "%s: no column %s; the columns are: %s".formatted(file, name, columns));
+    if (!(node instanceof SchemaNode.PrimitiveNode leaf) || leaf.maxRepetitionLevel() != 0) {
+      return new TableColumn(node.name(), TableColumn.Kind.OTHER, NESTED);
     }
-    ParquetLabels.refusal(label)
-        .ifPresent(what -> {
-          throw new InputException(
-              "%s: column %s holds no class labels but %s; another one can be named with --columns"
-                      .formatted(file, name, what)
-                  + " label=NAME; the columns are: "
-                  + columns);
-        });
-    return Optional.of(name);
+    LogicalType logical = leaf.logicalType();
+    TableColumn.Kind kind =
+        switch (leaf.type()) {
+          case INT32, INT64 ->
+              logical == null
+                      || logical instanceof LogicalType.IntType
+                      || logical instanceof LogicalType.NullType
+                  ? TableColumn.Kind.INTEGER
+                  : TableColumn.Kind.OTHER;
+          case FLOAT, DOUBLE -> TableColumn.Kind.REAL;
+          case BOOLEAN -> TableColumn.Kind.BOOLEAN;
+          case BYTE_ARRAY ->
+              logical == null
+                  ? TableColumn.Kind.BYTES
+                  : logical instanceof LogicalType.StringType
+                          || logical instanceof LogicalType.EnumType
+                          || logical instanceof LogicalType.NullType
+                      ? TableColumn.Kind.TEXT
+                      : TableColumn.Kind.OTHER;
+          case INT96, FIXED_LEN_BYTE_ARRAY -> TableColumn.Kind.OTHER;
+        };
+    return new TableColumn(
+        node.name(), kind, logical == null ? leaf.type().toString() : logical.toString());
   }
 
-  /** The column of a name; null where there is none. */
-  static @Nullable SchemaNode field(List<SchemaNode> fields, String name) {
-    for (SchemaNode field : fields) {
-      if (field.name().equals(name)) {
-        return field;
-      }
-    }
-    return null;
-  }
-
-  long size() {
-    return size;
-  }
-
-  /** Of the column that was to be weighed, uncompressed. */
-  long bytes() {
-    return bytes;
-  }
-
-  boolean labelled() {
-    return labelColumn != null;
-  }
-
-  /** The names in the files' metadata, or those that are the labels. */
-  Optional<List<String>> classNames() {
-    return textLabels ? Optional.of(read().names()) : stated;
-  }
-
-  boolean labelsAreNames() {
-    return textLabels;
-  }
-
-  long[] labels() {
-    return read().values();
-  }
-
-  private ParquetLabels read() {
-    ParquetLabels known = labels;
-    if (known != null) {
-      return known;
-    }
-    String column = labelColumn;
-    if (column == null) {
-      throw new InputException(
-          "%s: no column label, and this needs labelled examples; the columns are: %s; %s"
-              .formatted(first, columns, Columns.advice(Columns.LABEL)));
-    }
-    ParquetLabels all = new ParquetLabels(Math.toIntExact(size));
-    int read = 0;
+  @Override
+  void readLabels(String column, TableLabels all) {
     for (Path file : new LinkedHashSet<>(groups.stream().map(Group::file).toList())) {
-      read = readLabels(file, column, all, read);
-    }
-    if (read != size) {
-      throw new InputException(
-          "%s: %d labels for %d rows; a file is damaged".formatted(first, read, size));
-    }
-    labels = all;
-    return all;
-  }
-
-  /** Reads the labels of a file into place; returns where those of the next file begin. */
-  private int readLabels(Path file, String column, ParquetLabels all, int from) {
-    int next = from;
-    try (HardwoodContext context = HardwoodContext.create(1);
-        ParquetFileReader reader =
-            ParquetFileReader.open(ParquetInput.columns(file, Set.of(column)), context);
-        ColumnReaders readers =
-            reader.buildColumnReaders(ColumnProjection.columns(column)).build()) {
-      while (readers.nextBatch()) {
-        ColumnReader cells = readers.getColumnReader(column);
-        for (int row = 0; row < readers.getRecordCount(); row++, next++) {
-          all.set(next, cells, row, this::where);
+      try (HardwoodContext context = HardwoodContext.create(1);
+          ParquetFileReader reader =
+              ParquetFileReader.open(ParquetInput.columns(file, Set.of(column)), context);
+          ColumnReaders readers =
+              reader.buildColumnReaders(ColumnProjection.columns(column)).build()) {
+        while (readers.nextBatch()) {
+          ColumnReader cells = readers.getColumnReader(column);
+          for (int row = 0; row < readers.getRecordCount(); row++) {
+            addLabel(cells, row, all);
+          }
         }
+      } catch (InputException e) {
+        throw e;
+      } catch (IOException | RuntimeException | OutOfMemoryError e) {
+        throw new InputException("%s: cannot read the labels: %s".formatted(file, reason(e)), e);
       }
-    } catch (InputException e) {
-      throw e;
-    } catch (IOException | RuntimeException | OutOfMemoryError e) {
-      throw new InputException("%s: cannot read the labels: %s".formatted(file, reason(e)), e);
     }
-    return next;
   }
 
-  /** The file and the row in it. */
+  private static void addLabel(ColumnReader reader, int cell, TableLabels all) {
+    if (reader.getLeafValidity().isNull(cell)) {
+      all.addNone();
+      return;
+    }
+    switch (reader.getColumnSchema().type()) {
+      case INT32 -> addInteger(reader.getInts()[cell], reader, all);
+      case INT64 -> addInteger(reader.getLongs()[cell], reader, all);
+      case FLOAT -> all.add((double) reader.getFloats()[cell]);
+      case DOUBLE -> all.add(reader.getDoubles()[cell]);
+      case BOOLEAN -> all.add(reader.getBooleans()[cell] ? 1L : 0L);
+      default -> all.add(new String(bytes(reader, cell), StandardCharsets.UTF_8));
+    }
+  }
+
+  private static void addInteger(long value, ColumnReader reader, TableLabels all) {
+    boolean unsigned =
+        reader.getColumnSchema().logicalType() instanceof LogicalType.IntType type
+            && !type.isSigned();
+    if (unsigned && reader.getColumnSchema().type() == PhysicalType.INT32) {
+      all.add(value & 0xFFFF_FFFFL);
+    } else if (unsigned) {
+      all.addUnsigned(value);
+    } else {
+      all.add(value);
+    }
+  }
+
+  private static byte[] bytes(ColumnReader reader, int cell) {
+    int[] offsets = reader.getBinaryOffsets();
+    return Arrays.copyOfRange(reader.getBinaryValues(), offsets[cell], offsets[cell + 1]);
+  }
+
+  @Override
   String where(long index) {
     Group group = group(index);
     return group.file() + ", row " + (group.rowInFile() + index - group.first());
@@ -300,14 +189,7 @@ final class ParquetRows {
     return groups.get(found >= 0 ? found : -found - 2);
   }
 
-  /**
-   * Reads rows in stored order, whatever the order asked for.
-   *
-   * @param indices the rows
-   * @param columns to read, by their paths with dots
-   * @param step rows decoded from pages at a time
-   * @param cancelled asked now and then; when true the result is not needed any more
-   */
+  @Override
   void read(long[] indices, Set<String> columns, int step, BooleanSupplier cancelled, Cells cells) {
     Integer[] order = new Integer[indices.length];
     Arrays.setAll(order, i -> i);
@@ -358,7 +240,7 @@ final class ParquetRows {
           if (at >= rows) {
             break;
           }
-          cells.take(positions[next], readers, (int) at);
+          cells.take(positions[next], new Decoded(readers, (int) at));
         }
         row += rows;
       }
@@ -373,32 +255,17 @@ final class ParquetRows {
     }
   }
 
-  /**
-   * The messages of an exception and its causes, which say more than the outermost. Lack of memory
-   * is the file's doing: hardwood allocates what a length in the file asks for before it compares
-   * it with the bytes there are.
-   */
-  static String reason(Throwable e) {
-    if (e instanceof OutOfMemoryError) {
-      return "a length in it asks for more memory than there is";
+  /** A row among those that readers hold. */
+  private record Decoded(ColumnReaders readers, int at) implements Row {
+    @Override
+    public byte @Nullable [] bytes(String column) {
+      ColumnReader reader = readers.getColumnReader(column);
+      return reader.getLeafValidity().isNull(at) ? null : ParquetRows.bytes(reader, at);
     }
-    StringBuilder text = new StringBuilder();
-    for (Throwable t = e; t != null; t = t.getCause()) {
-      String message = t.getMessage() == null || isSlip(t) ? "it is damaged" : Reasons.of(t);
-      if (text.indexOf(message) < 0) {
-        text.append(text.isEmpty() ? "" : ": ").append(message);
-      }
-    }
-    return text.toString();
-  }
 
-  /** Whether hardwood ran into what it had not thought of; the message is about its own code. */
-  private static boolean isSlip(Throwable t) {
-    return t instanceof NullPointerException
-        || t instanceof ClassCastException
-        || t instanceof IndexOutOfBoundsException
-        || t instanceof NegativeArraySizeException
-        || t instanceof ArithmeticException
-        || t instanceof BufferUnderflowException;
+    @Override
+    public long @Nullable [] integers(String column) {
+      throw new IllegalStateException("lists are not read: " + column);
+    }
   }
 }

@@ -22,9 +22,9 @@ import org.fishermerge.checkpoint.TensorSelector;
  * be absent.
  */
 final class SafetensorsTokens implements TokenDataset {
-  private static final String IDS = "input_ids";
-  private static final String MASK = "attention_mask";
-  private static final String TYPES = "token_type_ids";
+  static final String IDS = "input_ids";
+  static final String MASK = "attention_mask";
+  static final String TYPES = "token_type_ids";
   private static final ValueLayout.OfInt I32 =
       ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
   private static final ValueLayout.OfLong I64 =
@@ -119,9 +119,17 @@ final class SafetensorsTokens implements TokenDataset {
     for (long row : rows) {
       long[] ids = values(0, row);
       texts.add(
-          mask.isPresent() ? Arrays.copyOf(ids, unmasked(values(mask.getAsInt(), row), row)) : ids);
+          mask.isPresent()
+              ? Arrays.copyOf(
+                  ids, unmasked(values(mask.getAsInt(), row), selector.prefix() + MASK, where(row)))
+              : ids);
     }
     return texts;
+  }
+
+  @Override
+  public boolean complete() {
+    return mask.isPresent();
   }
 
   @Override
@@ -131,20 +139,24 @@ final class SafetensorsTokens implements TokenDataset {
         : Optional.of(Arrays.stream(rows).mapToObj(row -> values(types.getAsInt(), row)).toList());
   }
 
-  /** The number of ones that a mask begins with; there must be none after them. */
-  private int unmasked(long[] mask, long row) {
+  /**
+   * The number of ones that a mask begins with; there must be none after them.
+   *
+   * @param name of the mask, for messages
+   * @param where the row is
+   */
+  static int unmasked(long[] mask, String name, String where) {
     int length = 0;
     for (int t = 0; t < mask.length; t++) {
       if (mask[t] != 0 && mask[t] != 1) {
         throw new InputException(
-            "%s: %s%s of token %d is %d; expected 0 or 1"
-                .formatted(where(row), selector.prefix(), MASK, t, mask[t]));
+            "%s: %s of token %d is %d; expected 0 or 1".formatted(where, name, t, mask[t]));
       }
       if (mask[t] == 1) {
         if (length < t) {
           throw new InputException(
-              "%s: %s%s is 0 for token %d and 1 for token %d; expected ones and then zeros: pad on"
-                      .formatted(where(row), selector.prefix(), MASK, length, t)
+              "%s: %s is 0 for token %d and 1 for token %d; expected ones and then zeros: pad on"
+                      .formatted(where, name, length, t)
                   + " the right");
         }
         length++;

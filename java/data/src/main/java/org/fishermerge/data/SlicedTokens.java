@@ -25,6 +25,11 @@ record SlicedTokens(TokenDataset all, RowRanges ranges, String description)
   }
 
   @Override
+  public boolean complete() {
+    return all.complete();
+  }
+
+  @Override
   public Optional<List<long[]>> types(long[] rows) {
     return all.types(ranges.rows(rows));
   }

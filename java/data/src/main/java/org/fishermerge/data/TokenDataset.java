@@ -27,6 +27,13 @@ public interface TokenDataset extends Examples, AutoCloseable {
   }
 
   /**
+   * Whether the ids of a text are all that belongs to it, and nothing else, so that one at its end
+   * that is also used for padding is a part of it: with an attention mask, or where texts are
+   * tokenized here.
+   */
+  boolean complete();
+
+  /**
    * The types of the tokens of some examples, at least as many as they have ids; empty where all
    * are of type 0.
    */

@@ -23,13 +23,13 @@ public final class TokenDatasets {
    *   <li>{@code FILE.safetensors} or {@code FILE.safetensors#prefix.}: tensors {@code
    *       <prefix>input_ids} [N, T] and, optionally, {@code <prefix>attention_mask} [N, T], ones
    *       and then zeros in each row, and {@code <prefix>labels} [N].
-   *   <li>What {@link LocalData#find} finds: Parquet files with the text columns of a {@link
-   *       GlueTask} and optionally {@code label}, a number or a name; for example {@code
+   *   <li>What {@link LocalData#find} finds: Parquet or Arrow files with the text columns of a
+   *       {@link GlueTask} and optionally {@code label}, a number or a name; for example {@code
    *       glue/mnli#validation_matched}.
    * </ul>
    *
-   * @param columns what Parquet's columns are called
-   * @param tokenizer the folder of the GPT-2 tokenizer that Parquet's texts go through
+   * @param columns what columns of tables are called
+   * @param tokenizer the folder of the GPT-2 tokenizer that texts go through
    * @param maxTokens what longer texts are cut to
    * @throws InputException if there is no such data, or it is not as described
    */
@@ -41,7 +41,7 @@ public final class TokenDatasets {
     TensorSelector selector = TensorSelector.parse(source);
     if (!Files.exists(selector.file())) {
       throw new InputException(
-          "%s does not exist; texts are a .safetensors file, a folder of .parquet files, or the id"
+          "%s does not exist; texts are a .safetensors file, a folder of .parquet or .arrow files, or the id"
                   .formatted(selector.file())
               + " of a data set on the Hugging Face hub as OWNER/NAME#SPLIT");
     }
@@ -55,10 +55,10 @@ public final class TokenDatasets {
   }
 
   /**
-   * Opens files that were found: Parquet with the text columns of a {@link GlueTask}, or one
-   * safetensors file.
+   * Opens files that were found: Arrow with token ids, Parquet or Arrow with the text columns of a
+   * {@link GlueTask}, or one safetensors file.
    *
-   * @param columns what Parquet's columns are called
+   * @param columns what columns of tables are called
    */
   public static TokenDataset open(
       DataSource source, Columns columns, Path tokenizer, int maxTokens) {
@@ -66,13 +66,16 @@ public final class TokenDatasets {
     if (format == SplitFiles.Format.TENSORS) {
       return open(source.files().getFirst().toString(), columns, tokenizer, maxTokens);
     }
-    if (format != SplitFiles.Format.PARQUET) {
+    if (!format.isTable()) {
       throw new InputException(
-          source.description() + ": holds pictures, where a GPT-2 wants texts in .parquet files");
+          source.description()
+              + ": holds pictures, where a GPT-2 wants texts in .parquet or .arrow files");
     }
+    TableSource table = TableSource.of(source);
     TokenDataset all =
-        GlueDataset.open(
-            new ParquetSource(source.files(), source.description()), columns, tokenizer, maxTokens);
+        format == SplitFiles.Format.ARROW && TableTokens.areIn(table, columns)
+            ? TableTokens.open(table, columns)
+            : GlueDataset.open(table, columns, tokenizer, maxTokens);
     if (source.isWhole()) {
       return all;
     }

@@ -6,10 +6,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.data.files.DataSource;
+import org.fishermerge.data.files.SplitFiles;
 import org.fishermerge.testkit.FuzzTarget;
 import org.fishermerge.testkit.Fuzzing;
 
@@ -65,20 +67,20 @@ public final class ParquetFuzz implements FuzzTarget {
   }
 
   private static void texts(Path file) {
-    ParquetRows rows =
-        ParquetRows.open(
-            new ParquetSource(List.of(file), "fuzz"),
+    TableRows rows =
+        TableRows.open(
+            new TableSource(SplitFiles.Format.PARQUET, List.of(file), "fuzz", Map.of()),
             Columns.USUAL,
             "",
             (of, fields, names) -> {
-              if (ParquetRows.field(fields, "sentence") == null) {
+              if (TableColumn.named(fields, "sentence") == null) {
                 throw new InputException(of + ": no sentences");
               }
             });
     if (rows.labelled()) {
       rows.labels();
     }
-    rows.read(new long[] {0}, Set.of("sentence"), 16, () -> false, (position, readers, at) -> {});
+    rows.read(new long[] {0}, Set.of("sentence"), 16, () -> false, (position, row) -> {});
   }
 
   private static void pictures(Path file) {

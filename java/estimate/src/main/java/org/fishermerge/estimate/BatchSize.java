@@ -1,10 +1,12 @@
 package org.fishermerge.estimate;
 
 import java.util.Optional;
+import java.util.OptionalInt;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.estimate.EstimationSettings.Spelling;
 import org.fishermerge.torch.objective.Objective;
 
-/** The batch size that {@code --batch-size} asks for. */
+/** The batch size that a setting asks for: a number, or {@link #AUTO}. */
 public final class BatchSize {
   public static final String AUTO = "auto";
 
@@ -14,9 +16,11 @@ public final class BatchSize {
   private BatchSize() {}
 
   /** Refuses what is no batch size, before the work. */
-  static void check(String option) {
-    if (!option.equals(AUTO)) {
-      parse(option);
+  static void check(String option, Spelling spelling) {
+    if (!option.equals(AUTO) && number(option).isEmpty()) {
+      throw new InputException(
+          spelling.of("batch-size", option)
+              + ": expected a number of examples, at least 1, or auto");
     }
   }
 
@@ -37,15 +41,16 @@ public final class BatchSize {
   }
 
   private static int parse(String option) {
+    return number(option)
+        .orElseThrow(() -> new IllegalArgumentException("batch size " + option + " unchecked"));
+  }
+
+  private static OptionalInt number(String option) {
     try {
       int value = Integer.parseInt(option);
-      if (value >= 1) {
-        return value;
-      }
+      return value >= 1 ? OptionalInt.of(value) : OptionalInt.empty();
     } catch (NumberFormatException e) {
-      // The message below covers it.
+      return OptionalInt.empty();
     }
-    throw new InputException(
-        "--batch-size " + option + ": expected a number of examples, at least 1, or auto");
   }
 }

@@ -64,6 +64,11 @@ record EstimateInputs(String modelSha256, EstimationSettings settings) {
             .files()
             .forEach(file -> key.add(Objects.toString(file.resolveSibling("").getFileName(), "")));
       }
+      new TreeMap<>(split.classNames())
+          .forEach((column, names) -> {
+            key.add(column);
+            names.forEach(key::add);
+          });
     }
     return key.hex();
   }

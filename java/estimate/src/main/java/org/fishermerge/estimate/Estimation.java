@@ -152,7 +152,7 @@ public final class Estimation {
     try (Kernels kernels = device.device().open();
         ProcessMemory memory = new ProcessMemory()) {
       long start = System.nanoTime();
-      task.prepare(rows, kernels, listener::remark);
+      task.prepare(rows, kernels, listener::remark, listener::warning);
       EstimateInputs inputs = new EstimateInputs(task.modelSha256(), settings);
       String dataset = task.examples().description();
       String known = inputs.progressKey(dataset, rows);
@@ -385,7 +385,9 @@ public final class Estimation {
 
   private void check(FisherTask task, Supplier<FisherEstimator> estimators, long[] rows) {
     if (rows.length < 2) {
-      throw new InputException("--check: compares batch sizes, which takes at least two examples");
+      throw new InputException(
+          settings.spelling().of("check", "")
+              + ": compares batch sizes, which takes at least two examples");
     }
     BatchSizeCheck.Deviation deviation =
         BatchSizeCheck.run(
@@ -602,7 +604,7 @@ public final class Estimation {
               precision,
               statistics,
               badRows,
-              (setting, value) -> setting + " " + value);
+              (setting, value) -> (setting + " " + value).strip());
     }
 
     private void requireParts(EstimationSettings whole) {

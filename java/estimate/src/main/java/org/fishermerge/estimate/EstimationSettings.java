@@ -64,7 +64,7 @@ public record EstimationSettings(
     }
   }
 
-  /** How a user writes that a setting has a value. */
+  /** How a user writes that a setting has a value; a switch has an empty one. */
   public interface Spelling {
     String of(String setting, String value);
   }
@@ -78,7 +78,7 @@ public record EstimationSettings(
     if (examples < 1) {
       throw new InputException(spelling.of("examples", examples + ": must be at least 1"));
     }
-    BatchSize.check(batchSize);
+    BatchSize.check(batchSize, spelling);
     statistics = Collections.unmodifiableSet(EnumSet.copyOf(statistics));
     if (statistics.contains(StatisticKind.GRAM)) {
       throw new InputException(
@@ -94,7 +94,8 @@ public record EstimationSettings(
     }
     if (check && rule.squaresBatches()) {
       throw new InputException(
-          "--check: the estimate of "
+          spelling.of("check", "")
+              + ": the estimate of "
               + spelling.of("labels", rule.text())
               + " depends on the batch size by definition; leave the check out");
     }

@@ -123,8 +123,13 @@ public interface FisherTask {
     return rows;
   }
 
-  /** Whatever the task has to find out before rows are run, and to say about it. */
-  default void prepare(long[] rows, Kernels kernels, Consumer<String> remarks) {}
+  /**
+   * Whatever the task has to find out before rows are run, and to say about it.
+   *
+   * @param warnings told of what may be wrong
+   */
+  default void prepare(
+      long[] rows, Kernels kernels, Consumer<String> remarks, Consumer<String> warnings) {}
 
   /** What is to be said about an estimate. */
   default void remark(FisherEstimator estimator, Consumer<String> remarks) {}

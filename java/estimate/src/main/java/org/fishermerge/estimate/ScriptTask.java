@@ -58,10 +58,11 @@ public record ScriptTask(
    * fused, and says so.
    */
   @Override
-  public void prepare(long[] rows, Kernels kernels, Consumer<String> remarks) {
+  public void prepare(
+      long[] rows, Kernels kernels, Consumer<String> remarks, Consumer<String> warnings) {
     try (Arena arena = Arena.ofConfined()) {
       int needed = Math.min(ScriptClassifier.FIRST_EXAMPLES, rows.length);
-      classifier.prepare(batch(Arrays.copyOf(rows, needed), arena), kernels);
+      classifier.prepare(batch(Arrays.copyOf(rows, needed), arena), kernels, warnings);
     }
     remarks.accept(classifier.plan());
   }

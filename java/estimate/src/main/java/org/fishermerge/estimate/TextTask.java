@@ -101,7 +101,8 @@ public record TextTask(
             });
     List<long[]> real = new ArrayList<>();
     for (int i = 0; i < rows.length; i++) {
-      long[] tokens = classifier.realTokens(texts.get(i), dataset.where(rows[i]));
+      long[] tokens =
+          classifier.realTokens(texts.get(i), dataset.complete(), dataset.where(rows[i]));
       if (tokens.length == 0 && !refused.contains(rows[i])) {
         bad.accept(
             new BadRowException(

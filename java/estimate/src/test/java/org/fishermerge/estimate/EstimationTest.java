@@ -9,12 +9,16 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.CancellationException;
 import org.assertj.core.data.Offset;
+import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.checkpoint.FisherFile;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsFile;
 import org.fishermerge.testkit.Golden;
+import org.fishermerge.torch.objective.Objective;
+import org.fishermerge.torch.runtime.Precision;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -116,6 +120,40 @@ final class EstimationTest {
     assertThat(resumed).containsExactly(2L);
     assertThat(progress).doesNotExist();
     assertThat(out).hasSameBinaryContentAs(whole);
+  }
+
+  private static EstimationSettings settings(String labels, String batchSize, boolean check) {
+    return new EstimationSettings(
+        Objective.parse(labels),
+        null,
+        1,
+        0,
+        batchSize,
+        32,
+        check,
+        Precision.FP32,
+        Set.of(StatisticKind.DIAGONAL_FISHER),
+        BadRows.USUAL,
+        (setting, value) -> "settings." + setting + "=" + value);
+  }
+
+  /** This module knows neither options nor configurations. */
+  @Test
+  void messagesNameSettingsAsTheirUserWritesThem() {
+    Estimation one =
+        estimation()
+            .settings(settings("exact", "auto", true))
+            .output(folder.resolve("one.safetensors"))
+            .build();
+    assertThatThrownBy(one::run)
+        .isInstanceOf(InputException.class)
+        .hasMessageStartingWith("settings.check=: compares batch sizes");
+    assertThatThrownBy(() -> settings("batch-square", "auto", true))
+        .isInstanceOf(InputException.class)
+        .hasMessageStartingWith("settings.check=: the estimate of settings.labels=batch-square");
+    assertThatThrownBy(() -> settings("exact", "0", false))
+        .isInstanceOf(InputException.class)
+        .hasMessageStartingWith("settings.batch-size=0: expected a number");
   }
 
   @Test

@@ -135,8 +135,9 @@ final class MemoryPlanTest {
   @ParameterizedTest
   @ValueSource(strings = {"0", "-1", "many", "", "1.5", "99999999999"})
   void refusesWhatIsNoBatchSize(String option) {
-    assertThatThrownBy(() -> BatchSize.check(option))
+    assertThatThrownBy(
+            () -> BatchSize.check(option, (setting, value) -> "the " + setting + " " + value))
         .isInstanceOf(InputException.class)
-        .hasMessageContaining("--batch-size " + option);
+        .hasMessageStartingWith("the batch-size " + option);
   }
 }

@@ -49,7 +49,9 @@ final class EngineChoice {
   private static Engine openCuda(KernelOptions options, Optional<Provider> required) {
     CpuChoice fallback = cpuChoice(Provider.AUTO, options.maxIsa());
     if (required.equals(Optional.of(Provider.CPU))) {
-      throw notTheRequired(Provider.CUDA, fallback);
+      throw new IllegalStateException(
+          "%s=cpu, but %s=cuda asks for a GPU: leave one of the two out"
+              .formatted(KernelOptions.REQUIRE, KernelOptions.PROVIDER));
     }
     CudaDevice device;
     try {

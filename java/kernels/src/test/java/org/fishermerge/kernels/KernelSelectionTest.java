@@ -83,6 +83,7 @@ class KernelSelectionTest {
         "scalar | cpu  | fishermerge.require=cpu, but the provider is scalar: ",
         "scalar | cuda | fishermerge.require=cuda, but the provider is scalar: ",
         "cpu    | cuda | fishermerge.require=cuda, but the provider is cpu: ",
+        "cuda   | cpu  | fishermerge.require=cpu, but fishermerge.provider=cuda asks for a GPU",
       })
   void anAbsentProviderIsAFailure(String provider, String require, String message) {
     assertThatThrownBy(() -> Kernels.open(options("provider", provider, "require", require)))

@@ -4,9 +4,9 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -14,6 +14,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.FisherFile;
 import org.fishermerge.checkpoint.FisherMetadata;
@@ -26,9 +27,10 @@ import org.fishermerge.kernels.TypedValues;
 
 /**
  * How alike the Fishers of several tasks are, over the whole model and layer by layer. They are
- * compared over the tensors that every file holds in the same shape. One pass over all files at
- * once reads each value once for all pairs; data is mapped, not held. The result has the same bits
- * for any number of threads and for any order and sharding of the files' tensors.
+ * compared over the tensors that every file holds in the same shape; a tied weight counts once,
+ * under whichever of its names. One pass over all files at once reads each value once for all
+ * pairs; data is mapped, not held. The result has the same bits for any number of threads and for
+ * any order and sharding of the files' tensors.
  */
 public final class Similarity {
   /**
@@ -40,7 +42,7 @@ public final class Similarity {
   private static final int EXAMPLES_SHOWN = 3;
 
   private final List<FisherFile> files;
-  private final List<String> common;
+  private final List<Compared> common;
   private final long bytes;
   private final List<String> warnings = new ArrayList<>();
   private final SimilarityMatrix model;
@@ -53,10 +55,22 @@ public final class Similarity {
    */
   public record Source(Path path, Optional<FisherMetadata> metadata) {}
 
+  /**
+   * A parameter that all files hold.
+   *
+   * @param name the smallest of its names, so that the files' order changes nothing
+   * @param tensors of it, one of each file
+   */
+  private record Compared(String name, List<CheckpointTensor> tensors) {}
+
   private Similarity(List<FisherFile> files) {
     this.files = files;
     this.common = commonTensors(files);
-    this.bytes = common.stream().mapToLong(this::byteCount).sum();
+    this.bytes =
+        common.stream()
+            .flatMap(parameter -> parameter.tensors.stream())
+            .mapToLong(tensor -> tensor.info().byteCount())
+            .sum();
     this.model = new SimilarityMatrix("", files.size());
   }
 
@@ -113,18 +127,31 @@ public final class Similarity {
   // ---- what is compared ----
 
   /** By name, so that the sums have the same bits for any layout of the files. */
-  private static List<String> commonTensors(List<FisherFile> files) {
+  private static List<Compared> commonTensors(List<FisherFile> files) {
     Map<String, CheckpointTensor> first = files.getFirst().tensors();
-    List<String> common =
-        first.values().stream()
-            .filter(tensor -> files.stream().allMatch(file -> hasSame(file, tensor)))
-            .map(CheckpointTensor::canonicalName)
-            .sorted()
-            .toList();
+    List<Compared> found = new ArrayList<>();
+    for (CheckpointTensor tensor : first.values()) {
+      List<CheckpointTensor> tensors =
+          files.stream().flatMap(file -> same(file, files.getFirst(), tensor).stream()).toList();
+      if (tensors.size() == files.size()) {
+        String name =
+            tensors.stream().map(CheckpointTensor::canonicalName).min(String::compareTo).get();
+        found.add(new Compared(name, tensors));
+      }
+    }
+    found.sort(Comparator.comparing(Compared::name));
+    List<Compared> common = new ArrayList<>();
+    for (Compared parameter : found) {
+      if (!isKnown(files, common, parameter)) {
+        common.add(parameter);
+      }
+    }
     if (common.isEmpty()) {
       FisherFile other =
           files.stream()
-              .filter(file -> first.values().stream().noneMatch(tensor -> hasSame(file, tensor)))
+              .filter(file ->
+                  first.values().stream()
+                      .noneMatch(t -> same(file, files.getFirst(), t).isPresent()))
               .findFirst()
               .orElse(files.getLast());
       throw new InputException(
@@ -141,19 +168,33 @@ public final class Similarity {
     return common;
   }
 
-  private static boolean hasSame(FisherFile file, CheckpointTensor tensor) {
-    CheckpointTensor twin = file.tensors().get(tensor.canonicalName());
-    return twin != null && twin.info().shape().equals(tensor.info().shape());
+  private static Optional<CheckpointTensor> same(
+      FisherFile file, FisherFile first, CheckpointTensor tensor) {
+    return file.counterpart(first, tensor)
+        .filter(twin -> twin.info().shape().equals(tensor.info().shape()));
+  }
+
+  /** Whether a parameter is, in every file, one of those before under another name that is tied. */
+  private static boolean isKnown(
+      List<FisherFile> files, List<Compared> before, Compared parameter) {
+    List<List<CheckpointTensor>> twins = new ArrayList<>();
+    for (int i = 0; i < files.size(); i++) {
+      CheckpointTensor tensor = parameter.tensors.get(i);
+      List<CheckpointTensor> ofFile = new ArrayList<>(files.get(i).twins(tensor));
+      ofFile.add(tensor);
+      twins.add(ofFile);
+    }
+    return twins.stream().anyMatch(ofFile -> ofFile.size() > 1)
+        && before.stream()
+            .anyMatch(known ->
+                IntStream.range(0, files.size())
+                    .allMatch(i -> twins.get(i).contains(known.tensors.get(i))));
   }
 
   private static String examples(Collection<CheckpointTensor> tensors) {
     return NameList.of(
         tensors.stream().map(t -> "'" + t.info().name() + "' " + t.info().shapeText()).toList(),
         EXAMPLES_SHOWN);
-  }
-
-  private long byteCount(String name) {
-    return files.stream().mapToLong(f -> tensorOf(f, name).info().byteCount()).sum();
   }
 
   // ---- the pass ----
@@ -172,9 +213,12 @@ public final class Similarity {
 
   private void pass(Kernels kernels, ProgressListener listener) {
     long done = 0;
-    for (String name : common) {
-      List<CheckpointTensor> tensors = files.stream().map(f -> tensorOf(f, name)).toList();
-      List<MemorySegment> data = files.stream().map(file -> file.segment(name)).toList();
+    for (Compared parameter : common) {
+      List<CheckpointTensor> tensors = parameter.tensors;
+      List<MemorySegment> data = new ArrayList<>();
+      for (int i = 0; i < files.size(); i++) {
+        data.add(files.get(i).segment(tensors.get(i).canonicalName()));
+      }
       long count = tensors.getFirst().info().elementCount();
       PairSums sums = new PairSums(files.size());
       for (long from = 0; from < count; from += CHUNK) {
@@ -192,7 +236,8 @@ public final class Similarity {
       requireValid(tensors, sums);
       model.add(sums, count);
       layers
-          .computeIfAbsent(Layers.layerOf(name), layer -> new SimilarityMatrix(layer, files.size()))
+          .computeIfAbsent(
+              Layers.layerOf(parameter.name), layer -> new SimilarityMatrix(layer, files.size()))
           .add(sums, count);
     }
   }
@@ -219,11 +264,16 @@ public final class Similarity {
                 + (before.equals(file.path()) ? "" : ", also as " + before));
       }
     }
-    Set<String> compared = new LinkedHashSet<>(common);
-    for (FisherFile file : files) {
+    warnAboutTies();
+    for (int i = 0; i < files.size(); i++) {
+      FisherFile file = files.get(i);
+      int at = i;
+      Set<CheckpointTensor> compared =
+          common.stream().map(parameter -> parameter.tensors.get(at)).collect(Collectors.toSet());
       List<CheckpointTensor> left =
           file.tensors().values().stream()
-              .filter(tensor -> !compared.contains(tensor.canonicalName()))
+              .filter(tensor -> !compared.contains(tensor))
+              .filter(tensor -> file.twins(tensor).stream().noneMatch(compared::contains))
               .toList();
       if (!left.isEmpty()) {
         warnings.add(
@@ -240,6 +290,26 @@ public final class Similarity {
       }
     }
     warnAboutLabels();
+  }
+
+  /** Nothing but their names says so. */
+  private void warnAboutTies() {
+    for (Compared parameter : common) {
+      Map<String, List<String>> byName = new TreeMap<>();
+      for (int i = 0; i < files.size(); i++) {
+        byName
+            .computeIfAbsent(parameter.tensors.get(i).info().name(), any -> new ArrayList<>())
+            .add(files.get(i).path().toString());
+      }
+      if (parameter.tensors.stream().map(CheckpointTensor::canonicalName).distinct().count() > 1) {
+        warnings.add(
+            "taken for one parameter, whose names models tie: "
+                + byName.entrySet().stream()
+                    .map(
+                        e -> "'" + e.getKey() + "' of " + NameList.of(e.getValue(), EXAMPLES_SHOWN))
+                    .collect(Collectors.joining(", ")));
+      }
+    }
   }
 
   private void warnAboutLabels() {
@@ -263,13 +333,5 @@ public final class Similarity {
         warnings.add(files.get(i).path() + " is zero everywhere: nothing is similar to it");
       }
     }
-  }
-
-  private static CheckpointTensor tensorOf(FisherFile fisher, String canonicalName) {
-    CheckpointTensor tensor = fisher.tensors().get(canonicalName);
-    if (tensor == null) {
-      throw new InputException(fisher.path() + " has no tensor '" + canonicalName + "'");
-    }
-    return tensor;
   }
 }

@@ -341,4 +341,70 @@ final class SimilarityTest {
     assertThat(names)
         .containsExactly("1", "a", "h", "h.2.x9", "h.2.x10", "h.09", "h.9", "h.10", "h.100");
   }
+
+  /** Fishers of a GPT-2's words under either of the two names, or both; as if under one. */
+  @Test
+  void aTiedWeightCountsOnceUnderWhicheverName() {
+    SplittableRandom random = new SplittableRandom(SEED);
+    List<Data> words = new ArrayList<>();
+    List<Data> others = new ArrayList<>();
+    for (int i = 0; i < 3; i++) {
+      words.add(random(random, DType.F32, 91, 2));
+      others.add(random(random, DType.F32, 40, 1));
+    }
+    String in = "transformer.wte.weight";
+    String out = "lm_head.weight";
+    String own = "transformer.h.0.ln_1.weight";
+    Path a = write("a.safetensors", Map.of(in, words.get(0), own, others.get(0)));
+    Path b = write("b.safetensors", Map.of(out, words.get(1), own, others.get(1)));
+    Path c =
+        write("c.safetensors", Map.of(in, words.get(2), out, words.get(2), own, others.get(2)));
+    Path plainB = write("plain-b.safetensors", Map.of(in, words.get(1), own, others.get(1)));
+    Path plainC = write("plain-c.safetensors", Map.of(in, words.get(2), own, others.get(2)));
+    Similarity plain = compare(a, plainB, plainC);
+    for (List<Path> order :
+        List.of(List.of(a, b, c), List.of(a, b, plainC), List.of(a, plainB, c))) {
+      Similarity tied = compare(2, order);
+      for (SimilarityMetric metric : SimilarityMetric.values()) {
+        for (int i = 0; i < 3; i++) {
+          for (int j = 0; j < 3; j++) {
+            assertThat(tied.model().get(metric, i, j))
+                .as("%s %s %d %d", order, metric, i, j)
+                .isCloseTo(plain.model().get(metric, i, j), within(1e-12));
+          }
+        }
+      }
+      assertThat(tied.warnings()).noneMatch(warning -> warning.contains("left out"));
+      assertThat(tied.warnings().stream().anyMatch(w -> w.contains("whose names models tie")))
+          .isEqualTo(order.contains(b));
+    }
+    assertThat(compare(c, b).model().get(SimilarityMetric.COSINE, 0, 1))
+        .isCloseTo(plain.model().get(SimilarityMetric.COSINE, 2, 1), within(1e-12));
+  }
+
+  /** With data of their own, the names are two parameters. */
+  @Test
+  void tiedNamesOfOtherDataAreTwoParameters() {
+    SplittableRandom random = new SplittableRandom(SEED);
+    Data shared = random(random, DType.F32, 9, 1);
+    Path both =
+        write(
+            "both.safetensors",
+            Map.of(
+                "transformer.wte.weight", random(random, DType.F32, 91, 2),
+                "lm_head.weight", random(random, DType.F32, 91, 2),
+                "transformer.h.0.ln_1.weight", shared));
+    Path one =
+        write(
+            "one.safetensors",
+            Map.of(
+                "lm_head.weight",
+                random(random, DType.F32, 91, 2),
+                "transformer.h.0.ln_1.weight",
+                shared));
+    assertThat(compare(both, one).warnings())
+        .singleElement()
+        .asString()
+        .contains("both.safetensors: 1 of its 3 tensors is left out", "wte.weight");
+  }
 }

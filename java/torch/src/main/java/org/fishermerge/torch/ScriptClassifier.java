@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Consumer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.checkpoint.Checkpoint;
@@ -73,10 +74,11 @@ public final class ScriptClassifier implements Classifier {
    * Decides how each parameter goes, by running a first batch; must come before {@link #forward}.
    *
    * @param batch at least one example; the first {@link #FIRST_EXAMPLES} are used
+   * @param warnings told of outputs that may be no logits
    * @throws InputException if forward fails on them or gives no logits, if it answers them
    *     differently when it is run again, or, but for batch squares, alone and together
    */
-  public void prepare(List<InputTensor> batch, Kernels kernels) {
+  public void prepare(List<InputTensor> batch, Kernels kernels, Consumer<String> warnings) {
     LibTorch.initialize();
     try (PointerScope scope = new PointerScope()) {
       List<Tensor> inputs = tensors(batch);
@@ -86,7 +88,9 @@ public final class ScriptClassifier implements Classifier {
           runner::logits,
           inputs.stream().map(input -> input.narrow(0, 0, given)).toList(),
           given,
-          batchSquares);
+          batchSquares,
+          module::endsInSigmoid,
+          warnings);
       int examples = Math.min(PROOF_EXAMPLES, given);
       List<Tensor> first = inputs.stream().map(input -> input.narrow(0, 0, examples)).toList();
       try (ScriptPass unhooked = unhooked(first, examples)) {

@@ -4,6 +4,8 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
+import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Block;
 import org.bytedeco.pytorch.IValueOptional;
@@ -49,6 +51,27 @@ final class ScriptFaults {
   private static final double APART = 1e-3;
   private static final double SUM = 1e-4;
 
+  private static final Set<String> SIGMOIDS =
+      Set.of("aten::sigmoid", "aten::sigmoid_", "aten::special_expit", "aten::hardsigmoid");
+
+  /** What hands on the values of its first input. */
+  private static final Set<String> UNCHANGED =
+      Set.of(
+          "aten::to",
+          "aten::float",
+          "aten::view",
+          "aten::reshape",
+          "aten::flatten",
+          "aten::squeeze",
+          "aten::contiguous",
+          "aten::clone",
+          "aten::detach",
+          "prim::TupleUnpack",
+          "prim::NumToTensor");
+
+  private static final Set<String> CONTAINERS =
+      Set.of("prim::TupleConstruct", "prim::ListConstruct", "prim::DictConstruct");
+
   private ScriptFaults() {}
 
   // ---- in the graph ----
@@ -60,15 +83,40 @@ final class ScriptFaults {
    */
   static void requireNoneInGraph(JitModule module, String origin) {
     try (PointerScope scope = new PointerScope()) {
-      JitModule frozen;
-      try {
-        // Flags become constants, and what only training runs goes away.
-        frozen = torch.freeze(module, new StringVectorOptional(), false);
-      } catch (RuntimeException e) {
-        frozen = module; // operators that depend on flags are then found in a run
-      }
-      requireNone(frozen.get_method("forward").graph().block(), origin);
+      requireNone(block(module), origin);
     }
+  }
+
+  private static Block block(JitModule module) {
+    JitModule frozen;
+    try {
+      // Flags become constants, and what only training runs goes away.
+      frozen = torch.freeze(module, new StringVectorOptional(), false);
+    } catch (RuntimeException e) {
+      frozen = module; // what depends on flags then shows when it runs
+    }
+    return frozen.get_method("forward").graph().block();
+  }
+
+  /** Whether what forward returns, or a part of it, comes out of a sigmoid. */
+  static boolean endsInSigmoid(JitModule module) {
+    try (PointerScope scope = new PointerScope()) {
+      return endsInSigmoid(block(module).return_node());
+    }
+  }
+
+  /** Whether one of a node's inputs does. */
+  private static boolean endsInSigmoid(JitNode node) {
+    for (long i = 0; i < node.inputs().size(); i++) {
+      JitNode from = node.input(i).node();
+      String kind = from.kind().toQualString().getString();
+      if (SIGMOIDS.contains(kind)
+          || (CONTAINERS.contains(kind) && endsInSigmoid(from))
+          || (UNCHANGED.contains(kind) && endsInSigmoid(from))) {
+        return true;
+      }
+    }
+    return false;
   }
 
   private static void requireNone(Block block, String origin) {
@@ -162,10 +210,18 @@ final class ScriptFaults {
    *
    * @param inputs of forward, [examples, ...]
    * @param wholeBatches whether examples run together only, and may change each other's logits
+   * @param sigmoid whether the module ends in one, asked where its answers look like it
+   * @param warnings told of answers that may be no logits
    * @throws InputException if an example is answered differently, or with probabilities
    */
   static void requireNoneInRun(
-      String origin, Answers answers, List<Tensor> inputs, int examples, boolean wholeBatches) {
+      String origin,
+      Answers answers,
+      List<Tensor> inputs,
+      int examples,
+      boolean wholeBatches,
+      BooleanSupplier sigmoid,
+      Consumer<String> warnings) {
     Answers wanted = wholeBatches ? answers : (all, count) -> singly(answers, all, count);
     float[] first = wanted.of(inputs, examples);
     double largest = largest(first);
@@ -182,6 +238,7 @@ final class ScriptFaults {
               largest));
     }
     requireLogits(origin, first, first.length / examples);
+    requireNoSigmoid(origin, first, examples, sigmoid, warnings);
     if (wholeBatches || examples == 1) {
       return;
     }
@@ -239,6 +296,35 @@ final class ScriptFaults {
             + ": what it gives are probabilities (none is negative, and those of an example sum to"
             + " 1), where logits are wanted; --logits chooses another output, or save the module"
             + " without its softmax");
+  }
+
+  /** Logits between 0 and 1 there are; all of several examples are hardly that by chance. */
+  private static void requireNoSigmoid(
+      String origin,
+      float[] answers,
+      int examples,
+      BooleanSupplier sigmoid,
+      Consumer<String> warnings) {
+    for (float value : answers) {
+      if (!(value >= 0 && value <= 1)) {
+        return;
+      }
+    }
+    if (largest(answers) == 0) {
+      return;
+    }
+    if (sigmoid.getAsBoolean()) {
+      throw new InputException(
+          origin
+              + ": what it gives are probabilities of each class by itself (it ends in a sigmoid),"
+              + " where logits of one class out of several are wanted; --logits chooses another"
+              + " output, or save the module without its sigmoid");
+    }
+    warnings.accept(
+        "%s: all that it gives for the first %d examples lies between 0 and 1; if these are"
+                .formatted(origin, examples)
+            + " probabilities, the Fisher is that of another function: logits are wanted"
+            + " (--logits chooses another output)");
   }
 
   private static double largest(float[] values) {

@@ -117,6 +117,11 @@ final class ScriptModule {
     return script;
   }
 
+  /** Whether what forward returns, or a part of it, comes out of a sigmoid. */
+  boolean endsInSigmoid() {
+    return ScriptFaults.endsInSigmoid(module);
+  }
+
   String origin() {
     return origin;
   }

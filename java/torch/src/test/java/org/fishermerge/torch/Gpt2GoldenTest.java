@@ -68,7 +68,8 @@ final class Gpt2GoldenTest {
     assertThat(texts.stream().mapToInt(text -> text.length).distinct().count()).isGreaterThan(1);
     try (TextClassifier classifier = task.classifier()) {
       for (int b = 0; b < texts.size(); b++) {
-        assertThat(classifier.realTokens(task.padded().get(b), "text")).isEqualTo(texts.get(b));
+        assertThat(classifier.realTokens(task.padded().get(b), false, "text"))
+            .isEqualTo(texts.get(b));
       }
     }
   }

@@ -555,7 +555,7 @@ final class ScriptClassifierTest {
     List<InputTensor> two = List.of(floats(4), floats(4));
     try (Kernels kernels = kernels(1)) {
       ScriptClassifier classifier = classifier(module, null);
-      assertThatThrownBy(() -> classifier.prepare(two, kernels))
+      assertThatThrownBy(() -> classifier.prepare(two, kernels, warning -> {}))
           .isInstanceOf(InputException.class)
           .hasMessageContainingAll("takes 1 inputs and was given 2", "--inputs");
     }
@@ -635,7 +635,7 @@ final class ScriptClassifierTest {
     LibTorch.setThreads(threads);
     try (Kernels kernels = kernels(threads);
         FisherEstimator estimator = new FisherEstimator(classifier, expectation, 0, kernels)) {
-      classifier.prepare(List.of(rows(input, 0, batch)), kernels);
+      classifier.prepare(List.of(rows(input, 0, batch)), kernels, warning -> {});
       for (int first = 0; first < EXAMPLES; first += batch) {
         int count = Math.min(batch, EXAMPLES - first);
         try (ForwardPass pass = classifier.forward(List.of(rows(input, first, count)))) {

@@ -225,7 +225,9 @@ public final class Repositories implements AutoCloseable {
       return Optional.empty();
     }
     HubName name = onHub.get();
-    if (name.path().endsWith(WEIGHTS_ENDING) || name.path().endsWith(".parquet")) {
+    if (name.path().endsWith(WEIGHTS_ENDING)
+        || name.path().endsWith(".parquet")
+        || name.path().endsWith(".arrow")) {
       throw new InputException(
           "%s: names a file of a data set; give the data set and its split, as in %s#train, or"
                   .formatted(source, name.repository().id())

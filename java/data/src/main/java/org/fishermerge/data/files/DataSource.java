@@ -25,7 +25,12 @@ public record DataSource(List<Part> parts, String description, List<String> warn
 
   /** Parquet files that are taken whole. */
   public static DataSource parquet(List<Path> files, String description) {
-    SplitFiles split = new SplitFiles(SplitFiles.Format.PARQUET, files, List.of());
+    return tables(SplitFiles.Format.PARQUET, files, description);
+  }
+
+  /** Files of tables that are taken whole. */
+  static DataSource tables(SplitFiles.Format format, List<Path> files, String description) {
+    SplitFiles split = new SplitFiles(format, files, List.of());
     return new DataSource(
         List.of(new Part(split, SplitSlice.whole(NamingRules.TRAIN))), description, List.of());
   }

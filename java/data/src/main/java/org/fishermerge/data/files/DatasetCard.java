@@ -15,10 +15,20 @@ import org.snakeyaml.engine.v2.api.LoadSettings;
 
 /**
  * The YAML between the {@code ---} lines at the top of a data set's {@code README.md}, of which
- * {@code configs} says which files make up which split.
+ * {@code configs} says which files make up which split, and {@code dataset_info} what columns hold.
+ *
+ * @param configurations those that it lists, in its order
+ * @param classNames of columns that hold classes, by column, by configuration
  */
-final class DatasetCard {
+record DatasetCard(
+    List<Configuration> configurations, Map<String, Map<String, List<String>>> classNames) {
+  /** Where there is none. */
+  static final DatasetCard NONE = new DatasetCard(List.of(), Map.of());
+
   private static final String TRAIN = "train";
+
+  /** The configuration of cards that name none. */
+  static final String DEFAULT = "default";
 
   /** Of lists and mappings: aliases of aliases grow with their power. */
   private static final int MOST_ALIASES = 20;
@@ -26,8 +36,6 @@ final class DatasetCard {
   /** Parameters of a configuration that change which rows there are. */
   private static final List<String> UNSUPPORTED =
       List.of("filters", "metadata_filenames", "drop_metadata");
-
-  private DatasetCard() {}
 
   /**
    * A named subset of the data set.
@@ -45,16 +53,16 @@ final class DatasetCard {
       @Nullable Boolean dropLabels) {}
 
   /**
-   * The configurations that the card lists, in its order.
+   * Reads a card.
    *
    * @throws InputException if the card is not as described
    */
-  static List<Configuration> configurations(Path card) {
+  static DatasetCard read(Path card) {
     String text = InputFiles.text(card);
     Optional<String> yaml =
         card.toString().endsWith(".yaml") ? Optional.of(text) : frontMatter(text);
     if (yaml.isEmpty()) {
-      return List.of();
+      return NONE;
     }
     Object root;
     try {
@@ -70,7 +78,50 @@ final class DatasetCard {
     for (Object entry : list(get(root, "configs"))) {
       found.add(configuration(card, entry));
     }
-    return found;
+    return new DatasetCard(List.copyOf(found), classNames(get(root, "dataset_info")));
+  }
+
+  /**
+   * Names of classes, where they are as {@code datasets} writes them; what is not is passed over.
+   */
+  private static Map<String, Map<String, List<String>>> classNames(@Nullable Object info) {
+    Map<String, Map<String, List<String>>> all = new LinkedHashMap<>();
+    for (Object entry : list(info)) {
+      Map<String, List<String>> columns = new LinkedHashMap<>();
+      for (Object feature : list(get(entry, "features"))) {
+        if (get(feature, "name") instanceof String column) {
+          List<String> names = names(get(get(get(feature, "dtype"), "class_label"), "names"));
+          if (!names.isEmpty()) {
+            columns.put(column, names);
+          }
+        }
+      }
+      Object name = get(entry, "config_name");
+      all.putIfAbsent(name instanceof String text ? text : DEFAULT, columns);
+    }
+    return all;
+  }
+
+  /** A list of names, or names by their numbers, all from 0 on; else empty. */
+  private static List<String> names(@Nullable Object stated) {
+    List<String> names = new ArrayList<>();
+    int size = stated instanceof Map<?, ?> map ? map.size() : list(stated).size();
+    for (int i = 0; i < size; i++) {
+      Object name =
+          stated instanceof Map<?, ?> map
+              ? map.containsKey(i) ? map.get(i) : map.get(Integer.toString(i))
+              : list(stated).get(i);
+      if (!(name instanceof String) && !(name instanceof Number) && !(name instanceof Boolean)) {
+        return List.of();
+      }
+      names.add(name.toString());
+    }
+    return List.copyOf(names);
+  }
+
+  /** The class names of a configuration, by column. */
+  Map<String, List<String>> classNamesOf(String configuration) {
+    return classNames.getOrDefault(configuration, Map.of());
   }
 
   private static Optional<String> frontMatter(String text) {
@@ -102,7 +153,7 @@ final class DatasetCard {
     }
     String below = folder == null ? "" : text(card, folder).replaceAll("^\\./|/+$", "");
     return new Configuration(
-        name == null ? "default" : text(card, name),
+        name == null ? DEFAULT : text(card, name),
         Boolean.TRUE.equals(get(entry, "default")),
         below.isEmpty() || below.equals(".") ? "" : below + "/",
         patterns(card, get(entry, "data_files")),

@@ -16,7 +16,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Splits of a data set, as {@code load_dataset(source, configuration, split=split)} of Python's
- * {@code datasets} means them, as far as they are Parquet files or folders of pictures.
+ * {@code datasets} means them, as far as they are Parquet or Arrow files or folders of pictures, or
+ * were written by {@code save_to_disk}.
  *
  * @param source the name of the data set, for messages
  * @param configuration the subset, as {@code cola} is of {@code nyu-mll/glue}; without a card that
@@ -30,18 +31,20 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
   /** Where {@code datasets} looks as well, for people who cannot change the card. */
   private static final String MORE_CARD = ".huggingface.yaml";
 
-  private static final String DEFAULT = "default";
+  private static final String DEFAULT = DatasetCard.DEFAULT;
   private static final String PARTIAL = "partial-";
 
-  /** Files of {@code save_to_disk}. */
-  private static final Set<String> SAVED = Set.of("dataset_dict.json", "state.json");
-
-  /** Where the files of a configuration are found, and how. */
+  /**
+   * Where the files of a configuration are found, and how.
+   *
+   * @param classNames those that the card states, by column
+   */
   private record Configuration(
       Map<String, List<String>> splits,
       Collection<String> names,
       boolean byCard,
-      @Nullable Boolean dropLabels) {}
+      @Nullable Boolean dropLabels,
+      Map<String, List<String>> classNames) {}
 
   /**
    * The splits' files in a folder.
@@ -66,18 +69,28 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
   /** Chooses among the files of a folder or repository. */
   public SplitChoice choose(RepositoryFiles files) {
     NavigableSet<String> names = files.names();
-    if (SAVED.stream().anyMatch(names::contains)) {
-      return unread(
-          "it was written by save_to_disk, as Arrow files; in Python, write it anew with"
-              + " load_from_disk(folder)[split].to_parquet('train.parquet')");
+    Optional<SplitChoice> saved = saved(files);
+    if (saved.isPresent()) {
+      return saved.get();
     }
-    List<DatasetCard.Configuration> card = new ArrayList<>();
+    DatasetCard card = card(files);
+    return choose(
+        card.configurations().isEmpty() ? byName(card, names) : byCard(card, files), files);
+  }
+
+  /** What both cards say, the first before the second. */
+  private static DatasetCard card(RepositoryFiles files) {
+    DatasetCard card = DatasetCard.NONE;
     for (String name : List.of(MORE_CARD, CARD)) {
-      if (card.isEmpty() && names.contains(name)) {
-        card = DatasetCard.configurations(files.fetch(name));
+      if (files.names().contains(name)) {
+        DatasetCard next = DatasetCard.read(files.fetch(name));
+        card =
+            new DatasetCard(
+                card.configurations().isEmpty() ? next.configurations() : card.configurations(),
+                card.classNames().isEmpty() ? next.classNames() : card.classNames());
       }
     }
-    return choose(card.isEmpty() ? byName(names) : byCard(card, files), files);
+    return card;
   }
 
   /** The same in the hub's own Parquet version, with its folders {@code CONFIGURATION/SPLIT}. */
@@ -102,7 +115,7 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
     if (splits == null) {
       throw noConfiguration(found.keySet());
     }
-    return choose(new Configuration(splits, List.of(), true, null), files);
+    return choose(new Configuration(splits, List.of(), true, null, Map.of()), files);
   }
 
   private static SplitChoice unread(String what) {
@@ -113,14 +126,79 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
     return names.iterator().next();
   }
 
+  // ---- save_to_disk ----
+
+  /** What {@code save_to_disk} of {@code datasets} wrote, with or without splits; else empty. */
+  private Optional<SplitChoice> saved(RepositoryFiles files) {
+    NavigableSet<String> names = files.names();
+    String folder = "";
+    if (configuration != null && !isSaved("", names) && isSaved(configuration + "/", names)) {
+      folder = configuration + "/";
+    }
+    if (!isSaved(folder, names)) {
+      return Optional.empty();
+    }
+    if (configuration != null && folder.isEmpty()) {
+      throw new InputException(
+          "%s was written by save_to_disk and has no configurations; write %s#SPLIT"
+              .formatted(source, source));
+    }
+    Map<String, String> folders = new LinkedHashMap<>();
+    if (names.contains(folder + SavedDataset.SPLITS)) {
+      for (String name : SavedDataset.splits(files.fetch(folder + SavedDataset.SPLITS))) {
+        folders.put(name, folder + name + "/");
+      }
+    } else {
+      folders.put(SavedDataset.read(files.fetch(folder + SavedDataset.STATE)).split(), folder);
+    }
+    List<SplitChoice.Part> parts = new ArrayList<>();
+    for (SplitSlice slice : slices(folders.keySet())) {
+      String below = folders.get(slice.split());
+      if (below == null) {
+        throw noSplit(slice, folders.keySet());
+      }
+      parts.add(
+          new SplitChoice.Part(
+              SplitFiles.Format.ARROW, savedFiles(below, files), List.of(), Map.of(), slice));
+    }
+    return Optional.of(new SplitChoice(parts, List.of(), ""));
+  }
+
+  private static boolean isSaved(String folder, NavigableSet<String> names) {
+    return names.contains(folder + SavedDataset.SPLITS)
+        || (names.contains(folder + SavedDataset.STATE)
+            && names.contains(folder + SavedDataset.INFO));
+  }
+
+  /** A split's files, behind those that describe them. */
+  private static List<String> savedFiles(String folder, RepositoryFiles files) {
+    for (String name : List.of(SavedDataset.STATE, SavedDataset.INFO)) {
+      requireSaved(folder + name, files);
+    }
+    List<String> found =
+        new ArrayList<>(List.of(folder + SavedDataset.STATE, folder + SavedDataset.INFO));
+    for (String name : SavedDataset.read(files.fetch(folder + SavedDataset.STATE)).dataFiles()) {
+      requireSaved(folder + name, files);
+      found.add(folder + name);
+    }
+    return found;
+  }
+
+  private static void requireSaved(String name, RepositoryFiles files) {
+    if (!files.names().contains(name)) {
+      throw files.lacks(name, "save_to_disk writes it, and the data set is incomplete without it");
+    }
+  }
+
   // ---- configurations ----
 
-  private Configuration byCard(List<DatasetCard.Configuration> card, RepositoryFiles files) {
-    DatasetCard.Configuration chosen = chosen(card);
+  private Configuration byCard(DatasetCard card, RepositoryFiles files) {
+    DatasetCard.Configuration chosen = chosen(card.configurations());
+    Map<String, List<String>> classNames = card.classNamesOf(chosen.name());
     List<String> below =
         files.names().stream().filter(name -> name.startsWith(chosen.folder())).toList();
     if (chosen.patterns().isEmpty()) {
-      return named(chosen.folder(), below, chosen.dropLabels());
+      return named(chosen.folder(), below, chosen.dropLabels(), classNames);
     }
     Map<String, List<String>> splits = new LinkedHashMap<>();
     chosen
@@ -136,7 +214,7 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
           }
           splits.put(split, List.copyOf(matching));
         });
-    return new Configuration(splits, below, true, chosen.dropLabels());
+    return new Configuration(splits, below, true, chosen.dropLabels(), classNames);
   }
 
   private static String plain(String pattern) {
@@ -163,18 +241,20 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
     return defaults.stream().findFirst().orElseThrow(() -> noConfiguration(there));
   }
 
-  private Configuration byName(NavigableSet<String> names) {
+  private Configuration byName(DatasetCard card, NavigableSet<String> names) {
+    Map<String, List<String>> classNames =
+        card.classNamesOf(configuration == null ? DEFAULT : configuration);
     if (configuration == null) {
-      return named("", List.copyOf(names), null);
+      return named("", List.copyOf(names), null, classNames);
     }
     for (String folder : List.of(configuration + "/", "data/" + configuration + "/")) {
       List<String> below = names.stream().filter(name -> name.startsWith(folder)).toList();
       if (!below.isEmpty()) {
-        return named(folder, below, null);
+        return named(folder, below, null, classNames);
       }
     }
     // A folder with the files of one configuration may stand for it.
-    Configuration whole = named("", List.copyOf(names), null);
+    Configuration whole = named("", List.copyOf(names), null, classNames);
     Set<String> folders = new TreeSet<>();
     whole.splits.forEach((split, files) ->
         files.stream()
@@ -189,13 +269,16 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
 
   /** Splits by the names below a folder, which do not see its own name. */
   private static Configuration named(
-      String folder, List<String> below, @Nullable Boolean dropLabels) {
+      String folder,
+      List<String> below,
+      @Nullable Boolean dropLabels,
+      Map<String, List<String>> classNames) {
     Map<String, List<String>> splits = new LinkedHashMap<>();
     List<String> relative = below.stream().map(name -> name.substring(folder.length())).toList();
     NamingRules.splits(relative)
         .forEach((split, names) ->
             splits.put(split, names.stream().map(name -> folder + name).toList()));
-    return new Configuration(splits, below, false, dropLabels);
+    return new Configuration(splits, below, false, dropLabels, classNames);
   }
 
   private InputException noConfiguration(Collection<String> there) {
@@ -229,16 +312,14 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
     }
     List<SplitChoice.Part> parts = new ArrayList<>();
     Set<String> warnings = new LinkedHashSet<>();
-    for (SplitSlice slice : slices(splits)) {
+    for (SplitSlice slice : slices(splits.keySet())) {
       List<String> names = splits.get(slice.split());
       if (names == null && !from.byCard) {
         names =
             NamingRules.named(slice.split(), from.names).stream().filter(FileKind::isData).toList();
       }
       if (names == null || (names.isEmpty() && !from.byCard)) {
-        throw new InputException(
-            "%s: there is no split '%s'; there is %s"
-                .formatted(this, slice.split(), String.join(", ", splits.keySet())));
+        throw noSplit(slice, splits.keySet());
       }
       if (names.isEmpty()) {
         throw files.lacks("files of split " + slice.split(), "its card names some; check the id");
@@ -258,7 +339,7 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
       }
       refuseArchives(names);
       List<String> classes = List.of();
-      if (format == SplitFiles.Format.PARQUET) {
+      if (format.isTable()) {
         Shards.requireAll(chosen, files);
         Shards.warn(this, slice.split(), chosen, from.byCard, warnings::add);
       } else {
@@ -277,23 +358,28 @@ public record DatasetSplit(String source, @Nullable String configuration, @Nulla
         throw new InputException(
             "%s: the splits that are joined are files of different kinds".formatted(this));
       }
-      parts.add(new SplitChoice.Part(format, chosen, classes, slice));
+      parts.add(new SplitChoice.Part(format, chosen, classes, from.classNames, slice));
     }
     return new SplitChoice(parts, List.copyOf(warnings), "");
   }
 
-  private List<SplitSlice> slices(Map<String, List<String>> splits) {
+  private InputException noSplit(SplitSlice slice, Set<String> there) {
+    return new InputException(
+        "%s: there is no split '%s'; there is %s"
+            .formatted(this, slice.split(), String.join(", ", there)));
+  }
+
+  private List<SplitSlice> slices(Set<String> splits) {
     if (split == null) {
       if (splits.size() > 1) {
         throw new InputException(
             "%s holds several splits (%s); choose one, as in %s#%s"
-                .formatted(
-                    source, String.join(", ", splits.keySet()), source, first(splits.keySet())));
+                .formatted(source, String.join(", ", splits), source, first(splits)));
       }
-      return List.of(SplitSlice.whole(first(splits.keySet())));
+      return List.of(SplitSlice.whole(first(splits)));
     }
-    if (split.equals(SplitSlice.ALL) && !splits.containsKey(SplitSlice.ALL)) {
-      return splits.keySet().stream().map(SplitSlice::whole).toList();
+    if (split.equals(SplitSlice.ALL) && !splits.contains(SplitSlice.ALL)) {
+      return splits.stream().map(SplitSlice::whole).toList();
     }
     return SplitSlice.parse(split);
   }

@@ -42,7 +42,6 @@ record FileKind(String module, Optional<SplitFiles.Format> format) {
           Map.entry(".json", "json"),
           Map.entry(".jsonl", "json"),
           Map.entry(".ndjson", "json"),
-          Map.entry(".arrow", "arrow"),
           Map.entry(".txt", "text"),
           Map.entry(".conll", "conll"),
           Map.entry(".conllu", "conll"),
@@ -79,6 +78,9 @@ record FileKind(String module, Optional<SplitFiles.Format> format) {
   private static Optional<FileKind> of(String ending) {
     if (PARQUET.contains(ending)) {
       return Optional.of(new FileKind("parquet", Optional.of(SplitFiles.Format.PARQUET)));
+    }
+    if (ending.equals(".arrow")) {
+      return Optional.of(new FileKind("arrow", Optional.of(SplitFiles.Format.ARROW)));
     }
     String lower = ending.toLowerCase(Locale.ROOT);
     boolean oneCase = ending.equals(lower) || ending.equals(ending.toUpperCase(Locale.ROOT));

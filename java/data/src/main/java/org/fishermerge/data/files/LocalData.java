@@ -10,12 +10,14 @@ import java.util.Optional;
 import java.util.regex.Pattern;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.InputFiles;
+import org.fishermerge.checkpoint.NameList;
 import org.jspecify.annotations.Nullable;
 
 /** Finds data on this machine by the names that options have for it. */
 public final class LocalData {
   private static final String TENSORS = ".safetensors";
   private static final Pattern WILD = Pattern.compile("[*?\\[]");
+  private static final int NAMES_SHOWN = 5;
 
   private LocalData() {}
 
@@ -43,8 +45,9 @@ public final class LocalData {
   }
 
   /**
-   * What a folder of Parquet files or pictures, a {@code FILE.parquet} or a pattern of such files
-   * names, with {@code #[CONFIGURATION/]SPLIT} behind it or without; empty for anything else.
+   * What a folder of Parquet or Arrow files or pictures, a {@code FILE.parquet} or a pattern of
+   * such files names, with {@code #[CONFIGURATION/]SPLIT} behind it or without; empty for anything
+   * else.
    *
    * @throws InputException if it is there, but not as described
    */
@@ -75,11 +78,9 @@ public final class LocalData {
           new DatasetSplit(named.name(), named.configuration(), named.split()).inFolder(path));
     }
     String name = Objects.toString(path.getFileName(), "");
-    if (name.endsWith(TENSORS) || !isParquet(name)) {
-      return Optional.empty();
-    }
-    InputFiles.requireRegular(path);
-    return Optional.of(single(List.of(path), name, named));
+    Optional<SplitFiles.Format> format = name.endsWith(TENSORS) ? Optional.empty() : table(name);
+    format.ifPresent(any -> InputFiles.requireRegular(path));
+    return format.map(known -> single(known, List.of(path), name, named));
   }
 
   /** A file that a configuration names in place of a data set. */
@@ -94,19 +95,19 @@ public final class LocalData {
     }
     return of(path, new Named(path.toString(), null, null))
         .orElseThrow(() ->
-            new InputException(path + ": is no data; expected a .parquet or .safetensors file"));
+            new InputException(
+                path + ": is no data; expected a .parquet, .arrow or .safetensors file"));
   }
 
-  private static boolean isParquet(String name) {
-    return FileKind.of(List.of(name))
-        .flatMap(FileKind::format)
-        .filter(SplitFiles.Format.PARQUET::equals)
-        .isPresent();
+  /** The format of a table of that name; empty if it is none. */
+  private static Optional<SplitFiles.Format> table(String name) {
+    return FileKind.of(List.of(name)).flatMap(FileKind::format).filter(SplitFiles.Format::isTable);
   }
 
   /** Files that are named themselves are split train, as {@code data_files} of Python has it. */
-  private static DataSource single(List<Path> files, String description, Named named) {
-    DataSource whole = DataSource.parquet(files, description);
+  private static DataSource single(
+      SplitFiles.Format format, List<Path> files, String description, Named named) {
+    DataSource whole = DataSource.tables(format, files, description);
     if (named.split() == null) {
       return whole;
     }
@@ -138,17 +139,21 @@ public final class LocalData {
         NamingRules.matching(text.substring(slash + 1), local.names()).stream()
             .filter(FileKind::isData)
             .toList();
-    if (names.isEmpty() || !names.stream().allMatch(LocalData::isParquet)) {
+    Optional<SplitFiles.Format> format =
+        names.isEmpty() ? Optional.empty() : table(names.getFirst());
+    if (format.isEmpty() || !names.stream().map(LocalData::table).allMatch(format::equals)) {
       throw new InputException(
           "%s: %s"
               .formatted(
                   text,
                   names.isEmpty()
-                      ? "no .parquet file has such a name"
-                      : "patterns name .parquet files alone; " + names.getFirst() + " is none"));
+                      ? "no .parquet or .arrow file has such a name"
+                      : "patterns name .parquet or .arrow files alone, of one kind: "
+                          + NameList.of(names, NAMES_SHOWN)));
     }
     return Optional.of(
         single(
+            format.get(),
             names.stream().map(local::fetch).toList(),
             text.substring(text.lastIndexOf('/') + 1),
             named));

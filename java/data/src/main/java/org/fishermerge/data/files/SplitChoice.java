@@ -18,7 +18,11 @@ import java.util.Set;
 public record SplitChoice(List<Part> parts, List<String> warnings, String unread) {
   /** A part of a split; the names are those of all its files. */
   record Part(
-      SplitFiles.Format format, List<String> names, List<String> classes, SplitSlice slice) {}
+      SplitFiles.Format format,
+      List<String> names,
+      List<String> classes,
+      Map<String, List<String>> classNames,
+      SplitSlice slice) {}
 
   public SplitChoice {
     parts = List.copyOf(parts);
@@ -60,7 +64,9 @@ public record SplitChoice(List<Part> parts, List<String> warnings, String unread
         }
         paths.add(path);
       }
-      found.add(new DataSource.Part(new SplitFiles(part.format, paths, part.classes), part.slice));
+      found.add(
+          new DataSource.Part(
+              new SplitFiles(part.format, paths, part.classes, part.classNames), part.slice));
     }
     return new DataSource(
         found,

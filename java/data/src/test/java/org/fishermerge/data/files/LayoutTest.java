@@ -246,15 +246,6 @@ final class LayoutTest {
   }
 
   @Test
-  void whatSaveToDiskWroteIsNamed() throws IOException {
-    write(List.of("dataset_dict.json", "train/state.json", "train/data-00000-of-00001.arrow"));
-    assertThatThrownBy(() -> files(null, "train"))
-        .isInstanceOf(InputException.class)
-        .hasMessageContaining("written by save_to_disk")
-        .hasMessageContaining("to_parquet");
-  }
-
-  @Test
   void linksOfTheOwnerAreFollowed() throws IOException {
     Path elsewhere = Files.createDirectories(folder.resolve("elsewhere/images"));
     Files.writeString(elsewhere.resolve("0.parquet"), "");
@@ -278,7 +269,7 @@ final class LayoutTest {
     for (String pattern : List.of("/*.txt", "/z*.parquet")) {
       assertThatThrownBy(() -> LocalData.find(folder + pattern))
           .isInstanceOf(InputException.class)
-          .hasMessageContaining(".parquet file");
+          .hasMessageContaining(".parquet or .arrow file");
     }
     assertThat(LocalData.find(folder + "/notes.txt")).isEmpty();
     assertThat(LocalData.find("no/such/folder#train")).isEmpty();

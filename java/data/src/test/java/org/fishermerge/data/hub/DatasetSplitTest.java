@@ -101,18 +101,45 @@ final class DatasetSplitTest {
     HubFixture.write(data.resolve("README.md"), text);
   }
 
-  private List<String> files(String source, @Nullable String configuration, String split) {
+  private DataSource find(String source, @Nullable String configuration, String split) {
     try (Hub hub = new Hub(HubSettings.from(environment), HubProgress.NONE)) {
       DatasetSplit wanted = new DatasetSplit(source, configuration, split);
       Path local = Path.of(source);
-      DataSource found =
-          Files.isDirectory(local)
-              ? wanted.inFolder(local)
-              : HubDatasets.find(hub, Repository.dataset(source), wanted).get();
-      List<Path> files = found.files();
-      assertThat(files).allSatisfy(file -> assertThat(file).isRegularFile());
-      return files.stream().map(file -> folder.relativize(file).toString()).toList();
+      return Files.isDirectory(local)
+          ? wanted.inFolder(local)
+          : HubDatasets.find(hub, Repository.dataset(source), wanted).get();
     }
+  }
+
+  private List<String> files(String source, @Nullable String configuration, String split) {
+    List<Path> files = find(source, configuration, split).files();
+    assertThat(files).allSatisfy(file -> assertThat(file).isRegularFile());
+    return files.stream().map(file -> folder.relativize(file).toString()).toList();
+  }
+
+  @Test
+  void classNamesOfTheCardComeWithTheFiles() {
+    write(data, "data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet");
+    write(data, "data/contrast-00000-of-00001.parquet");
+    card(PICTURES);
+    assertThat(find(ID, null, "test").splits().getFirst().classNames())
+        .isEqualTo(Map.of("label", List.of("abbey")));
+  }
+
+  /** Nobody has converted it, for datasets does not read it from the hub. */
+  @Test
+  void whatSaveToDiskWroteIsReadFromTheHubToo() {
+    HubFixture.write(data.resolve("dataset_dict.json"), "{\"splits\": [\"train\", \"test\"]}");
+    for (String split : List.of("train", "test")) {
+      write(data, split + "/dataset_info.json", split + "/data-00000-of-00001.arrow");
+      HubFixture.write(
+          data.resolve(split + "/state.json"),
+          "{\"_data_files\": [{\"filename\": \"data-00000-of-00001.arrow\"}], \"_split\": null}");
+    }
+    assertThat(served(null, "test"))
+        .containsExactly(
+            "test/state.json", "test/dataset_info.json", "test/data-00000-of-00001.arrow");
+    assertThat(downloaded()).noneMatch(path -> path.contains("train/"));
   }
 
   private List<String> served(@Nullable String configuration, String split) {

@@ -40,7 +40,7 @@ public final class Architectures {
   }
 
   private static String modelType(Checkpoint checkpoint) {
-    return checkpoint.config().map(file -> ModelConfig.read(file).modelType()).orElse("");
+    return checkpoint.modelConfig().map(ModelConfig::modelType).orElse("");
   }
 
   /** The keys of config.json of every architecture that is known by its model type. */
@@ -55,6 +55,6 @@ public final class Architectures {
    * empty if it does not say.
    */
   public static Optional<List<String>> classNames(Checkpoint model) {
-    return model.config().flatMap(file -> JsonConfig.read(file).classNames());
+    return model.modelConfig().flatMap(config -> JsonConfig.of(config).classNames());
   }
 }

@@ -7,6 +7,7 @@ import java.util.stream.Stream;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.SettingsKeys;
 import org.fishermerge.torch.nn.Activation;
+import org.fishermerge.torch.nn.Counting;
 import org.fishermerge.torch.nn.Layer;
 import org.fishermerge.torch.nn.LayerNorm;
 import org.fishermerge.torch.nn.Linear;
@@ -47,7 +48,7 @@ final class Bert implements Architecture<TextClassifier> {
     EncoderConfig config = EncoderConfig.read(backbone, TYPE, KEYS);
     EncoderConfig ofHead = EncoderConfig.read(head, TYPE, KEYS);
     return TextClassifier.of(
-        config.inputs(ofHead.padToken(), config.positions()),
+        config.inputs(ofHead.padToken(), config.positions(), Counting.ALL),
         Weights.load(backbone, LibTorch.productType(), "bert.", w -> network(config, w)),
         () ->
             ClassifierHead.read(
@@ -61,7 +62,7 @@ final class Bert implements Architecture<TextClassifier> {
 
   private static Network<TokenBatch> network(EncoderConfig config, Weights weights) {
     List<Layer> layers = new ArrayList<>();
-    TokenEmbedding embeddings = config.embeddings(weights, 0);
+    TokenEmbedding embeddings = config.embeddings(weights, Counting.ALL);
     layers.add(LayerNorm.read(weights, "embeddings.LayerNorm", config.width(), config.epsilon()));
     layers.addAll(config.blocks(weights));
     layers.add(Linear.read(weights, "pooler.dense", config.width(), config.width()));

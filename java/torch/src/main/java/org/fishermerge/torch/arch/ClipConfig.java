@@ -113,12 +113,16 @@ public record ClipConfig(Vision vision, Optional<Text> text, List<String> warnin
 
   /** Reads config.json of a CLIPModel or CLIPVisionModel folder. */
   public static ClipConfig of(Checkpoint checkpoint) {
-    return of(JsonConfig.fileOf(checkpoint));
+    return of(JsonConfig.configOf(checkpoint));
   }
 
   /** Reads a config.json that may lie apart from its weights. */
   public static ClipConfig of(Path file) {
-    ModelConfig config = ModelConfig.read(file);
+    return of(ModelConfig.read(file));
+  }
+
+  private static ClipConfig of(ModelConfig config) {
+    Path file = config.file();
     JsonConfig root = JsonConfig.of(config);
     List<String> warnings = new ArrayList<>(config.warnings());
     return switch (config.modelType()) {

@@ -4,12 +4,14 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.OptionalLong;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.torch.nn.Counting;
 import org.fishermerge.torch.nn.Layer;
 import org.fishermerge.torch.nn.LayerNorm;
 import org.fishermerge.torch.nn.Linear;
@@ -74,9 +76,10 @@ public final class ClipTextTower implements AutoCloseable {
         new TokenEmbedding(
             weights.read(
                 "text_model.embeddings.token_embedding.weight", config.vocabulary(), width),
+            OptionalLong.empty(),
             weights.read(
                 "text_model.embeddings.position_embedding.weight", config.maxPositions(), width),
-            0,
+            Counting.ALL,
             null,
             true);
     List<Layer> layers = new ArrayList<>();

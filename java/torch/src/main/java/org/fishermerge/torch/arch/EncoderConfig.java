@@ -12,6 +12,7 @@ import org.fishermerge.checkpoint.ModelConfig;
 import org.fishermerge.checkpoint.SettingsKeys;
 import org.fishermerge.torch.nn.Activation;
 import org.fishermerge.torch.nn.Attention;
+import org.fishermerge.torch.nn.Counting;
 import org.fishermerge.torch.nn.Layer;
 import org.fishermerge.torch.nn.LayerNorm;
 import org.fishermerge.torch.nn.Linear;
@@ -91,11 +92,15 @@ record EncoderConfig(
   }
 
   static EncoderConfig read(Checkpoint checkpoint, String type, SettingsKeys keys) {
-    return read(JsonConfig.fileOf(checkpoint), type, keys);
+    return read(JsonConfig.configOf(checkpoint), type, keys);
   }
 
   static EncoderConfig read(Path file, String type, SettingsKeys keys) {
-    ModelConfig config = ModelConfig.read(file);
+    return read(ModelConfig.read(file), type, keys);
+  }
+
+  private static EncoderConfig read(ModelConfig config, String type, SettingsKeys keys) {
+    Path file = config.file();
     JsonConfig json = JsonConfig.of(config);
     json.requireType(type);
     json.refuse(keys);
@@ -132,17 +137,24 @@ record EncoderConfig(
         List.copyOf(warnings));
   }
 
-  TextClassifier.Inputs inputs(OptionalLong pad, int mostTokens) {
+  TextClassifier.Inputs inputs(OptionalLong pad, int mostTokens, Counting counting) {
     return new TextClassifier.Inputs(
-        vocabulary, mostTokens, "max_position_embeddings", types, pad, TokenBatch.Alignment.START);
+        vocabulary,
+        mostTokens,
+        counting,
+        "max_position_embeddings",
+        types,
+        pad,
+        TokenBatch.Alignment.START);
   }
 
   /** To be followed by a LayerNorm. */
-  TokenEmbedding embeddings(Weights weights, long firstPosition) {
+  TokenEmbedding embeddings(Weights weights, Counting counting) {
     return new TokenEmbedding(
         weights.read("embeddings.word_embeddings.weight", vocabulary, width),
+        padToken,
         weights.read("embeddings.position_embeddings.weight", positions, width),
-        firstPosition,
+        counting,
         weights.read("embeddings.token_type_embeddings.weight", types, width),
         false);
   }

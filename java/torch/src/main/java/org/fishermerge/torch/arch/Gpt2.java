@@ -3,11 +3,13 @@ package org.fishermerge.torch.arch;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalLong;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.ModelConfig;
 import org.fishermerge.checkpoint.SettingsKeys;
 import org.fishermerge.torch.nn.Attention;
+import org.fishermerge.torch.nn.Counting;
 import org.fishermerge.torch.nn.Layer;
 import org.fishermerge.torch.nn.LayerNorm;
 import org.fishermerge.torch.nn.Linear;
@@ -52,6 +54,7 @@ final class Gpt2 implements Architecture<TextClassifier> {
         new TextClassifier.Inputs(
             config.vocabulary(),
             config.positions(),
+            Counting.ALL,
             "n_positions",
             1,
             ofHead.padToken(),
@@ -75,8 +78,9 @@ final class Gpt2 implements Architecture<TextClassifier> {
     TokenEmbedding embeddings =
         new TokenEmbedding(
             weights.read("wte.weight", config.vocabulary(), width),
+            OptionalLong.empty(),
             weights.read("wpe.weight", config.positions(), width),
-            0,
+            Counting.ALL,
             null,
             true);
     List<Layer> layers = new ArrayList<>();

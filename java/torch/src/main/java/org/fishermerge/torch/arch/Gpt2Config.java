@@ -93,12 +93,16 @@ record Gpt2Config(
    * @throws InputException if it is missing, is of another model, or says what is not supported
    */
   static Gpt2Config of(Checkpoint checkpoint) {
-    return of(JsonConfig.fileOf(checkpoint));
+    return of(JsonConfig.configOf(checkpoint));
   }
 
   /** Reads a config.json that may lie apart from its weights. */
   static Gpt2Config of(Path file) {
-    ModelConfig config = ModelConfig.read(file);
+    return of(ModelConfig.read(file));
+  }
+
+  private static Gpt2Config of(ModelConfig config) {
+    Path file = config.file();
     JsonConfig json = JsonConfig.of(config);
     json.requireType(ModelConfig.GPT2);
     json.refuse(KEYS);

@@ -31,18 +31,14 @@ record JsonConfig(Path file, String path, JsonNode node) {
    *
    * @throws InputException if there is none
    */
-  static Path fileOf(Checkpoint checkpoint) {
+  static ModelConfig configOf(Checkpoint checkpoint) {
     return checkpoint
-        .config()
+        .modelConfig()
         .orElseThrow(() ->
             new InputException(
                 checkpoint.path()
                     + ": no config.json beside the weights; expected a Hugging Face model"
                     + " folder"));
-  }
-
-  static JsonConfig read(Path file) {
-    return of(ModelConfig.read(file));
   }
 
   static JsonConfig of(ModelConfig config) {

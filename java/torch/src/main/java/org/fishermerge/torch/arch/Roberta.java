@@ -8,6 +8,7 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SettingsKeys;
 import org.fishermerge.torch.nn.Activation;
+import org.fishermerge.torch.nn.Counting;
 import org.fishermerge.torch.nn.Layer;
 import org.fishermerge.torch.nn.LayerNorm;
 import org.fishermerge.torch.nn.Linear;
@@ -20,8 +21,8 @@ import org.fishermerge.torch.runtime.LibTorch;
 
 /**
  * RoBERTa (Liu et al. 2019) as transformers' RobertaForSequenceClassification: BERT's blocks,
- * positions that count from the pad token's id + 1, and the first token through dense, tanh and
- * out_proj, all of which belong to the head.
+ * positions that count from the pad token's id + 1 and leave pad tokens out, and the first token
+ * through dense, tanh and out_proj, all of which belong to the head.
  */
 final class Roberta implements Architecture<TextClassifier> {
   private static final String TYPE = "roberta";
@@ -47,10 +48,12 @@ final class Roberta implements Architecture<TextClassifier> {
   public TextClassifier load(Checkpoint backbone, Checkpoint head) {
     EncoderConfig config = EncoderConfig.read(backbone, TYPE, KEYS);
     EncoderConfig ofHead = EncoderConfig.read(head, TYPE, KEYS);
-    long first = firstPosition(config, backbone);
+    Counting counting = counting(config, backbone);
     return TextClassifier.of(
-        config.inputs(ofHead.padToken(), Math.toIntExact(config.positions() - first)),
-        Weights.load(backbone, LibTorch.productType(), "roberta.", w -> network(config, first, w)),
+        config.inputs(
+            ofHead.padToken(), Math.toIntExact(config.positions() - counting.first()), counting),
+        Weights.load(
+            backbone, LibTorch.productType(), "roberta.", w -> network(config, counting, w)),
         () ->
             ClassifierHead.read(
                 head,
@@ -65,28 +68,29 @@ final class Roberta implements Architecture<TextClassifier> {
         Stream.concat(config.warnings().stream(), ofHead.warnings().stream()).distinct().toList());
   }
 
-  private static long firstPosition(EncoderConfig config, Checkpoint backbone) {
-    long first =
-        1
-            + config
+  private static Counting counting(EncoderConfig config, Checkpoint backbone) {
+    Counting counting =
+        Counting.without(
+            config
                 .padToken()
                 .orElseThrow(() ->
                     new InputException(
                         backbone.path()
                             + ": config.json has no pad_token_id, from which a RoBERTa counts its"
-                            + " positions"));
-    if (first >= config.positions()) {
+                            + " positions")));
+    if (counting.first() >= config.positions()) {
       throw new InputException(
           "%s: key max_position_embeddings is %d; positions begin at pad_token_id + 1, %d"
-              .formatted(backbone.path().resolve("config.json"), config.positions(), first));
+              .formatted(
+                  backbone.path().resolve("config.json"), config.positions(), counting.first()));
     }
-    return first;
+    return counting;
   }
 
   private static Network<TokenBatch> network(
-      EncoderConfig config, long firstPosition, Weights weights) {
+      EncoderConfig config, Counting counting, Weights weights) {
     List<Layer> layers = new ArrayList<>();
-    TokenEmbedding embeddings = config.embeddings(weights, firstPosition);
+    TokenEmbedding embeddings = config.embeddings(weights, counting);
     layers.add(LayerNorm.read(weights, "embeddings.LayerNorm", config.width(), config.epsilon()));
     layers.addAll(config.blocks(weights));
     return new Network<>(weights, embeddings, new Sequential(layers));

@@ -8,6 +8,7 @@ import java.util.stream.Stream;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.torch.Classifier;
 import org.fishermerge.torch.ForwardPass;
+import org.fishermerge.torch.nn.Counting;
 import org.fishermerge.torch.nn.Network;
 import org.fishermerge.torch.nn.ParameterGroup;
 import org.fishermerge.torch.nn.TokenBatch;
@@ -22,7 +23,8 @@ public final class TextClassifier implements Classifier, AutoCloseable {
    * What texts the model takes.
    *
    * @param vocabulary number of token ids
-   * @param positions the most tokens of a text
+   * @param positions the most tokens of a text, of those that are counted
+   * @param counting which tokens take a position of their own
    * @param positionsKey what config.json calls that
    * @param types number of token types
    * @param padToken the id that fills texts up to a common length, if the model has one
@@ -31,6 +33,7 @@ public final class TextClassifier implements Classifier, AutoCloseable {
   record Inputs(
       int vocabulary,
       int positions,
+      Counting counting,
       String positionsKey,
       int types,
       OptionalLong padToken,
@@ -100,26 +103,33 @@ public final class TextClassifier implements Classifier, AutoCloseable {
   }
 
   /**
-   * The tokens of a text that count: up to the right-most that is not the pad token. What follows
-   * reaches neither logits nor gradients. None count where all are the pad token, or there are
-   * none.
+   * The tokens of a text that reach logits and gradients. A model that classifies by the last token
+   * takes, as transformers does, the right-most that is not the pad token. One that classifies by
+   * the first takes all that an attention mask shows it, pad tokens too; where nothing tells how
+   * long the text is, up to the right-most that is not the pad token. None count where all are left
+   * out, or there are none.
    *
    * @param ids token ids
+   * @param complete whether these are known to be the text, by a mask or since it was not padded
    * @param where how messages name the text
    * @throws InputException if there are more than the model has positions, or an id lies outside
    *     the vocabulary
    */
-  public long[] realTokens(long[] ids, String where) {
+  public long[] realTokens(long[] ids, boolean complete, String where) {
     int length = ids.length;
-    while (length > 0
-        && inputs.padToken.isPresent()
-        && ids[length - 1] == inputs.padToken.getAsLong()) {
-      length--;
+    if (!complete || inputs.alignment == TokenBatch.Alignment.END) {
+      while (length > 0
+          && inputs.padToken.isPresent()
+          && ids[length - 1] == inputs.padToken.getAsLong()) {
+        length--;
+      }
     }
-    if (length > inputs.positions) {
+    long[] real = length == ids.length ? ids : Arrays.copyOf(ids, length);
+    int counted = inputs.counting.count(real);
+    if (counted > inputs.positions) {
       throw new InputException(
           "%s: %d tokens; the model has positions for %d (%s): truncate the text"
-              .formatted(where, length, inputs.positions, inputs.positionsKey));
+              .formatted(where, counted, inputs.positions, inputs.positionsKey));
     }
     for (int t = 0; t < length; t++) {
       if (ids[t] < 0 || ids[t] >= inputs.vocabulary) {
@@ -130,7 +140,7 @@ public final class TextClassifier implements Classifier, AutoCloseable {
                 + " for");
       }
     }
-    return length == ids.length ? ids : Arrays.copyOf(ids, length);
+    return real;
   }
 
   /**

@@ -85,8 +85,8 @@ final class Vit implements Architecture<ImageClassifier> {
       boolean qkvBias,
       OptionalInt labels,
       List<String> warnings) {
-    static Config read(Path file) {
-      ModelConfig config = ModelConfig.read(file);
+    static Config read(ModelConfig config) {
+      Path file = config.file();
       JsonConfig json = JsonConfig.of(config);
       json.requireType(TYPE);
       json.refuse(KEYS);
@@ -140,13 +140,13 @@ final class Vit implements Architecture<ImageClassifier> {
 
   @Override
   public void check(Path config) {
-    Config.read(config);
+    Config.read(ModelConfig.read(config));
   }
 
   @Override
   public ImageClassifier load(Checkpoint backbone, Checkpoint head) {
-    Config config = Config.read(JsonConfig.fileOf(backbone));
-    Config ofHead = Config.read(JsonConfig.fileOf(head));
+    Config config = Config.read(JsonConfig.configOf(backbone));
+    Config ofHead = Config.read(JsonConfig.configOf(head));
     return ImageClassifier.of(
         config.pictures,
         Weights.load(backbone, LibTorch.productType(), "vit.", w -> network(config, w)),

@@ -130,18 +130,15 @@ public record TokenBatch(
     return ids;
   }
 
-  /**
-   * The place of each column's token in its text, row-major [examples, width].
-   *
-   * @param first of the first token
-   */
-  long[] positions(long first) {
+  /** The position that each column's token takes, row-major [examples, width]. */
+  long[] positions(Counting counting) {
     long[] positions = new long[examples() * width];
-    Arrays.fill(positions, first);
+    Arrays.fill(positions, counting.first());
     for (int b = 0; b < examples(); b++) {
       int start = b * width + first(b);
+      long next = counting.first();
       for (int t = 0; t < texts.get(b).length; t++) {
-        positions[start + t] = first + t;
+        positions[start + t] = counting.counts(texts.get(b)[t]) ? next++ : counting.first() - 1;
       }
     }
     return positions;

@@ -5,6 +5,8 @@ import static org.bytedeco.pytorch.global.torch.zeros;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
+import java.util.OptionalLong;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.torch.nn.Weights.Parameter;
 import org.fishermerge.torch.runtime.LibTorch;
@@ -15,22 +17,25 @@ import org.jspecify.annotations.Nullable;
  * The sum of the rows of tables that a text's tokens, their positions and their types name.
  *
  * @param words [vocabulary, D]
+ * @param fixedWord the row of words that training leaves as it is, as PyTorch's padding_idx: it has
+ *     no gradient
  * @param positions [most tokens, D]
- * @param firstPosition the row of a text's first token
+ * @param counting which rows of positions its tokens take
  * @param types [types, D]; null for models without
  * @param causal whether a token sees only itself and those before it
  */
 public record TokenEmbedding(
     Parameter words,
+    OptionalLong fixedWord,
     Parameter positions,
-    long firstPosition,
+    Counting counting,
     @Nullable Parameter types,
     boolean causal)
     implements Stem<TokenBatch> {
   @Override
   public Tensor forward(TokenBatch batch, Tape tape) {
     Tensor ids = ids(batch.ids(), batch);
-    Tensor places = ids(batch.positions(firstPosition), batch);
+    Tensor places = ids(batch.positions(counting), batch);
     Tensor x = rows(words, ids).add_(rows(positions, places));
     if (types == null) {
       tape.save(ids, places);
@@ -61,11 +66,22 @@ public record TokenEmbedding(
   @Override
   public void backward(Tensor cotangent, Tape tape, LayerVisitor visitor) {
     Tensor[] saved = tape.read();
-    show(words, cotangent, saved[0], visitor);
-    show(positions, cotangent, saved[1], visitor);
+    show(words, withoutRow(fixedWord, cotangent, saved[0]), saved[0], visitor);
+    show(positions, withoutRow(counting.fixedRow(), cotangent, saved[1]), saved[1], visitor);
     if (types != null) {
       show(types, cotangent, saved[2], visitor);
     }
+  }
+
+  /**
+   * A cotangent [V, B, T, D] with zeros for the tokens whose id [B, T] names a row that is fixed.
+   */
+  private static Tensor withoutRow(OptionalLong fixed, Tensor cotangent, Tensor ids) {
+    if (fixed.isEmpty()) {
+      return cotangent;
+    }
+    Scalar row = new Scalar(fixed.getAsLong());
+    return ids.eq(row).any().item_bool() ? cotangent.mul(ids.ne(row).unsqueeze(-1)) : cotangent;
   }
 
   private static void show(Parameter table, Tensor cotangent, Tensor ids, LayerVisitor visitor) {

@@ -18,10 +18,24 @@ final class TokenBatchTest {
     TokenBatch batch =
         new TokenBatch(List.of(new long[] {7, 8}, new long[] {1, 2, 3, 4}, new long[] {9}), 4);
     assertThat(batch.ids()).containsExactly(7, 7, 7, 8, 1, 2, 3, 4, 9, 9, 9, 9);
-    assertThat(batch.positions(0)).containsExactly(0, 0, 0, 1, 0, 1, 2, 3, 0, 0, 0, 0);
+    assertThat(batch.positions(Counting.ALL)).containsExactly(0, 0, 0, 1, 0, 1, 2, 3, 0, 0, 0, 0);
     assertThat(batch.filled()).isTrue();
     assertThat(TokenBatch.of(List.of(new long[3], new long[3])).filled()).isFalse();
     assertThat(TokenBatch.of(batch.texts()).width()).isEqualTo(4);
+  }
+
+  /** By hand, after create_position_ids_from_input_ids of transformers. */
+  @Test
+  void padTokensTakeNoPositionOfTheirOwn() {
+    TokenBatch batch =
+        TokenBatch.of(
+            List.of(new long[] {0, 9, 1, 1, 8, 1}, new long[] {1, 5}),
+            null,
+            TokenBatch.Alignment.START);
+    assertThat(batch.positions(Counting.without(1)))
+        .containsExactly(2, 3, 1, 1, 4, 1, 1, 2, 2, 2, 2, 2);
+    assertThat(batch.positions(Counting.ALL)).containsExactly(0, 1, 2, 3, 4, 5, 0, 1, 0, 0, 0, 0);
+    assertThat(Counting.without(1).count(batch.texts().getFirst())).isEqualTo(3);
   }
 
   @Test

@@ -7,12 +7,19 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.data.files.SplitFiles;
 
-/** How many rows Parquet files have, by their footers. */
-final class ParquetSize {
-  private ParquetSize() {}
+/** How many rows tables have, without reading any. */
+final class TableSize {
+  private TableSize() {}
 
-  static long rows(List<Path> files) {
+  static long rows(SplitFiles split) {
+    return split.format() == SplitFiles.Format.ARROW
+        ? ArrowRows.count(split.files())
+        : parquet(split.files());
+  }
+
+  private static long parquet(List<Path> files) {
     long rows = 0;
     for (Path file : files) {
       try (HardwoodContext context = HardwoodContext.create(1);
@@ -22,7 +29,7 @@ final class ParquetSize {
         }
       } catch (IOException | RuntimeException | OutOfMemoryError e) {
         throw new InputException(
-            "%s: not readable as Parquet: %s".formatted(file, ParquetRows.reason(e)), e);
+            "%s: not readable as Parquet: %s".formatted(file, TableRows.reason(e)), e);
       }
     }
     return rows;

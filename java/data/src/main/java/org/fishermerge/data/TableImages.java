@@ -1,13 +1,8 @@
 package org.fishermerge.data;
 
-import dev.hardwood.metadata.PhysicalType;
-import dev.hardwood.reader.ColumnReader;
-import dev.hardwood.reader.ColumnReaders;
-import dev.hardwood.schema.SchemaNode;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -15,21 +10,20 @@ import java.util.function.BooleanSupplier;
 import org.fishermerge.checkpoint.InputException;
 import org.jspecify.annotations.Nullable;
 
-/** Encoded pictures in Parquet files as Hugging Face data sets store them. */
-final class ParquetImages extends StoredImages {
+/** Encoded pictures in tables as Hugging Face data sets store them. */
+final class TableImages extends StoredImages {
   /** Encoded bytes held at a time: against reading files over and over for a shuffled selection. */
   private static final long WINDOW_BYTES = 128L << 20;
 
-  /** Rows decoded from Parquet pages at a time. */
+  /** Rows decoded at a time, where they are compressed. */
   private static final int ROWS_PER_STEP = 16;
 
-  private final ParquetRows rows;
+  private final TableRows rows;
   private final String bytes;
   private final long windowExamples;
   private final String description;
 
-  private ParquetImages(
-      ParquetRows rows, String bytes, String description, ImageProcessor processor) {
+  private TableImages(TableRows rows, String bytes, String description, ImageProcessor processor) {
     super(processor);
     this.rows = rows;
     this.bytes = bytes;
@@ -37,14 +31,14 @@ final class ParquetImages extends StoredImages {
     this.description = description;
   }
 
-  static ParquetImages open(ParquetSource source, Columns columns, ImageProcessor processor) {
+  static TableImages open(TableSource source, Columns columns, ImageProcessor processor) {
     Pictures pictures = new Pictures(columns.of(Columns.IMAGE));
-    ParquetRows rows = ParquetRows.open(source, columns, pictures.name + ".bytes", pictures);
-    return new ParquetImages(rows, pictures.path, source.description(), processor);
+    TableRows rows = TableRows.open(source, columns, pictures.name, pictures);
+    return new TableImages(rows, pictures.path, source.description(), processor);
   }
 
   /** The column of the pictures, stored the same way in all files. */
-  private static final class Pictures implements ParquetRows.Check {
+  private static final class Pictures implements TableSchema.Check {
     private final String name;
     private String path = "";
 
@@ -53,19 +47,17 @@ final class ParquetImages extends StoredImages {
     }
 
     @Override
-    public void require(Path file, List<SchemaNode> fields, String names) {
-      SchemaNode image = ParquetRows.field(fields, name);
+    public void require(Path file, List<TableColumn> fields, String names) {
+      TableColumn image = TableColumn.named(fields, name);
       if (image == null) {
         throw new InputException(
             "%s: no column %s; the columns are: %s; %s"
                 .formatted(file, name, names, Columns.advice(Columns.IMAGE)));
       }
       String found;
-      if (binary(image)) {
+      if (image.kind() == TableColumn.Kind.BYTES) {
         found = name;
-      } else if (image instanceof SchemaNode.GroupNode struct
-          && struct.isStruct()
-          && binary(ParquetRows.field(struct.children(), "bytes"))) {
+      } else if (TableColumn.is(image.fields(), "bytes", TableColumn.Kind.BYTES)) {
         found = name + ".bytes";
       } else {
         throw new InputException(
@@ -79,13 +71,6 @@ final class ParquetImages extends StoredImages {
             "%s: pictures are in %s, in the files before in %s".formatted(file, found, path));
       }
       path = found;
-    }
-
-    private static boolean binary(@Nullable SchemaNode column) {
-      return column instanceof SchemaNode.PrimitiveNode leaf
-          && leaf.type() == PhysicalType.BYTE_ARRAY
-          && leaf.logicalType() == null
-          && leaf.maxRepetitionLevel() == 0;
     }
   }
 
@@ -145,13 +130,8 @@ final class ParquetImages extends StoredImages {
       this.pictures = new byte[indices.length][];
     }
 
-    void set(int position, ColumnReaders readers, int row) {
-      ColumnReader reader = readers.getColumnReader(bytes);
-      if (!reader.getLeafValidity().isNull(row)) {
-        int[] offsets = reader.getBinaryOffsets();
-        pictures[position] =
-            Arrays.copyOfRange(reader.getBinaryValues(), offsets[row], offsets[row + 1]);
-      }
+    void set(int position, TableRows.Row row) {
+      pictures[position] = row.bytes(bytes);
     }
 
     @Override
