@@ -157,6 +157,7 @@ public sealed interface LabelRule extends Objective {
     // Examples with up to so many probes are worked on together; directions that only some of them
     // have cost less than another round of operators.
     private static final int FEW = 8;
+    private static final int EXACT = Integer.MAX_VALUE;
 
     @Override
     public String text() {
@@ -212,37 +213,40 @@ public sealed interface LabelRule extends Objective {
       if (Double.isNaN(threshold)) {
         throw new IllegalStateException(text() + " needs to be calibrated");
       }
-      LabelSpectrum spectrum = new LabelSpectrum(new LabelCovariance(p));
+      LabelCovariance covariance = new LabelCovariance(p);
+      LabelSpectrum spectrum = new LabelSpectrum(covariance);
       int[] probes = spectrum.probes(threshold);
       int most = Arrays.stream(probes).max().orElse(0);
       Tensor all = p.new_zeros(p.size(0), most, p.size(1));
-      for (int[] some : alike(probes, spectrum.covariance().classes() - 1)) {
+      for (int[] some : alike(probes, mostProbes(covariance.classes()))) {
         int[] their = Arrays.stream(some).map(b -> probes[b]).toArray();
         Tensor ofSome =
-            Tensors.scoped(() -> cotangents(spectrum.select(some), their, examples.select(some)));
+            Tensors.scoped(() ->
+                their[0] == mostProbes(covariance.classes())
+                    ? covariance.select(some).choleskyColumns()
+                    : cotangents(spectrum.select(some), their, examples.select(some)));
         all.narrow(1, 0, ofSome.size(1)).index_copy_(0, Tensors.copyOf(some), ofSome);
       }
       return all;
     }
 
-    /** The cotangents of examples of whom all or none are exact. */
+    /** The cotangents of examples none of which is exact. */
     private static Tensor cotangents(LabelSpectrum spectrum, int[] probes, BatchExamples examples) {
-      LabelCovariance covariance = spectrum.covariance();
-      if (probes[0] >= covariance.classes() - 1) {
-        return covariance.choleskyColumns();
-      }
       int[] directions = spectrum.bestDirections(probes);
       int most = Math.max(1, Arrays.stream(directions).max().orElse(1));
       int[] draws = new int[probes.length];
       Arrays.setAll(draws, b -> probes[b] - directions[b]);
-      return exactAndRandom(covariance, spectrum.directions(most), directions, draws, examples);
+      return exactAndRandom(
+          spectrum.covariance(), spectrum.directions(most), directions, draws, examples);
     }
 
-    /** Examples by their number of probes: all of them, no more than a few, or a certain one. */
-    private static Iterable<int[]> alike(int[] probes, int all) {
+    /**
+     * Groups of examples: those that are exact, those with few probes, and others by their number.
+     */
+    private static Iterable<int[]> alike(int[] probes, int exact) {
       Map<Integer, List<Integer>> groups = new TreeMap<>();
       for (int b = 0; b < probes.length; b++) {
-        int key = probes[b] >= all ? all : Math.max(FEW, probes[b]);
+        int key = probes[b] == exact ? EXACT : Math.max(FEW, probes[b]);
         groups.computeIfAbsent(key, any -> new ArrayList<>()).add(b);
       }
       return groups.values().stream()

@@ -25,9 +25,9 @@ final class LabelSpectrum {
   // Smaller ones count as this, so that quotients and their squares stay in range.
   private static final double SMALLEST = 1e-150;
   private static final int BISECTIONS = 40;
-  // Enough to tell what 8 probes gain over 4. One search of all examples takes less time than
-  // several
-  // for fewer eigenvalues.
+  // Enough to compare 8 probes with 4. One search of all examples for so many eigenvalues takes
+  // less
+  // time than several for fewer.
   private static final int SOUGHT_FOR_ALL = 7;
 
   private final LabelCovariance covariance;
@@ -141,7 +141,7 @@ final class LabelSpectrum {
     return LabelCovariance.sum(vectors.square()).sqrt_();
   }
 
-  /** How many eigenvalues {@link #variance} wants. */
+  /** How many eigenvalues {@link #variance} needs. */
   private static int needed(int probes) {
     return Math.max(1, probes - 1);
   }

@@ -175,7 +175,7 @@ final class LabelRuleTest {
   /** Against a walk along the sums: which labels a seed draws is part of a result. */
   @Test
   void drawnLabelsAreThoseOfEachExamplesStream() {
-    List<double[]> predictions = ofAllKinds(50);
+    List<double[]> predictions = ofAllKinds(50, 70);
     double[][][] found = cotangents(new LabelRule.Sampled(5), predictions, 9, null);
     for (int b = 0; b < predictions.size(); b++) {
       double[] p = predictions.get(b);
@@ -198,7 +198,7 @@ final class LabelRuleTest {
   /** Signs are by class, 64 from each number drawn; A is written out for one class at a time. */
   @Test
   void drawnSignsAreThoseOfEachExamplesStream() {
-    List<double[]> predictions = ofAllKinds(20);
+    List<double[]> predictions = ofAllKinds(20, 70);
     double[][][] found = cotangents(new LabelRule.Rademacher(2), predictions, 4, null);
     for (int b = 0; b < predictions.size(); b++) {
       double[] p = predictions.get(b);
@@ -221,25 +221,30 @@ final class LabelRuleTest {
     }
   }
 
+  /** With numbers of classes at which rules become exact for some or all examples. */
+  static Stream<Arguments> everyRule() {
+    return Stream.of(
+            "exact",
+            "adaptive:3",
+            "lowrank:3",
+            "rademacher:2",
+            "top:3",
+            "sampled:2",
+            "argmax",
+            "true",
+            "batch-square")
+        .flatMap(rule ->
+            IntStream.of(1, 2, 5, 9, 17, 70).mapToObj(classes -> Arguments.of(rule, classes)));
+  }
+
   /** Neither the other examples of a batch nor an example's place in it change what it is given. */
-  @ParameterizedTest
-  @ValueSource(
-      strings = {
-        "exact",
-        "adaptive:3",
-        "lowrank:3",
-        "rademacher:2",
-        "top:3",
-        "sampled:2",
-        "argmax",
-        "true",
-        "batch-square"
-      })
-  void noBatchChangesAnExample(String text) {
-    List<double[]> predictions = ofAllKinds(30);
+  @ParameterizedTest(name = "{0}, {1} classes")
+  @MethodSource("everyRule")
+  void noBatchChangesAnExample(String text, int classes) {
+    List<double[]> predictions = ofAllKinds(30, classes);
     LabelRule rule = calibrated(text, predictions);
     long[] labels = new long[predictions.size()];
-    Arrays.setAll(labels, b -> b % 70);
+    Arrays.setAll(labels, b -> b % classes);
     double[][][] together = cotangents(rule, predictions, 6, labels);
     for (int b = 0; b < predictions.size(); b++) {
       BatchExamples one = new BatchExamples(6, new long[] {b}, new long[] {labels[b]});
@@ -247,15 +252,15 @@ final class LabelRuleTest {
       for (int v = 0; v < together[b].length; v++) {
         assertThat(together[b][v])
             .as("example %d, probe %d", b, v)
-            .containsExactly(v < alone.length ? alone[v] : new double[70], within(0.0));
+            .containsExactly(v < alone.length ? alone[v] : new double[classes], within(0.0));
       }
     }
   }
 
-  /** Predictions over 70 classes, from next to certain to next to even. */
-  private static List<double[]> ofAllKinds(int count) {
+  /** Predictions from next to certain to next to even. */
+  private static List<double[]> ofAllKinds(int count, int classes) {
     return IntStream.range(0, count)
-        .mapToObj(b -> probabilities(70, new double[] {0.1, 1, 3, 10, 40}[b % 5], b))
+        .mapToObj(b -> probabilities(classes, new double[] {0.1, 1, 3, 10, 40}[b % 5], b))
         .toList();
   }
 
