@@ -62,18 +62,11 @@ final class KilledCommandsIT {
           TestTensors.read(Golden.path("clip-tiny/expected.safetensors")).get("alpha.pixel_values");
       TestTensors.write(data, Map.of("pixel_values", repeated(few)));
     }
-    return fisher(
-        output,
-        "--model",
-        Golden.path("clip-tiny/alpha").toString(),
-        "--clip",
-        Golden.path("clip-tiny/pretrained").toString(),
-        "--heads",
-        Golden.path("clip-tiny/expected.safetensors") + "#alpha.",
-        "--data",
-        data.toString(),
-        "--batch-size",
-        "4");
+    List<String> command = CommandProcess.java("-Dfishermerge.save-seconds=0");
+    command.addAll(
+        GoldenCommands.fisher(
+            "alpha", data.toString(), output, "--labels", "sampled:2", "--batch-size", "4"));
+    return command;
   }
 
   private Path undisturbedFisher() throws Exception {
@@ -82,13 +75,6 @@ final class KilledCommandsIT {
       runToTheEnd(picturesFisher(file));
     }
     return file;
-  }
-
-  private static List<String> fisher(Path output, String... options) {
-    List<String> command = CommandProcess.java("-Dfishermerge.save-seconds=0");
-    command.addAll(List.of("fisher", "--out", output.toString(), "--labels", "sampled:2"));
-    command.addAll(List.of(options));
-    return command;
   }
 
   /** Each with noise of its own, so that every example adds something else. */
