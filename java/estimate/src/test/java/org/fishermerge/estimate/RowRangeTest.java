@@ -21,6 +21,7 @@ import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsFile;
 import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.data.ImageDatasets;
+import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.testkit.Golden;
 import org.fishermerge.torch.arch.ZeroShotHead;
 import org.junit.jupiter.api.BeforeAll;
