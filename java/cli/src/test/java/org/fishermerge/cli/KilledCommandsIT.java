@@ -32,9 +32,9 @@ import org.junit.jupiter.params.provider.ValueSource;
  * with the bits of a run that nobody disturbed. {@code -Dfishermerge.kills=N} sets how often.
  */
 final class KilledCommandsIT {
-  private static final int KILLS = Integer.getInteger("fishermerge.kills", 3);
+  private static final int KILLS = Integer.getInteger("fishermerge.kills", 2);
   private static final long SEED = Long.getLong("fishermerge.seed", System.nanoTime() % 1_000_000);
-  private static final int EXAMPLES = 120;
+  private static final int EXAMPLES = 60;
 
   /** Inputs, and an estimate that nobody disturbed. */
   @TempDir static Path shared;
@@ -54,7 +54,7 @@ final class KilledCommandsIT {
 
   // ---- commands ----
 
-  /** Of pictures: 30 batches, saved after each. */
+  /** Of pictures: 15 batches, saved after each. */
   private List<String> picturesFisher(Path output) {
     Path data = shared.resolve("pictures.safetensors");
     if (!Files.exists(data)) {

@@ -31,7 +31,7 @@ import org.junit.jupiter.api.io.TempDir;
  */
 @EnabledOnOs(OS.LINUX)
 final class SoakTest {
-  private static final long SECONDS = Long.getLong("fishermerge.soak-seconds", 8);
+  private static final long SECONDS = Long.getLong("fishermerge.soak-seconds", 4);
 
   /** Rounds until caches, compiled code and pools have their size. */
   private static final int WARM_UP = 12;

@@ -66,7 +66,8 @@ final class TestTensors {
 
   private static byte[] bytes(Data data) {
     int size = data.dtype().bits() / Byte.SIZE;
-    ByteBuffer bytes = SafetensorsBuilder.view(new byte[data.values().length * size]);
+    byte[] array = new byte[data.values().length * size];
+    ByteBuffer bytes = SafetensorsBuilder.view(array);
     for (double value : data.values()) {
       switch (data.dtype()) {
         case F32 -> bytes.putFloat((float) value);
@@ -76,7 +77,7 @@ final class TestTensors {
         default -> throw new IllegalArgumentException(data.dtype().name());
       }
     }
-    return bytes.array();
+    return array;
   }
 
   /** The value as it is stored: what a reader of the file sees. */

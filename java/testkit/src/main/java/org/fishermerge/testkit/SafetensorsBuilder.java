@@ -18,9 +18,9 @@ import java.util.stream.Collectors;
 
 /**
  * Writes safetensors files for tests, independently of the code under test. Nothing is checked:
- * dtypes, shapes and sizes may be wrong. As the reference implementation has it, wide elements
- * lie before narrow ones, so that all are aligned, then names are in order, and the header is
- * padded to 8 bytes.
+ * dtypes, shapes and sizes may be wrong. As the reference implementation has it, wide elements lie
+ * before narrow ones, so that all are aligned, then names are in order, and the header is padded to
+ * 8 bytes.
  */
 public final class SafetensorsBuilder {
   private record Entry(String name, String dtype, long[] shape, byte[] bytes) {
@@ -76,9 +76,7 @@ public final class SafetensorsBuilder {
     ByteArrayOutputStream data = new ByteArrayOutputStream();
     entries.stream()
         .sorted(
-            Comparator.comparingLong(Entry::bytesPerElement)
-                .reversed()
-                .thenComparing(Entry::name))
+            Comparator.comparingLong(Entry::bytesPerElement).reversed().thenComparing(Entry::name))
         .forEachOrdered(entry -> {
           members.add(entry.json(data.size()));
           data.writeBytes(entry.bytes());
