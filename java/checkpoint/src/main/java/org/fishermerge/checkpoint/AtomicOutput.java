@@ -262,6 +262,19 @@ public final class AtomicOutput implements AutoCloseable {
   }
 
   /**
+   * Writes a text as the whole of the file, in UTF-8; {@link #commit} still has to follow.
+   *
+   * @throws InputException naming the file, if the disk reports an error
+   */
+  public void write(String text) {
+    try {
+      Files.writeString(temp, text);
+    } catch (IOException e) {
+      throw Messages.cannotWrite(target, e);
+    }
+  }
+
+  /**
    * Puts the output in its place for good.
    *
    * @throws InputException if the disk reports an error, or the target has come into being

@@ -1,11 +1,7 @@
 package org.fishermerge.cli;
 
-import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -17,6 +13,7 @@ import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.SkippedRowsReport;
 import org.fishermerge.cli.task.Warnings;
@@ -171,25 +168,17 @@ final class EvaluateCommand implements Callable<Integer> {
 
   private void writeReport(
       AtomicOutput output, Examples dataset, Accuracy accuracy, SkippedRows skipped) {
-    JsonMapper mapper = new JsonMapper();
     ObjectNode json =
-        mapper
-            .createObjectNode()
+        JsonReport.object()
             .put("model", model.toString())
             .put("data", dataset.description())
             .put("accuracy", accuracy.accuracy())
             .put("loss", accuracy.loss())
             .put("correct", accuracy.correct())
             .put("examples", accuracy.examples());
-    json.putArray("accuracy_95").add(accuracy.interval().low()).add(accuracy.interval().high());
+    JsonReport.addInterval(accuracy, json);
     SkippedRowsReport.add(skipped, json);
-    try {
-      Files.writeString(
-          output.temp(), mapper.writerWithDefaultPrettyPrinter().writeValueAsString(json) + "\n");
-    } catch (IOException e) {
-      throw new UncheckedIOException("cannot write " + report, e);
-    }
-    output.commit();
+    JsonReport.publish(json, output);
   }
 
   private void writeOutputs(

@@ -1,14 +1,10 @@
 package org.fishermerge.cli;
 
-import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.IOException;
 import java.io.PrintWriter;
-import java.io.UncheckedIOException;
 import java.io.Writer;
 import java.lang.foreign.MemorySegment;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -23,6 +19,7 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.data.Examples;
@@ -501,14 +498,13 @@ final class SearchCommand implements Callable<Integer> {
       CoefficientSearch.Try best,
       List<Accuracy> equal,
       List<Accuracy> found) {
-    JsonMapper mapper = new JsonMapper();
-    ObjectNode json = mapper.createObjectNode();
+    ObjectNode json = JsonReport.object();
     json.put("seed", seed).put("examples_per_task", examples);
-    json.set("coefficients", mapper.valueToTree(best.coefficients()));
+    best.coefficients().forEach(json.putArray("coefficients")::add);
     ArrayNode all = json.putArray("tries");
     for (CoefficientSearch.Try each : done) {
       ObjectNode one = all.addObject();
-      one.set("coefficients", mapper.valueToTree(each.coefficients()));
+      each.coefficients().forEach(one.putArray("coefficients")::add);
       one.put("accuracy", each.score().accuracy()).put("loss", each.score().loss());
     }
     ArrayNode tasks = json.putArray("unseen");
@@ -521,12 +517,6 @@ final class SearchCommand implements Callable<Integer> {
         task.put("accuracy_found", found.get(i).accuracy());
       }
     }
-    try {
-      Files.writeString(
-          file.temp(), mapper.writerWithDefaultPrettyPrinter().writeValueAsString(json) + "\n");
-    } catch (IOException e) {
-      throw new UncheckedIOException("cannot write " + report, e);
-    }
-    file.commit();
+    JsonReport.publish(json, file);
   }
 }

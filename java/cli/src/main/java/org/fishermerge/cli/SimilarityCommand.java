@@ -3,7 +3,6 @@ package org.fishermerge.cli;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -86,7 +85,7 @@ final class SimilarityCommand implements Callable<Integer> {
       similarity.warnings().forEach(w -> spec.commandLine().getErr().println("warning: " + w));
       out.print(byLayer ? report.layerTable() : report.matrixTable());
       if (jsonFile != null) {
-        write(jsonFile, report.json());
+        jsonFile.write(report.json());
       }
       if (imageFile != null) {
         draw(imageFile, byLayer ? report.layerMap() : report.matrixMap(), svg);
@@ -157,19 +156,11 @@ final class SimilarityCommand implements Callable<Integer> {
     return file.toFile().length();
   }
 
-  private static void write(AtomicOutput output, String text) {
-    try {
-      Files.writeString(output.temp(), text);
-    } catch (IOException e) {
-      throw new UncheckedIOException("cannot write " + output.temp(), e);
-    }
-  }
-
   private static void draw(AtomicOutput output, HeatMap map, boolean svg) {
     if (svg) {
       SvgDrawing drawing = new SvgDrawing(map.width(), map.height());
       map.draw(drawing);
-      write(output, drawing.toString());
+      output.write(drawing.toString());
       return;
     }
     PngDrawing drawing = new PngDrawing(map.width(), map.height());

@@ -1,7 +1,5 @@
 package org.fishermerge.cli;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
@@ -9,6 +7,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.stream.IntStream;
 import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.merge.Similarity;
 import org.fishermerge.merge.SimilarityMatrix;
 import org.fishermerge.merge.SimilarityMetric;
@@ -206,8 +205,7 @@ final class SimilarityReport {
 
   /** Everything, with full precision; null where a Fisher is zero. */
   String json() {
-    JsonMapper mapper = new JsonMapper();
-    ObjectNode root = mapper.createObjectNode();
+    ObjectNode root = JsonReport.object();
     ArrayNode files = root.putArray("tasks");
     List<Similarity.Source> sources = similarity.sources();
     for (int i = 0; i < tasks.size(); i++) {
@@ -226,11 +224,7 @@ final class SimilarityReport {
     }
     ArrayNode warnings = root.putArray("warnings");
     similarity.warnings().forEach(warnings::add);
-    try {
-      return mapper.writerWithDefaultPrettyPrinter().writeValueAsString(root) + "\n";
-    } catch (JsonProcessingException e) {
-      throw new IllegalStateException(e);
-    }
+    return JsonReport.text(root);
   }
 
   private void put(ObjectNode node, SimilarityMatrix matrix) {

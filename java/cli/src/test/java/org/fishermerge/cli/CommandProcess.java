@@ -10,7 +10,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
-import org.fishermerge.testkit.Golden;
 
 /**
  * The program in a process of its own: the packaged one, with its classes in a shared archive,
@@ -94,21 +93,7 @@ final class CommandProcess {
     List<String> command = new ArrayList<>(virtualMachine());
     command.add("-XX:ArchiveClassesAtExit=" + archive);
     command.addAll(program());
-    Path golden = Golden.path("clip-tiny");
-    command.addAll(
-        List.of(
-            "fisher",
-            "--model",
-            golden.resolve("alpha").toString(),
-            "--clip",
-            golden.resolve("pretrained").toString(),
-            "--heads",
-            golden.resolve("expected.safetensors") + "#alpha.",
-            "--data",
-            golden.resolve("expected.safetensors") + "#alpha.",
-            "--overwrite",
-            "--out",
-            fisher.toString()));
+    command.addAll(GoldenCommands.fisher("alpha", fisher, "--overwrite"));
     try {
       Process process =
           new ProcessBuilder(command)

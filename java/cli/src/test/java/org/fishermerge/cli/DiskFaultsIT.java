@@ -87,23 +87,19 @@ final class DiskFaultsIT {
 
   private List<String> fisher() {
     List<String> command = CommandProcess.java("-Dfishermerge.save-seconds=0");
-    Path golden = Golden.path("clip-tiny");
-    command.addAll(List.of("fisher", "--out", disk.resolve("f.safetensors").toString()));
-    command.addAll(List.of("--model", golden.resolve("alpha").toString()));
-    command.addAll(List.of("--clip", golden.resolve("pretrained").toString()));
-    command.addAll(List.of("--heads", golden.resolve("expected.safetensors") + "#alpha."));
-    command.addAll(List.of("--data", golden.resolve("expected.safetensors") + "#alpha."));
-    command.addAll(List.of("--batch-size", "2"));
+    command.addAll(
+        GoldenCommands.fisher("alpha", disk.resolve("f.safetensors"), "--batch-size", "2"));
     return command;
   }
 
   private List<String> average() {
     List<String> command = CommandProcess.java();
-    Path golden = Golden.path("clip-tiny");
-    command.addAll(List.of("average", "--out", disk.resolve("merged").toString()));
-    command.addAll(List.of("--base", golden.resolve("pretrained").toString()));
-    command.addAll(List.of("--model", golden.resolve("alpha").toString()));
+    command.addAll(averageArguments());
     return command;
+  }
+
+  private List<String> averageArguments() {
+    return GoldenCommands.average(disk.resolve("merged"), "alpha");
   }
 
   @Test
@@ -158,7 +154,7 @@ final class DiskFaultsIT {
     List<String> command =
         CommandProcess.java(
             "-XX:-UsePerfData", "-Dfishermerge.provider=scalar", "-Dfishermerge.require=");
-    command.addAll(average().subList(CommandProcess.java().size(), average().size()));
+    command.addAll(averageArguments());
     CommandResult result = on("mount -t tmpfs tmpfs \"$1\" && ulimit -f 40", command);
     assertThat(result.code()).as(result.err()).isEqualTo(1);
     assertThat(result.err()).contains("model.safetensors: ", "allows no file of");

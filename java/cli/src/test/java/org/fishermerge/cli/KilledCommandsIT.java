@@ -32,9 +32,9 @@ import org.junit.jupiter.params.provider.ValueSource;
  * with the bits of a run that nobody disturbed. {@code -Dfishermerge.kills=N} sets how often.
  */
 final class KilledCommandsIT {
-  private static final int KILLS = Integer.getInteger("fishermerge.kills", 3);
+  private static final int KILLS = Integer.getInteger("fishermerge.kills", 2);
   private static final long SEED = Long.getLong("fishermerge.seed", System.nanoTime() % 1_000_000);
-  private static final int EXAMPLES = 120;
+  private static final int EXAMPLES = 60;
 
   /** Inputs, and an estimate that nobody disturbed. */
   @TempDir static Path shared;
@@ -54,7 +54,7 @@ final class KilledCommandsIT {
 
   // ---- commands ----
 
-  /** Of pictures: 30 batches, saved after each. */
+  /** Of pictures: 15 batches, saved after each. */
   private List<String> picturesFisher(Path output) {
     Path data = shared.resolve("pictures.safetensors");
     if (!Files.exists(data)) {
@@ -62,18 +62,11 @@ final class KilledCommandsIT {
           TestTensors.read(Golden.path("clip-tiny/expected.safetensors")).get("alpha.pixel_values");
       TestTensors.write(data, Map.of("pixel_values", repeated(few)));
     }
-    return fisher(
-        output,
-        "--model",
-        Golden.path("clip-tiny/alpha").toString(),
-        "--clip",
-        Golden.path("clip-tiny/pretrained").toString(),
-        "--heads",
-        Golden.path("clip-tiny/expected.safetensors") + "#alpha.",
-        "--data",
-        data.toString(),
-        "--batch-size",
-        "4");
+    List<String> command = CommandProcess.java("-Dfishermerge.save-seconds=0");
+    command.addAll(
+        GoldenCommands.fisher(
+            "alpha", data.toString(), output, "--labels", "sampled:2", "--batch-size", "4"));
+    return command;
   }
 
   private Path undisturbedFisher() throws Exception {
@@ -82,13 +75,6 @@ final class KilledCommandsIT {
       runToTheEnd(picturesFisher(file));
     }
     return file;
-  }
-
-  private static List<String> fisher(Path output, String... options) {
-    List<String> command = CommandProcess.java("-Dfishermerge.save-seconds=0");
-    command.addAll(List.of("fisher", "--out", output.toString(), "--labels", "sampled:2"));
-    command.addAll(List.of(options));
-    return command;
   }
 
   /** Each with noise of its own, so that every example adds something else. */

@@ -8,7 +8,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
-import org.fishermerge.testkit.Golden;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -47,36 +46,11 @@ final class RunsAtOnceIT {
   }
 
   private static List<String> average(Path out) {
-    Path golden = Golden.path("clip-tiny");
-    return List.of(
-        "average",
-        "--base",
-        golden.resolve("pretrained").toString(),
-        "--model",
-        golden.resolve("alpha").toString(),
-        "--model",
-        golden.resolve("gamma").toString(),
-        "--out",
-        out.toString());
+    return GoldenCommands.average(out, "alpha", "gamma");
   }
 
   private static List<String> fisher(Path out) {
-    Path golden = Golden.path("clip-tiny");
-    return List.of(
-        "fisher",
-        "--overwrite",
-        "--model",
-        golden.resolve("alpha").toString(),
-        "--clip",
-        golden.resolve("pretrained").toString(),
-        "--heads",
-        golden.resolve("expected.safetensors") + "#alpha.",
-        "--data",
-        golden.resolve("expected.safetensors") + "#alpha.",
-        "--batch-size",
-        "1",
-        "--out",
-        out.toString());
+    return GoldenCommands.fisher("alpha", out, "--overwrite", "--batch-size", "1");
   }
 
   private List<String> left(Path target) throws IOException {

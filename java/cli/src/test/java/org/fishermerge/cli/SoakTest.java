@@ -31,7 +31,7 @@ import org.junit.jupiter.api.io.TempDir;
  */
 @EnabledOnOs(OS.LINUX)
 final class SoakTest {
-  private static final long SECONDS = Long.getLong("fishermerge.soak-seconds", 8);
+  private static final long SECONDS = Long.getLong("fishermerge.soak-seconds", 4);
 
   /** Rounds until caches, compiled code and pools have their size. */
   private static final int WARM_UP = 12;
@@ -81,12 +81,7 @@ final class SoakTest {
 
   private void round() {
     for (String task : List.of("alpha", "beta")) {
-      List<String> line = new ArrayList<>(List.of("fisher", "--overwrite"));
-      line.addAll(List.of("--model", golden(task).toString(), "--out", fisher(task).toString()));
-      line.addAll(List.of("--clip", golden("pretrained").toString()));
-      line.addAll(List.of("--heads", golden("expected.safetensors") + "#" + task + "."));
-      line.addAll(List.of("--data", golden("expected.safetensors") + "#" + task + "."));
-      CommandResult.run(line.toArray(String[]::new)).succeeds();
+      CommandResult.run(GoldenCommands.fisher(task, fisher(task), "--overwrite")).succeeds();
     }
     CommandResult.run(
             "merge",

@@ -7,7 +7,6 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
@@ -19,8 +18,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
-import org.fishermerge.checkpoint.DType;
-import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.testkit.SafetensorsBuilder;
 
 /**
  * The tensors and metadata of a safetensors file, read without the code under test: what a command
@@ -30,17 +28,11 @@ record TestTensors(Map<String, Tensor> tensors, Map<String, String> metadata) {
   /** One tensor; its data as in the file. */
   record Tensor(String dtype, List<Long> shape, byte[] bytes) {
     static Tensor of(List<Long> shape, float... values) {
-      ByteBuffer buffer =
-          ByteBuffer.allocate(values.length * Float.BYTES).order(ByteOrder.LITTLE_ENDIAN);
-      buffer.asFloatBuffer().put(values);
-      return new Tensor("F32", shape, buffer.array());
+      return new Tensor("F32", shape, SafetensorsBuilder.bytes(values));
     }
 
     static Tensor of(long... values) {
-      ByteBuffer buffer =
-          ByteBuffer.allocate(values.length * Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
-      buffer.asLongBuffer().put(values);
-      return new Tensor("I64", List.of((long) values.length), buffer.array());
+      return new Tensor("I64", List.of((long) values.length), SafetensorsBuilder.bytes(values));
     }
 
     /** Tensors of one dtype and row shape, laid end to end along the first dimension. */
@@ -140,18 +132,14 @@ record TestTensors(Map<String, Tensor> tensors, Map<String, String> metadata) {
   }
 
   static Path write(Path file, Map<String, Tensor> tensors) {
-    List<SafetensorsWriter.Declared> declared =
-        tensors.entrySet().stream()
-            .map(e ->
-                new SafetensorsWriter.Declared(
-                    e.getKey(), DType.valueOf(e.getValue().dtype()), e.getValue().shape()))
-            .toList();
-    try (SafetensorsWriter writer = SafetensorsWriter.create(file, declared, Map.of())) {
-      tensors.forEach(
-          (name, tensor) -> writer.segment(name).copyFrom(MemorySegment.ofArray(tensor.bytes())));
-      writer.finish();
-    }
-    return file;
+    SafetensorsBuilder builder = new SafetensorsBuilder();
+    tensors.forEach((name, tensor) ->
+        builder.put(
+            name,
+            tensor.dtype(),
+            tensor.shape().stream().mapToLong(Long::longValue).toArray(),
+            tensor.bytes()));
+    return builder.write(file);
   }
 
   static double largest(float[] values) {

@@ -17,6 +17,7 @@ import java.util.function.UnaryOperator;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsFile;
 import org.fishermerge.testkit.Golden;
+import org.fishermerge.testkit.SafetensorsBuilder;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -110,7 +111,7 @@ final class SafetensorsImagesTest {
       }
     }
     Path file =
-        new SafetensorsBytes()
+        new SafetensorsBuilder()
             .put("pixel_values", dtype, new long[] {1, 3, 2, 2}, data)
             .write(folder.resolve("x.safetensors"));
     assertThat(onlyExample(file))
@@ -121,7 +122,7 @@ final class SafetensorsImagesTest {
   void rawPixelsAreRescaledAndNormalised() throws IOException {
     byte[] raw = {0, 1, (byte) 128, (byte) 255, 4, 5, 6, 7, 8, 9, 10, (byte) 200};
     Path file =
-        new SafetensorsBytes()
+        new SafetensorsBuilder()
             .put("pixel_values", "U8", new long[] {1, 3, 2, 2}, raw)
             .write(folder.resolve("x.safetensors"));
     float[] values = onlyExample(file);
@@ -148,10 +149,10 @@ final class SafetensorsImagesTest {
     byte[] labels = new byte[4 * n];
     for (int i = 0; i < n; i++) {
       Arrays.fill(pixels, 12 * i, 12 * i + 12, i);
-      SafetensorsBytes.view(labels).putInt(4 * i, -100 * i);
+      SafetensorsBuilder.view(labels).putInt(4 * i, -100 * i);
     }
     Path file =
-        new SafetensorsBytes()
+        new SafetensorsBuilder()
             .floats("t.pixel_values", new long[] {n, 3, 2, 2}, pixels)
             .put("t.labels", "I32", new long[] {n}, labels)
             .write(folder.resolve("x.safetensors"));
@@ -232,14 +233,14 @@ final class SafetensorsImagesTest {
   }
 
   private static Arguments bad(
-      String name, UnaryOperator<SafetensorsBytes> content, String... named) {
+      String name, UnaryOperator<SafetensorsBuilder> content, String... named) {
     return Arguments.argumentSet(name, content, named);
   }
 
   @ParameterizedTest
   @MethodSource("bad")
-  void refuses(UnaryOperator<SafetensorsBytes> content, String[] named) throws IOException {
-    Path file = content.apply(new SafetensorsBytes()).write(folder.resolve("bad.safetensors"));
+  void refuses(UnaryOperator<SafetensorsBuilder> content, String[] named) throws IOException {
+    Path file = content.apply(new SafetensorsBuilder()).write(folder.resolve("bad.safetensors"));
     assertThatThrownBy(() -> ImageDatasets.open(file.toString(), TINY).close())
         .isInstanceOf(InputException.class)
         .hasMessageContaining("bad.safetensors")
@@ -249,7 +250,7 @@ final class SafetensorsImagesTest {
   @Test
   void saysThatLabelsAreMissingOnlyWhenTheyAreNeeded() throws IOException {
     Path file =
-        new SafetensorsBytes()
+        new SafetensorsBuilder()
             .floats("pixel_values", new long[] {1, 3, 2, 2}, new float[12])
             .write(folder.resolve("x.safetensors"));
     try (ImageDataset images = ImageDatasets.open(file.toString(), TINY)) {

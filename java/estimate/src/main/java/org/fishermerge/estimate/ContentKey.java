@@ -37,6 +37,19 @@ public final class ContentKey {
     add(scheme);
   }
 
+  private ContentKey(MessageDigest digest) {
+    this.digest = digest;
+  }
+
+  /** A key of its own with the parts that were added so far. */
+  public ContentKey copy() {
+    try {
+      return new ContentKey((MessageDigest) digest.clone());
+    } catch (CloneNotSupportedException e) {
+      throw new AssertionError("the JDK's SHA-256 can be copied", e);
+    }
+  }
+
   public ContentKey add(Object part) {
     byte[] utf8 = String.valueOf(part).getBytes(StandardCharsets.UTF_8);
     digest.update(ByteBuffer.allocate(Integer.BYTES).putInt(utf8.length).array());

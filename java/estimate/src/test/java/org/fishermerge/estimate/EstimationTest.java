@@ -17,6 +17,7 @@ import org.fishermerge.checkpoint.FisherFile;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsFile;
 import org.fishermerge.testkit.Golden;
+import org.fishermerge.testkit.ReadmeExample;
 import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.Precision;
 import org.junit.jupiter.api.Test;
@@ -36,18 +37,10 @@ final class EstimationTest {
   }
 
   @Test
-  void theReadmesExampleEstimatesWhatAutogradDoes() throws IOException {
-    String example = Files.readString(source("EstimationExample.java"));
-    String begin = "// example-begin\n";
+  void theReadmesExampleEstimatesWhatAutogradDoes() {
     String lines =
-        example
-            .substring(
-                example.indexOf(begin) + begin.length(), example.indexOf("    // example-end"))
-            .stripTrailing()
-            .stripIndent();
+        ReadmeExample.quoted("src/test/java/org/fishermerge/estimate/EstimationExample.java");
     assertThat(lines.lines().count()).isLessThanOrEqualTo(15);
-    assertThat(Files.readString(Path.of(System.getProperty("basedir", "."), "../../README.md")))
-        .contains("```java\n" + lines + "\n```");
 
     Path out = folder.resolve("alpha.safetensors");
     Estimation.Result result = EstimationExample.run(MODEL, CLIP, CLASSES, DATA, out);
@@ -74,13 +67,8 @@ final class EstimationTest {
     return Offset.offset(value);
   }
 
-  private static Path source(String name) {
-    return Path.of(System.getProperty("basedir", "."), "src/test/java/org/fishermerge/estimate")
-        .resolve(name);
-  }
-
   @Test
-  void aCancelledEstimationGoesOnToTheSameBits() throws IOException {
+  void aCancelledEstimationGoesOnToTheSameBits() {
     Path whole = folder.resolve("whole.safetensors");
     estimation().output(whole).build().run();
 

@@ -31,7 +31,7 @@ public final class Compatibility {
   public static final SettingsKeys PICTURE_KEYS = PictureDifferences.KEYS;
 
   /** What is compared of tokenizer_config.json; any other key is not. */
-  public static final SettingsKeys TOKENIZER_KEYS = TokenizerFiles.KEYS;
+  public static final SettingsKeys TOKENIZER_KEYS = ComparedTokenizer.KEYS;
 
   private static final String CONFIG = "config.json";
   private static final int SHOWN = 5;
@@ -101,9 +101,9 @@ public final class Compatibility {
         warnings);
     compareParts(
         members,
-        TokenizerFiles::read,
-        TokenizerFiles::differences,
-        TokenizerFiles::main,
+        ComparedTokenizer::read,
+        ComparedTokenizer::differences,
+        ComparedTokenizer::main,
         allowed,
         warnings);
     withoutConfig(members).ifPresent(warnings::add);

@@ -1,14 +1,12 @@
 package org.fishermerge.merge;
 
-import static java.lang.foreign.ValueLayout.JAVA_DOUBLE_UNALIGNED;
-import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
-import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
 import java.math.BigDecimal;
+import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -18,7 +16,7 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.SafetensorsFile;
-import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.testkit.SafetensorsBuilder;
 
 /** Small safetensors files written from doubles and read back. */
 final class TestTensors {
@@ -56,32 +54,30 @@ final class TestTensors {
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
-    List<SafetensorsWriter.Declared> declared =
-        tensors.entrySet().stream()
-            .map(e ->
-                new SafetensorsWriter.Declared(
-                    e.getKey(), e.getValue().dtype(), e.getValue().shape()))
-            .toList();
-    try (SafetensorsWriter writer = SafetensorsWriter.create(file, declared, metadata)) {
-      tensors.forEach((name, data) -> {
-        MemorySegment segment = writer.segment(name);
-        for (int i = 0; i < data.values().length; i++) {
-          put(segment, data.dtype(), i, data.values()[i]);
-        }
-      });
-      writer.finish();
-    }
-    return file;
+    SafetensorsBuilder builder = new SafetensorsBuilder().metadata(metadata);
+    tensors.forEach((name, data) ->
+        builder.put(
+            name,
+            data.dtype().name(),
+            data.shape().stream().mapToLong(Long::longValue).toArray(),
+            bytes(data)));
+    return builder.write(file);
   }
 
-  private static void put(MemorySegment segment, DType dtype, long i, double value) {
-    switch (dtype) {
-      case F32 -> segment.set(JAVA_FLOAT_UNALIGNED, i * 4, (float) value);
-      case F64 -> segment.set(JAVA_DOUBLE_UNALIGNED, i * 8, value);
-      case I64 -> segment.set(JAVA_LONG_UNALIGNED, i * 8, (long) value);
-      case F16, BF16 -> segment.set(JAVA_SHORT_UNALIGNED, i * 2, (short) halfBits(value, dtype));
-      default -> throw new IllegalArgumentException(dtype.name());
+  private static byte[] bytes(Data data) {
+    int size = data.dtype().bits() / Byte.SIZE;
+    byte[] array = new byte[data.values().length * size];
+    ByteBuffer bytes = SafetensorsBuilder.view(array);
+    for (double value : data.values()) {
+      switch (data.dtype()) {
+        case F32 -> bytes.putFloat((float) value);
+        case F64 -> bytes.putDouble(value);
+        case I64 -> bytes.putLong((long) value);
+        case F16, BF16 -> bytes.putShort((short) halfBits(value, data.dtype()));
+        default -> throw new IllegalArgumentException(data.dtype().name());
+      }
     }
+    return array;
   }
 
   /** The value as it is stored: what a reader of the file sees. */

@@ -20,20 +20,16 @@ record Gpt2GoldenTask(String name) {
   static final List<String> NAMES = List.of("cola", "mnli");
   static final int TOKENS = 12;
 
-  private static Checkpoint expected() {
-    return Checkpoint.open(Golden.path("gpt2-tiny/expected.safetensors"));
-  }
+  /** Open as long as the tests run: reading its header takes longer than a tiny estimate. */
+  private static final Checkpoint EXPECTED =
+      Checkpoint.open(Golden.path("gpt2-tiny/expected.safetensors"));
 
   float[] logits() {
-    try (Checkpoint expected = expected()) {
-      return expected.floats(name + ".logits");
-    }
+    return EXPECTED.floats(name + ".logits");
   }
 
   private long[] longs(String tensor) {
-    try (Checkpoint expected = expected()) {
-      return expected.segment(name + "." + tensor).toArray(ValueLayout.JAVA_LONG_UNALIGNED);
-    }
+    return EXPECTED.segment(name + "." + tensor).toArray(ValueLayout.JAVA_LONG_UNALIGNED);
   }
 
   long[] labels() {
@@ -65,12 +61,10 @@ record Gpt2GoldenTask(String name) {
   Map<String, float[]> fisher(String definition) {
     String prefix = name + ".fisher." + definition + ".";
     Map<String, float[]> byName = new TreeMap<>();
-    try (Checkpoint expected = expected()) {
-      for (String tensor : expected.tensors().keySet()) {
-        if (tensor.startsWith(prefix)) {
-          byName.put(
-              ParameterNames.canonical(tensor.substring(prefix.length())), expected.floats(tensor));
-        }
+    for (String tensor : EXPECTED.tensors().keySet()) {
+      if (tensor.startsWith(prefix)) {
+        byName.put(
+            ParameterNames.canonical(tensor.substring(prefix.length())), EXPECTED.floats(tensor));
       }
     }
     return byName;

@@ -14,7 +14,9 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.function.ToIntFunction;
+import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.torch.runtime.LibTorch;
 
 /**
@@ -196,8 +198,7 @@ public final class Demo {
   }
 
   private Path writeReport(Map<String, double[]> rows) {
-    JsonMapper mapper = new JsonMapper();
-    ObjectNode json = mapper.createObjectNode();
+    ObjectNode json = JsonReport.object();
     rows.forEach((name, row) -> {
       ObjectNode node = json.putObject(name);
       for (DemoTask task : DemoTask.values()) {
@@ -206,11 +207,8 @@ public final class Demo {
       node.put("mean", mean(row));
     });
     Path report = folder.resolve("report.json");
-    try {
-      Files.writeString(
-          report, mapper.writerWithDefaultPrettyPrinter().writeValueAsString(json) + "\n");
-    } catch (IOException e) {
-      throw new UncheckedIOException("cannot write " + report, e);
+    try (AtomicOutput output = AtomicOutput.file(report, false)) {
+      JsonReport.publish(json, output);
     }
     return report;
   }

@@ -28,6 +28,7 @@ import org.fishermerge.estimate.ModelHashes;
 import org.fishermerge.estimate.ZeroShotHeads;
 import org.fishermerge.torch.arch.ClipConfig;
 import org.fishermerge.torch.arch.ZeroShotHead;
+import org.jspecify.annotations.Nullable;
 
 /** CLIP image towers under zero-shot heads, which are computed once and kept. */
 final class ClipTasks implements Tasks {
@@ -47,6 +48,7 @@ final class ClipTasks implements Tasks {
   private final int workers;
   private final ModelHashes hashes;
   private final Consumer<String> warnings;
+  private @Nullable ContentKey baseKey;
 
   /**
    * @param base the folder of the CLIP model that gives heads and says how pictures are prepared
@@ -115,13 +117,21 @@ final class ClipTasks implements Tasks {
     }
   }
 
+  /** What the heads of all tasks depend on, which are megabytes of a tokenizer: read once. */
+  private synchronized ContentKey base() {
+    if (baseKey == null) {
+      baseKey =
+          new ContentKey("fisher-merge zero-shot head 2")
+              .add(hashes.of(base))
+              .addFiles(base, SETTINGS);
+    }
+    return baseKey;
+  }
+
   @Override
   public String identity(String task) {
     ClassPrompts prompts = prompts(task, classNames);
-    ContentKey key =
-        new ContentKey("fisher-merge zero-shot head 2")
-            .add(hashes.of(base))
-            .addFiles(base, SETTINGS);
+    ContentKey key = base().copy();
     for (String className : prompts.classNames()) {
       key.add(prompts.prompts(className));
     }

@@ -31,6 +31,7 @@ import org.fishermerge.cli.config.Composition;
 import org.fishermerge.cli.config.Section;
 import org.fishermerge.cli.program.ModelPool.Family;
 import org.fishermerge.cli.task.EstimationPrinter;
+import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.Repositories;
 import org.fishermerge.cli.task.Repositories.Model;
@@ -257,7 +258,7 @@ public final class Program {
             settings.report().map(file -> AtomicOutput.file(file, true)).orElse(null)) {
       settings.save().ifPresent(folder -> AtomicOutput.folder(folder, true).close());
       Inputs inputs = find(repositories);
-      Report.write(logged.temp(), composition.yaml(null));
+      logged.write(composition.yaml(null));
       logged.commit();
       Path merged = merge(inputs);
       try {
@@ -666,20 +667,17 @@ public final class Program {
 
   /** FusionBench leaves a CLIP report in the log folder, and one where it is asked to. */
   private void publish(@Nullable AtomicOutput reported) {
-    String text = report.text();
     if (models.family() == Family.CLIP) {
       Path file = settings.log().resolve("report.json");
       for (int i = 1; Files.exists(file); i++) {
         file = settings.log().resolve("report_" + i + ".json");
       }
       try (AtomicOutput logged = AtomicOutput.file(file, false)) {
-        Report.write(logged.temp(), text);
-        logged.commit();
+        JsonReport.publish(report.json(), logged);
       }
     }
     if (reported != null) {
-      Report.write(reported.temp(), text);
-      reported.commit();
+      JsonReport.publish(report.json(), reported);
     }
   }
 

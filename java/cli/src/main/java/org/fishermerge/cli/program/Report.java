@@ -1,19 +1,14 @@
 package org.fishermerge.cli.program;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
-import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.checkpoint.Reasons;
+import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.cli.task.SkippedRowsReport;
 import org.fishermerge.estimate.SkippedRows;
 import org.fishermerge.torch.Accuracy;
@@ -26,10 +21,8 @@ final class Report {
   /** Our own key. */
   static final String OWN = "fisher_merge";
 
-  private static final JsonMapper MAPPER = new JsonMapper();
-
-  private final ObjectNode json = MAPPER.createObjectNode();
-  private final ObjectNode own = MAPPER.createObjectNode();
+  private final ObjectNode json = JsonReport.object();
+  private final ObjectNode own = JsonReport.object();
   private final Map<String, Accuracy> tasks = new LinkedHashMap<>();
 
   /** Counts the parameters of a CLIP image tower, all of them trainable. */
@@ -60,12 +53,8 @@ final class Report {
         .put("accuracy", single(accuracy.accuracy()))
         .put("loss", single(accuracy.loss()));
     ObjectNode measured = own.withObject("/accuracies").putObject(name);
-    measured
-        .put("correct", accuracy.correct())
-        .put("examples", accuracy.examples())
-        .putArray("accuracy_95")
-        .add(accuracy.interval().low())
-        .add(accuracy.interval().high());
+    measured.put("correct", accuracy.correct()).put("examples", accuracy.examples());
+    JsonReport.addInterval(accuracy, measured);
     if (skipped.count() > 0) {
       SkippedRowsReport.add(skipped, measured);
     }
@@ -95,15 +84,11 @@ final class Report {
     return own;
   }
 
-  /** The report as JSON text. */
-  String text() {
+  /** The whole report. */
+  ObjectNode json() {
     ObjectNode all = json.deepCopy();
     all.set(OWN, own);
-    try {
-      return MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(all) + "\n";
-    } catch (JsonProcessingException e) {
-      throw new IllegalStateException("a tree of numbers and texts", e);
-    }
+    return all;
   }
 
   /** Accuracies and losses for the reader. */
@@ -143,14 +128,5 @@ final class Report {
         "",
         json.path("average").path("loss").doubleValue(),
         examples);
-  }
-
-  /** Writes text to where nothing is yet. */
-  static void write(Path file, String text) {
-    try {
-      Files.writeString(file, text);
-    } catch (IOException e) {
-      throw new InputException(file + ": cannot be written: " + Reasons.of(e), e);
-    }
   }
 }

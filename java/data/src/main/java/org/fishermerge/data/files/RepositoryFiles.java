@@ -4,7 +4,7 @@ import java.nio.file.Path;
 import java.util.NavigableSet;
 import org.fishermerge.checkpoint.InputException;
 
-/** What a repository holds, for {@link WantedFiles} to choose from. */
+/** What a repository holds: those who want files of it choose from its names. */
 public interface RepositoryFiles {
   /** Names of all files, with {@code /} between folders. Offline, of those that are known of. */
   NavigableSet<String> names();

@@ -24,7 +24,7 @@ import org.jspecify.annotations.Nullable;
  * @param main the file that says most
  * @param member finds the others
  */
-record TokenizerFiles(Path main, Compatibility.Member member) {
+record ComparedTokenizer(Path main, Compatibility.Member member) {
   private static final String FAST = "tokenizer.json";
   private static final String VOCABULARY = "vocab.json";
   private static final String SETTINGS = "tokenizer_config.json";
@@ -75,18 +75,18 @@ record TokenizerFiles(Path main, Compatibility.Member member) {
   private static final List<String> STEPS =
       List.of("normalizer", "pre_tokenizer", "post_processor");
 
-  static Optional<TokenizerFiles> read(Compatibility.Member member) {
+  static Optional<ComparedTokenizer> read(Compatibility.Member member) {
     return MAIN.stream()
         .flatMap(name -> member.file().apply(name).stream())
         .findFirst()
-        .map(main -> new TokenizerFiles(main, member));
+        .map(main -> new ComparedTokenizer(main, member));
   }
 
   private Optional<Path> find(String name) {
     return member.file().apply(name);
   }
 
-  static List<Difference> differences(TokenizerFiles one, TokenizerFiles other) {
+  static List<Difference> differences(ComparedTokenizer one, ComparedTokenizer other) {
     boolean same =
         ALL.stream()
             .allMatch(name -> {
@@ -245,7 +245,7 @@ record TokenizerFiles(Path main, Compatibility.Member member) {
     Map<String, String> vocabulary =
         find(VOCABULARY)
             .map(path -> ids(JsonFile.object(path)))
-            .orElseGet(() -> find("vocab.txt").map(TokenizerFiles::lines).orElse(null));
+            .orElseGet(() -> find("vocab.txt").map(ComparedTokenizer::lines).orElse(null));
     List<String> merges =
         find("merges.txt")
             .map(path ->
@@ -299,7 +299,7 @@ record TokenizerFiles(Path main, Compatibility.Member member) {
   /** Without what is absent in older files, or tells where in the text a token was found. */
   private static @Nullable Object normalised(@Nullable Object step) {
     if (step instanceof List<?> list) {
-      return list.stream().map(TokenizerFiles::normalised).toList();
+      return list.stream().map(ComparedTokenizer::normalised).toList();
     }
     if (!(step instanceof Map<?, ?>)) {
       return step;
