@@ -181,9 +181,7 @@ public final class FisherFile implements AutoCloseable {
               + "], the triangle of "
               + factor.size(layer)
               + " rows, but it has "
-              + (found == null
-                  ? "none"
-                  : found.info().dtype() + " " + found.info().shapeText()));
+              + (found == null ? "none" : found.info().dtype() + " " + found.info().shapeText()));
     }
   }
 
@@ -327,21 +325,24 @@ public final class FisherFile implements AutoCloseable {
   private static StatisticLayout addLayouts(List<FisherFile> files) {
     FisherFile first = files.getFirst();
     Map<String, LinearLayer> layers = new LinkedHashMap<>();
-    first.layout.layers().forEach((weight, layer) -> {
-      String name = ParameterNames.canonical(weight);
-      long tokens = 0;
-      for (FisherFile file : files) {
-        LinearLayer other = file.layer(name).orElseThrow(() -> otherLayers(file, first));
-        if (other.outputs() != layer.outputs()
-            || other.inputs() != layer.inputs()
-            || other.transposed() != layer.transposed()) {
-          throw otherLayers(file, first);
-        }
-        tokens += other.tokens();
-      }
-      layers.put(
-          weight, new LinearLayer(layer.outputs(), layer.inputs(), layer.transposed(), tokens));
-    });
+    first
+        .layout
+        .layers()
+        .forEach((weight, layer) -> {
+          String name = ParameterNames.canonical(weight);
+          long tokens = 0;
+          for (FisherFile file : files) {
+            LinearLayer other = file.layer(name).orElseThrow(() -> otherLayers(file, first));
+            if (other.outputs() != layer.outputs()
+                || other.inputs() != layer.inputs()
+                || other.transposed() != layer.transposed()) {
+              throw otherLayers(file, first);
+            }
+            tokens += other.tokens();
+          }
+          layers.put(
+              weight, new LinearLayer(layer.outputs(), layer.inputs(), layer.transposed(), tokens));
+        });
     for (FisherFile file : files) {
       if (!file.layout.kinds().equals(first.layout.kinds())
           || file.layout.layers().size() != layers.size()) {
@@ -527,7 +528,8 @@ public final class FisherFile implements AutoCloseable {
       for (int i = 0; i < count; i++) {
         float sum = (float) sums[i];
         // Factors have values of both signs.
-        double least = files.getFirst().diagonal.containsKey(tensor.canonicalName()) ? 0 : -Float.MAX_VALUE;
+        double least =
+            files.getFirst().diagonal.containsKey(tensor.canonicalName()) ? 0 : -Float.MAX_VALUE;
         if (!(sum >= least && sum <= Float.MAX_VALUE)) {
           throw new InputException(
               "the sum of "

@@ -33,6 +33,7 @@ public record FisherMetadata(
     @Nullable String tool) {
   private static final String PREFIX = "fisher_";
   private static final String FORMAT = "fisher_format";
+
   /** Of files with a value for each parameter, which every version reads. */
   private static final String FORMAT_1 = "1";
 

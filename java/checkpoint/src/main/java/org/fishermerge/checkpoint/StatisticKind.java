@@ -41,7 +41,9 @@ public enum StatisticKind {
     return fileTitle;
   }
 
-  /** The matrices that it holds of every linear layer; none if it has a value for each parameter. */
+  /**
+   * The matrices that it holds of every linear layer; none if it has a value for each parameter.
+   */
   public List<LayerFactor> factors() {
     return factors;
   }

@@ -57,9 +57,7 @@ public record Average(double scalingFactor) implements ElementwiseRule {
 
   @Override
   public Optional<String> settings() {
-    return scalingFactor == 1
-        ? Optional.empty()
-        : Optional.of("scaling factor " + scalingFactor);
+    return scalingFactor == 1 ? Optional.empty() : Optional.of("scaling factor " + scalingFactor);
   }
 
   @Override

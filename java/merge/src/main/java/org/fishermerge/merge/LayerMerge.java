@@ -159,8 +159,7 @@ final class LayerMerge {
   /** A stored weight as [O, I]. */
   private Matrix weight(Checkpoint checkpoint, CheckpointTensor tensor, LinearLayer layer) {
     MemorySegment values =
-        ComputedValues.read(
-            checkpoint, tensor.canonicalName(), 0, tensor.info().elementCount());
+        ComputedValues.read(checkpoint, tensor.canonicalName(), 0, tensor.info().elementCount());
     boolean transposed = layer.transposed();
     Matrix stored =
         algebra.of(

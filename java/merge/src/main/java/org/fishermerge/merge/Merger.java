@@ -43,15 +43,16 @@ public final class Merger implements AutoCloseable {
   }
 
   /** For a single merge: what is read once need not be kept. */
-  static Merger streaming(
-      MergeSession session, Kernels kernels, @Nullable LinearAlgebra algebra) {
+  static Merger streaming(MergeSession session, Kernels kernels, @Nullable LinearAlgebra algebra) {
     return new Merger(session, kernels, algebra, List.of());
   }
 
-  static Merger resident(
-      MergeSession session, Kernels kernels, @Nullable LinearAlgebra algebra) {
+  static Merger resident(MergeSession session, Kernels kernels, @Nullable LinearAlgebra algebra) {
     return new Merger(
-        session, kernels, algebra, data(session.plan(), session.files().inputs(session.plan().request())));
+        session,
+        kernels,
+        algebra,
+        data(session.plan(), session.files().inputs(session.plan().request())));
   }
 
   private static List<MemorySegment> data(MergePlan plan, MergeInputs inputs) {

@@ -13,8 +13,8 @@ import org.fishermerge.merge.LinearAlgebra.Matrix;
 /**
  * Linear layers by regression means (Jin et al. 2023): W = (sum_i c_i W_i A_i) (sum_i c_i A_i)^-1,
  * W [O, I], with A_i the mean Gram matrix of model i's inputs, whose values off the diagonal are
- * multiplied by a ratio. Convolutions are of the rest, as FusionBench has it. In directions in which
- * no model has data the weights are averaged.
+ * multiplied by a ratio. Convolutions are of the rest, as FusionBench has it. In directions in
+ * which no model has data the weights are averaged.
  *
  * @param offDiagonal the ratio, from 0 to 1; FusionBench's {@code reduce_non_diagonal_ratio}
  * @param rest what merges everything else
@@ -96,9 +96,7 @@ public record RegMean(double offDiagonal, ElementwiseRule rest, double scalingFa
     }
     double diagonal = algebra.trace(sum) / sum.rows();
     double added = 0;
-    for (double damping = LEAST_DAMPING;
-        diagonal > 0 && damping <= MOST_DAMPING;
-        damping *= 100) {
+    for (double damping = LEAST_DAMPING; diagonal > 0 && damping <= MOST_DAMPING; damping *= 100) {
       algebra.addToDiagonal(sum, damping * diagonal - added);
       algebra.add(weighted, damping * diagonal - added, average);
       added = damping * diagonal;

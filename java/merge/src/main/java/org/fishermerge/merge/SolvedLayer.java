@@ -19,8 +19,7 @@ record SolvedLayer(Parameter parameter, LinearLayer layer) {
 
   /** Memory that solving it takes: factors and weights of all models, and what the search keeps. */
   long solvingBytes(LayerRule rule, int models) {
-    long factors =
-        rule.factors().stream().mapToLong(f -> f.size(layer) * f.size(layer)).sum();
+    long factors = rule.factors().stream().mapToLong(f -> f.size(layer) * f.size(layer)).sum();
     long sums = layer.inputs() * layer.inputs() + layer.outputs() * layer.outputs();
     long weight = layer.inputs() * layer.outputs();
     return (models * (factors + weight) + 2 * sums + SEARCH_MATRICES * weight) * Double.BYTES;

@@ -40,8 +40,7 @@ final class LayerMergeTest {
   }
 
   private static KroneckerFisher kronecker(double damping) {
-    return new KroneckerFisher(
-        damping, KroneckerFisher.Scale.TRACE, 1e-12, 2000, new Average(), 1);
+    return new KroneckerFisher(damping, KroneckerFisher.Scale.TRACE, 1e-12, 2000, new Average(), 1);
   }
 
   @ParameterizedTest
@@ -171,8 +170,7 @@ final class LayerMergeTest {
       double[][] sum = new double[n][n];
       for (int i = 0; i < n; i++) {
         for (int j = 0; j < n; j++) {
-          sum[i][j] =
-              data.values()[i * n + j] * (factor == LayerFactor.GRAM ? TOKENS : EXAMPLES);
+          sum[i][j] = data.values()[i * n + j] * (factor == LayerFactor.GRAM ? TOKENS : EXAMPLES);
         }
       }
       factors.put(factor.tensorName(weight), sum);
@@ -182,21 +180,15 @@ final class LayerMergeTest {
         for (long size : tensor(base, weight).shape()) {
           weights *= size;
         }
-        layers.put(
-            weight, new LinearLayer(weights / n, n, pool.startsWith("gpt2"), TOKENS));
+        layers.put(weight, new LinearLayer(weights / n, n, pool.startsWith("gpt2"), TOKENS));
       }
     });
-    return write(
-        model,
-        EnumSet.of(StatisticKind.GRAM, StatisticKind.KRONECKER),
-        factors,
-        layers);
+    return write(model, EnumSet.of(StatisticKind.GRAM, StatisticKind.KRONECKER), factors, layers);
   }
 
   private static TestTensors.Data tensor(Map<String, TestTensors.Data> tensors, String name) {
     return tensors.entrySet().stream()
-        .filter(e ->
-            canonical(e.getKey()).equals(canonical(name)))
+        .filter(e -> canonical(e.getKey()).equals(canonical(name)))
         .map(Map.Entry::getValue)
         .findFirst()
         .orElseThrow();
@@ -217,8 +209,7 @@ final class LayerMergeTest {
       }
       tensors.put(
           tensor,
-          TestTensors.of(
-              DType.F32, triangle.stream().mapToDouble(Double::doubleValue).toArray()));
+          TestTensors.of(DType.F32, triangle.stream().mapToDouble(Double::doubleValue).toArray()));
     });
     return TestTensors.write(
         folder.resolve(name + ".statistics.safetensors"),
@@ -286,7 +277,9 @@ final class LayerMergeTest {
     return x;
   }
 
-  /** Factors alike in all models leave the average, at any scale, moved along the line from base. */
+  /**
+   * Factors alike in all models leave the average, at any scale, moved along the line from base.
+   */
   @ParameterizedTest
   @ValueSource(doubles = {0, 1, 1.2})
   void equalFactorsAverage(double s) {
@@ -312,7 +305,8 @@ final class LayerMergeTest {
     }
     Map<String, TestTensors.Data> merged = TestTensors.read(output);
     assertClose("weight", tensor(merged, "l.weight").values(), average, 1e-6);
-    assertClose("bias", tensor(merged, "l.bias").values(), new double[] {average[0], average[1]}, 1e-6);
+    assertClose(
+        "bias", tensor(merged, "l.bias").values(), new double[] {average[0], average[1]}, 1e-6);
   }
 
   /** Two models with data in different directions keep what each knows. */

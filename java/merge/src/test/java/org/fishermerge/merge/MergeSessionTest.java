@@ -73,7 +73,10 @@ final class MergeSessionTest {
     for (int i = 0; i < models.size(); i++) {
       Path fisher = fishers.get(i);
       request.model(
-          new MergeSource(models.get(i), rule.statistics().stream().findFirst().map(kind -> fisher), coefficients[i]));
+          new MergeSource(
+              models.get(i),
+              rule.statistics().stream().findFirst().map(kind -> fisher),
+              coefficients[i]));
     }
     return request;
   }

@@ -145,7 +145,8 @@ public final class FisherEstimator implements AutoCloseable {
     try (ForwardPass pass = forward.get();
         PointerScope scope = new PointerScope()) {
       int classes = classifier.classCount();
-      Tensor zeros = Tensors.copyOf(new float[pass.examples() * classes], 1, pass.examples(), classes);
+      Tensor zeros =
+          Tensors.copyOf(new float[pass.examples() * classes], 1, pass.examples(), classes);
       pass.backward(zeros, null, factors.get(), true);
     }
   }
@@ -495,9 +496,7 @@ public final class FisherEstimator implements AutoCloseable {
               long n = factor.size(layer);
               tensors.add(
                   new SafetensorsWriter.Declared(
-                      factor.tensorName(stored),
-                      DType.F32,
-                      List.of(LayerFactor.triangle(n))));
+                      factor.tensorName(stored), DType.F32, List.of(LayerFactor.triangle(n))));
               values.add(
                   triangle(
                       Objects.requireNonNull(byName.get(factor.tensorName(weight))), n, arena));
@@ -533,8 +532,7 @@ public final class FisherEstimator implements AutoCloseable {
 
   /** The lower triangle of a matrix [n, n], row by row. */
   private static MemorySegment triangle(MemorySegment matrix, long n, Arena arena) {
-    MemorySegment packed =
-        arena.allocate(LayerFactor.triangle(n) * Float.BYTES, Float.BYTES);
+    MemorySegment packed = arena.allocate(LayerFactor.triangle(n) * Float.BYTES, Float.BYTES);
     long to = 0;
     for (long row = 0; row < n; row++) {
       long bytes = (row + 1) * Float.BYTES;

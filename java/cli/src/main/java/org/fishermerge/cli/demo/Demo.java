@@ -29,6 +29,7 @@ public final class Demo {
 
   public static final int TASK_STEPS = 400;
 
+  private static final String EXACT = "exact";
   private static final long FISHER_SEED = 101;
   private static final long HELD_BACK_SEED = 102;
   private static final int FISHER_EXAMPLES = 256;
@@ -75,7 +76,7 @@ public final class Demo {
       DemoFiles.writePictures(task, FISHER_SEED, FISHER_EXAMPLES, data(task, "fisher"));
       DemoFiles.writePictures(task, HELD_BACK_SEED, HELD_BACK, data(task, "held-back"));
     }
-    for (String labels : List.of("exact", "batch-square")) {
+    for (String labels : List.of(EXACT, "batch-square")) {
       step("estimating eight Fisher informations, labels " + labels);
       for (DemoTask task : DemoTask.values()) {
         List<String> line = new ArrayList<>(List.of("fisher"));
@@ -87,6 +88,8 @@ public final class Demo {
                 data(task, "fisher").toString(),
                 "--labels",
                 labels,
+                "--statistic",
+                labels.equals(EXACT) ? "diagonal,kronecker" : "diagonal",
                 "--batch-size",
                 "32",
                 "--examples",
@@ -96,14 +99,10 @@ public final class Demo {
         run(line);
       }
       step("merging with them");
-      List<String> line = new ArrayList<>(List.of("merge", "--base", model("base").toString()));
-      for (DemoTask task : DemoTask.values()) {
-        model(line, model(task));
-        line.addAll(List.of("--fisher", fisher(task, labels).toString()));
-      }
-      line.addAll(List.of("--out", merged(labels).toString()));
-      run(line);
+      merge("fisher", labels, merged(labels));
     }
+    step("merging linear layers by the Kronecker factors that came with the exact ones");
+    merge("kronecker", EXACT, merged("kronecker"));
     step("averaging without");
     List<String> average = new ArrayList<>(List.of("average", "--base", model("base").toString()));
     for (DemoTask task : DemoTask.values()) {
@@ -120,15 +119,29 @@ public final class Demo {
     rows.put(
         "Fisher, batch-square", accuracies(models, "batch-square", task -> merged("batch-square")));
     rows.put("Fisher, exact", accuracies(models, "exact", task -> merged("exact")));
+    rows.put(
+        "Kronecker-factored Fisher",
+        accuracies(models, "kronecker", task -> merged("kronecker")));
     printTable(rows);
     Path report = writeReport(rows);
     out.printf(
         Locale.ROOT,
         "%nMerged model  %s%nReport        %s%nTook %.0f s.%n",
-        merged("exact"),
+        merged("kronecker"),
         report,
         (System.nanoTime() - start) / 1e9);
     out.flush();
+  }
+
+  private void merge(String rule, String labels, Path output) {
+    List<String> line =
+        new ArrayList<>(List.of("merge", "--rule", rule, "--base", model("base").toString()));
+    for (DemoTask task : DemoTask.values()) {
+      model(line, model(task));
+      line.addAll(List.of("--fisher", fisher(task, labels).toString()));
+    }
+    line.addAll(List.of("--out", output.toString()));
+    run(line);
   }
 
   private void step(String what) {

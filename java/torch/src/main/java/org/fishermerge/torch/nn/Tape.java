@@ -58,7 +58,9 @@ public final class Tape implements AutoCloseable {
     }
   }
 
-  /** Which tokens are no padding, fp32 [B, T]; null where all are real. Valid until it is closed. */
+  /**
+   * Which tokens are no padding, fp32 [B, T]; null where all are real. Valid until it is closed.
+   */
   public @Nullable Tensor realTokens() {
     return realTokens;
   }

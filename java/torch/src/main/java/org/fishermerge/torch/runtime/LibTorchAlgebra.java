@@ -12,8 +12,8 @@ import org.fishermerge.kernels.ElementType;
 import org.fishermerge.merge.LinearAlgebra;
 
 /**
- * Linear algebra by libtorch, and so by the BLAS and LAPACK, or the CUDA libraries, that it is built
- * with; on the device that models use.
+ * Linear algebra by libtorch, and so by the BLAS and LAPACK, or the CUDA libraries, that it is
+ * built with; on the device that models use.
  */
 public final class LibTorchAlgebra implements LinearAlgebra {
   private record Dense(Tensor values) implements Matrix {
@@ -43,8 +43,7 @@ public final class LibTorchAlgebra implements LinearAlgebra {
   @Override
   public Matrix zeros(long rows, long columns) {
     return new Dense(
-        Tensors.scoped(() ->
-            LibTorch.onDevice(torch.zeros(rows, columns).to(ScalarType.Double))));
+        Tensors.scoped(() -> LibTorch.onDevice(torch.zeros(rows, columns).to(ScalarType.Double))));
   }
 
   @Override

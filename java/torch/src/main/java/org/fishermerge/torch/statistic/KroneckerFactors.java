@@ -3,7 +3,7 @@ package org.fishermerge.torch.statistic;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.EnumMap;
-import java.util.IdentityHashMap;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -42,9 +42,9 @@ public final class KroneckerFactors implements Statistic {
   private record Layer(
       String weight, long firstOutput, LinearLayer shape, Map<LayerFactor, Tensor> sums) {}
 
-  private final Map<ParameterGroup, List<Layer>> layers = new IdentityHashMap<>();
+  private final Map<ParameterGroup, List<Layer>> layers = new HashMap<>(); // by identity
   private final List<ParameterGroup> order = new ArrayList<>();
-  private final Map<Tensor, Tensor> mirrors = new IdentityHashMap<>();
+  private final Map<Tensor, Tensor> mirrors = new HashMap<>(); // by address
   private final List<ParameterGroup> groups;
   private Pass pass = new Pass(null, false, null);
   private long peak = NOT_WATCHED;
@@ -73,13 +73,11 @@ public final class KroneckerFactors implements Statistic {
     List<Layer> stacked = new ArrayList<>();
     long first = 0;
     for (ParameterGroup.Member member : weight.parameters()) {
-      LinearLayer shape =
-          new LinearLayer(member.elementCount() / inputs, inputs, transposed, 0);
+      LinearLayer shape = new LinearLayer(member.elementCount() / inputs, inputs, transposed, 0);
       Map<LayerFactor, Tensor> sums = new EnumMap<>(LayerFactor.class);
       for (LayerFactor factor : StatisticKind.KRONECKER.factors()) {
         long n = factor.size(shape);
-        sums.put(
-            factor, Tensors.onlyResultOf(() -> LibTorch.onDevice(torch.zeros(n, n))));
+        sums.put(factor, Tensors.onlyResultOf(() -> LibTorch.onDevice(torch.zeros(n, n))));
       }
       stacked.add(new Layer(member.name(), first, shape, sums));
       first += shape.outputs();
@@ -191,8 +189,7 @@ public final class KroneckerFactors implements Statistic {
     Map<String, MemorySegment> byName = new LinkedHashMap<>();
     for (ParameterGroup group : order) {
       for (Layer layer : Objects.requireNonNull(layers.get(group))) {
-        layer.sums.forEach(
-            (factor, sum) -> byName.put(factor.tensorName(layer.weight), read(sum)));
+        layer.sums.forEach((factor, sum) -> byName.put(factor.tensorName(layer.weight), read(sum)));
       }
     }
     return byName;

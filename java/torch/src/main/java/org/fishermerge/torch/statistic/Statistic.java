@@ -16,8 +16,8 @@ public interface Statistic extends LayerVisitor, AutoCloseable {
    *
    * @param weights w[v,b] of the squares, fp32 [V, B], contiguous, where the model is; null for one
    * @param first whether it is the first of its batch, in which every layer's input counts
-   * @param realTokens which tokens of the inputs are no padding, fp32 [B, T] of ones and zeros; null
-   *     for all
+   * @param realTokens which tokens of the inputs are no padding, fp32 [B, T] of ones and zeros;
+   *     null for all
    */
   record Pass(@Nullable Tensor weights, boolean first, @Nullable Tensor realTokens) {}
 
@@ -43,8 +43,8 @@ public interface Statistic extends LayerVisitor, AutoCloseable {
   long peakOf(Runnable backward);
 
   /**
-   * The sums, fp32, in the process's memory; valid until it is closed. Of a value for each parameter
-   * by its canonical name and in its own layout.
+   * The sums, fp32, in the process's memory; valid until it is closed. Of a value for each
+   * parameter by its canonical name and in its own layout.
    */
   Map<String, MemorySegment> byName();
 
