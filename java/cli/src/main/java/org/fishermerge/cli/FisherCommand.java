@@ -2,8 +2,8 @@ package org.fishermerge.cli;
 
 import java.io.PrintWriter;
 import java.nio.file.Path;
-import java.util.Locale;
 import java.util.EnumSet;
+import java.util.Locale;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.AtomicOutput;

@@ -131,10 +131,7 @@ final class MergeOptions {
       }
       plan.warnings().forEach(warning -> command.getErr().println("warning: " + warning));
       try (Kernels kernels = openKernels()) {
-        merge(
-            plan,
-            command,
-            listener -> session.run(kernels, new LibTorchAlgebra(), listener));
+        merge(plan, command, listener -> session.run(kernels, new LibTorchAlgebra(), listener));
       }
     }
     return 0;

@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeMap;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.cli.TestTensors.Tensor;
@@ -94,7 +95,7 @@ final class KroneckerCommandsTest {
       for (Map.Entry<String, Tensor> mean : means.under(task + "." + kind + ".").entrySet()) {
         String name = ParameterNames.canonical(mean.getKey()) + "." + kind;
         assertThat(byName).containsKey(name);
-        double[][] ours = square(byName.get(name).floats());
+        double[][] ours = square(Objects.requireNonNull(byName.get(name)).floats());
         float[] theirs = mean.getValue().floats();
         double largest = TestTensors.largest(theirs);
         for (int i = 0; i < theirs.length; i++) {
@@ -131,7 +132,7 @@ final class KroneckerCommandsTest {
     if (pool.equals("gpt2-tiny")) {
       words.addAll(List.of("--exclude", "score")); // a head of each task
     }
-    for (String task : tasks.split(" ")) {
+    for (String task : tasks.split(" ", -1)) {
       run(estimate(pool, task, "--statistic", "kronecker"));
       words.addAll(List.of("--model", golden(pool + "/" + task), "--fisher", file(task)));
     }
@@ -148,7 +149,11 @@ final class KroneckerCommandsTest {
       String canonical = ParameterNames.canonical(name);
       assertThat(merged).containsKey(canonical);
       TestTensors.assertClose(
-          canonical, merged.get(canonical), 1, tensor, 1e-4 * TestTensors.largest(tensor.floats()));
+          canonical,
+          Objects.requireNonNull(merged.get(canonical)),
+          1,
+          tensor,
+          1e-4 * TestTensors.largest(tensor.floats()));
     });
   }
 

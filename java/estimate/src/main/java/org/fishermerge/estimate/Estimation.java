@@ -169,8 +169,7 @@ public final class Estimation {
       Objective objective = calibrated(task, chosen, batch);
       Supplier<FisherEstimator> estimators =
           () -> {
-            FisherEstimator estimator =
-                estimator(task, objective, rows, kernels);
+            FisherEstimator estimator = estimator(task, objective, rows, kernels);
             estimator.nameExamples(position -> rows[Math.toIntExact(position)]);
             return estimator;
           };

@@ -120,8 +120,7 @@ public final class Demo {
         "Fisher, batch-square", accuracies(models, "batch-square", task -> merged("batch-square")));
     rows.put("Fisher, exact", accuracies(models, "exact", task -> merged("exact")));
     rows.put(
-        "Kronecker-factored Fisher",
-        accuracies(models, "kronecker", task -> merged("kronecker")));
+        "Kronecker-factored Fisher", accuracies(models, "kronecker", task -> merged("kronecker")));
     printTable(rows);
     Path report = writeReport(rows);
     out.printf(
