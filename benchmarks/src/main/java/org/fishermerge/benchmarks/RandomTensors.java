@@ -11,7 +11,7 @@ import java.util.Map;
 import java.util.SplittableRandom;
 import java.util.regex.Pattern;
 import org.fishermerge.checkpoint.DType;
-import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.checkpoint.SumsOfSquares;
 import org.fishermerge.kernels.ElementType;
@@ -72,7 +72,7 @@ final class RandomTensors {
     }
     Map<String, String> metadata =
         new LinkedHashMap<>(
-            new FisherMetadata(1, "random", null, null, null, null, null, null).toMap());
+            new StatisticMetadata(1, "random", null, null, null, null, null, null).toMap());
     metadata.put(SumsOfSquares.KEY, SumsOfSquares.text(squares));
     return metadata;
   }

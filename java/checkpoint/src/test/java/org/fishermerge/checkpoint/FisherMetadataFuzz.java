@@ -49,7 +49,7 @@ public final class FisherMetadataFuzz implements FuzzTarget {
         SafetensorsBytes.concat(
             "{\"__metadata__\":".getBytes(UTF_8), input, ("," + tensors + "}").getBytes(UTF_8));
     Path file = Fuzzing.file(folder, "f.safetensors", SafetensorsBytes.file(header, new byte[12]));
-    try (FisherFile fisher = FisherFile.open(file)) {
+    try (StatisticFile fisher = StatisticFile.open(file)) {
       if (fisher.examples() < 1) {
         throw new AssertionError("no examples");
       }

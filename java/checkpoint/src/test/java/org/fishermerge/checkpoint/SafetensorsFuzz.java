@@ -50,7 +50,7 @@ public final class SafetensorsFuzz implements FuzzTarget {
     } catch (InputException e) {
       requireNamed(e, file);
     }
-    try (FisherFile fisher = FisherFile.open(file)) {
+    try (StatisticFile fisher = StatisticFile.open(file)) {
       if (fisher.examples() < 1) {
         throw new AssertionError("no examples");
       }

@@ -3,7 +3,7 @@ package org.fishermerge.cli;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
-import org.fishermerge.checkpoint.FisherFile;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.estimate.Tool;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -37,10 +37,10 @@ final class AddCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     try (Places places = new Places(spec)) {
-      FisherFile.add(
+      StatisticFile.add(
           inputs.stream().map(places::fisher).toList(), out, overwrite, Tool.nameAndVersion());
     }
-    try (FisherFile sum = FisherFile.open(out)) {
+    try (StatisticFile sum = StatisticFile.open(out)) {
       spec.commandLine()
           .getOut()
           .printf("%s: the sum of %d files, %d examples%n", out, inputs.size(), sum.examples());

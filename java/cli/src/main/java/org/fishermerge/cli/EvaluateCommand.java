@@ -20,7 +20,7 @@ import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.data.Examples;
 import org.fishermerge.data.Selection;
 import org.fishermerge.estimate.BadRows;
-import org.fishermerge.estimate.ClassifierTask;
+import org.fishermerge.estimate.ClassifierOnData;
 import org.fishermerge.estimate.CommandDevice;
 import org.fishermerge.estimate.Evaluation;
 import org.fishermerge.estimate.SkippedRows;
@@ -100,7 +100,7 @@ final class EvaluateCommand implements Callable<Integer> {
     Warnings warnings = new Warnings(spec.commandLine().getErr());
     List<Path> written = Stream.of(report, outputs).flatMap(Stream::ofNullable).toList();
     AtomicOutput.requireDistinct(written);
-    ClassifierTasks tasks = new ClassifierTasks(head, text, data, different.keys, warnings);
+    ClassifierOpener tasks = new ClassifierOpener(head, text, data, different.keys, warnings);
     // Outputs that cannot be written are refused before the work, not after it.
     try (Places places = new Places(spec);
         AtomicOutput reportFile = report == null ? null : AtomicOutput.file(report, overwrite);
@@ -119,7 +119,7 @@ final class EvaluateCommand implements Callable<Integer> {
   }
 
   private void evaluate(
-      ClassifierTask task,
+      ClassifierOnData task,
       SkippedRows skipped,
       @Nullable AtomicOutput reportFile,
       @Nullable AtomicOutput outputsFile) {
@@ -182,7 +182,7 @@ final class EvaluateCommand implements Callable<Integer> {
   }
 
   private void writeOutputs(
-      AtomicOutput output, ClassifierTask task, List<float[]> logits, long rows) {
+      AtomicOutput output, ClassifierOnData task, List<float[]> logits, long rows) {
     List<SafetensorsWriter.Declared> tensors = new ArrayList<>();
     tensors.add(
         new SafetensorsWriter.Declared(

@@ -16,9 +16,9 @@ import org.fishermerge.estimate.BatchSize;
 import org.fishermerge.estimate.CommandDevice;
 import org.fishermerge.estimate.Estimation;
 import org.fishermerge.estimate.EstimationSettings;
-import org.fishermerge.estimate.ScriptTask;
+import org.fishermerge.estimate.ScriptOnData;
 import org.fishermerge.estimate.SharedDevice;
-import org.fishermerge.estimate.TaskSource;
+import org.fishermerge.estimate.ModelSource;
 import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.Precision;
 import org.jspecify.annotations.Nullable;
@@ -220,20 +220,20 @@ final class FisherCommand implements Callable<Integer> {
     return 0;
   }
 
-  private TaskSource module(Path module, Objective rule, Places places) {
+  private ModelSource module(Path module, Objective rule, Places places) {
     return (warnings, work) -> {
       try (Progress loading = Progress.passing(spec.commandLine().getErr(), "Loading " + module)) {
         Path source = model == null ? null : places.model(model);
-        ScriptTask.with(
+        ScriptOnData.with(
             module, source, script.logits, () -> script.open(data.source), rule, work::accept);
       }
     };
   }
 
-  private TaskSource classifier(Path tower, Places places) {
+  private ModelSource classifier(Path tower, Places places) {
     return (warnings, work) -> {
-      ClassifierTasks tasks =
-          new ClassifierTasks(
+      ClassifierOpener tasks =
+          new ClassifierOpener(
               head,
               text,
               data,

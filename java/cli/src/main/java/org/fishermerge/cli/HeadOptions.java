@@ -9,7 +9,7 @@ import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.TensorSelector;
 import org.fishermerge.estimate.ClassPrompts;
-import org.fishermerge.estimate.ImageTask;
+import org.fishermerge.estimate.ImageClassifierOnData;
 import org.fishermerge.estimate.ZeroShotHeads;
 import org.fishermerge.torch.arch.ZeroShotHead;
 import org.jspecify.annotations.Nullable;
@@ -75,9 +75,9 @@ final class HeadOptions {
   }
 
   /** The same, with the names of the classes where they are known. */
-  ImageTask.Head named(Checkpoint clipModel, Consumer<String> warnings) {
+  ImageClassifierOnData.Head named(Checkpoint clipModel, Consumer<String> warnings) {
     String file = source.classes != null ? source.classes : source.heads;
-    return new ImageTask.Head(
+    return new ImageClassifierOnData.Head(
         load(clipModel, warnings),
         Optional.ofNullable(source.classes)
             .map(classes -> ClassPrompts.parse(classes).classNames())

@@ -13,7 +13,7 @@ import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.DType;
-import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.LoraAdapter;
 import org.fishermerge.checkpoint.SafetensorsHeader;
@@ -69,8 +69,8 @@ final class InspectCommand implements Callable<Integer> {
         elements += tensor.info().elementCount();
         bytes += tensor.info().byteCount();
       }
-      FisherMetadata fisher =
-          files.size() == 1 ? FisherMetadata.from(files.get(0)).orElse(null) : null;
+      StatisticMetadata fisher =
+          files.size() == 1 ? StatisticMetadata.from(files.get(0)).orElse(null) : null;
       out.printf(
           "%s: %s, %s%n",
           path,

@@ -242,7 +242,7 @@ final class SearchCommand implements Callable<Integer> {
       Merger merger,
       Path scratch,
       @Nullable AtomicOutput reportFile) {
-    List<ClassifierTasks> tasks = tasks(scratch, places);
+    List<ClassifierOpener> tasks = tasks(scratch, places);
     // Every try has the settings of the base.
     try (Checkpoint base = Checkpoint.open(options.base)) {
       tasks.forEach(task -> task.check(base));
@@ -335,8 +335,8 @@ final class SearchCommand implements Callable<Integer> {
   // ---- measuring ----
 
   /** Heads of class names are built once, and kept in the scratch folder. */
-  private List<ClassifierTasks> tasks(Path scratch, Places places) {
-    List<ClassifierTasks> tasks = new ArrayList<>();
+  private List<ClassifierOpener> tasks(Path scratch, Places places) {
+    List<ClassifierOpener> tasks = new ArrayList<>();
     for (Member member : members) {
       DataOptions data = new DataOptions();
       data.source = member.data;
@@ -352,7 +352,7 @@ final class SearchCommand implements Callable<Integer> {
       text.locate(places);
       data.locate(places);
       HeadOptions head = head(member, scratch, tasks.size(), places);
-      tasks.add(new ClassifierTasks(head, text, data, options.different.keys, warnings));
+      tasks.add(new ClassifierOpener(head, text, data, options.different.keys, warnings));
     }
     return tasks;
   }
@@ -397,7 +397,7 @@ final class SearchCommand implements Callable<Integer> {
     }
   }
 
-  private CoefficientSearch.Score score(Path model, List<ClassifierTasks> tasks) {
+  private CoefficientSearch.Score score(Path model, List<ClassifierOpener> tasks) {
     List<Accuracy> measured = measure(model, tasks, false);
     return new CoefficientSearch.Score(
         mean(measured), measured.stream().mapToDouble(Accuracy::loss).average().orElseThrow());
@@ -408,9 +408,9 @@ final class SearchCommand implements Callable<Integer> {
   }
 
   /** Of each task; one without examples if all of its data were seen. */
-  private List<Accuracy> measure(Path model, List<ClassifierTasks> tasks, boolean unseen) {
+  private List<Accuracy> measure(Path model, List<ClassifierOpener> tasks, boolean unseen) {
     List<Accuracy> measured = new ArrayList<>();
-    for (ClassifierTasks each : tasks) {
+    for (ClassifierOpener each : tasks) {
       each.with(
           model,
           spec.commandLine(),

@@ -6,7 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.stream.IntStream;
-import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.merge.Similarity;
 import org.fishermerge.merge.SimilarityMatrix;
@@ -212,7 +212,7 @@ final class SimilarityReport {
       ObjectNode file = files.addObject();
       file.put("name", tasks.get(i));
       file.put("file", sources.get(i).path().toString());
-      FisherMetadata metadata = sources.get(i).metadata().orElse(null);
+      StatisticMetadata metadata = sources.get(i).metadata().orElse(null);
       file.put("examples", metadata == null ? null : metadata.examples());
       file.put("labels", metadata == null ? null : metadata.labels());
       file.put("dataset", metadata == null ? null : metadata.dataset());

@@ -83,8 +83,8 @@ final class CardClassesTest {
         + "]\n---\n";
   }
 
-  private static TaskExamples task(TokenDataset data, List<String> model, List<String> remarks) {
-    return new TaskExamples(
+  private static MatchedExamples task(TokenDataset data, List<String> model, List<String> remarks) {
+    return new MatchedExamples(
         data, 3, Optional.of(model), "model", LabelMap.Matching.AUTO, remarks::add);
   }
 
@@ -92,7 +92,7 @@ final class CardClassesTest {
   void labelsAreMappedByThem() throws IOException {
     List<String> remarks = new ArrayList<>();
     try (TokenDataset data = data("codec-none", readme("'cat', 'dog', 'big red bus'"), "")) {
-      TaskExamples mapped = task(data, List.of("Dog", "big red bus", "cat"), remarks);
+      MatchedExamples mapped = task(data, List.of("Dog", "big red bus", "cat"), remarks);
       assertThat(remarks).singleElement().asString().contains("by name");
       long[] own = data.labels();
       int[] places = {2, 0, 1};

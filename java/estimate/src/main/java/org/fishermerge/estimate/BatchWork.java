@@ -3,7 +3,7 @@ package org.fishermerge.estimate;
 import org.fishermerge.torch.ForwardPass;
 import org.jspecify.annotations.Nullable;
 
-/** What is done with each batch of a {@link FisherTask}. */
+/** What is done with each batch of a {@link ModelOnData}. */
 public interface BatchWork {
   /**
    * Works on one batch.

@@ -3,7 +3,7 @@ package org.fishermerge.estimate;
 import java.util.Objects;
 import java.util.Set;
 import java.util.TreeMap;
-import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.data.Columns;
 import org.fishermerge.data.LabelMap.Matching;
@@ -122,9 +122,9 @@ record EstimateInputs(String modelSha256, EstimationSettings settings) {
    *
    * @param batch examples of a batch, which is a part of what batch squares are
    */
-  FisherMetadata metadata(
+  StatisticMetadata metadata(
       long examples, Objective rule, int batch, String dataset, String fingerprint) {
-    return new FisherMetadata(
+    return new StatisticMetadata(
         examples,
         rule.squaresBatches() ? rule.text() + ":" + batch : rule.text(),
         dataset,

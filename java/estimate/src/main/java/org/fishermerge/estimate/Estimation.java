@@ -60,7 +60,7 @@ public final class Estimation {
   /** Rows of a run by their places in it, from the first to before the end. */
   private record Range(long first, long end) {}
 
-  private final TaskSource source;
+  private final ModelSource source;
   private final EstimationSettings settings;
   private final SharedDevice device;
   private final EstimationListener listener;
@@ -82,12 +82,12 @@ public final class Estimation {
   }
 
   /** Of a classifier and its examples, with defaults for everything else. */
-  public static Builder of(TaskSource source) {
+  public static Builder of(ModelSource source) {
     return new Builder(source);
   }
 
   /** With settings that are known already. */
-  static Builder of(TaskSource source, EstimationSettings settings) {
+  static Builder of(ModelSource source, EstimationSettings settings) {
     return new Builder(source).settings(settings);
   }
 
@@ -103,7 +103,7 @@ public final class Estimation {
     // An output that cannot be written is refused before the work, not after it.
     try (AtomicOutput written = AtomicOutput.file(output, overwrite)) {
       device.run(
-          () -> source.with(listener::warning, task -> result.set(run(task, written.temp()))));
+          () -> source.with(listener::warning, onData -> result.set(run(onData, written.temp()))));
       written.commit();
     }
     SavedProgress.remove(output, listener);
@@ -118,18 +118,18 @@ public final class Estimation {
     cancelled = true;
   }
 
-  private Result run(FisherTask task, Path file) {
+  private Result run(ModelOnData onData, Path file) {
     try {
-      return estimate(task, file);
+      return estimate(onData, file);
     } finally {
       listener.ended();
     }
   }
 
-  private Result estimate(FisherTask task, Path file) {
+  private Result estimate(ModelOnData onData, Path file) {
     Objective rule = settings.rule();
     Order order = settings.chosenOrder();
-    if (!(task instanceof ClassifierTask)
+    if (!(onData instanceof ClassifierOnData)
         && settings.statistics().contains(StatisticKind.KRONECKER)) {
       throw new InputException(
           settings.spelling().of("statistic", StatisticKind.KRONECKER.label())
@@ -137,28 +137,28 @@ public final class Estimation {
               + " whole layers; give the model's folder");
     }
     if (rule.needsLabels()) {
-      task.requireLabels(settings.spelling().of("labels", rule.text()));
+      onData.requireLabels(settings.spelling().of("labels", rule.text()));
     }
     if (order == Order.STRATIFIED) {
-      task.requireLabels(settings.spelling().of("selection", order.text()));
+      onData.requireLabels(settings.spelling().of("selection", order.text()));
     }
     SkippedRows skipped = new SkippedRows(settings.badRows(), listener::warning);
-    long[] chosen = usable(task, order, skipped);
+    long[] chosen = usable(onData, order, skipped);
     if (order == Order.FIRST) {
-      warnOfClassOrder(task.examples(), chosen);
+      warnOfClassOrder(onData.examples(), chosen);
     }
-    long[] rows = task.inRunOrder(chosen, rule);
+    long[] rows = onData.inRunOrder(chosen, rule);
     listener.preparing();
     try (Kernels kernels = device.device().open();
         ProcessMemory memory = new ProcessMemory()) {
       long start = System.nanoTime();
-      task.prepare(rows, kernels, listener::remark, listener::warning);
-      EstimateInputs inputs = new EstimateInputs(task.modelSha256(), settings);
-      String dataset = task.examples().description();
+      onData.prepare(rows, kernels, listener::remark, listener::warning);
+      EstimateInputs inputs = new EstimateInputs(onData.modelSha256(), settings);
+      String dataset = onData.examples().description();
       String known = inputs.progressKey(dataset, rows);
       SavedProgress saved = new SavedProgress(SavedProgress.of(output), listener);
       Batch chosenBatch =
-          batch(savedBatch(saved, known), rows.length, () -> memoryPlan(task, rows, kernels));
+          batch(savedBatch(saved, known), rows.length, () -> memoryPlan(onData, rows, kernels));
       int batch = chosenBatch.size;
       int largest = chosenBatch.largest;
       Optional<MemoryPlan> shown = chosenBatch.plan.filter(plan -> plan.matters(largest));
@@ -166,21 +166,21 @@ public final class Estimation {
         listener.memoryPlanned(plan, largest);
         plan.requireFits(largest, settings.spelling());
       });
-      Objective objective = calibrated(task, chosen, batch);
+      Objective objective = calibrated(onData, chosen, batch);
       Supplier<FisherEstimator> estimators =
           () -> {
-            FisherEstimator estimator = estimator(task, objective, rows, kernels);
+            FisherEstimator estimator = estimator(onData, objective, rows, kernels);
             estimator.nameExamples(position -> rows[Math.toIntExact(position)]);
             return estimator;
           };
       if (settings.check()) {
         long before = System.nanoTime();
-        check(task, estimators, Arrays.copyOf(rows, largest));
+        check(onData, estimators, Arrays.copyOf(rows, largest));
         start += System.nanoTime() - before;
       }
-      String run = known + predictions(task, rows, objective);
+      String run = known + predictions(onData, rows, objective);
       if (range != null) {
-        return someRows(range, task, rows, objective, batch, run, estimators, skipped, file);
+        return someRows(range, onData, rows, objective, batch, run, estimators, skipped, file);
       }
       try (FisherEstimator estimator = estimators.get()) {
         listener.running(rows.length);
@@ -194,7 +194,7 @@ public final class Estimation {
           estimator.restore(sums.total(), rows.length, probes);
         }
         if (estimator.examples() < rows.length) {
-          task.accumulate(
+          onData.accumulate(
               Arrays.copyOfRange(rows, Math.toIntExact(estimator.examples()), rows.length),
               batch,
               objective,
@@ -209,12 +209,12 @@ public final class Estimation {
                 device.betweenBatches();
               });
         }
-        task.remark(estimator, listener::remark);
-        task.write(
+        onData.remark(estimator, listener::remark);
+        onData.write(
             estimator,
             file,
             inputs.metadata(
-                estimator.examples(), objective, batch, dataset, task.modelFingerprint()));
+                estimator.examples(), objective, batch, dataset, onData.modelFingerprint()));
         shown
             .filter(plan -> !plan.gpu() && device.wasNotShared())
             .ifPresent(plan ->
@@ -233,7 +233,7 @@ public final class Estimation {
   /** Writes what some rows of the run add up to. */
   private Result someRows(
       Range some,
-      FisherTask task,
+      ModelOnData onData,
       long[] rows,
       Objective objective,
       int batch,
@@ -251,7 +251,7 @@ public final class Estimation {
       long end = Math.min(first + batch, some.end);
       try (FisherEstimator estimator = estimators.get()) {
         estimator.beginAt(first);
-        task.accumulate(
+        onData.accumulate(
             Arrays.copyOfRange(rows, Math.toIntExact(first), Math.toIntExact(end)),
             batch,
             objective,
@@ -295,14 +295,14 @@ public final class Estimation {
    * The rows that are chosen, without those that cannot be used. All are looked at before the first
    * one runs, so that nothing else about the run depends on them.
    */
-  private long[] usable(FisherTask task, Order order, SkippedRows skipped) {
+  private long[] usable(ModelOnData onData, Order order, SkippedRows skipped) {
     boolean byLabel = settings.rule().needsLabels() || order == Order.STRATIFIED;
     if (byLabel) {
-      task.withLabels(new long[0], skipped); // says so where there is no label at all
+      onData.withLabels(new long[0], skipped); // says so where there is no label at all
     }
-    long[] chosen = order.selection(settings.examples(), settings.seed()).rows(task.examples());
+    long[] chosen = order.selection(settings.examples(), settings.seed()).rows(onData.examples());
     skipped.of(chosen.length);
-    long[] usable = task.readable(byLabel ? task.withLabels(chosen, skipped) : chosen, skipped);
+    long[] usable = onData.readable(byLabel ? onData.withLabels(chosen, skipped) : chosen, skipped);
     skipped.requireSome(usable.length);
     return usable;
   }
@@ -333,21 +333,21 @@ public final class Estimation {
     return batch;
   }
 
-  private Optional<MemoryPlan> memoryPlan(FisherTask task, long[] rows, Kernels kernels) {
+  private Optional<MemoryPlan> memoryPlan(ModelOnData onData, long[] rows, Kernels kernels) {
     int several = kernels.gpuFreeBytes().isPresent() ? MEASURED_ON_GPU : MEASURED;
-    return task.memoryPlan(
+    return onData.memoryPlan(
         rows,
-        () -> estimator(task, settings.rule(), rows, kernels),
+        () -> estimator(onData, settings.rule(), rows, kernels),
         settings.check() ? 2 : 1,
         BatchSize.isOne(settings.batchSize()) && !settings.check() ? 1 : several);
   }
 
   private FisherEstimator estimator(
-      FisherTask task, Objective objective, long[] rows, Kernels kernels) {
+      ModelOnData onData, Objective objective, long[] rows, Kernels kernels) {
     FisherEstimator estimator =
         new FisherEstimator(
-            task.classifier(), objective, settings.seed(), kernels, settings.statistics());
-    estimator.learnLayers(() -> task.forward(new long[] {rows[0]}));
+            onData.classifier(), objective, settings.seed(), kernels, settings.statistics());
+    estimator.learnLayers(() -> onData.forward(new long[] {rows[0]}));
     return estimator;
   }
 
@@ -363,26 +363,26 @@ public final class Estimation {
   }
 
   /** Of the first and the last row. */
-  private static String predictions(FisherTask task, long[] rows, Objective objective) {
-    try (ForwardPass pass = task.forward(new long[] {rows[0], rows[rows.length - 1]})) {
+  private static String predictions(ModelOnData onData, long[] rows, Objective objective) {
+    try (ForwardPass pass = onData.forward(new long[] {rows[0], rows[rows.length - 1]})) {
       return EstimateInputs.predictionsKey(pass, objective);
     }
   }
 
   /** Fits a rule that asks for it to the model's predictions of the first examples chosen. */
-  private Objective calibrated(FisherTask task, long[] chosen, int batch) {
+  private Objective calibrated(ModelOnData onData, long[] chosen, int batch) {
     Objective rule = settings.rule();
     int wanted = Math.min(rule.calibrationExamples(), chosen.length);
     List<double[]> predictions = new ArrayList<>();
-    task.forEachBatch(
-        task.inRunOrder(Arrays.copyOf(chosen, wanted), rule),
+    onData.forEachBatch(
+        onData.inRunOrder(Arrays.copyOf(chosen, wanted), rule),
         batch,
         rule,
         (pass, labels) -> predictions.addAll(pass.predictions()));
     return rule.calibrated(predictions);
   }
 
-  private void check(FisherTask task, Supplier<FisherEstimator> estimators, long[] rows) {
+  private void check(ModelOnData onData, Supplier<FisherEstimator> estimators, long[] rows) {
     if (rows.length < 2) {
       throw new InputException(
           settings.spelling().of("check", "")
@@ -391,9 +391,9 @@ public final class Estimation {
     BatchSizeCheck.Deviation deviation =
         BatchSizeCheck.run(
             estimators,
-            (first, count) -> task.forward(Arrays.copyOfRange(rows, first, first + count)),
+            (first, count) -> onData.forward(Arrays.copyOfRange(rows, first, first + count)),
             rows.length,
-            task.labels(rows, settings.rule()));
+            onData.labels(rows, settings.rule()));
     listener.checked(rows.length, deviation);
   }
 
@@ -427,7 +427,7 @@ public final class Estimation {
 
   /** Says what an {@link Estimation} is to do. For one thread. */
   public static final class Builder {
-    private final TaskSource source;
+    private final ModelSource source;
     private Objective rule = Objective.parse(EstimationSettings.DEFAULT_LABELS);
     private @Nullable Order order;
     private long examples = EstimationSettings.DEFAULT_EXAMPLES;
@@ -445,7 +445,7 @@ public final class Estimation {
     private @Nullable Range range;
     private List<Path> parts = List.of();
 
-    private Builder(TaskSource source) {
+    private Builder(ModelSource source) {
       this.source = source;
     }
 

@@ -15,17 +15,17 @@ public final class Evaluation {
    * @param progress told of the number of rows classified
    */
   public static Accuracy run(
-      ClassifierTask task,
+      ClassifierOnData onData,
       long[] rows,
       int batchSize,
       LogitsWork also,
       SkippedRows skipped,
       LongConsumer progress) {
-    task.requireLabels("accuracy");
+    onData.requireLabels("accuracy");
     skipped.of(rows.length);
     Accuracy accuracy = new Accuracy();
-    task.classify(
-        task.withLabels(rows, skipped),
+    onData.classify(
+        onData.withLabels(rows, skipped),
         batchSize,
         (logits, labels) -> {
           accuracy.add(logits, labels);

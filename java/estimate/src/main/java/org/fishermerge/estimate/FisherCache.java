@@ -3,7 +3,7 @@ package org.fishermerge.estimate;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
-import org.fishermerge.checkpoint.FisherFile;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.data.Columns;
 import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.data.files.DataSource;
@@ -38,7 +38,7 @@ public record FisherCache(Path folder, EstimationSettings settings, Matching mat
       String classifier,
       DataSource data,
       Columns columns,
-      TaskSource source) {}
+      ModelSource source) {}
 
   /**
    * A Fisher.
@@ -71,7 +71,7 @@ public record FisherCache(Path folder, EstimationSettings settings, Matching mat
                   .build()
                   .run());
     }
-    try (FisherFile written = FisherFile.open(file)) {
+    try (StatisticFile written = StatisticFile.open(file)) {
       String labels = written.metadata().map(known -> known.labels()).orElse("");
       return new Entry(file, written.examples(), labels, estimated);
     }

@@ -1,6 +1,6 @@
 package org.fishermerge.estimate;
 
-/** What is done with each batch that a {@link ClassifierTask} classifies. */
+/** What is done with each batch that a {@link ClassifierOnData} classifies. */
 public interface LogitsWork {
   /**
    * Works on one batch.

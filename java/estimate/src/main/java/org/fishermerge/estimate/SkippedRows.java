@@ -6,7 +6,7 @@ import java.util.function.Consumer;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.data.BadRowException;
 
-/** The rows of one task that were left out. For one thread. */
+/** The rows of one data set that were left out. For one thread. */
 public final class SkippedRows implements Consumer<BadRowException> {
   private static final int SAID = 5;
   private static final int REPORTED = 100;

@@ -9,7 +9,7 @@ final class EstimationExample {
   static Estimation.Result run(Path model, Path clip, String classes, String data, Path output) {
     // example-begin
     Estimation estimation =
-        Estimation.of(TaskSource.zeroShot(model, clip, classes, data))
+        Estimation.of(ModelSource.zeroShot(model, clip, classes, data))
             .labels("exact")
             .examples(256)
             .output(output)

@@ -12,7 +12,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CancellationException;
 import org.assertj.core.data.Offset;
-import org.fishermerge.checkpoint.FisherFile;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsFile;
 import org.fishermerge.checkpoint.StatisticKind;
@@ -33,7 +33,7 @@ final class EstimationTest {
   @TempDir Path folder;
 
   private static Estimation.Builder estimation() {
-    return Estimation.of(TaskSource.zeroShot(MODEL, CLIP, CLASSES, DATA)).batchSize(2);
+    return Estimation.of(ModelSource.zeroShot(MODEL, CLIP, CLASSES, DATA)).batchSize(2);
   }
 
   @Test
@@ -156,7 +156,7 @@ final class EstimationTest {
   void writesWhatItWasMadeWith() {
     Path out = folder.resolve("out.safetensors");
     estimation().labels("true").seed(3).examples(4).output(out).build().run();
-    try (FisherFile file = FisherFile.open(out)) {
+    try (StatisticFile file = StatisticFile.open(out)) {
       assertThat(file.examples()).isEqualTo(4);
       assertThat(file.metadata().orElseThrow().labels()).isEqualTo("true");
       assertThat(file.metadata().orElseThrow().seed()).isEqualTo("3");

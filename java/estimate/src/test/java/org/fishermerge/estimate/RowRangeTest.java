@@ -79,14 +79,14 @@ final class RowRangeTest {
   }
 
   /** With a head that is there already: the many runs here need no tokenizer and no text tower. */
-  private static void task(Consumer<String> warnings, Consumer<? super FisherTask> work) {
+  private static void task(Consumer<String> warnings, Consumer<? super ModelOnData> work) {
     try (Checkpoint model = Checkpoint.open(MODEL)) {
-      ImageTask.with(
+      ImageClassifierOnData.with(
           model,
           CLIP,
           processor -> ImageDatasets.open(data.toString(), processor),
           clip ->
-              new ImageTask.Head(
+              new ImageClassifierOnData.Head(
                   ZeroShotHead.of(clip, classRows, classes, "alpha"), Optional.empty(), "alpha"),
           Matching.AUTO,
           1,
@@ -186,7 +186,7 @@ final class RowRangeTest {
   }
 
   private static Estimation.Builder textEstimation(Path model, String texts) {
-    return Estimation.of(TaskSource.classifier(model, texts)).labels("sampled:2").batchSize(2);
+    return Estimation.of(ModelSource.classifier(model, texts)).labels("sampled:2").batchSize(2);
   }
 
   @Test

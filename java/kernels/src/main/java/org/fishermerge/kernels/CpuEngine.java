@@ -100,7 +100,7 @@ final class CpuEngine implements Engine {
     long[] counts = averages.stream().mapToLong(WeightedAverage::count).toArray();
     StatisticsBlocks blocks = new StatisticsBlocks(counts, out + 1);
     try (Arena arena = Arena.ofConfined()) {
-      List<RangeTask> tasks = new ArrayList<>(averages.size());
+      List<RangeWork> tasks = new ArrayList<>(averages.size());
       for (WeightedAverage average : averages) {
         tasks.add(provider.weightedAverage(average, arena));
       }

@@ -48,7 +48,7 @@ final class CpuKernels implements KernelProvider {
   }
 
   @Override
-  public RangeTask weightedAverage(WeightedAverage average, Arena arena) {
+  public RangeWork weightedAverage(WeightedAverage average, Arena arena) {
     List<WeightedInput> inputs = average.inputs();
     long address = NativeStructs.weightedInputs(inputs, arena);
     long count = inputs.size();
@@ -117,7 +117,7 @@ final class CpuKernels implements KernelProvider {
   }
 
   @Override
-  public RangeTask addSquares(MemorySegment gradient, double scale, MemorySegment fisher) {
+  public RangeWork addSquares(MemorySegment gradient, double scale, MemorySegment fisher) {
     long source = gradient.address();
     long target = fisher.address();
     return (worker, begin, end) -> {
@@ -201,7 +201,7 @@ final class CpuKernels implements KernelProvider {
     long scratch = packedG + plan.offsetScratch();
     long target = fisher.address();
     // The panels of g, then those of a: one step, so that threads meet once.
-    RangeTask pack =
+    RangeWork pack =
         (worker, begin, end) -> {
           long split = plan.packGItems();
           try {
@@ -227,7 +227,7 @@ final class CpuKernels implements KernelProvider {
             throw NativeBindings.rethrow(e);
           }
         };
-    RangeTask blocks =
+    RangeWork blocks =
         (worker, begin, end) -> {
           try {
             NativeBindings.check(
@@ -266,7 +266,7 @@ final class CpuKernels implements KernelProvider {
   }
 
   @Override
-  public RangeTask addTokenSumSquares(Batch batch, MemorySegment fisher, Arena arena) {
+  public RangeWork addTokenSumSquares(Batch batch, MemorySegment fisher, Arena arena) {
     long g = NativeStructs.cotangents(batch, arena);
     long target = fisher.address();
     return (worker, begin, end) -> {
@@ -280,7 +280,7 @@ final class CpuKernels implements KernelProvider {
   }
 
   @Override
-  public RangeTask addLayerNormSquares(
+  public RangeWork addLayerNormSquares(
       Batch batch,
       Activations x,
       MemorySegment mean,
@@ -307,7 +307,7 @@ final class CpuKernels implements KernelProvider {
   }
 
   @Override
-  public RangeTask addEmbeddingSquares(
+  public RangeWork addEmbeddingSquares(
       Batch batch, MemorySegment ids, long rows, MemorySegment fisher, Arena arena) {
     long g = NativeStructs.cotangents(batch, arena);
     long positions = ids.address();

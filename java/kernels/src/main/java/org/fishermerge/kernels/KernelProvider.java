@@ -19,7 +19,7 @@ interface KernelProvider {
   String isa();
 
   /** Items are elements of {@code out}. The arena outlives the task. */
-  RangeTask weightedAverage(WeightedAverage average, Arena arena);
+  RangeWork weightedAverage(WeightedAverage average, Arena arena);
 
   /** Here the sum depends on the range: 16 interleaved partial sums and a tree over them. */
   ValueStatistics statistics(
@@ -29,7 +29,7 @@ interface KernelProvider {
   void pairSums(List<TypedValues> rows, long begin, long end, PairSums sums);
 
   /** Items are elements. */
-  RangeTask addSquares(MemorySegment gradient, double scale, MemorySegment fisher);
+  RangeWork addSquares(MemorySegment gradient, double scale, MemorySegment fisher);
 
   /** Bytes that {@link #squaredGradients} takes from the workspace. */
   long squaredGradientsBytes(Batch batch, long inputs, int threads);
@@ -45,10 +45,10 @@ interface KernelProvider {
       Arena arena);
 
   /** Items are outputs. */
-  RangeTask addTokenSumSquares(Batch batch, MemorySegment fisher, Arena arena);
+  RangeWork addTokenSumSquares(Batch batch, MemorySegment fisher, Arena arena);
 
   /** Items are features. */
-  RangeTask addLayerNormSquares(
+  RangeWork addLayerNormSquares(
       Batch batch,
       Activations x,
       MemorySegment mean,
@@ -58,6 +58,6 @@ interface KernelProvider {
       Arena arena);
 
   /** Items are columns. */
-  RangeTask addEmbeddingSquares(
+  RangeWork addEmbeddingSquares(
       Batch batch, MemorySegment ids, long rows, MemorySegment fisher, Arena arena);
 }

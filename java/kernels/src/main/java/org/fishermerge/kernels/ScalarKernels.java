@@ -36,7 +36,7 @@ final class ScalarKernels implements KernelProvider {
   }
 
   @Override
-  public RangeTask weightedAverage(WeightedAverage average, Arena arena) {
+  public RangeWork weightedAverage(WeightedAverage average, Arena arena) {
     List<WeightedInput> inputs = average.inputs();
     MemorySegment out = average.out();
     ElementType outType = average.outType();
@@ -123,7 +123,7 @@ final class ScalarKernels implements KernelProvider {
   }
 
   @Override
-  public RangeTask addSquares(MemorySegment gradient, double scale, MemorySegment fisher) {
+  public RangeWork addSquares(MemorySegment gradient, double scale, MemorySegment fisher) {
     return (worker, begin, end) -> {
       for (long j = begin; j < end; j++) {
         double g = getFloat(gradient, j);
@@ -146,7 +146,7 @@ final class ScalarKernels implements KernelProvider {
       MemorySegment workspace,
       int threads,
       Arena arena) {
-    RangeTask rows =
+    RangeWork rows =
         (worker, begin, end) -> {
           double[] sum = new double[Math.toIntExact(inputs)];
           for (long o = begin; o < end; o++) {
@@ -172,7 +172,7 @@ final class ScalarKernels implements KernelProvider {
   }
 
   @Override
-  public RangeTask addTokenSumSquares(Batch batch, MemorySegment fisher, Arena arena) {
+  public RangeWork addTokenSumSquares(Batch batch, MemorySegment fisher, Arena arena) {
     return (worker, begin, end) -> {
       for (long o = begin; o < end; o++) {
         for (int b = 0; b < batch.shape().examples(); b++) {
@@ -189,7 +189,7 @@ final class ScalarKernels implements KernelProvider {
   }
 
   @Override
-  public RangeTask addLayerNormSquares(
+  public RangeWork addLayerNormSquares(
       Batch batch,
       Activations x,
       MemorySegment mean,
@@ -222,7 +222,7 @@ final class ScalarKernels implements KernelProvider {
   }
 
   @Override
-  public RangeTask addEmbeddingSquares(
+  public RangeWork addEmbeddingSquares(
       Batch batch, MemorySegment ids, long rows, MemorySegment fisher, Arena arena) {
     int tokens = batch.shape().tokens();
     return (worker, begin, end) -> {

@@ -20,7 +20,7 @@ final class WorkerPool implements AutoCloseable {
   private static final long PARK_NANOS = 20_000;
 
   /** Items of one step, handed out in ranges of at most {@code grain}. */
-  record Step(long items, long grain, RangeTask task) {}
+  record Step(long items, long grain, RangeWork task) {}
 
   private final int threads;
   private final @Nullable ExecutorService helpers;
@@ -39,7 +39,7 @@ final class WorkerPool implements AutoCloseable {
   }
 
   /** Runs one step. */
-  void run(long items, long grain, RangeTask task) {
+  void run(long items, long grain, RangeWork task) {
     run(List.of(new Step(items, grain, task)));
   }
 
@@ -110,7 +110,7 @@ final class WorkerPool implements AutoCloseable {
       }
     }
 
-    private void perform(RangeTask task, int worker, long begin, long end) {
+    private void perform(RangeWork task, int worker, long begin, long end) {
       if (failure.get() != null) {
         return;
       }

@@ -5,7 +5,7 @@ import java.util.Locale;
 import java.util.function.DoublePredicate;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.DType;
-import org.fishermerge.checkpoint.FisherFile;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.ElementType;
 
@@ -14,7 +14,7 @@ final class FisherValues {
   private FisherValues() {}
 
   /** Says which of a tensor's values are negative or not finite; one at least is. */
-  static InputException invalid(FisherFile file, CheckpointTensor tensor) {
+  static InputException invalid(StatisticFile file, CheckpointTensor tensor) {
     DType dtype = tensor.info().dtype();
     long count = tensor.info().elementCount();
     MemorySegment values = file.segment(tensor.canonicalName());
@@ -36,7 +36,7 @@ final class FisherValues {
   }
 
   /** Every value is finite, but not the sum of their squares in double. */
-  static InputException overflows(FisherFile file) {
+  static InputException overflows(StatisticFile file) {
     return new InputException(
         file.path()
             + ": the norm of its values overflows; a Fisher is far smaller, so this one is damaged or"

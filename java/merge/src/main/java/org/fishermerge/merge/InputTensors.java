@@ -12,7 +12,7 @@ import java.util.Set;
 import java.util.function.BiFunction;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
-import org.fishermerge.checkpoint.FisherFile;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.checkpoint.TensorInfo;
@@ -60,7 +60,7 @@ final class InputTensors {
       }
     }
     for (int i = 0; i < inputs.fishers().size(); i++) {
-      FisherFile fisher = inputs.fishers().get(i);
+      StatisticFile fisher = inputs.fishers().get(i);
       check(fisher.path(), fisher.tensors(), i, inputs::findFisher, choice.streamed());
       for (Parameter parameter : choice.streamed()) {
         CheckpointTensor found = inputs.fisherOf(i, parameter);
@@ -141,7 +141,7 @@ final class InputTensors {
     for (Checkpoint model : inputs.models()) {
       sayWhatIsLeftOut(model.path(), model.tensors().values(), known, warnings);
     }
-    for (FisherFile fisher : inputs.fishers()) {
+    for (StatisticFile fisher : inputs.fishers()) {
       sayWhatIsLeftOut(fisher.path(), fisher.tensors().values(), known, warnings);
     }
   }

@@ -11,7 +11,7 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
-import org.fishermerge.checkpoint.FisherFile;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.LayerFactor;
 import org.fishermerge.checkpoint.LinearLayer;
@@ -105,7 +105,7 @@ final class LayerMerge {
 
   /** Over how many examples or tokens a stored factor is a sum. */
   private long count(int model, SolvedLayer layer, LayerFactor factor) {
-    FisherFile file = inputs.statistics().get(model);
+    StatisticFile file = inputs.statistics().get(model);
     return factor == LayerFactor.GRAM
         ? Math.max(1, file.layer(layer.name()).map(LinearLayer::tokens).orElse(1L))
         : file.examples();

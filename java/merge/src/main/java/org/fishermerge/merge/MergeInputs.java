@@ -8,7 +8,7 @@ import java.util.Optional;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
-import org.fishermerge.checkpoint.FisherFile;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsHeader;
 
@@ -22,8 +22,8 @@ import org.fishermerge.checkpoint.SafetensorsHeader;
 record MergeInputs(
     Checkpoint base,
     List<Checkpoint> models,
-    List<FisherFile> fishers,
-    List<FisherFile> statistics) {
+    List<StatisticFile> fishers,
+    List<StatisticFile> statistics) {
   /** The base and the models, each once. */
   List<Checkpoint> checkpoints() {
     return Stream.concat(Stream.of(base), models.stream()).distinct().toList();

@@ -8,7 +8,7 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
-import org.fishermerge.checkpoint.FisherFile;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.SafetensorsWriter;
 
 /**
@@ -93,7 +93,7 @@ public final class MergePlan {
     for (Checkpoint model : inputs.models()) {
       known += model.tensors().size();
     }
-    for (FisherFile fisher : inputs.fishers()) {
+    for (StatisticFile fisher : inputs.fishers()) {
       known += fisher.tensors().size();
     }
     this.tensorsKnown = known;

@@ -7,14 +7,14 @@ import java.util.List;
 import java.util.Objects;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.Checkpoint;
-import org.fishermerge.checkpoint.FisherFile;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.ModelPath;
 
 /**
  * The files of a session: the base, the models in the request's order, and their statistic files,
  * all of them or none.
  */
-record OpenFiles(Checkpoint base, List<Checkpoint> models, List<FisherFile> statistics)
+record OpenFiles(Checkpoint base, List<Checkpoint> models, List<StatisticFile> statistics)
     implements AutoCloseable {
 
   static OpenFiles open(MergeRequest request) {
@@ -23,14 +23,14 @@ record OpenFiles(Checkpoint base, List<Checkpoint> models, List<FisherFile> stat
       Checkpoint base = Checkpoint.open(request.base());
       opened.add(base);
       List<Checkpoint> models = new ArrayList<>();
-      List<FisherFile> statistics = new ArrayList<>();
+      List<StatisticFile> statistics = new ArrayList<>();
       for (MergeSource source : request.models()) {
         Checkpoint model = Checkpoint.open(modelPath(request, source.model()), base);
         opened.add(model);
         models.add(model);
         source
             .statistic()
-            .map(file -> FisherFile.open(file, base))
+            .map(file -> StatisticFile.open(file, base))
             .ifPresent(file -> {
               opened.add(file);
               statistics.add(file);
@@ -73,7 +73,7 @@ record OpenFiles(Checkpoint base, List<Checkpoint> models, List<FisherFile> stat
 
   @Override
   public void close() {
-    statistics.forEach(FisherFile::close);
+    statistics.forEach(StatisticFile::close);
     models.forEach(Checkpoint::close);
     base.close();
   }

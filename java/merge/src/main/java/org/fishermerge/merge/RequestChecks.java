@@ -8,7 +8,7 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
-import org.fishermerge.checkpoint.FisherFile;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.Reasons;
 import org.fishermerge.checkpoint.SafetensorsHeader;
@@ -98,7 +98,7 @@ final class RequestChecks {
 
   /** Whether statistic files hold what the rule needs. */
   static void checkKinds(MergeRequest request, MergeInputs inputs) {
-    for (FisherFile file : inputs.statistics()) {
+    for (StatisticFile file : inputs.statistics()) {
       for (StatisticKind kind : request.rule().statistics()) {
         if (!file.layout().kinds().contains(kind)) {
           throw new InputException(

@@ -16,8 +16,8 @@ import java.util.TreeMap;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.fishermerge.checkpoint.CheckpointTensor;
-import org.fishermerge.checkpoint.FisherFile;
-import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.StatisticFile;
+import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.kernels.Kernels;
@@ -41,7 +41,7 @@ public final class Similarity {
 
   private static final int EXAMPLES_SHOWN = 3;
 
-  private final List<FisherFile> files;
+  private final List<StatisticFile> files;
   private final List<Compared> common;
   private final long bytes;
   private final List<String> warnings = new ArrayList<>();
@@ -53,7 +53,7 @@ public final class Similarity {
    *
    * @param metadata empty for a bare file
    */
-  public record Source(Path path, Optional<FisherMetadata> metadata) {}
+  public record Source(Path path, Optional<StatisticMetadata> metadata) {}
 
   /**
    * A parameter that all files hold.
@@ -63,7 +63,7 @@ public final class Similarity {
    */
   private record Compared(String name, List<CheckpointTensor> tensors) {}
 
-  private Similarity(List<FisherFile> files) {
+  private Similarity(List<StatisticFile> files) {
     this.files = files;
     this.common = commonTensors(files);
     this.bytes =
@@ -86,10 +86,10 @@ public final class Similarity {
     if (paths.size() < 2) {
       throw new InputException("similarity compares two or more Fisher files, got " + paths.size());
     }
-    List<FisherFile> files = new ArrayList<>();
+    List<StatisticFile> files = new ArrayList<>();
     try {
       for (Path path : paths) {
-        files.add(FisherFile.open(path));
+        files.add(StatisticFile.open(path));
       }
       Similarity similarity = new Similarity(files);
       similarity.warnAboutFiles();
@@ -97,7 +97,7 @@ public final class Similarity {
       similarity.warnAboutZeros();
       return similarity;
     } finally {
-      files.forEach(FisherFile::close);
+      files.forEach(StatisticFile::close);
     }
   }
 
@@ -127,7 +127,7 @@ public final class Similarity {
   // ---- what is compared ----
 
   /** By name, so that the sums have the same bits for any layout of the files. */
-  private static List<Compared> commonTensors(List<FisherFile> files) {
+  private static List<Compared> commonTensors(List<StatisticFile> files) {
     Map<String, CheckpointTensor> first = files.getFirst().tensors();
     List<Compared> found = new ArrayList<>();
     for (CheckpointTensor tensor : first.values()) {
@@ -147,7 +147,7 @@ public final class Similarity {
       }
     }
     if (common.isEmpty()) {
-      FisherFile other =
+      StatisticFile other =
           files.stream()
               .filter(file ->
                   first.values().stream()
@@ -169,14 +169,14 @@ public final class Similarity {
   }
 
   private static Optional<CheckpointTensor> same(
-      FisherFile file, FisherFile first, CheckpointTensor tensor) {
+      StatisticFile file, StatisticFile first, CheckpointTensor tensor) {
     return file.counterpart(first, tensor)
         .filter(twin -> twin.info().shape().equals(tensor.info().shape()));
   }
 
   /** Whether a parameter is, in every file, one of those before under another name that is tied. */
   private static boolean isKnown(
-      List<FisherFile> files, List<Compared> before, Compared parameter) {
+      List<StatisticFile> files, List<Compared> before, Compared parameter) {
     List<List<CheckpointTensor>> twins = new ArrayList<>();
     for (int i = 0; i < files.size(); i++) {
       CheckpointTensor tensor = parameter.tensors.get(i);
@@ -205,10 +205,10 @@ public final class Similarity {
       pass(kernels, listener);
     } catch (InternalError | InputException e) {
       // A file that is cut short reads as zeros, or fails with an InternalError in Java.
-      files.forEach(FisherFile::requireSizes);
+      files.forEach(StatisticFile::requireSizes);
       throw e;
     }
-    files.forEach(FisherFile::requireSizes);
+    files.forEach(StatisticFile::requireSizes);
   }
 
   private void pass(Kernels kernels, ProgressListener listener) {
@@ -255,7 +255,7 @@ public final class Similarity {
 
   private void warnAboutFiles() {
     Map<Path, Path> seen = new HashMap<>();
-    for (FisherFile file : files) {
+    for (StatisticFile file : files) {
       Path before = seen.putIfAbsent(RequestChecks.real(file.path()), file.path());
       if (before != null) {
         warnings.add(
@@ -266,7 +266,7 @@ public final class Similarity {
     }
     warnAboutTies();
     for (int i = 0; i < files.size(); i++) {
-      FisherFile file = files.get(i);
+      StatisticFile file = files.get(i);
       int at = i;
       Set<CheckpointTensor> compared =
           common.stream().map(parameter -> parameter.tensors.get(at)).collect(Collectors.toSet());
@@ -314,8 +314,8 @@ public final class Similarity {
 
   private void warnAboutLabels() {
     Map<String, List<String>> byLabels = new LinkedHashMap<>();
-    for (FisherFile file : files) {
-      String labels = file.metadata().map(FisherMetadata::labels).orElse("no metadata");
+    for (StatisticFile file : files) {
+      String labels = file.metadata().map(StatisticMetadata::labels).orElse("no metadata");
       byLabels.computeIfAbsent(labels, l -> new ArrayList<>()).add(file.path().toString());
     }
     if (byLabels.size() > 1) {

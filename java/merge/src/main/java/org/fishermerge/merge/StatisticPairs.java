@@ -10,8 +10,8 @@ import java.util.function.IntFunction;
 import java.util.function.LongConsumer;
 import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.Checkpoint;
-import org.fishermerge.checkpoint.FisherFile;
-import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.StatisticFile;
+import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.checkpoint.InputException;
 
 /** Whether each statistic file was computed from the model that it is given with. */
@@ -33,8 +33,8 @@ final class StatisticPairs {
   List<Integer> checkFingerprints(boolean verifyHashes, List<String> warnings) {
     List<Integer> verified = new ArrayList<>();
     for (int i = 0; i < inputs.statistics().size(); i++) {
-      FisherFile fisher = inputs.statistics().get(i);
-      FisherMetadata metadata = fisher.metadata().orElse(null);
+      StatisticFile fisher = inputs.statistics().get(i);
+      StatisticMetadata metadata = fisher.metadata().orElse(null);
       if (metadata == null) {
         warnings.add(
             fisher.path()
@@ -78,8 +78,8 @@ final class StatisticPairs {
    */
   void verifyHashes(List<Integer> places, LongConsumer progress) {
     for (int i : places) {
-      FisherFile fisher = inputs.statistics().get(i);
-      String wanted = fisher.metadata().map(FisherMetadata::modelSha256).orElseThrow();
+      StatisticFile fisher = inputs.statistics().get(i);
+      String wanted = fisher.metadata().map(StatisticMetadata::modelSha256).orElseThrow();
       String found = sha256(i);
       if (!wanted.equals(found)) {
         throw wrongPair(
@@ -136,7 +136,7 @@ final class StatisticPairs {
   /** A warning where scales may differ; empty where all were estimated in one way. */
   List<String> differentLabels() {
     Map<String, Path> labels = new LinkedHashMap<>();
-    for (FisherFile fisher : inputs.statistics()) {
+    for (StatisticFile fisher : inputs.statistics()) {
       fisher.metadata().ifPresent(m -> labels.putIfAbsent(m.labels(), fisher.path()));
     }
     if (labels.size() < 2) {

@@ -12,7 +12,7 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.DType;
-import org.fishermerge.checkpoint.FisherFile;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.MappedData;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.TypedValues;
@@ -63,7 +63,7 @@ final class StatisticScan {
       return;
     }
     for (int i = 0; i < inputs.fishers().size(); i++) {
-      FisherFile fisher = inputs.fishers().get(i);
+      StatisticFile fisher = inputs.fishers().get(i);
       SortedMap<String, Double> squares = first ? sumsOfSquares(i) : statedSumsOfSquares(i);
       double total = 0;
       for (Map.Entry<String, Double> entry : squares.entrySet()) {

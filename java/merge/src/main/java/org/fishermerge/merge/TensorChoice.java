@@ -10,7 +10,7 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
-import org.fishermerge.checkpoint.FisherFile;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.LinearLayer;
 import org.fishermerge.checkpoint.ModelPath;
@@ -107,7 +107,7 @@ record TensorChoice(
       return List.of();
     }
     List<SolvedLayer> layers = new ArrayList<>();
-    FisherFile first = inputs.statistics().getFirst();
+    StatisticFile first = inputs.statistics().getFirst();
     for (Parameter parameter : merged) {
       LinearLayer layer = first.layer(parameter.name()).orElse(null);
       if (layer == null || !rule.solves(layer, parameter.tensor().info().shape())) {
@@ -126,7 +126,7 @@ record TensorChoice(
                 + " inputs, but the base's weight is "
                 + parameter.tensor().info().shapeText());
       }
-      for (FisherFile other : inputs.statistics()) {
+      for (StatisticFile other : inputs.statistics()) {
         LinearLayer same = other.layer(parameter.name()).orElse(null);
         if (same == null
             || same.outputs() != layer.outputs()

@@ -13,7 +13,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Random;
 import org.fishermerge.checkpoint.DType;
-import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.LayerFactor;
 import org.fishermerge.checkpoint.LinearLayer;
@@ -214,7 +214,7 @@ final class LayerMergeTest {
     return TestTensors.write(
         folder.resolve(name + ".statistics.safetensors"),
         tensors,
-        new FisherMetadata(EXAMPLES, "exact", null, null, null, null, null, null)
+        new StatisticMetadata(EXAMPLES, "exact", null, null, null, null, null, null)
             .toMap(new StatisticLayout(kinds, layers)));
   }
 

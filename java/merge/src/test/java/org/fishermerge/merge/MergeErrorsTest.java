@@ -13,7 +13,7 @@ import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
-import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.Kernels;
 import org.jspecify.annotations.Nullable;
@@ -215,8 +215,8 @@ final class MergeErrorsTest {
   private void writeFisher(String name, String model, boolean cheap) throws IOException {
     Files.deleteIfExists(path(name));
     try (Checkpoint checkpoint = Checkpoint.open(path(model))) {
-      FisherMetadata metadata =
-          new FisherMetadata(
+      StatisticMetadata metadata =
+          new StatisticMetadata(
               4,
               "exact",
               null,

@@ -22,7 +22,7 @@ import java.util.Optional;
 import java.util.Random;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
-import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SumsOfSquares;
 import org.fishermerge.kernels.ElementType;
@@ -420,7 +420,7 @@ final class MergerTest {
           TestTensors.write(
               folder.resolve("f" + rule.charAt(0) + ".safetensors"),
               Map.of("w", TestTensors.f32(1)),
-              new FisherMetadata(9, rule, null, null, null, null, null, null).toMap());
+              new StatisticMetadata(9, rule, null, null, null, null, null, null).toMap());
       request.model(write("m" + rule.charAt(0), DType.F32, new double[1]), fisher);
     }
     assertThat(Merging.plan(request.build()).warnings())
@@ -531,7 +531,7 @@ final class MergerTest {
         for (int i = 0; i < 2; i++) {
           Map<String, String> metadata =
               new LinkedHashMap<>(
-                  new FisherMetadata(3, "exact", null, null, null, null, null, null).toMap());
+                  new StatisticMetadata(3, "exact", null, null, null, null, null, null).toMap());
           if (stated.get(i)) {
             double factor = factors.isEmpty() ? 1 : factors.get(i);
             metadata.put(

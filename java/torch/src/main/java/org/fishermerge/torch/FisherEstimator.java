@@ -23,7 +23,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.DType;
-import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.LayerFactor;
 import org.fishermerge.checkpoint.LinearLayer;
@@ -472,7 +472,7 @@ public final class FisherEstimator implements AutoCloseable {
    *
    * @param file a new file; the caller makes it appear under its final name
    */
-  public void write(Path file, Checkpoint model, FisherMetadata metadata) {
+  public void write(Path file, Checkpoint model, StatisticMetadata metadata) {
     Map<String, MemorySegment> byName = finish();
     List<SafetensorsWriter.Declared> tensors = new ArrayList<>();
     List<MemorySegment> values = new ArrayList<>();
@@ -515,7 +515,7 @@ public final class FisherEstimator implements AutoCloseable {
    *     for all names
    */
   public void write(
-      Path file, ScriptClassifier model, @Nullable Checkpoint source, FisherMetadata metadata) {
+      Path file, ScriptClassifier model, @Nullable Checkpoint source, StatisticMetadata metadata) {
     Map<String, MemorySegment> byName = finish();
     List<SafetensorsWriter.Declared> tensors = new ArrayList<>();
     List<MemorySegment> values = new ArrayList<>();
@@ -546,7 +546,7 @@ public final class FisherEstimator implements AutoCloseable {
       Path file,
       List<SafetensorsWriter.Declared> tensors,
       List<MemorySegment> values,
-      FisherMetadata metadata,
+      StatisticMetadata metadata,
       StatisticLayout layout) {
     Map<String, Double> squares = new LinkedHashMap<>();
     boolean diagonal = layout.kinds().contains(StatisticKind.DIAGONAL_FISHER);

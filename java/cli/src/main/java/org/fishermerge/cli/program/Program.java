@@ -176,7 +176,7 @@ public final class Program {
               + " models");
     }
     if (models.family() == Family.CLIP) {
-      models.models().keySet().forEach(task -> ClipTasks.prompts(task, settings.classNames()));
+      models.models().keySet().forEach(task -> ClipOpener.prompts(task, settings.classNames()));
     }
   }
 
@@ -193,7 +193,7 @@ public final class Program {
               + models.family());
     }
     if (models.family() == Family.CLIP) {
-      pool.testData().keySet().forEach(task -> ClipTasks.prompts(task, settings.classNames()));
+      pool.testData().keySet().forEach(task -> ClipOpener.prompts(task, settings.classNames()));
     }
   }
 
@@ -238,8 +238,8 @@ public final class Program {
       Map<String, Path> models,
       Map<String, DataSource> trainData,
       Map<String, DataSource> testData,
-      @Nullable Tasks fisherTasks,
-      @Nullable Tasks testTasks) {}
+      @Nullable ModelOpener fisherOpener,
+      @Nullable ModelOpener testOpener) {}
 
   /** Does it all, or prints the configuration if this is a dry run. */
   public void run(Repositories repositories) {
@@ -366,17 +366,17 @@ public final class Program {
     pretrained.ifPresent(model -> models.addFirst(model));
     checkFolders(models.stream().distinct().toList());
 
-    Tasks fisherTasks = null;
+    ModelOpener fisherOpener = null;
     if (method instanceof Method.FisherMerging fisher) {
-      fisherTasks = tasksOf(pretrained.orElseThrow(), folders, pretrained, fisher.workers());
-      folders.forEach(fisherTasks::check);
+      fisherOpener = openerOf(pretrained.orElseThrow(), folders, pretrained, fisher.workers());
+      folders.forEach(fisherOpener::check);
     }
-    Tasks testTasks = null;
+    ModelOpener testOpener = null;
     if (measured.isPresent()) {
       Path model = pretrained.orElseGet(() -> folders.values().iterator().next());
-      testTasks = tasksOf(base.orElse(model), folders, pretrained, measured.get().workers());
+      testOpener = openerOf(base.orElse(model), folders, pretrained, measured.get().workers());
       for (String task : testData.keySet()) {
-        testTasks.check(task, model);
+        testOpener.check(task, model);
       }
     }
     return new Inputs(
@@ -384,8 +384,8 @@ public final class Program {
         folders,
         fetched(trainData, Function.identity()),
         fetched(testData, Function.identity()),
-        fisherTasks,
-        testTasks);
+        fisherOpener,
+        testOpener);
   }
 
   /** A disk that cannot hold the merged model is found before the Fishers. */
@@ -399,11 +399,11 @@ public final class Program {
     }
   }
 
-  private Tasks tasksOf(
+  private ModelOpener openerOf(
       Path base, Map<String, Path> folders, Optional<Path> pretrained, int workers) {
     return switch (models.family()) {
       case CLIP ->
-          new ClipTasks(
+          new ClipOpener(
               base,
               settings.classNames(),
               settings.cache().resolve("heads"),
@@ -411,7 +411,7 @@ public final class Program {
               workers,
               hashes,
               warnings);
-      case GPT2 -> new Gpt2Tasks(folders, pretrained.orElse(base), settings.matching(), warnings);
+      case GPT2 -> new Gpt2Opener(folders, pretrained.orElse(base), settings.matching(), warnings);
     };
   }
 
@@ -484,7 +484,7 @@ public final class Program {
   }
 
   private void fishers(Method.FisherMerging fisher, Inputs inputs, MergeRequest.Builder request) {
-    Tasks opener = inputs.fisherTasks;
+    ModelOpener opener = inputs.fisherOpener;
     if (opener == null) {
       throw new IllegalStateException("found before");
     }
@@ -582,7 +582,7 @@ public final class Program {
     if (models.family() == Family.CLIP) {
       report.modelInfo(merged);
     }
-    Tasks opener = inputs.testTasks;
+    ModelOpener opener = inputs.testOpener;
     if (pool == null || opener == null) {
       return;
     }

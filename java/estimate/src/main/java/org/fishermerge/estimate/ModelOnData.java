@@ -7,11 +7,11 @@ import java.util.function.Consumer;
 import java.util.function.LongConsumer;
 import java.util.function.Supplier;
 import java.util.stream.LongStream;
-import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.data.BadRowException;
 import org.fishermerge.data.Examples;
-import org.fishermerge.data.TaskExamples;
+import org.fishermerge.data.MatchedExamples;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.Classifier;
 import org.fishermerge.torch.FisherEstimator;
@@ -20,7 +20,7 @@ import org.fishermerge.torch.objective.Objective;
 import org.jspecify.annotations.Nullable;
 
 /** A classifier and the examples that it is run on, whatever they are. */
-public interface FisherTask {
+public interface ModelOnData {
   Classifier classifier();
 
   Examples examples();
@@ -47,8 +47,8 @@ public interface FisherTask {
   /**
    * Runs rows of the data forward in batches, in order.
    *
-   * @param batchSize rows of a batch, at most; unless {@code rule} is defined by batches, a task
-   *     may take fewer
+   * @param batchSize rows of a batch, at most; fewer may be taken, unless {@code rule} is defined by
+   *     batches
    */
   void forEachBatch(long[] rows, int batchSize, Objective rule, BatchWork work);
 
@@ -104,7 +104,7 @@ public interface FisherTask {
         continue;
       }
       Optional<String> problem =
-          examples() instanceof TaskExamples known ? known.labelProblem(row) : Optional.empty();
+          examples() instanceof MatchedExamples known ? known.labelProblem(row) : Optional.empty();
       if (problem.isPresent()) {
         skipped.acceptOtherLabel(new BadRowException(row, examples().where(row), problem.get()));
       } else {
@@ -124,7 +124,7 @@ public interface FisherTask {
   }
 
   /**
-   * Whatever the task has to find out before rows are run, and to say about it.
+   * Whatever has to be found out before rows are run, and to be said about it.
    *
    * @param warnings told of what may be wrong
    */
@@ -135,7 +135,7 @@ public interface FisherTask {
   default void remark(FisherEstimator estimator, Consumer<String> remarks) {}
 
   /** Writes an estimate as a Fisher file. */
-  void write(FisherEstimator estimator, Path file, FisherMetadata metadata);
+  void write(FisherEstimator estimator, Path file, StatisticMetadata metadata);
 
   /** {@link org.fishermerge.checkpoint.Checkpoint#tensorSha256} of the model. */
   String modelSha256();

@@ -23,11 +23,11 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 
-class FisherFileTest {
+class StatisticFileTest {
   private static final String HASH = "0123456789abcdef".repeat(4);
   private static final String OTHER_HASH = "f".repeat(64);
-  private static final FisherMetadata METADATA =
-      new FisherMetadata(
+  private static final StatisticMetadata METADATA =
+      new StatisticMetadata(
           6, "sampled:4", "mnist", "shuffled", "-42", HASH, OTHER_HASH, "fisher-merge 0.1.0");
 
   @TempDir Path folder;
@@ -52,7 +52,7 @@ class FisherFileTest {
     return path;
   }
 
-  private Path store(String fileName, FisherMetadata metadata, float... values) {
+  private Path store(String fileName, StatisticMetadata metadata, float... values) {
     return store(fileName, metadata.toMap(), Map.of("w", values));
   }
 
@@ -70,16 +70,16 @@ class FisherFileTest {
             Map.entry("fisher_model_sha256", HASH),
             Map.entry("fisher_model_fingerprint", OTHER_HASH),
             Map.entry("fisher_tool", "fisher-merge 0.1.0"));
-    try (FisherFile file = FisherFile.open(path)) {
+    try (StatisticFile file = StatisticFile.open(path)) {
       assertThat(file.metadata()).contains(METADATA);
       assertThat(file.examples()).isEqualTo(6);
       assertThat(file.path()).isEqualTo(path);
       assertThat(file.tensors().keySet()).containsExactly("w");
       assertThat(file.segment("w").byteSize()).isEqualTo(4);
     }
-    FisherMetadata least = new FisherMetadata(1, "exact", null, null, null, null, null, null);
+    StatisticMetadata least = new StatisticMetadata(1, "exact", null, null, null, null, null, null);
     assertThat(least.toMap()).hasSize(3);
-    assertThat(FisherMetadata.from(SafetensorsHeader.read(store("g.safetensors", least, 1f))))
+    assertThat(StatisticMetadata.from(SafetensorsHeader.read(store("g.safetensors", least, 1f))))
         .contains(least);
   }
 
@@ -87,7 +87,7 @@ class FisherFileTest {
   void aBareFileIsAMean() {
     Path path =
         store("bare.safetensors", Map.of("format", "pt"), Map.of("vision_model.w", new float[3]));
-    try (FisherFile file = FisherFile.open(path)) {
+    try (StatisticFile file = StatisticFile.open(path)) {
       assertThat(file.metadata()).isEmpty();
       assertThat(file.examples()).isEqualTo(1);
       assertThat(file.tensors().keySet()).containsExactly("w");
@@ -129,7 +129,7 @@ class FisherFileTest {
       metadata.put(key, value);
     }
     Path path = store("f.safetensors", metadata, Map.of("w", new float[1]));
-    assertThatThrownBy(() -> FisherFile.open(path))
+    assertThatThrownBy(() -> StatisticFile.open(path))
         .isExactlyInstanceOf(InputException.class)
         .hasMessageStartingWith(path + ": ")
         .hasMessageContaining(message);
@@ -140,14 +140,14 @@ class FisherFileTest {
     Path integers =
         write(
             folder.resolve("i.safetensors"), file("{" + entry("ids", "I64", "[1]", 0, 8) + "}", 8));
-    assertThatThrownBy(() -> FisherFile.open(integers))
+    assertThatThrownBy(() -> StatisticFile.open(integers))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll(integers.toString(), "\"ids\"", "I64", "no Fisher file");
-    assertThatThrownBy(() -> FisherFile.open(folder))
+    assertThatThrownBy(() -> StatisticFile.open(folder))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll(folder.toString(), "is a folder");
     Path empty = write(folder.resolve("e.safetensors"), file("{}", 0));
-    assertThatThrownBy(() -> FisherFile.open(empty))
+    assertThatThrownBy(() -> StatisticFile.open(empty))
         .isInstanceOf(InputException.class)
         .hasMessageContaining("holds no tensors");
   }
@@ -164,10 +164,10 @@ class FisherFileTest {
         v[i] = (float) Math.exp(random.nextGaussian() * 10);
       }
     }
-    FisherMetadata second =
-        new FisherMetadata(4, "sampled:4", "mnist", "first", null, HASH, OTHER_HASH, "other");
-    FisherMetadata third =
-        new FisherMetadata(10, "sampled:4", "svhn", "shuffled", "7", HASH, OTHER_HASH, null);
+    StatisticMetadata second =
+        new StatisticMetadata(4, "sampled:4", "mnist", "first", null, HASH, OTHER_HASH, "other");
+    StatisticMetadata third =
+        new StatisticMetadata(10, "sampled:4", "svhn", "shuffled", "7", HASH, OTHER_HASH, null);
     List<Path> inputs =
         List.of(
             store("a.safetensors", METADATA.toMap(), Map.of("w", values[0], "b", new float[] {1})),
@@ -180,10 +180,10 @@ class FisherFileTest {
                 third.toMap(),
                 Map.of("w", values[2], "vision_model.b", new float[] {4})));
     Path out = folder.resolve("sum.safetensors");
-    FisherFile.add(inputs, out, false, "test");
-    assertThat(FisherMetadata.from(SafetensorsHeader.read(out)))
+    StatisticFile.add(inputs, out, false, "test");
+    assertThat(StatisticMetadata.from(SafetensorsHeader.read(out)))
         .contains(
-            new FisherMetadata(
+            new StatisticMetadata(
                 20,
                 "sampled:4",
                 "mnist+svhn",
@@ -204,8 +204,8 @@ class FisherFileTest {
       }
     }
     // What was added can be added again, and replaced.
-    FisherFile.add(List.of(inputs.get(0), inputs.get(1)), out, true, "test");
-    try (FisherFile sum = FisherFile.open(out)) {
+    StatisticFile.add(List.of(inputs.get(0), inputs.get(1)), out, true, "test");
+    try (StatisticFile sum = StatisticFile.open(out)) {
       assertThat(sum.examples()).isEqualTo(10);
     }
   }
@@ -223,12 +223,12 @@ class FisherFileTest {
             METADATA.toMap(),
             Map.of(in, new float[] {100, 200}, out, new float[] {100, 200}));
     Path sum = folder.resolve("sum.safetensors");
-    FisherFile.add(List.of(a, b, c), sum, true, "test");
+    StatisticFile.add(List.of(a, b, c), sum, true, "test");
     try (Checkpoint added = Checkpoint.open(sum)) {
       assertThat(added.tensors()).hasSize(1);
       assertThat(added.floats("wte.weight")).containsExactly(111f, 222f);
     }
-    FisherFile.add(List.of(c, b, a), sum, true, "test");
+    StatisticFile.add(List.of(c, b, a), sum, true, "test");
     try (Checkpoint added = Checkpoint.open(sum)) {
       assertThat(added.tensors()).hasSize(2);
       for (CheckpointTensor tensor : added.tensors().values()) {
@@ -241,7 +241,7 @@ class FisherFileTest {
             METADATA.toMap(),
             Map.of(in, new float[] {1, 2}, out, new float[] {3, 4}));
     for (List<Path> files : List.of(List.of(apart, b), List.of(b, apart))) {
-      assertThatThrownBy(() -> FisherFile.add(files, sum, true, "test"))
+      assertThatThrownBy(() -> StatisticFile.add(files, sum, true, "test"))
           .isInstanceOf(InputException.class)
           .hasMessageContaining("transformer.wte.weight");
     }
@@ -257,7 +257,7 @@ class FisherFileTest {
             store("c.safetensors", METADATA, 0x1p-25f),
             store("d.safetensors", METADATA, 0x1p-25f));
     Path out = folder.resolve("sum.safetensors");
-    FisherFile.add(inputs, out, false, "test");
+    StatisticFile.add(inputs, out, false, "test");
     try (Checkpoint sum = Checkpoint.open(out)) {
       assertThat(sum.floats("w")).containsExactly(1f + 0x1p-23f);
     }
@@ -275,7 +275,7 @@ class FisherFileTest {
     bytes[bytes.length - 2] = (byte) 0x80;
     Path half = write(folder.resolve("half.safetensors"), bytes);
     Path out = folder.resolve("sum.safetensors");
-    FisherFile.add(List.of(half, store("a.safetensors", METADATA, 0.25f)), out, false, "test");
+    StatisticFile.add(List.of(half, store("a.safetensors", METADATA, 0.25f)), out, false, "test");
     try (Checkpoint sum = Checkpoint.open(out)) {
       assertThat(sum.floats("w")).containsExactly(1.25f);
     }
@@ -283,7 +283,7 @@ class FisherFileTest {
 
   private void assertRefused(List<Path> inputs, String... messageParts) {
     Path out = folder.resolve("sum.safetensors");
-    assertThatThrownBy(() -> FisherFile.add(inputs, out, false, "test"))
+    assertThatThrownBy(() -> StatisticFile.add(inputs, out, false, "test"))
         .isExactlyInstanceOf(InputException.class)
         .hasMessageContainingAll(messageParts);
     assertThat(out).doesNotExist();
@@ -291,17 +291,17 @@ class FisherFileTest {
   }
 
   static Stream<Arguments> otherOrigins() {
-    UnaryOperator<FisherMetadata> otherModel =
-        m -> new FisherMetadata(m.examples(), m.labels(), null, null, null, OTHER_HASH, null, null);
-    UnaryOperator<FisherMetadata> otherFingerprint =
-        m -> new FisherMetadata(m.examples(), m.labels(), null, null, null, HASH, HASH, null);
-    UnaryOperator<FisherMetadata> noHash =
-        m -> new FisherMetadata(m.examples(), m.labels(), null, null, null, null, null, null);
-    UnaryOperator<FisherMetadata> otherLabels =
-        m -> new FisherMetadata(m.examples(), "exact", null, null, null, HASH, null, null);
-    UnaryOperator<FisherMetadata> otherPrecision =
+    UnaryOperator<StatisticMetadata> otherModel =
+        m -> new StatisticMetadata(m.examples(), m.labels(), null, null, null, OTHER_HASH, null, null);
+    UnaryOperator<StatisticMetadata> otherFingerprint =
+        m -> new StatisticMetadata(m.examples(), m.labels(), null, null, null, HASH, HASH, null);
+    UnaryOperator<StatisticMetadata> noHash =
+        m -> new StatisticMetadata(m.examples(), m.labels(), null, null, null, null, null, null);
+    UnaryOperator<StatisticMetadata> otherLabels =
+        m -> new StatisticMetadata(m.examples(), "exact", null, null, null, HASH, null, null);
+    UnaryOperator<StatisticMetadata> otherPrecision =
         m ->
-            new FisherMetadata(
+            new StatisticMetadata(
                 m.examples(), m.labels(), null, null, null, HASH, null, "bf16", null);
     return Stream.of(
         Arguments.of(otherModel, "is of another model than"),
@@ -313,7 +313,7 @@ class FisherFileTest {
 
   @ParameterizedTest
   @MethodSource
-  void otherOrigins(UnaryOperator<FisherMetadata> change, String message) {
+  void otherOrigins(UnaryOperator<StatisticMetadata> change, String message) {
     Path a = store("a.safetensors", METADATA, 1f);
     Path b = store("b.safetensors", change.apply(METADATA), 1f);
     assertRefused(List.of(a, b), b + ": ", a.toString(), message);
@@ -331,10 +331,10 @@ class FisherFileTest {
     assertRefused(List.of(a, link), link + ": is given twice", "also as " + a);
     assertRefused(List.of(a, folder.resolve("none")), "none", "no such file");
     Path b = store("b.safetensors", METADATA, 1f);
-    assertThatThrownBy(() -> FisherFile.add(List.of(a, b), b, true, "test"))
+    assertThatThrownBy(() -> StatisticFile.add(List.of(a, b), b, true, "test"))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll(b.toString(), "apart from the input");
-    assertThatThrownBy(() -> FisherFile.add(List.of(a, b), bare, false, "test"))
+    assertThatThrownBy(() -> StatisticFile.add(List.of(a, b), bare, false, "test"))
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll(bare.toString(), "exists already");
   }

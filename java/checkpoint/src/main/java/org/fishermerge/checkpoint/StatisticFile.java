@@ -26,17 +26,17 @@ import org.jspecify.annotations.Nullable;
  * StatisticLayout} says what else a file may hold. A file without Fisher metadata (a bare one) is
  * taken to hold a mean of squared gradients: a sum over one example.
  */
-public final class FisherFile implements AutoCloseable {
+public final class StatisticFile implements AutoCloseable {
   /** Elements summed at a time; keeps the sums in the processor's cache. */
   private static final int CHUNK = 1 << 14;
 
   private final Checkpoint checkpoint;
-  private final Optional<FisherMetadata> metadata;
+  private final Optional<StatisticMetadata> metadata;
   private final Map<String, Double> sumsOfSquares;
   private final StatisticLayout layout;
   private final Map<String, CheckpointTensor> diagonal;
 
-  private FisherFile(Checkpoint checkpoint, Optional<FisherMetadata> metadata) {
+  private StatisticFile(Checkpoint checkpoint, Optional<StatisticMetadata> metadata) {
     this.checkpoint = checkpoint;
     this.metadata = metadata;
     this.layout = StatisticLayout.from(checkpoint.files().getFirst());
@@ -53,12 +53,12 @@ public final class FisherFile implements AutoCloseable {
    *     is incomplete or malformed or differs between shards, or a tensor is not F32, F16, BF16 or
    *     F64
    */
-  public static FisherFile open(Path file) {
+  public static StatisticFile open(Path file) {
     return open(file, null);
   }
 
   /** The same, under the names of the base that it is merged into: {@link Checkpoint#open}. */
-  public static FisherFile open(Path file, @Nullable Checkpoint base) {
+  public static StatisticFile open(Path file, @Nullable Checkpoint base) {
     if (Files.isDirectory(file) && !Files.exists(file.resolve(WeightFiles.INDEX_FILE))) {
       throw new InputException(
           file
@@ -79,14 +79,14 @@ public final class FisherFile implements AutoCloseable {
                 + ", expected F32, F16, BF16 or F64");
       }
     }
-    return new FisherFile(checkpoint, commonMetadata(checkpoint.files()));
+    return new StatisticFile(checkpoint, commonMetadata(checkpoint.files()));
   }
 
-  private static Optional<FisherMetadata> commonMetadata(List<SafetensorsHeader> shards) {
-    Optional<FisherMetadata> metadata = FisherMetadata.from(shards.getFirst());
+  private static Optional<StatisticMetadata> commonMetadata(List<SafetensorsHeader> shards) {
+    Optional<StatisticMetadata> metadata = StatisticMetadata.from(shards.getFirst());
     StatisticLayout layout = StatisticLayout.from(shards.getFirst());
     for (SafetensorsHeader shard : shards) {
-      if (!FisherMetadata.from(shard).equals(metadata)
+      if (!StatisticMetadata.from(shard).equals(metadata)
           || !StatisticLayout.from(shard).equals(layout)) {
         throw new InputException(
             shard.file()
@@ -108,13 +108,13 @@ public final class FisherFile implements AutoCloseable {
   }
 
   /** Empty for a bare file. */
-  public Optional<FisherMetadata> metadata() {
+  public Optional<StatisticMetadata> metadata() {
     return metadata;
   }
 
   /** By what to divide for the mean; 1 for a bare file. */
   public long examples() {
-    return metadata.map(FisherMetadata::examples).orElse(1L);
+    return metadata.map(StatisticMetadata::examples).orElse(1L);
   }
 
   /** The sum of squares of a tensor's values as the metadata states it; unchecked. */
@@ -243,7 +243,7 @@ public final class FisherFile implements AutoCloseable {
    * @param tensor one of its tensors
    * @return of the same shape, unless it is of the same name; empty if there is none
    */
-  public Optional<CheckpointTensor> counterpart(FisherFile of, CheckpointTensor tensor) {
+  public Optional<CheckpointTensor> counterpart(StatisticFile of, CheckpointTensor tensor) {
     CheckpointTensor same = checkpoint.tensors().get(tensor.canonicalName());
     if (same != null) {
       return Optional.of(same);
@@ -291,14 +291,14 @@ public final class FisherFile implements AutoCloseable {
     }
     refuseRepeated(inputs);
     AtomicOutput.requireApart(out, inputs);
-    List<FisherFile> files = new ArrayList<>();
+    List<StatisticFile> files = new ArrayList<>();
     try {
       for (Path input : inputs) {
         files.add(open(input));
       }
-      FisherMetadata sum = addMetadata(files, tool);
-      FisherFile first = files.getFirst();
-      for (FisherFile other : files.subList(1, files.size())) {
+      StatisticMetadata sum = addMetadata(files, tool);
+      StatisticFile first = files.getFirst();
+      for (StatisticFile other : files.subList(1, files.size())) {
         requireSameTensors(first, other);
       }
       List<SafetensorsWriter.Declared> declared =
@@ -317,13 +317,13 @@ public final class FisherFile implements AutoCloseable {
         output.commit();
       }
     } finally {
-      files.forEach(FisherFile::close);
+      files.forEach(StatisticFile::close);
     }
   }
 
   /** The layout of a sum: that of each file, but for the tokens, which add up. */
-  private static StatisticLayout addLayouts(List<FisherFile> files) {
-    FisherFile first = files.getFirst();
+  private static StatisticLayout addLayouts(List<StatisticFile> files) {
+    StatisticFile first = files.getFirst();
     Map<String, LinearLayer> layers = new LinkedHashMap<>();
     first
         .layout
@@ -331,7 +331,7 @@ public final class FisherFile implements AutoCloseable {
         .forEach((weight, layer) -> {
           String name = ParameterNames.canonical(weight);
           long tokens = 0;
-          for (FisherFile file : files) {
+          for (StatisticFile file : files) {
             LinearLayer other = file.layer(name).orElseThrow(() -> otherLayers(file, first));
             if (other.outputs() != layer.outputs()
                 || other.inputs() != layer.inputs()
@@ -343,7 +343,7 @@ public final class FisherFile implements AutoCloseable {
           layers.put(
               weight, new LinearLayer(layer.outputs(), layer.inputs(), layer.transposed(), tokens));
         });
-    for (FisherFile file : files) {
+    for (StatisticFile file : files) {
       if (!file.layout.kinds().equals(first.layout.kinds())
           || file.layout.layers().size() != layers.size()) {
         throw otherLayers(file, first);
@@ -352,7 +352,7 @@ public final class FisherFile implements AutoCloseable {
     return new StatisticLayout(first.layout.kinds(), layers);
   }
 
-  private static InputException otherLayers(FisherFile file, FisherFile first) {
+  private static InputException otherLayers(StatisticFile file, StatisticFile first) {
     return new InputException(
         file.path()
             + ": holds other kinds of statistics, or of other layers, than "
@@ -380,12 +380,12 @@ public final class FisherFile implements AutoCloseable {
     }
   }
 
-  private static FisherMetadata addMetadata(List<FisherFile> files, String tool) {
-    FisherFile first = files.getFirst();
-    FisherMetadata reference = known(first);
+  private static StatisticMetadata addMetadata(List<StatisticFile> files, String tool) {
+    StatisticFile first = files.getFirst();
+    StatisticMetadata reference = known(first);
     long examples = 0;
-    for (FisherFile file : files) {
-      FisherMetadata metadata = known(file);
+    for (StatisticFile file : files) {
+      StatisticMetadata metadata = known(file);
       if (file != first) {
         requireSameModel(first, reference, file, metadata);
       }
@@ -411,23 +411,23 @@ public final class FisherFile implements AutoCloseable {
         throw new InputException(file.path() + ": the examples add up to over 2^63-1", e);
       }
     }
-    return new FisherMetadata(
+    return new StatisticMetadata(
         examples,
         reference.labels(),
-        join(files, FisherMetadata::dataset),
-        join(files, FisherMetadata::selection),
-        join(files, FisherMetadata::seed),
+        join(files, StatisticMetadata::dataset),
+        join(files, StatisticMetadata::selection),
+        join(files, StatisticMetadata::seed),
         reference.modelSha256(),
         reference.modelFingerprint(),
         reference.precision(),
         tool);
   }
 
-  private static String precision(FisherMetadata metadata) {
+  private static String precision(StatisticMetadata metadata) {
     return Objects.requireNonNullElse(metadata.precision(), "fp32");
   }
 
-  private static FisherMetadata known(FisherFile file) {
+  private static StatisticMetadata known(StatisticFile file) {
     return file.metadata()
         .orElseThrow(() ->
             new InputException(
@@ -437,7 +437,7 @@ public final class FisherFile implements AutoCloseable {
   }
 
   private static void requireSameModel(
-      FisherFile first, FisherMetadata reference, FisherFile file, FisherMetadata metadata) {
+      StatisticFile first, StatisticMetadata reference, StatisticFile file, StatisticMetadata metadata) {
     boolean differ =
         differ(reference.modelSha256(), metadata.modelSha256())
             || differ(reference.modelFingerprint(), metadata.modelFingerprint());
@@ -463,9 +463,9 @@ public final class FisherFile implements AutoCloseable {
   }
 
   private static @Nullable String join(
-      List<FisherFile> files, Function<FisherMetadata, @Nullable String> property) {
+      List<StatisticFile> files, Function<StatisticMetadata, @Nullable String> property) {
     Set<String> distinct = new LinkedHashSet<>();
-    for (FisherFile file : files) {
+    for (StatisticFile file : files) {
       String value = property.apply(known(file));
       if (value != null) {
         distinct.add(value);
@@ -474,7 +474,7 @@ public final class FisherFile implements AutoCloseable {
     return distinct.isEmpty() ? null : String.join("+", distinct);
   }
 
-  private static void requireSameTensors(FisherFile first, FisherFile other) {
+  private static void requireSameTensors(StatisticFile first, StatisticFile other) {
     for (CheckpointTensor tensor : first.checkpoint.tensors().values()) {
       CheckpointTensor twin =
           other.counterpart(first, tensor).orElseThrow(() -> missing(other, tensor, first));
@@ -498,7 +498,7 @@ public final class FisherFile implements AutoCloseable {
     }
   }
 
-  private static InputException missing(FisherFile file, CheckpointTensor tensor, FisherFile has) {
+  private static InputException missing(StatisticFile file, CheckpointTensor tensor, StatisticFile has) {
     return new InputException(
         file.path()
             + ": has no tensor "
@@ -508,8 +508,8 @@ public final class FisherFile implements AutoCloseable {
   }
 
   private static void addTensor(
-      List<FisherFile> files, CheckpointTensor tensor, MemorySegment out) {
-    FisherFile first = files.getFirst();
+      List<StatisticFile> files, CheckpointTensor tensor, MemorySegment out) {
+    StatisticFile first = files.getFirst();
     List<CheckpointTensor> tensors =
         files.stream().map(file -> file.counterpart(first, tensor).orElseThrow()).toList();
     List<MemorySegment> data = new ArrayList<>();

@@ -4,12 +4,12 @@ import java.nio.file.Path;
 import java.util.Optional;
 import java.util.function.LongConsumer;
 import org.fishermerge.checkpoint.Checkpoint;
-import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.arch.ZeroShotHead;
 
-/** A task whose rows can also be classified without keeping what a Fisher needs. */
-public interface ClassifierTask extends FisherTask {
+/** A classifier on data that can also be measured, without keeping what a Fisher needs. */
+public interface ClassifierOnData extends ModelOnData {
   /**
    * Classifies labelled rows of the data and hands them out in batches, in order.
    *
@@ -23,7 +23,7 @@ public interface ClassifierTask extends FisherTask {
   Checkpoint model();
 
   @Override
-  default void write(FisherEstimator estimator, Path file, FisherMetadata metadata) {
+  default void write(FisherEstimator estimator, Path file, StatisticMetadata metadata) {
     estimator.write(file, model(), metadata);
   }
 

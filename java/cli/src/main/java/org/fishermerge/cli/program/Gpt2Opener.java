@@ -13,9 +13,9 @@ import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.data.TokenDatasets;
 import org.fishermerge.data.TokenizerFiles;
 import org.fishermerge.data.files.DataSource;
-import org.fishermerge.estimate.ClassifierTask;
+import org.fishermerge.estimate.ClassifierOnData;
 import org.fishermerge.estimate.ContentKey;
-import org.fishermerge.estimate.TextTask;
+import org.fishermerge.estimate.TextClassifierOnData;
 import org.fishermerge.torch.arch.Architecture;
 import org.fishermerge.torch.arch.Architectures;
 import org.fishermerge.torch.arch.TextClassifier;
@@ -28,9 +28,9 @@ import org.fishermerge.torch.arch.TextClassifier;
  * @param matching how the classes of data and heads are matched
  * @param warnings told what is odd about the files but does not stop their use
  */
-record Gpt2Tasks(
+record Gpt2Opener(
     Map<String, Path> heads, Path tokenizer, Matching matching, Consumer<String> warnings)
-    implements Tasks {
+    implements ModelOpener {
   private static final Architecture<TextClassifier> GPT2 =
       Architectures.text(ModelConfig.GPT2).orElseThrow();
 
@@ -68,10 +68,10 @@ record Gpt2Tasks(
 
   @Override
   public void open(
-      String task, Path model, DatasetId data, DataSource files, Consumer<ClassifierTask> work) {
+      String task, Path model, DatasetId data, DataSource files, Consumer<ClassifierOnData> work) {
     try (Checkpoint checkpoint = Checkpoint.open(model);
         Checkpoint head = Checkpoint.open(head(task))) {
-      TextTask.with(
+      TextClassifierOnData.with(
           GPT2,
           checkpoint,
           head,

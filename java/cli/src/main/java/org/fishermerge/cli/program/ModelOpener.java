@@ -3,17 +3,17 @@ package org.fishermerge.cli.program;
 import java.nio.file.Path;
 import java.util.function.Consumer;
 import org.fishermerge.data.files.DataSource;
-import org.fishermerge.estimate.ClassifierTask;
+import org.fishermerge.estimate.ClassifierOnData;
 
 /** Opens models of one family as classifiers of tasks, with data. */
-interface Tasks {
+interface ModelOpener {
   /**
    * Opens a model under a task's head on data, works with them, and closes them.
    *
    * @param files of the data, on this machine
    */
   void open(
-      String task, Path model, DatasetId data, DataSource files, Consumer<ClassifierTask> work);
+      String task, Path model, DatasetId data, DataSource files, Consumer<ClassifierOnData> work);
 
   /** A hash of what logits depend on besides the model and the data. */
   String identity(String task);

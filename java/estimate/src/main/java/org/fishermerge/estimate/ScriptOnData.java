@@ -9,7 +9,7 @@ import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 import org.fishermerge.checkpoint.Checkpoint;
-import org.fishermerge.checkpoint.FisherMetadata;
+import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.checkpoint.TensorInfo;
 import org.fishermerge.data.TensorExamples;
@@ -26,9 +26,9 @@ import org.jspecify.annotations.Nullable;
  *
  * @param source the checkpoint that the module was made from, if it is known
  */
-public record ScriptTask(
+public record ScriptOnData(
     ScriptClassifier classifier, TensorExamples examples, @Nullable Checkpoint source)
-    implements FisherTask {
+    implements ModelOnData {
   private static final int NAMES_SHOWN = 5;
 
   /**
@@ -44,11 +44,11 @@ public record ScriptTask(
       @Nullable String logits,
       Supplier<TensorExamples> data,
       Objective rule,
-      Consumer<ScriptTask> work) {
+      Consumer<ScriptOnData> work) {
     try (TensorExamples examples = data.get()) {
       ScriptClassifier classifier = ScriptClassifier.load(module, logits, rule);
       try (Checkpoint source = source(model, classifier)) {
-        work.accept(new ScriptTask(classifier, examples, source));
+        work.accept(new ScriptOnData(classifier, examples, source));
       }
     }
   }
@@ -103,7 +103,7 @@ public record ScriptTask(
   }
 
   @Override
-  public void write(FisherEstimator estimator, Path file, FisherMetadata metadata) {
+  public void write(FisherEstimator estimator, Path file, StatisticMetadata metadata) {
     estimator.write(file, classifier, source, metadata);
   }
 

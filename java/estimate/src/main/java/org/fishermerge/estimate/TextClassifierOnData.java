@@ -16,7 +16,7 @@ import java.util.stream.IntStream;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.data.BadRowException;
 import org.fishermerge.data.LabelMap.Matching;
-import org.fishermerge.data.TaskExamples;
+import org.fishermerge.data.MatchedExamples;
 import org.fishermerge.data.TokenDataset;
 import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.FisherEstimator;
@@ -33,9 +33,9 @@ import org.fishermerge.torch.objective.Objective;
  * @param model the folder that the classifier's backbone was loaded from
  * @param examples of the data set, with the classifier's classes as labels
  */
-public record TextTask(
-    Checkpoint model, TextClassifier classifier, TokenDataset dataset, TaskExamples examples)
-    implements ClassifierTask {
+public record TextClassifierOnData(
+    Checkpoint model, TextClassifier classifier, TokenDataset dataset, MatchedExamples examples)
+    implements ClassifierOnData {
   // Texts classified together, in columns; more run no faster.
   private static final int COLUMNS = 4096;
 
@@ -57,7 +57,7 @@ public record TextTask(
       IntFunction<TokenDataset> data,
       Matching matching,
       Consumer<String> warnings,
-      Consumer<TextTask> work) {
+      Consumer<TextClassifierOnData> work) {
     model.warnings().forEach(warnings);
     try (TextClassifier classifier = architecture.load(model, head);
         TokenDataset dataset = data.apply(classifier.positions())) {
@@ -72,8 +72,8 @@ public record TextTask(
                     .formatted(head.path(), classifier.padToken().getAsLong(), pad.getAsLong())
                 + " token, where transformers would take its padding for a part of it");
       }
-      TaskExamples examples =
-          new TaskExamples(
+      MatchedExamples examples =
+          new MatchedExamples(
               dataset,
               classifier.classCount(),
               ClassNames.of(head, classifier.classCount(), warnings),
@@ -81,7 +81,7 @@ public record TextTask(
               matching,
               warnings);
       work.accept(
-          new TextTask(model, withHead ? classifier.withHead() : classifier, dataset, examples));
+          new TextClassifierOnData(model, withHead ? classifier.withHead() : classifier, dataset, examples));
     }
   }
 

@@ -16,15 +16,15 @@ import org.fishermerge.torch.arch.TextClassifier;
 
 /** Opens a classifier and its examples for as long as something works with them. */
 @FunctionalInterface
-public interface TaskSource {
+public interface ModelSource {
   /**
    * Opens, works once, and closes, also where the work fails.
    *
    * @param warnings told what is odd about the files but does not stop their use
-   * @param work given the open task, on the calling thread
+   * @param work given what was opened, on the calling thread
    * @throws InputException if something cannot be opened or does not belong together
    */
-  void with(Consumer<String> warnings, Consumer<? super FisherTask> work);
+  void with(Consumer<String> warnings, Consumer<? super ModelOnData> work);
 
   /**
    * A CLIP image tower under a zero-shot head.
@@ -35,16 +35,16 @@ public interface TaskSource {
    *     it
    * @param data pictures on this machine, as {@link ImageDatasets#open} reads them
    */
-  static TaskSource zeroShot(Path model, Path clip, String classes, String data) {
+  static ModelSource zeroShot(Path model, Path clip, String classes, String data) {
     return (warnings, work) -> {
       ClassPrompts prompts = ClassPrompts.parse(classes);
       try (Checkpoint checkpoint = Checkpoint.open(model)) {
-        ImageTask.with(
+        ImageClassifierOnData.with(
             checkpoint,
             clip,
             processor -> ImageDatasets.open(data, processor),
             opened ->
-                new ImageTask.Head(
+                new ImageClassifierOnData.Head(
                     ZeroShotHeads.build(opened, prompts, warnings),
                     Optional.of(prompts.classNames()),
                     prompts.origin()),
@@ -64,13 +64,13 @@ public interface TaskSource {
    * @param data on this machine, as {@link TokenDatasets#open} or {@link ImageDatasets#open} reads
    *     it
    */
-  static TaskSource classifier(Path model, String data) {
+  static ModelSource classifier(Path model, String data) {
     return (warnings, work) -> {
       try (Checkpoint checkpoint = Checkpoint.open(model)) {
         Optional<Architecture<TextClassifier>> text = Architectures.text(checkpoint);
         Optional<Architecture<ImageClassifier>> image = Architectures.image(checkpoint);
         if (text.isPresent()) {
-          TextTask.with(
+          TextClassifierOnData.with(
               text.get(),
               checkpoint,
               checkpoint,
@@ -85,7 +85,7 @@ public interface TaskSource {
               warnings,
               work::accept);
         } else if (image.isPresent()) {
-          ImageTask.withOwnHead(
+          ImageClassifierOnData.withOwnHead(
               image.get(),
               checkpoint,
               checkpoint,

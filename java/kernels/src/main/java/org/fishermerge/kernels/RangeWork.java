@@ -4,7 +4,7 @@ package org.fishermerge.kernels;
  * Single-threaded work on a range of items; ranges may run at the same time on different workers.
  */
 @FunctionalInterface
-interface RangeTask {
+interface RangeWork {
   /**
    * Does the items [begin, end).
    *

@@ -11,7 +11,7 @@ import org.jspecify.annotations.Nullable;
  * A data set as examples for one model: its labels are the model's classes. Whatever chooses
  * examples by label, or compares labels with predictions, goes by these.
  */
-public final class TaskExamples implements Examples {
+public final class MatchedExamples implements Examples {
   private final Examples data;
   private final int classes;
   private final Optional<List<String>> names;
@@ -29,7 +29,7 @@ public final class TaskExamples implements Examples {
    * @param remarks told what the user should know about the comparison
    * @throws org.fishermerge.checkpoint.InputException if they do not go together
    */
-  public TaskExamples(
+  public MatchedExamples(
       Examples data,
       int classes,
       Optional<List<String>> names,

@@ -21,7 +21,7 @@ import org.jspecify.annotations.Nullable;
  * @param precision what the model was multiplied in, if not fp32
  * @param tool what wrote the file
  */
-public record FisherMetadata(
+public record StatisticMetadata(
     long examples,
     String labels,
     @Nullable String dataset,
@@ -74,7 +74,7 @@ public record FisherMetadata(
    *
    * @throws IllegalArgumentException if a value is not of its kind; the message names the key
    */
-  public FisherMetadata {
+  public StatisticMetadata {
     if (examples < 1) {
       throw new IllegalArgumentException(
           EXAMPLES + " must be a whole number of 1 or more, found " + examples);
@@ -88,7 +88,7 @@ public record FisherMetadata(
   }
 
   /** Of an estimate in fp32. */
-  public FisherMetadata(
+  public StatisticMetadata(
       long examples,
       String labels,
       @Nullable String dataset,
@@ -142,7 +142,7 @@ public record FisherMetadata(
    * @return empty if the file has none of them
    * @throws InputException if some are missing, unknown or malformed, or the format is not "1"
    */
-  public static Optional<FisherMetadata> from(SafetensorsHeader header) {
+  public static Optional<StatisticMetadata> from(SafetensorsHeader header) {
     Map<String, String> map = header.metadata();
     Set<String> present = new TreeSet<>(map.keySet());
     present.removeIf(key -> !key.startsWith(PREFIX));
@@ -173,7 +173,7 @@ public record FisherMetadata(
     }
     try {
       return Optional.of(
-          new FisherMetadata(
+          new StatisticMetadata(
               Long.parseLong(examples),
               labels,
               map.get(DATASET),

@@ -6,9 +6,9 @@ import java.util.Optional;
 import java.util.function.Consumer;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.cli.task.Warnings;
-import org.fishermerge.estimate.ClassifierTask;
-import org.fishermerge.estimate.ImageTask;
-import org.fishermerge.estimate.TextTask;
+import org.fishermerge.estimate.ClassifierOnData;
+import org.fishermerge.estimate.ImageClassifierOnData;
+import org.fishermerge.estimate.TextClassifierOnData;
 import org.fishermerge.merge.Compatibility;
 import org.fishermerge.torch.arch.Architecture;
 import org.fishermerge.torch.arch.Architectures;
@@ -24,7 +24,7 @@ import picocli.CommandLine.ParameterException;
  *
  * @param withHead whether a Fisher covers that head too
  */
-record ClassifierTasks(
+record ClassifierOpener(
     @Nullable HeadOptions head,
     TextOptions text,
     DataOptions data,
@@ -32,7 +32,7 @@ record ClassifierTasks(
     boolean withHead,
     Warnings warnings) {
   /** For commands that leave heads as they are. */
-  ClassifierTasks(
+  ClassifierOpener(
       @Nullable HeadOptions head,
       TextOptions text,
       DataOptions data,
@@ -51,7 +51,7 @@ record ClassifierTasks(
   }
 
   /** Opens what the options name, works with it, and closes it. */
-  void with(Path model, CommandLine command, Consumer<ClassifierTask> work) {
+  void with(Path model, CommandLine command, Consumer<ClassifierOnData> work) {
     try (Checkpoint checkpoint = Checkpoint.open(model)) {
       Optional<Architecture<TextClassifier>> ofTexts =
           head == null ? Architectures.text(checkpoint) : Optional.empty();
@@ -90,7 +90,7 @@ record ClassifierTasks(
             command, "--with-head: the head of a CLIP is made of texts and has no parameters");
       }
       check(checkpoint);
-      ImageTask.with(
+      ImageClassifierOnData.with(
           checkpoint,
           head.clip,
           data::open,
@@ -121,11 +121,11 @@ record ClassifierTasks(
   }
 
   private void withText(
-      Architecture<TextClassifier> architecture, Checkpoint model, Consumer<ClassifierTask> work) {
+      Architecture<TextClassifier> architecture, Checkpoint model, Consumer<ClassifierOnData> work) {
     withHeadOf(
         model,
         owner ->
-            TextTask.with(
+            TextClassifierOnData.with(
                 architecture,
                 model,
                 owner,
@@ -137,11 +137,11 @@ record ClassifierTasks(
   }
 
   private void withOwnHead(
-      Architecture<ImageClassifier> architecture, Checkpoint model, Consumer<ClassifierTask> work) {
+      Architecture<ImageClassifier> architecture, Checkpoint model, Consumer<ClassifierOnData> work) {
     withHeadOf(
         model,
         owner ->
-            ImageTask.withOwnHead(
+            ImageClassifierOnData.withOwnHead(
                 architecture,
                 model,
                 owner,

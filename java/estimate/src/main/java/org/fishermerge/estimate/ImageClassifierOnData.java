@@ -17,7 +17,7 @@ import org.fishermerge.data.ImageBatch;
 import org.fishermerge.data.ImageDataset;
 import org.fishermerge.data.ImageProcessor;
 import org.fishermerge.data.LabelMap.Matching;
-import org.fishermerge.data.TaskExamples;
+import org.fishermerge.data.MatchedExamples;
 import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
@@ -38,14 +38,14 @@ import org.fishermerge.torch.objective.Objective;
  * @param dataset preprocessed as the CLIP model says
  * @param examples of the data set, with the head's classes as labels
  */
-public record ImageTask(
+public record ImageClassifierOnData(
     Checkpoint model,
     ImageClassifier classifier,
     Optional<ZeroShotHead> zeroShotHead,
     ImageDataset dataset,
-    TaskExamples examples,
+    MatchedExamples examples,
     int workers)
-    implements ClassifierTask {
+    implements ClassifierOnData {
   /** Pictures that are decoded together only to see whether they can be. */
   private static final int TRIED = 16;
 
@@ -71,7 +71,7 @@ public record ImageTask(
       Matching matching,
       int workers,
       Consumer<String> warnings,
-      Consumer<ImageTask> work) {
+      Consumer<ImageClassifierOnData> work) {
     model.warnings().forEach(warnings);
     ClipConfig.of(model).warnings().forEach(warnings);
     try (Checkpoint clip = Checkpoint.open(base);
@@ -85,8 +85,8 @@ public record ImageTask(
         }
         Head named = head.apply(clip);
         try (ZeroShotHead weights = named.weights()) {
-          TaskExamples examples =
-              new TaskExamples(
+          MatchedExamples examples =
+              new MatchedExamples(
                   dataset,
                   weights.classCount(),
                   named.classNames(),
@@ -94,7 +94,7 @@ public record ImageTask(
                   matching,
                   warnings);
           work.accept(
-              new ImageTask(
+              new ImageClassifierOnData(
                   model,
                   ImageClassifier.zeroShot(tower, weights),
                   Optional.of(weights),
@@ -123,7 +123,7 @@ public record ImageTask(
       Matching matching,
       int workers,
       Consumer<String> warnings,
-      Consumer<ImageTask> work) {
+      Consumer<ImageClassifierOnData> work) {
     model.warnings().forEach(warnings);
     try (ImageClassifier classifier = architecture.load(model, head)) {
       classifier.warnings().forEach(warnings);
@@ -133,8 +133,8 @@ public record ImageTask(
         if (dataset.usesProcessor()) {
           processor.warnings().forEach(warnings);
         }
-        TaskExamples examples =
-            new TaskExamples(
+        MatchedExamples examples =
+            new MatchedExamples(
                 dataset,
                 classifier.classCount(),
                 ClassNames.of(head, classifier.classCount(), warnings),
@@ -142,7 +142,7 @@ public record ImageTask(
                 matching,
                 warnings);
         work.accept(
-            new ImageTask(
+            new ImageClassifierOnData(
                 model,
                 withHead ? classifier.withHead() : classifier,
                 Optional.empty(),

@@ -21,9 +21,9 @@ import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.data.TokenizerFiles;
 import org.fishermerge.data.files.DataSource;
 import org.fishermerge.estimate.ClassPrompts;
-import org.fishermerge.estimate.ClassifierTask;
+import org.fishermerge.estimate.ClassifierOnData;
 import org.fishermerge.estimate.ContentKey;
-import org.fishermerge.estimate.ImageTask;
+import org.fishermerge.estimate.ImageClassifierOnData;
 import org.fishermerge.estimate.ModelHashes;
 import org.fishermerge.estimate.ZeroShotHeads;
 import org.fishermerge.torch.arch.ClipConfig;
@@ -31,7 +31,7 @@ import org.fishermerge.torch.arch.ZeroShotHead;
 import org.jspecify.annotations.Nullable;
 
 /** CLIP image towers under zero-shot heads, which are computed once and kept. */
-final class ClipTasks implements Tasks {
+final class ClipOpener implements ModelOpener {
   private static final String WEIGHTS = "zeroshot_weights";
 
   /** Whatever else of a CLIP folder heads and pixels depend on. */
@@ -57,7 +57,7 @@ final class ClipTasks implements Tasks {
    * @param matching how the classes of data and prompts are matched
    * @param warnings told what is odd about the files but does not stop their use
    */
-  ClipTasks(
+  ClipOpener(
       Path base,
       Optional<Path> classNames,
       Path cache,
@@ -140,9 +140,9 @@ final class ClipTasks implements Tasks {
 
   @Override
   public void open(
-      String task, Path model, DatasetId data, DataSource files, Consumer<ClassifierTask> work) {
+      String task, Path model, DatasetId data, DataSource files, Consumer<ClassifierOnData> work) {
     try (Checkpoint checkpoint = Checkpoint.open(model)) {
-      ImageTask.with(
+      ImageClassifierOnData.with(
           checkpoint,
           base,
           processor -> ImageDatasets.open(files, data.columns(), processor),
@@ -162,9 +162,9 @@ final class ClipTasks implements Tasks {
     return known && matching == Matching.AUTO ? Matching.LISTED : matching;
   }
 
-  private ImageTask.Head head(Checkpoint clip, String task) {
+  private ImageClassifierOnData.Head head(Checkpoint clip, String task) {
     ClassPrompts prompts = prompts(task, classNames);
-    return new ImageTask.Head(
+    return new ImageClassifierOnData.Head(
         weights(clip, task), Optional.of(prompts.classNames()), prompts.origin());
   }
 
