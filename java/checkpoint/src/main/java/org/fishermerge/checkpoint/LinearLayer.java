@@ -9,9 +9,13 @@ package org.fishermerge.checkpoint;
  * @param tokens over how many tokens its Gram matrix was summed; 0 if it has none
  */
 public record LinearLayer(long outputs, long inputs, boolean transposed, long tokens) {
-  /** Checks that there is something of it. */
+  /** Checks that there is something of it, and no more than memory could hold. */
   public LinearLayer {
-    if (outputs < 1 || inputs < 1 || tokens < 0) {
+    if (outputs < 1
+        || inputs < 1
+        || tokens < 0
+        || outputs > Integer.MAX_VALUE
+        || inputs > Integer.MAX_VALUE) {
       throw new IllegalArgumentException(
           "a layer of %d outputs, %d inputs and %d tokens".formatted(outputs, inputs, tokens));
     }

@@ -437,7 +437,10 @@ public final class StatisticFile implements AutoCloseable {
   }
 
   private static void requireSameModel(
-      StatisticFile first, StatisticMetadata reference, StatisticFile file, StatisticMetadata metadata) {
+      StatisticFile first,
+      StatisticMetadata reference,
+      StatisticFile file,
+      StatisticMetadata metadata) {
     boolean differ =
         differ(reference.modelSha256(), metadata.modelSha256())
             || differ(reference.modelFingerprint(), metadata.modelFingerprint());
@@ -498,7 +501,8 @@ public final class StatisticFile implements AutoCloseable {
     }
   }
 
-  private static InputException missing(StatisticFile file, CheckpointTensor tensor, StatisticFile has) {
+  private static InputException missing(
+      StatisticFile file, CheckpointTensor tensor, StatisticFile has) {
     return new InputException(
         file.path()
             + ": has no tensor "

@@ -105,8 +105,18 @@ public record StatisticLayout(Set<StatisticKind> kinds, Map<String, LinearLayer>
                           + ", known are "
                           + StatisticKind.labels())));
     }
-    String layers = header.metadata().get(LAYERS);
-    return new StatisticLayout(kinds, layers == null ? Map.of() : layers(header, layers));
+    String text = header.metadata().get(LAYERS);
+    Map<String, LinearLayer> layers = text == null ? Map.of() : layers(header, text);
+    boolean factors = kinds.stream().anyMatch(kind -> !kind.factors().isEmpty());
+    if (factors == layers.isEmpty()) {
+      throw problem(
+          header,
+          KINDS
+              + " is "
+              + Messages.quote(labels)
+              + (factors ? ", but " + LAYERS + " names no layer" : ", which has no " + LAYERS));
+    }
+    return new StatisticLayout(kinds, layers);
   }
 
   private static Map<String, LinearLayer> layers(SafetensorsHeader header, String text) {

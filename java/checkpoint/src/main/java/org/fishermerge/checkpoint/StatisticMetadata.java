@@ -159,6 +159,16 @@ public record StatisticMetadata(
               + ", known are \"1\" and \"2\"; the file was written by a newer version of fisher-merge or is"
               + " damaged");
     }
+    if (format.equals(FORMAT_2) != map.containsKey(StatisticLayout.KINDS)) {
+      throw problem(
+          header,
+          FORMAT
+              + " is "
+              + Messages.quote(format)
+              + (format.equals(FORMAT_2)
+                  ? ", but " + StatisticLayout.KINDS + " is missing"
+                  : ", which has no " + StatisticLayout.KINDS));
+    }
     present.removeAll(KEYS);
     if (!present.isEmpty()) {
       throw problem(

@@ -33,6 +33,9 @@ public final class FisherMetadataFuzz implements FuzzTarget {
                 + "f".repeat(64)
                 + "\",\"fisher_tool\":\"t\"}",
             LEAST + ",\"fisher_sums_of_squares\":\"{\\\"a\\\":1.5e3,\\\"b\\\":0}\"}",
+            LEAST.replace("\"1\"", "\"2\"")
+                + ",\"fisher_statistics\":\"diagonal,kronecker\",\"fisher_layers\":\"{\\\"b.weight\\\":"
+                + "{\\\"outputs\\\":1,\\\"inputs\\\":1,\\\"transposed\\\":true,\\\"tokens\\\":0}}\"}",
             "{\"format\":\"pt\"}",
             "{}")
         .map(text -> text.getBytes(UTF_8))

@@ -10,6 +10,7 @@ import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -97,7 +98,9 @@ class StatisticFileTest {
   static Stream<Arguments> malformedMetadata() {
     return Stream.of(
         Arguments.of("fisher_format", null, "fisher_format is missing"),
-        Arguments.of("fisher_format", "2", "fisher_format is \"2\", known is \"1\""),
+        Arguments.of("fisher_format", "3", "fisher_format is \"3\", known are \"1\" and \"2\""),
+        Arguments.of("fisher_format", "2", "is \"2\", but fisher_statistics is missing"),
+        Arguments.of("fisher_statistics", "diagonal", "\"1\", which has no fisher_statistics"),
         Arguments.of("fisher_format", "", "fisher_format is \"\""),
         Arguments.of("fisher_examples", null, "fisher_examples is missing"),
         Arguments.of("fisher_examples", "", "found \"\""),
@@ -132,6 +135,94 @@ class StatisticFileTest {
     assertThatThrownBy(() -> StatisticFile.open(path))
         .isExactlyInstanceOf(InputException.class)
         .hasMessageStartingWith(path + ": ")
+        .hasMessageContaining(message);
+  }
+
+  // ---- factors of layers ----
+
+  private static final StatisticLayout FACTORS =
+      new StatisticLayout(
+          EnumSet.of(StatisticKind.KRONECKER),
+          Map.of("vision_model.a.weight", new LinearLayer(2, 1, false, 0)));
+
+  private static final StatisticMetadata OF_FACTORS =
+      new StatisticMetadata(3, "exact", null, null, null, HASH, null, null);
+
+  private Path factors(String name, Map<String, String> metadata, float[] a, float[] g) {
+    return store(name, metadata, Map.of("vision_model.a.kron_a", a, "vision_model.a.kron_g", g));
+  }
+
+  @Test
+  void factorsGoRound() {
+    Path path =
+        factors(
+            "k.safetensors", OF_FACTORS.toMap(FACTORS), new float[] {4}, new float[] {1, -2, 5});
+    try (StatisticFile file = StatisticFile.open(path)) {
+      assertThat(file.layout()).isEqualTo(FACTORS);
+      assertThat(file.metadata()).contains(OF_FACTORS);
+      assertThat(file.tensors()).as("no diagonal").isEmpty();
+      assertThat(file.layer("a.weight")).contains(new LinearLayer(2, 1, false, 0));
+      assertThat(file.layer("b.weight")).isEmpty();
+      MemorySegment triangle = file.factor("a.weight", LayerFactor.GRADIENTS);
+      assertThat(triangle.byteSize()).isEqualTo(3 * Float.BYTES);
+      assertThat(triangle.getAtIndex(Values.F32, 1)).isEqualTo(-2);
+    }
+  }
+
+  @Test
+  void factorsAdd() {
+    Path one =
+        factors(
+            "1.safetensors", OF_FACTORS.toMap(FACTORS), new float[] {4}, new float[] {1, -2, 5});
+    Path two =
+        factors(
+            "2.safetensors", OF_FACTORS.toMap(FACTORS), new float[] {1}, new float[] {2, -3, 1});
+    Path sum = folder.resolve("sum.safetensors");
+    StatisticFile.add(List.of(one, two), sum, false, "test");
+    try (StatisticFile file = StatisticFile.open(sum)) {
+      assertThat(file.examples()).isEqualTo(6);
+      assertThat(file.layout()).isEqualTo(FACTORS);
+      assertThat(file.factor("a.weight", LayerFactor.GRADIENTS).toArray(Values.F32))
+          .containsExactly(3, -5, 6);
+    }
+    Path diagonal = store("d.safetensors", OF_FACTORS, 1f);
+    assertThatThrownBy(() ->
+            StatisticFile.add(
+                List.of(one, diagonal), folder.resolve("no.safetensors"), false, "test"))
+        .isInstanceOf(InputException.class)
+        .hasMessageContaining("d.safetensors");
+  }
+
+  static Stream<Arguments> malformedLayouts() {
+    String layers =
+        "{\"vision_model.a.weight\":{\"outputs\":2,\"inputs\":1,\"transposed\":false,\"tokens\":0}}";
+    return Stream.of(
+        Arguments.of("kronecker,none", layers, "\"kronecker,none\", known are diagonal, gram"),
+        Arguments.of("", layers, "fisher_statistics is \"\""),
+        Arguments.of("kronecker", "{}", "names no layer"),
+        Arguments.of("diagonal", layers, "which has no fisher_layers"),
+        Arguments.of("kronecker", "[]", "fisher_layers is no JSON object"),
+        Arguments.of("kronecker", "{", "fisher_layers"),
+        Arguments.of("kronecker", layers.replace("2", "3"), "F32 [6], the triangle of 3 rows"),
+        Arguments.of("kronecker", layers.replace("2", "0"), "a layer of 0 outputs"),
+        Arguments.of("kronecker", layers.replace("2", "4611686018427387904"), "outputs"),
+        Arguments.of("kronecker", layers.replace("2", "99999999999999999999"), "fisher_layers"),
+        Arguments.of("kronecker", layers.replace("2", "\"2\""), "nothing else, at \"vision"),
+        Arguments.of("kronecker", layers.replace("tokens", "words"), "nothing else, at"),
+        Arguments.of("kronecker", layers.replace("a.weight", "b.weight"), "vision_model.b.kron_a"),
+        Arguments.of("gram,kronecker", layers, "vision_model.a.gram"));
+  }
+
+  @ParameterizedTest
+  @MethodSource
+  void malformedLayouts(String kinds, String layers, String message) {
+    Map<String, String> metadata = new LinkedHashMap<>(OF_FACTORS.toMap(FACTORS));
+    metadata.put("fisher_statistics", kinds);
+    metadata.put("fisher_layers", layers);
+    Path path = factors("k.safetensors", metadata, new float[] {4}, new float[] {1, -2, 5});
+    assertThatThrownBy(() -> StatisticFile.open(path))
+        .isExactlyInstanceOf(InputException.class)
+        .hasMessageContaining(path.toString())
         .hasMessageContaining(message);
   }
 
@@ -292,7 +383,9 @@ class StatisticFileTest {
 
   static Stream<Arguments> otherOrigins() {
     UnaryOperator<StatisticMetadata> otherModel =
-        m -> new StatisticMetadata(m.examples(), m.labels(), null, null, null, OTHER_HASH, null, null);
+        m ->
+            new StatisticMetadata(
+                m.examples(), m.labels(), null, null, null, OTHER_HASH, null, null);
     UnaryOperator<StatisticMetadata> otherFingerprint =
         m -> new StatisticMetadata(m.examples(), m.labels(), null, null, null, HASH, HASH, null);
     UnaryOperator<StatisticMetadata> noHash =

@@ -121,7 +121,9 @@ record ClassifierOpener(
   }
 
   private void withText(
-      Architecture<TextClassifier> architecture, Checkpoint model, Consumer<ClassifierOnData> work) {
+      Architecture<TextClassifier> architecture,
+      Checkpoint model,
+      Consumer<ClassifierOnData> work) {
     withHeadOf(
         model,
         owner ->
@@ -137,7 +139,9 @@ record ClassifierOpener(
   }
 
   private void withOwnHead(
-      Architecture<ImageClassifier> architecture, Checkpoint model, Consumer<ClassifierOnData> work) {
+      Architecture<ImageClassifier> architecture,
+      Checkpoint model,
+      Consumer<ClassifierOnData> work) {
     withHeadOf(
         model,
         owner ->

@@ -7,8 +7,8 @@ import java.util.function.Consumer;
 import java.util.function.LongConsumer;
 import java.util.function.Supplier;
 import java.util.stream.LongStream;
-import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.data.BadRowException;
 import org.fishermerge.data.Examples;
 import org.fishermerge.data.MatchedExamples;
@@ -47,8 +47,8 @@ public interface ModelOnData {
   /**
    * Runs rows of the data forward in batches, in order.
    *
-   * @param batchSize rows of a batch, at most; fewer may be taken, unless {@code rule} is defined by
-   *     batches
+   * @param batchSize rows of a batch, at most; fewer may be taken, unless {@code rule} is defined
+   *     by batches
    */
   void forEachBatch(long[] rows, int batchSize, Objective rule, BatchWork work);
 

@@ -81,7 +81,8 @@ public record TextClassifierOnData(
               matching,
               warnings);
       work.accept(
-          new TextClassifierOnData(model, withHead ? classifier.withHead() : classifier, dataset, examples));
+          new TextClassifierOnData(
+              model, withHead ? classifier.withHead() : classifier, dataset, examples));
     }
   }
 

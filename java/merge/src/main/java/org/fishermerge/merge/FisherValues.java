@@ -5,8 +5,8 @@ import java.util.Locale;
 import java.util.function.DoublePredicate;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.DType;
-import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.kernels.ElementType;
 
 /** What the passes over Fisher files share. */

@@ -12,9 +12,9 @@ import java.util.Set;
 import java.util.function.BiFunction;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
-import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.NameList;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.TensorInfo;
 
 /** Checks that every input has what is merged, and tells of what inputs have beside it. */

@@ -7,8 +7,8 @@ import java.util.List;
 import java.util.Objects;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.Checkpoint;
-import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.ModelPath;
+import org.fishermerge.checkpoint.StatisticFile;
 
 /**
  * The files of a session: the base, the models in the request's order, and their statistic files,

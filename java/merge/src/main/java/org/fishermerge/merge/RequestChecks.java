@@ -8,10 +8,10 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
-import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.Reasons;
 import org.fishermerge.checkpoint.SafetensorsHeader;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.StatisticKind;
 
 /** Checks of what a request says, before and after its files are open. */

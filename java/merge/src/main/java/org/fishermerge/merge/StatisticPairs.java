@@ -10,9 +10,9 @@ import java.util.function.IntFunction;
 import java.util.function.LongConsumer;
 import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.StatisticMetadata;
-import org.fishermerge.checkpoint.InputException;
 
 /** Whether each statistic file was computed from the model that it is given with. */
 final class StatisticPairs {
