@@ -17,6 +17,7 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.function.Function;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -127,6 +128,29 @@ public final class StatisticFile implements AutoCloseable {
   /** What the file holds. */
   public StatisticLayout layout() {
     return layout;
+  }
+
+  /**
+   * Refuses a file that does not hold what is needed of it.
+   *
+   * @param user what needs it, as messages name it
+   * @throws InputException if it does not hold that kind
+   */
+  public void require(StatisticKind kind, String user) {
+    if (!layout.kinds().contains(kind)) {
+      throw new InputException(
+          path()
+              + ": holds "
+              + layout.kinds().stream()
+                  .map(StatisticKind::label)
+                  .collect(Collectors.joining(", "))
+              + ", but "
+              + user
+              + " needs "
+              + kind.label()
+              + "; estimate it with fisher --statistic "
+              + kind.label());
+    }
   }
 
   /** The diagonal Fisher, by canonical name of the parameter, in stored order. */

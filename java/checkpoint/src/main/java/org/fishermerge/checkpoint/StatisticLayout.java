@@ -79,12 +79,17 @@ public record StatisticLayout(Set<StatisticKind> kinds, Map<String, LinearLayer>
     return out.toString();
   }
 
+  /** What messages call such a file. */
+  public String fileTitle() {
+    return kinds.stream().map(StatisticKind::fileTitle).collect(Collectors.joining(" and "));
+  }
+
   /**
-   * Of a file's metadata, and checked against its tensors.
+   * Of a file's metadata.
    *
-   * @throws InputException if an entry is malformed, or a factor is missing or of another size
+   * @throws InputException if an entry is malformed, or the two contradict each other
    */
-  static StatisticLayout from(SafetensorsHeader header) {
+  public static StatisticLayout from(SafetensorsHeader header) {
     String labels = header.metadata().get(KINDS);
     if (labels == null) {
       if (header.metadata().containsKey(LAYERS)) {

@@ -16,6 +16,7 @@ import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.LoraAdapter;
 import org.fishermerge.checkpoint.SafetensorsHeader;
+import org.fishermerge.checkpoint.StatisticLayout;
 import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.checkpoint.TensorInfo;
 import picocli.CommandLine.Command;
@@ -74,7 +75,9 @@ final class InspectCommand implements Callable<Integer> {
       out.printf(
           "%s: %s, %s%n",
           path,
-          fisher == null ? kind(checkpoint) : "Fisher file",
+          fisher == null
+              ? kind(checkpoint)
+              : StatisticLayout.from(files.get(0)).fileTitle(),
           files.size() == 1
               ? "1 file"
               : files.size() + (isWhole(checkpoint) ? " shards" : " files"));

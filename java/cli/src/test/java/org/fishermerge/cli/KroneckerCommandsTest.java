@@ -235,6 +235,30 @@ final class KroneckerCommandsTest {
   }
 
   @Test
+  void otherCommandsKnowSuchFiles() {
+    run(estimate("clip-tiny", "alpha", "--statistic", "kronecker"));
+    run(estimate("clip-tiny", "beta", "--statistic", "kronecker"));
+    assertThat(CommandResult.run("inspect", file("alpha")).succeeds().out())
+        .contains("file of Kronecker factors", "exact");
+    CommandResult.run("similarity", file("alpha"), file("beta"))
+        .fails(1, "alpha.safetensors: holds kronecker, but similarity needs diagonal");
+    CommandResult.run(
+            List.of(
+                "merge",
+                "--base",
+                golden("clip-tiny/pretrained"),
+                "--model",
+                golden("clip-tiny/alpha"),
+                "--fisher",
+                file("alpha"),
+                "--damping",
+                "1",
+                "--out",
+                folder.resolve("out").toString()))
+        .fails(2, "--damping", "--rule kronecker");
+  }
+
+  @Test
   void whatCannotBeIsSaid() {
     CommandResult.run(
             estimate("clip-tiny", "alpha", "--statistic", "kronecker", "--labels", "batch-square"))

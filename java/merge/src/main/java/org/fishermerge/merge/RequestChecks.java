@@ -100,20 +100,7 @@ final class RequestChecks {
   static void checkKinds(MergeRequest request, MergeInputs inputs) {
     for (StatisticFile file : inputs.statistics()) {
       for (StatisticKind kind : request.rule().statistics()) {
-        if (!file.layout().kinds().contains(kind)) {
-          throw new InputException(
-              file.path()
-                  + ": holds "
-                  + file.layout().kinds().stream()
-                      .map(StatisticKind::label)
-                      .collect(Collectors.joining(", "))
-                  + ", but a "
-                  + request.rule().title()
-                  + " needs "
-                  + kind.label()
-                  + "; estimate it with fisher --statistic "
-                  + kind.label());
-        }
+        file.require(kind, "a " + request.rule().title());
       }
     }
   }

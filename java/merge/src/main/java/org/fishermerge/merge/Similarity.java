@@ -19,6 +19,7 @@ import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.checkpoint.StatisticFile;
+import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.MappedGuard;
@@ -89,7 +90,9 @@ public final class Similarity {
     List<StatisticFile> files = new ArrayList<>();
     try {
       for (Path path : paths) {
-        files.add(StatisticFile.open(path));
+        StatisticFile file = StatisticFile.open(path);
+        files.add(file);
+        file.require(StatisticKind.DIAGONAL_FISHER, "similarity");
       }
       Similarity similarity = new Similarity(files);
       similarity.warnAboutFiles();

@@ -17,6 +17,9 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.merge.DiagonalFisher;
+import org.fishermerge.merge.Normalization;
+import org.fishermerge.merge.TaskArithmetic;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -318,6 +321,23 @@ final class CompositionTest {
     assertThatThrownBy(method::done)
         .hasMessageContaining("method.scaling: ")
         .hasMessageContaining("\"scaling_factor\"");
+  }
+
+  /** What is written in config/ for users to read are the defaults of the commands too. */
+  @Test
+  void defaultsOfMethodsAreThoseOfTheRules() {
+    for (String method : List.of("clip_fisher_merging", "gpt2_fisher_merging")) {
+      Section fisher =
+          resolved(List.of("method=fisher_merging/" + method), Map.of()).requiredSection("method");
+      assertThat(fisher.requiredNumber("minimal_fisher_weight"))
+          .isEqualTo(DiagonalFisher.DEFAULT.minimalFisher());
+      assertThat(fisher.flag("normalize_fisher_weight"))
+          .isEqualTo(DiagonalFisher.DEFAULT.normalization() == Normalization.MODEL);
+    }
+    Section arithmetic =
+        resolved(List.of("method=task_arithmetic"), Map.of()).requiredSection("method");
+    assertThat(arithmetic.requiredNumber("scaling_factor"))
+        .isEqualTo(TaskArithmetic.DEFAULT_SCALING_FACTOR);
   }
 
   // ---- what the tests share ----

@@ -1,0 +1,179 @@
+package org.fishermerge.torch.runtime;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Random;
+import org.fishermerge.kernels.ElementType;
+import org.fishermerge.merge.LinearAlgebra.Matrix;
+import org.junit.jupiter.api.Test;
+
+/** Every operation against its definition in plain loops, at odd sizes. */
+final class LibTorchAlgebraTest {
+  private static final long SEED = 17;
+
+  private final LibTorchAlgebra algebra = new LibTorchAlgebra();
+  private final Random random = new Random(SEED);
+
+  private double[][] random(int rows, int columns) {
+    double[][] values = new double[rows][];
+    for (int i = 0; i < rows; i++) {
+      values[i] = random.doubles(columns, -1, 1).toArray();
+    }
+    return values;
+  }
+
+  private static MemorySegment flat(double[][] values, Arena arena) {
+    MemorySegment segment = arena.allocate((long) values.length * values[0].length * Double.BYTES, 8);
+    int at = 0;
+    for (double[] row : values) {
+      for (double value : row) {
+        segment.setAtIndex(ValueLayout.JAVA_DOUBLE, at++, value);
+      }
+    }
+    return segment;
+  }
+
+  private Matrix of(double[][] values) {
+    try (Arena arena = Arena.ofConfined()) {
+      return algebra.of(flat(values, arena), ElementType.F64, values.length, values[0].length);
+    }
+  }
+
+  private double[][] read(Matrix a) {
+    double[][] values = new double[(int) a.rows()][(int) a.columns()];
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment out = arena.allocate(a.rows() * a.columns() * Double.BYTES, 8);
+      algebra.read(a, out);
+      for (int i = 0; i < values.length; i++) {
+        for (int j = 0; j < values[i].length; j++) {
+          values[i][j] =
+              out.getAtIndex(ValueLayout.JAVA_DOUBLE, i * a.columns() + j);
+        }
+      }
+    }
+    return values;
+  }
+
+  private static void assertSame(double[][] actual, double[][] expected) {
+    assertThat(actual).hasDimensions(expected.length, expected[0].length);
+    for (int i = 0; i < expected.length; i++) {
+      for (int j = 0; j < expected[i].length; j++) {
+        assertThat(actual[i][j]).as("[%d, %d]", i, j).isCloseTo(expected[i][j], within(1e-11));
+      }
+    }
+  }
+
+  private static double[][] product(double[][] a, double[][] b) {
+    double[][] c = new double[a.length][b[0].length];
+    for (int i = 0; i < a.length; i++) {
+      for (int j = 0; j < b[0].length; j++) {
+        for (int k = 0; k < b.length; k++) {
+          c[i][j] += a[i][k] * b[k][j];
+        }
+      }
+    }
+    return c;
+  }
+
+  private static double[][] transposed(double[][] a) {
+    double[][] t = new double[a[0].length][a.length];
+    for (int i = 0; i < a.length; i++) {
+      for (int j = 0; j < a[i].length; j++) {
+        t[j][i] = a[i][j];
+      }
+    }
+    return t;
+  }
+
+  @Test
+  void sumsAndProducts() {
+    double[][] a = random(5, 7);
+    double[][] b = random(7, 3);
+    algebra.run(() -> {
+      assertSame(read(algebra.product(of(a), of(b))), product(a, b));
+      assertSame(read(algebra.transposed(of(a))), transposed(a));
+      Matrix sum = of(a);
+      algebra.add(sum, -0.5, of(a));
+      algebra.scale(sum, 4);
+      double[][] doubled = new double[5][7];
+      double dot = 0;
+      for (int i = 0; i < 5; i++) {
+        for (int j = 0; j < 7; j++) {
+          doubled[i][j] = 2 * a[i][j];
+          dot += a[i][j] * 2 * a[i][j];
+        }
+      }
+      assertSame(read(sum), doubled);
+      assertThat(algebra.dot(of(a), sum)).isCloseTo(dot, within(1e-12));
+      assertSame(read(algebra.zeros(2, 3)), new double[2][3]);
+    });
+  }
+
+  @Test
+  void diagonals() {
+    double[][] a = random(6, 6);
+    algebra.run(() -> {
+      Matrix changed = of(a);
+      algebra.scaleOffDiagonal(changed, 0.25);
+      algebra.addToDiagonal(changed, 3);
+      double[][] expected = new double[6][6];
+      double trace = 0;
+      for (int i = 0; i < 6; i++) {
+        for (int j = 0; j < 6; j++) {
+          expected[i][j] = i == j ? a[i][j] + 3 : 0.25 * a[i][j];
+        }
+        trace += expected[i][i];
+      }
+      assertSame(read(changed), expected);
+      assertThat(algebra.trace(changed)).isCloseTo(trace, within(1e-12));
+    });
+  }
+
+  @Test
+  void trianglesAreSymmetricMatrices() {
+    try (Arena arena = Arena.ofConfined()) {
+      float[] values = {1, -2, 3, 4, 5, 6};
+      MemorySegment triangle = arena.allocateFrom(ValueLayout.JAVA_FLOAT, values);
+      algebra.run(() ->
+          assertSame(
+              read(algebra.symmetric(triangle, 3)),
+              new double[][] {{1, -2, 4}, {-2, 3, 5}, {4, 5, 6}}));
+    }
+  }
+
+  @Test
+  void typesAreConverted() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment half = arena.allocateFrom(ValueLayout.JAVA_SHORT, (short) 0x3C00, (short) 0xC100);
+      MemorySegment brain = arena.allocateFrom(ValueLayout.JAVA_SHORT, (short) 0x3F80, (short) 0xC020);
+      algebra.run(() -> {
+        assertSame(read(algebra.of(half, ElementType.F16, 1, 2)), new double[][] {{1, -2.5}});
+        assertSame(read(algebra.of(brain, ElementType.BF16, 2, 1)), new double[][] {{1}, {-2.5}});
+      });
+    }
+  }
+
+  @Test
+  void systemsAreSolved() {
+    double[][] root = random(9, 9);
+    double[][] a = product(root, transposed(root));
+    double[][] x = random(9, 4);
+    algebra.run(() -> {
+      Matrix factor = algebra.cholesky(of(a)).orElseThrow();
+      double[][] l = read(factor);
+      assertSame(product(l, transposed(l)), a);
+      double[][] solved = read(algebra.solve(factor, of(product(a, x))));
+      for (int i = 0; i < 9; i++) {
+        for (int j = 0; j < 4; j++) {
+          assertThat(solved[i][j]).isCloseTo(x[i][j], within(1e-7));
+        }
+      }
+      assertThat(algebra.cholesky(of(new double[][] {{1, 2}, {2, 1}}))).isEmpty();
+      assertThat(algebra.cholesky(algebra.zeros(3, 3))).isEmpty();
+    });
+  }
+}
