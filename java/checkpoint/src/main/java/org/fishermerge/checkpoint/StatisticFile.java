@@ -141,9 +141,7 @@ public final class StatisticFile implements AutoCloseable {
       throw new InputException(
           path()
               + ": holds "
-              + layout.kinds().stream()
-                  .map(StatisticKind::label)
-                  .collect(Collectors.joining(", "))
+              + layout.kinds().stream().map(StatisticKind::label).collect(Collectors.joining(", "))
               + ", but "
               + user
               + " needs "

@@ -75,9 +75,7 @@ final class InspectCommand implements Callable<Integer> {
       out.printf(
           "%s: %s, %s%n",
           path,
-          fisher == null
-              ? kind(checkpoint)
-              : StatisticLayout.from(files.get(0)).fileTitle(),
+          fisher == null ? kind(checkpoint) : StatisticLayout.from(files.get(0)).fileTitle(),
           files.size() == 1
               ? "1 file"
               : files.size() + (isWhole(checkpoint) ? " shards" : " files"));

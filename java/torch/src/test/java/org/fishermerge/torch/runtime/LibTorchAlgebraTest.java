@@ -27,7 +27,8 @@ final class LibTorchAlgebraTest {
   }
 
   private static MemorySegment flat(double[][] values, Arena arena) {
-    MemorySegment segment = arena.allocate((long) values.length * values[0].length * Double.BYTES, 8);
+    MemorySegment segment =
+        arena.allocate((long) values.length * values[0].length * Double.BYTES, 8);
     int at = 0;
     for (double[] row : values) {
       for (double value : row) {
@@ -50,8 +51,7 @@ final class LibTorchAlgebraTest {
       algebra.read(a, out);
       for (int i = 0; i < values.length; i++) {
         for (int j = 0; j < values[i].length; j++) {
-          values[i][j] =
-              out.getAtIndex(ValueLayout.JAVA_DOUBLE, i * a.columns() + j);
+          values[i][j] = out.getAtIndex(ValueLayout.JAVA_DOUBLE, i * a.columns() + j);
         }
       }
     }
@@ -148,8 +148,10 @@ final class LibTorchAlgebraTest {
   @Test
   void typesAreConverted() {
     try (Arena arena = Arena.ofConfined()) {
-      MemorySegment half = arena.allocateFrom(ValueLayout.JAVA_SHORT, (short) 0x3C00, (short) 0xC100);
-      MemorySegment brain = arena.allocateFrom(ValueLayout.JAVA_SHORT, (short) 0x3F80, (short) 0xC020);
+      MemorySegment half =
+          arena.allocateFrom(ValueLayout.JAVA_SHORT, (short) 0x3C00, (short) 0xC100);
+      MemorySegment brain =
+          arena.allocateFrom(ValueLayout.JAVA_SHORT, (short) 0x3F80, (short) 0xC020);
       algebra.run(() -> {
         assertSame(read(algebra.of(half, ElementType.F16, 1, 2)), new double[][] {{1, -2.5}});
         assertSame(read(algebra.of(brain, ElementType.BF16, 2, 1)), new double[][] {{1}, {-2.5}});
