@@ -146,8 +146,9 @@ public final class StatisticFile implements AutoCloseable {
               + user
               + " needs "
               + kind.label()
-              + "; estimate it with fisher --statistic "
-              + kind.label());
+              + (kind == StatisticKind.GRAM
+                  ? ""
+                  : "; estimate it with fisher --statistic " + kind.label()));
     }
   }
 

@@ -1,5 +1,6 @@
 package org.fishermerge.cli;
 
+import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.merge.Average;
 import org.fishermerge.merge.ElementwiseRule;
 import org.fishermerge.merge.KroneckerFisher;
@@ -51,8 +52,7 @@ final class KroneckerOptions {
   KroneckerFisher rule(WeightingOptions weighting) {
     double s = scalingFactor == null ? 1 : scalingFactor;
     if (rest == Rest.FISHER && s != 1) {
-      throw new org.fishermerge.checkpoint.InputException(
-          "--scaling-factor " + s + ": goes with --rest average only");
+      throw new InputException("--scaling-factor " + s + ": goes with --rest average only");
     }
     ElementwiseRule others = rest == Rest.FISHER ? weighting.rule() : new Average(s);
     return new KroneckerFisher(

@@ -19,7 +19,8 @@ import picocli.CommandLine.Spec;
     name = "merge",
     mixinStandardHelpOptions = true,
     sortOptions = false,
-    description = "Merges models, each parameter weighted by its Fisher information.")
+    description =
+        "Merges models by their Fisher information, its diagonal or its Kronecker factors.")
 final class MergeCommand implements Callable<Integer> {
   @Spec private CommandSpec spec = CommandSpec.create();
 

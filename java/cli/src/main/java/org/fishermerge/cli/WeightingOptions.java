@@ -12,7 +12,7 @@ final class WeightingOptions {
       paramLabel = "none|model|tensor",
       description =
           "Divide each model's Fisher by its norm, whole or per tensor (default: model, as"
-              + " FusionBench does).")
+              + " FusionBench does); Kronecker factors by their traces, of all layers or of each.")
   private Normalization normalization = Normalization.MODEL;
 
   @Option(

@@ -5,6 +5,9 @@ import org.fishermerge.checkpoint.LinearLayer;
 
 /** A linear layer whose weight a {@link LayerRule} finds. */
 record SolvedLayer(Parameter parameter, LinearLayer layer) {
+  /** Matrices of the weight's shape at the same time, beside the models' own. */
+  private static final long SEARCH_MATRICES = 12;
+
   /** The name of its weight. */
   String name() {
     return parameter.name();
@@ -24,7 +27,4 @@ record SolvedLayer(Parameter parameter, LinearLayer layer) {
     long weight = layer.inputs() * layer.outputs();
     return (models * (factors + weight) + 2 * sums + SEARCH_MATRICES * weight) * Double.BYTES;
   }
-
-  /** Matrices of the weight's shape at the same time, beside the models' own. */
-  private static final long SEARCH_MATRICES = 12;
 }

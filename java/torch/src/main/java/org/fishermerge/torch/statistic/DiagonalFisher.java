@@ -15,7 +15,6 @@ import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.TokenShape;
 import org.fishermerge.torch.nn.LayerVisit;
 import org.fishermerge.torch.nn.ParameterGroup;
-import org.fishermerge.torch.runtime.NativeHeap;
 import org.fishermerge.torch.runtime.Tensors;
 import org.jspecify.annotations.Nullable;
 
@@ -33,8 +32,6 @@ public final class DiagonalFisher implements Statistic {
     PER_BATCH
   }
 
-  private static final long NOT_WATCHED = -1;
-
   private final Kernels kernels;
 
   /** The memory of the sums: the process's, or that of the kernels' GPU. */
@@ -48,7 +45,7 @@ public final class DiagonalFisher implements Statistic {
   private final Map<ParameterGroup, MemorySegment> mirrors = new HashMap<>(); // by identity
   private final List<ParameterGroup> groups;
   private @Nullable Tensor weights; // [V, B]
-  private long peak = NOT_WATCHED;
+  private final PeakMemory peak = new PeakMemory();
 
   /**
    * Sums of zero.
@@ -88,13 +85,7 @@ public final class DiagonalFisher implements Statistic {
 
   @Override
   public long peakOf(Runnable backward) {
-    peak = 0;
-    try {
-      backward.run();
-      return peak;
-    } finally {
-      peak = NOT_WATCHED;
-    }
+    return peak.of(backward);
   }
 
   @Override
@@ -229,9 +220,7 @@ public final class DiagonalFisher implements Statistic {
 
   /** Describes [V, B, T, O] to the kernels; the last dimension must be contiguous. */
   private Shown shown(Tensor cotangent) {
-    if (peak != NOT_WATCHED) {
-      peak = Math.max(peak, NativeHeap.used().orElseThrow());
-    }
+    peak.look();
     int probes = Math.toIntExact(cotangent.size(0));
     int examples = Math.toIntExact(cotangent.size(1));
     int tokens = Math.toIntExact(cotangent.size(2));

@@ -18,7 +18,6 @@ import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.torch.nn.LayerVisit;
 import org.fishermerge.torch.nn.ParameterGroup;
 import org.fishermerge.torch.runtime.LibTorch;
-import org.fishermerge.torch.runtime.NativeHeap;
 import org.fishermerge.torch.runtime.Tensors;
 import org.jspecify.annotations.Nullable;
 
@@ -33,11 +32,10 @@ import org.jspecify.annotations.Nullable;
  *
  * over the tokens t on whose output the logits depend. Matrices that are stacked because they share
  * an input are layers of their own. Convolutions over patches are linear layers over patches. Other
- * layers, and parameters that it was not made for, are passed over.
+ * layers, and parameters that it was not made for, are passed over. Sums are fp32 whatever
+ * precision the model runs in.
  */
 public final class KroneckerFactors implements Statistic {
-  private static final long NOT_WATCHED = -1;
-
   /** One weight [O, I] and the sums of its factors, fp32, where the model is. */
   private record Layer(
       String weight, long firstOutput, LinearLayer shape, Map<LayerFactor, Tensor> sums) {}
@@ -47,7 +45,7 @@ public final class KroneckerFactors implements Statistic {
   private final Map<Tensor, Tensor> mirrors = new HashMap<>(); // by address
   private final List<ParameterGroup> groups;
   private Pass pass = new Pass(null, false, null);
-  private long peak = NOT_WATCHED;
+  private final PeakMemory peak = new PeakMemory();
 
   /**
    * Sums of zero. Which groups are weights of linear layers shows when layers are seen; until then
@@ -110,7 +108,7 @@ public final class KroneckerFactors implements Statistic {
         try (PointerScope scope = new PointerScope()) {
           add(linear, stacked);
         }
-        watch();
+        peak.look();
       }
     }
   }
@@ -130,9 +128,9 @@ public final class KroneckerFactors implements Statistic {
       }
       Tensor g = cotangent.narrow(3, from, outputs).reshape(-1, outputs);
       Tensor wg = weighted.narrow(3, from, outputs).reshape(-1, outputs);
-      sum(layer, LayerFactor.GRADIENTS).addmm_(wg.t(), g);
+      LibTorch.exactly(() -> sum(layer, LayerFactor.GRADIENTS).addmm_(wg.t(), g));
       if (inputs != null) {
-        sum(layer, LayerFactor.INPUTS).addmm_(inputs.t(), inputs);
+        LibTorch.exactly(() -> sum(layer, LayerFactor.INPUTS).addmm_(inputs.t(), inputs));
       }
     }
   }
@@ -161,21 +159,9 @@ public final class KroneckerFactors implements Statistic {
     return byWeight;
   }
 
-  private void watch() {
-    if (peak != NOT_WATCHED) {
-      peak = Math.max(peak, NativeHeap.used().orElseThrow());
-    }
-  }
-
   @Override
   public long peakOf(Runnable backward) {
-    peak = 0;
-    try {
-      backward.run();
-      return peak;
-    } finally {
-      peak = NOT_WATCHED;
-    }
+    return peak.of(backward);
   }
 
   @Override
