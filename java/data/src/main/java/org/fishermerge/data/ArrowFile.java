@@ -387,6 +387,10 @@ record ArrowFile(
       if (batch.nodesLength() != nodes || batch.buffersLength() != buffers) {
         throw new IOException("its rows do not belong to its columns; it is damaged");
       }
+      if (batch.length() < 0) {
+        throw new IOException(
+            "it says that it has " + batch.length() + " rows; it is damaged");
+      }
       if (batch.length() == 0) {
         return;
       }

@@ -66,6 +66,10 @@ final class ParquetRows extends TableRows {
         int index = -1;
         for (RowGroup group : footer.rowGroups()) {
           index++;
+          if (group.numRows() < 0) {
+            throw new InputException(
+                "%s: says that it has %d rows; it is damaged".formatted(file, group.numRows()));
+          }
           if (group.numRows() > 0) {
             groups.add(new Group(file, index, rowInFile, size, group.numRows()));
           }

@@ -17,16 +17,22 @@ final class TableLabels {
   /** More different texts than this are no classes. */
   private static final int MOST_NAMES = 1 << 16;
 
-  private final long[] values;
+  /** Labels that room is made for at first; what a damaged file says of its rows is not believed. */
+  private static final int FIRST_ROOM = 1 << 16;
+
+  private final int size;
+  private long[] values;
   private final LongFunction<String> names;
   private final Map<String, Integer> numbers = new LinkedHashMap<>();
   private int next;
 
   /**
+   * @param size how many there will be
    * @param names names a row in messages
    */
   TableLabels(int size, LongFunction<String> names) {
-    this.values = new long[size];
+    this.size = size;
+    this.values = new long[Math.min(size, FIRST_ROOM)];
     this.names = names;
   }
 
@@ -36,10 +42,16 @@ final class TableLabels {
   }
 
   void addNone() {
-    values[next++] = Examples.NO_LABEL;
+    add(Examples.NO_LABEL);
   }
 
   void add(long value) {
+    if (next == size) {
+      throw new IndexOutOfBoundsException("more labels than " + size + " rows");
+    }
+    if (next == values.length) {
+      values = Arrays.copyOf(values, (int) Math.min(size, 2L * next));
+    }
     values[next++] = value;
   }
 
@@ -84,13 +96,14 @@ final class TableLabels {
 
   /** All labels, those that are texts by their place among the {@link #names}. */
   long[] values() {
+    long[] all = Arrays.copyOf(values, next);
     if (numbers.isEmpty()) {
-      return values;
+      return all;
     }
     List<String> sorted = names();
     int[] places = new int[numbers.size()];
     numbers.forEach((name, number) -> places[number] = Collections.binarySearch(sorted, name));
-    return Arrays.stream(values)
+    return Arrays.stream(all)
         .map(value -> value == Examples.NO_LABEL ? value : places[(int) value])
         .toArray();
   }

@@ -102,6 +102,11 @@ abstract class TableRows {
                     "%s: no column label, and this needs labelled examples; the columns are: %s; %s"
                         .formatted(
                             schema.first(), schema.columns(), Columns.advice(Columns.LABEL))));
+    if (size > Integer.MAX_VALUE / 2) {
+      throw new InputException(
+          "%s: says that it has %d rows, more than labels are read of; take a part of the data"
+              .formatted(schema.first(), size));
+    }
     TableLabels all = new TableLabels(Math.toIntExact(size), this::where);
     readLabels(column, all);
     if (all.count() != size) {

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
 import java.lang.foreign.ValueLayout;
@@ -27,11 +28,13 @@ import java.util.Arrays;
 import java.util.HashSet;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import java.util.function.BiPredicate;
 import java.util.stream.LongStream;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.data.files.SplitFiles;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -330,6 +333,25 @@ final class ParquetImagesTest {
             .hasMessageStartingWith(file + ": cannot read rows");
       }
     }
+  }
+
+  /** What Jazzer found: a footer that says that a row group has -41 rows. */
+  @Test
+  void fewerRowsThanNoneAreDamage() throws IOException {
+    Path file = folder.resolve("a.parquet");
+    try (InputStream in =
+        Objects.requireNonNull(
+            ParquetImagesTest.class.getResourceAsStream("tables/negative-rows.parquet"))) {
+      Files.copy(in, file);
+    }
+    assertThatThrownBy(() ->
+            TableRows.open(
+                new TableSource(SplitFiles.Format.PARQUET, List.of(file), "data", Map.of()),
+                Columns.USUAL,
+                "",
+                (of, fields, names) -> {}))
+        .isInstanceOf(InputException.class)
+        .hasMessage("%s: says that it has -41 rows; it is damaged", file);
   }
 
   /** What Jazzer found: a page's header and a column's sizes that lead a reader on without end. */
