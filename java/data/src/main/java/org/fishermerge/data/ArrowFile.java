@@ -388,8 +388,7 @@ record ArrowFile(
         throw new IOException("its rows do not belong to its columns; it is damaged");
       }
       if (batch.length() < 0) {
-        throw new IOException(
-            "it says that it has " + batch.length() + " rows; it is damaged");
+        throw new IOException("it says that it has " + batch.length() + " rows; it is damaged");
       }
       if (batch.length() == 0) {
         return;

@@ -17,7 +17,9 @@ final class TableLabels {
   /** More different texts than this are no classes. */
   private static final int MOST_NAMES = 1 << 16;
 
-  /** Labels that room is made for at first; what a damaged file says of its rows is not believed. */
+  /**
+   * Labels that room is made for at first; what a damaged file says of its rows is not believed.
+   */
   private static final int FIRST_ROOM = 1 << 16;
 
   private final int size;
