@@ -6,8 +6,6 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -27,15 +25,25 @@ import org.jspecify.annotations.Nullable;
  */
 final class ArrowRows extends TableRows {
   /** A batch of rows of one of the files. */
-  private record Group(ArrowFile file, ArrowFile.Batch batch, long rowInFile, long first) {}
+  private record Group(ArrowFile file, ArrowFile.Batch batch, long rowInFile, long first)
+      implements RowGroups.Group {
+    @Override
+    public Path path() {
+      return file.path();
+    }
 
-  private final List<Group> groups;
-  private final long[] firsts;
+    @Override
+    public long rows() {
+      return batch.rows();
+    }
+  }
 
-  private ArrowRows(TableSchema schema, List<Group> groups, long size, long bytes) {
-    super(schema, size, bytes);
-    this.groups = groups;
-    this.firsts = groups.stream().mapToLong(Group::first).toArray();
+  private final RowGroups<Group> groups;
+
+  private ArrowRows(
+      String description, TableSchema schema, List<Group> groups, long size, long bytes) {
+    super(description, schema, size, bytes);
+    this.groups = new RowGroups<>(groups);
   }
 
   /**
@@ -142,7 +150,7 @@ final class ArrowRows extends TableRows {
       }
     }
     schema.requireAlike(size);
-    return new ArrowRows(schema, groups, size, bytes);
+    return new ArrowRows(source.description(), schema, groups, size, bytes);
   }
 
   private static long weight(ArrowFile file, ArrowFile.Batch batch, String weighed) {
@@ -157,7 +165,7 @@ final class ArrowRows extends TableRows {
 
   @Override
   void readLabels(String column, TableLabels all) {
-    for (Group group : groups) {
+    for (Group group : groups.all()) {
       try (ArrowFile.Reader reader = new ArrowFile.Reader(group.file, group.batch)) {
         ArrowFile.Column labels = group.file.way(column).getLast();
         for (long row = 0; row < group.batch.rows(); row++) {
@@ -196,40 +204,40 @@ final class ArrowRows extends TableRows {
 
   @Override
   String where(long index) {
-    Group group = group(index);
-    return group.file.path() + ", row " + (group.rowInFile + index - group.first);
-  }
-
-  private Group group(long index) {
-    int found = Arrays.binarySearch(firsts, index);
-    return groups.get(found >= 0 ? found : -found - 2);
+    return groups.where(index);
   }
 
   @Override
   void read(long[] indices, Set<String> columns, int step, BooleanSupplier cancelled, Cells cells) {
-    Integer[] order = new Integer[indices.length];
-    Arrays.setAll(order, i -> i);
-    Arrays.sort(order, Comparator.comparingLong(i -> indices[i]));
+    groups.read(
+        indices, (group, positions) -> read(group, indices, positions, columns, cancelled, cells));
+  }
+
+  private static void read(
+      Group group,
+      long[] indices,
+      int[] positions,
+      Set<String> columns,
+      BooleanSupplier cancelled,
+      Cells cells) {
     int next = 0;
-    while (next < order.length) {
-      Group group = group(indices[order[next]]);
-      try (ArrowFile.Reader reader = new ArrowFile.Reader(group.file, group.batch)) {
-        Map<String, List<ArrowFile.Column>> ways = new LinkedHashMap<>();
-        columns.forEach(column -> ways.put(column, group.file.way(column)));
-        while (next < order.length && indices[order[next]] < group.first + group.batch.rows()) {
-          if (cancelled.getAsBoolean()) {
-            throw new CancellationException();
-          }
-          cells.take(order[next], new Stored(reader, ways, indices[order[next]] - group.first));
-          next++;
+    try (ArrowFile.Reader reader = new ArrowFile.Reader(group.file, group.batch)) {
+      Map<String, List<ArrowFile.Column>> ways = new LinkedHashMap<>();
+      columns.forEach(column -> ways.put(column, group.file.way(column)));
+      for (; next < positions.length; next++) {
+        if (cancelled.getAsBoolean()) {
+          throw new CancellationException();
         }
-      } catch (InputException | CancellationException e) {
-        throw e;
-      } catch (IOException | RuntimeException | OutOfMemoryError e) {
-        long row = group.rowInFile + indices[order[next]] - group.first;
-        throw new InputException(
-            "%s: cannot read row %d: %s".formatted(group.file.path(), row, reason(e)), e);
+        long row = indices[positions[next]] - group.first;
+        cells.take(positions[next], new Stored(reader, ways, row));
       }
+    } catch (InputException | CancellationException e) {
+      throw e;
+    } catch (IOException | RuntimeException | OutOfMemoryError e) {
+      int failed = Math.min(next, positions.length - 1);
+      long row = group.rowInFile + indices[positions[failed]] - group.first;
+      throw new InputException(
+          "%s: cannot read row %d: %s".formatted(group.path(), row, reason(e)), e);
     }
   }
 

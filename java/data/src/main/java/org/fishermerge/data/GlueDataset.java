@@ -7,7 +7,6 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.function.Consumer;
@@ -19,23 +18,20 @@ import org.fishermerge.checkpoint.InputException;
  * joined without a separator, as FusionBench joins them for GPT-2. Rows are tokenized when they are
  * first asked for, and kept.
  */
-final class GlueDataset implements TokenDataset {
+final class GlueDataset implements TokenDataset, TableExamples {
   private static final int ROWS_PER_STEP = 256;
 
   private final TableRows rows;
   private final List<String> columns;
-  private final String description;
   private final Gpt2Tokenizer tokenizer;
   private final Map<Long, long[]> tokenized = new HashMap<>();
 
   /** Rows with a text that is null, and the column of it. */
   private final Map<Long, String> nulls = new HashMap<>();
 
-  private GlueDataset(
-      TableRows rows, List<String> columns, String description, Gpt2Tokenizer tokenizer) {
+  private GlueDataset(TableRows rows, List<String> columns, Gpt2Tokenizer tokenizer) {
     this.rows = rows;
     this.columns = columns;
-    this.description = description;
     this.tokenizer = tokenizer;
   }
 
@@ -43,8 +39,7 @@ final class GlueDataset implements TokenDataset {
       TableSource source, Columns columns, Path tokenizerFolder, int maxTokens) {
     Texts texts = new Texts(columns);
     TableRows rows = TableRows.open(source, columns, "", texts);
-    return new GlueDataset(
-        rows, texts.columns, source.description(), Gpt2Tokenizer.open(tokenizerFolder, maxTokens));
+    return new GlueDataset(rows, texts.columns, Gpt2Tokenizer.open(tokenizerFolder, maxTokens));
   }
 
   /** The columns of the texts, the same in all files. */
@@ -101,38 +96,8 @@ final class GlueDataset implements TokenDataset {
   }
 
   @Override
-  public long size() {
-    return rows.size();
-  }
-
-  @Override
-  public boolean labelled() {
-    return rows.labelled();
-  }
-
-  @Override
-  public long[] labels() {
-    return rows.labels();
-  }
-
-  @Override
-  public Optional<List<String>> classNames() {
-    return rows.classNames();
-  }
-
-  @Override
-  public boolean labelsAreNames() {
-    return rows.labelsAreNames();
-  }
-
-  @Override
-  public String description() {
-    return description;
-  }
-
-  @Override
-  public String where(long row) {
-    return rows.where(row);
+  public TableRows rows() {
+    return rows;
   }
 
   @Override

@@ -16,7 +16,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Comparator;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
@@ -33,15 +32,15 @@ final class ParquetRows extends TableRows {
   private static final String NESTED = "lists or structs";
 
   /** A row group of one of the files; {@code first} is the index of its first row overall. */
-  private record Group(Path file, int index, long rowInFile, long first, long rows) {}
+  private record Group(Path path, int index, long rowInFile, long first, long rows)
+      implements RowGroups.Group {}
 
-  private final List<Group> groups;
-  private final long[] firsts;
+  private final RowGroups<Group> groups;
 
-  private ParquetRows(TableSchema schema, List<Group> groups, long size, long bytes) {
-    super(schema, size, bytes);
-    this.groups = groups;
-    this.firsts = groups.stream().mapToLong(Group::first).toArray();
+  private ParquetRows(
+      String description, TableSchema schema, List<Group> groups, long size, long bytes) {
+    super(description, schema, size, bytes);
+    this.groups = new RowGroups<>(groups);
   }
 
   /** Reads the footers; as {@link TableRows#open}. */
@@ -88,7 +87,7 @@ final class ParquetRows extends TableRows {
       }
     }
     schema.requireAlike(size);
-    return new ParquetRows(schema, groups, size, bytes);
+    return new ParquetRows(source.description(), schema, groups, size, bytes);
   }
 
   private static TableColumn column(SchemaNode node) {
@@ -129,7 +128,7 @@ final class ParquetRows extends TableRows {
 
   @Override
   void readLabels(String column, TableLabels all) {
-    for (Path file : new LinkedHashSet<>(groups.stream().map(Group::file).toList())) {
+    for (Path file : new LinkedHashSet<>(groups.all().stream().map(Group::path).toList())) {
       try (HardwoodContext context = HardwoodContext.create(1);
           ParquetFileReader reader =
               ParquetFileReader.open(ParquetInput.columns(file, Set.of(column)), context);
@@ -184,31 +183,14 @@ final class ParquetRows extends TableRows {
 
   @Override
   String where(long index) {
-    Group group = group(index);
-    return group.file() + ", row " + (group.rowInFile() + index - group.first());
-  }
-
-  private Group group(long index) {
-    int found = Arrays.binarySearch(firsts, index);
-    return groups.get(found >= 0 ? found : -found - 2);
+    return groups.where(index);
   }
 
   @Override
   void read(long[] indices, Set<String> columns, int step, BooleanSupplier cancelled, Cells cells) {
-    Integer[] order = new Integer[indices.length];
-    Arrays.setAll(order, i -> i);
-    Arrays.sort(order, Comparator.comparingLong(i -> indices[i]));
-    int next = 0;
-    while (next < order.length) {
-      Group group = group(indices[order[next]]);
-      int end = next;
-      while (end < order.length && indices[order[end]] < group.first() + group.rows()) {
-        end++;
-      }
-      int[] positions = Arrays.stream(order, next, end).mapToInt(Integer::intValue).toArray();
-      read(group, indices, positions, columns, step, cancelled, cells);
-      next = end;
-    }
+    groups.read(
+        indices,
+        (group, positions) -> read(group, indices, positions, columns, step, cancelled, cells));
   }
 
   /** Reads rows of one group at some positions of {@code indices}, sorted by row. */
@@ -223,7 +205,7 @@ final class ParquetRows extends TableRows {
     try (HardwoodContext context = HardwoodContext.create(1);
         ParquetFileReader reader =
             ParquetFileReader.open(
-                ParquetInput.columns(group.file(), columns, group.index()), context);
+                ParquetInput.columns(group.path(), columns, group.index()), context);
         ColumnReaders readers =
             reader
                 .buildColumnReaders(ColumnProjection.columns(columns.toArray(String[]::new)))
@@ -254,7 +236,7 @@ final class ParquetRows extends TableRows {
       throw new InputException(
           "%s: cannot read rows %d to %d: %s"
               .formatted(
-                  group.file(), group.rowInFile(), group.rowInFile() + group.rows() - 1, reason(e)),
+                  group.path(), group.rowInFile(), group.rowInFile() + group.rows() - 1, reason(e)),
           e);
     }
   }

@@ -4,14 +4,13 @@ import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Optional;
 import java.util.Set;
 import java.util.function.BooleanSupplier;
 import org.fishermerge.checkpoint.InputException;
 import org.jspecify.annotations.Nullable;
 
 /** Encoded pictures in tables as Hugging Face data sets store them. */
-final class TableImages extends StoredImages {
+final class TableImages extends StoredImages implements TableExamples {
   /** Encoded bytes held at a time: against reading files over and over for a shuffled selection. */
   private static final long WINDOW_BYTES = 128L << 20;
 
@@ -21,20 +20,18 @@ final class TableImages extends StoredImages {
   private final TableRows rows;
   private final String bytes;
   private final long windowExamples;
-  private final String description;
 
-  private TableImages(TableRows rows, String bytes, String description, ImageProcessor processor) {
+  private TableImages(TableRows rows, String bytes, ImageProcessor processor) {
     super(processor);
     this.rows = rows;
     this.bytes = bytes;
     this.windowExamples = Math.max(1, WINDOW_BYTES / Math.max(1, rows.bytes() / rows.size()));
-    this.description = description;
   }
 
   static TableImages open(TableSource source, Columns columns, ImageProcessor processor) {
     Pictures pictures = new Pictures(columns.of(Columns.IMAGE));
     TableRows rows = TableRows.open(source, columns, pictures.name, pictures);
-    return new TableImages(rows, pictures.path, source.description(), processor);
+    return new TableImages(rows, pictures.path, processor);
   }
 
   /** The column of the pictures, stored the same way in all files. */
@@ -75,38 +72,8 @@ final class TableImages extends StoredImages {
   }
 
   @Override
-  public long size() {
-    return rows.size();
-  }
-
-  @Override
-  public boolean labelled() {
-    return rows.labelled();
-  }
-
-  @Override
-  public long[] labels() {
-    return rows.labels();
-  }
-
-  @Override
-  public Optional<List<String>> classNames() {
-    return rows.classNames();
-  }
-
-  @Override
-  public boolean labelsAreNames() {
-    return rows.labelsAreNames();
-  }
-
-  @Override
-  public String where(long row) {
-    return rows.where(row);
-  }
-
-  @Override
-  public String description() {
-    return description;
+  public TableRows rows() {
+    return rows;
   }
 
   @Override

@@ -35,12 +35,14 @@ abstract class TableRows {
     long @Nullable [] integers(String column);
   }
 
+  private final String description;
   private final TableSchema schema;
   private final long size;
   private final long bytes;
   private @Nullable TableLabels labels;
 
-  TableRows(TableSchema schema, long size, long bytes) {
+  TableRows(String description, TableSchema schema, long size, long bytes) {
+    this.description = description;
     this.schema = schema;
     this.size = size;
     this.bytes = bytes;
@@ -61,6 +63,11 @@ abstract class TableRows {
 
   static boolean isOf(String weighed, String path) {
     return path.equals(weighed) || path.equals(weighed + ".bytes");
+  }
+
+  /** What the data is, as {@link TableSource} has it. */
+  String description() {
+    return description;
   }
 
   long size() {

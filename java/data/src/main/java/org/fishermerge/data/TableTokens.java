@@ -16,17 +16,15 @@ import org.jspecify.annotations.Nullable;
  * integers in {@code input_ids} and, where they are there, {@code attention_mask} and {@code
  * token_type_ids}.
  */
-final class TableTokens implements TokenDataset {
+final class TableTokens implements TokenDataset, TableExamples {
   private static final int ROWS_PER_STEP = 256;
 
   private final TableRows rows;
   private final Lists lists;
-  private final String description;
 
-  private TableTokens(TableRows rows, Lists lists, String description) {
+  private TableTokens(TableRows rows, Lists lists) {
     this.rows = rows;
     this.lists = lists;
-    this.description = description;
   }
 
   /** Whether tables hold token ids, and no texts that the user names. */
@@ -44,7 +42,7 @@ final class TableTokens implements TokenDataset {
 
   static TableTokens open(TableSource source, Columns columns) {
     Lists lists = new Lists(columns);
-    return new TableTokens(TableRows.open(source, columns, "", lists), lists, source.description());
+    return new TableTokens(TableRows.open(source, columns, "", lists), lists);
   }
 
   /** The columns of the lists, the same in all files. */
@@ -105,38 +103,8 @@ final class TableTokens implements TokenDataset {
   }
 
   @Override
-  public long size() {
-    return rows.size();
-  }
-
-  @Override
-  public boolean labelled() {
-    return rows.labelled();
-  }
-
-  @Override
-  public long[] labels() {
-    return rows.labels();
-  }
-
-  @Override
-  public Optional<List<String>> classNames() {
-    return rows.classNames();
-  }
-
-  @Override
-  public boolean labelsAreNames() {
-    return rows.labelsAreNames();
-  }
-
-  @Override
-  public String description() {
-    return description;
-  }
-
-  @Override
-  public String where(long row) {
-    return rows.where(row);
+  public TableRows rows() {
+    return rows;
   }
 
   @Override
