@@ -35,12 +35,17 @@ public final class StatisticFile implements AutoCloseable {
   private final Optional<StatisticMetadata> metadata;
   private final Map<String, Double> sumsOfSquares;
   private final StatisticLayout layout;
+
+  /** By the canonical names of their weights. */
+  private final Map<String, LinearLayer> layers = new HashMap<>();
+
   private final Map<String, CheckpointTensor> diagonal;
 
   private StatisticFile(Checkpoint checkpoint, Optional<StatisticMetadata> metadata) {
     this.checkpoint = checkpoint;
     this.metadata = metadata;
     this.layout = StatisticLayout.from(checkpoint.files().getFirst());
+    layout.layers().forEach((weight, layer) -> layers.put(ParameterNames.canonical(weight), layer));
     this.diagonal = withoutFactors();
     Map<String, Double> sums = new HashMap<>();
     checkpoint.files().forEach(header -> sums.putAll(SumsOfSquares.from(header)));
@@ -210,10 +215,7 @@ public final class StatisticFile implements AutoCloseable {
 
   /** The layer whose weight has that canonical name, if the file has factors of it. */
   public Optional<LinearLayer> layer(String weight) {
-    return layout.layers().entrySet().stream()
-        .filter(entry -> ParameterNames.canonical(entry.getKey()).equals(weight))
-        .map(Map.Entry::getValue)
-        .findFirst();
+    return Optional.ofNullable(layers.get(weight));
   }
 
   /**

@@ -30,9 +30,9 @@ import org.fishermerge.torch.runtime.Precision;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Estimates the diagonal Fisher information of one model and writes it as a Fisher file: for every
+ * Estimates the Fisher information of one model and writes it as a statistic file: for every
  * parameter the fp32 sum over examples of {@code E_y (d log p(y|x) / d theta)^2}, the square taken
- * per example.
+ * per example; or, for every linear layer, the sums of its Kronecker factors; or both.
  *
  * <p>What is summed up is saved at intervals beside the output as {@code OUTPUT.progress}; the same
  * estimation, started again after it was stopped or killed, goes on from there to the same bits.

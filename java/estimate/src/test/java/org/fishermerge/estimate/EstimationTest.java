@@ -22,6 +22,8 @@ import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.Precision;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 final class EstimationTest {
   private static final Path CLIP = Golden.path("clip-tiny/pretrained");
@@ -67,16 +69,20 @@ final class EstimationTest {
     return Offset.offset(value);
   }
 
-  @Test
-  void aCancelledEstimationGoesOnToTheSameBits() {
+  @ParameterizedTest
+  @EnumSource(
+      value = StatisticKind.class,
+      names = {"DIAGONAL_FISHER", "KRONECKER"})
+  void aCancelledEstimationGoesOnToTheSameBits(StatisticKind kind) {
     Path whole = folder.resolve("whole.safetensors");
-    estimation().output(whole).build().run();
+    estimation().statistics(kind).output(whole).build().run();
 
     Path out = folder.resolve("stopped.safetensors");
     List<Long> done = new ArrayList<>();
     Estimation[] running = new Estimation[1];
     running[0] =
         estimation()
+            .statistics(kind)
             .output(out)
             .listener(
                 new EstimationListener() {
@@ -95,6 +101,7 @@ final class EstimationTest {
 
     List<Long> resumed = new ArrayList<>();
     estimation()
+        .statistics(kind)
         .output(out)
         .listener(
             new EstimationListener() {

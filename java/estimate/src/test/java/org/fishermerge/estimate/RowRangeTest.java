@@ -15,11 +15,14 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.Random;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsFile;
 import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.checkpoint.StatisticFile;
+import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.data.ImageDatasets;
 import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.testkit.Golden;
@@ -104,22 +107,21 @@ final class RowRangeTest {
   }
 
   private Path joined(String rule, int batch, long examples, long seed, List<Long> cuts) {
+    return joined(() -> estimation(rule, batch, examples, seed), cuts);
+  }
+
+  private Path joined(Supplier<Estimation.Builder> estimations, List<Long> cuts) {
     int number = joins++;
     List<Path> parts = new ArrayList<>();
     for (int i = 0; i + 1 < cuts.size(); i++) {
       Path part = folder.resolve("part-%d-%d".formatted(number, i));
-      estimation(rule, batch, examples, seed)
-          .rows(cuts.get(i), cuts.get(i + 1))
-          .output(part)
-          .build()
-          .run();
+      estimations.get().rows(cuts.get(i), cuts.get(i + 1)).output(part).build().run();
       parts.add(part);
     }
     Collections.reverse(parts);
     Path out = folder.resolve("joined-" + number);
-    Estimation.Result result =
-        estimation(rule, batch, examples, seed).parts(parts).output(out).build().run();
-    assertThat(result.examples()).isEqualTo(examples);
+    Estimation.Result result = estimations.get().parts(parts).output(out).build().run();
+    assertThat(result.examples()).isEqualTo(cuts.getLast());
     return out;
   }
 
@@ -138,6 +140,19 @@ final class RowRangeTest {
   void rowsTo99AndFrom100AreRowsTo255(String rule) {
     Path whole = joined(rule, 20, 256, 7, List.of(0L, 256L));
     assertThat(joined(rule, 20, 256, 7, List.of(0L, 100L, 256L))).hasSameBinaryContentAs(whole);
+  }
+
+  @Test
+  void kroneckerFactorsToo() {
+    Supplier<Estimation.Builder> both =
+        () ->
+            estimation("sampled:1", 10, 40, 7)
+                .statistics(StatisticKind.DIAGONAL_FISHER, StatisticKind.KRONECKER);
+    Path whole = joined(both, List.of(0L, 40L));
+    assertThat(joined(both, List.of(0L, 10L, 30L, 40L))).hasSameBinaryContentAs(whole);
+    try (StatisticFile file = StatisticFile.open(whole)) {
+      assertThat(file.layout().layers()).hasSizeGreaterThan(10);
+    }
   }
 
   @Test

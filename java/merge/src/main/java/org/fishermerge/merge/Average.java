@@ -26,9 +26,7 @@ public record Average(double scalingFactor) implements ElementwiseRule {
    * @throws InputException if it is not finite
    */
   public Average {
-    if (!Double.isFinite(scalingFactor)) {
-      throw new InputException("--scaling-factor " + scalingFactor + ": must be finite");
-    }
+    requireScalingFactor(scalingFactor);
   }
 
   @Override
@@ -73,6 +71,13 @@ public record Average(double scalingFactor) implements ElementwiseRule {
   @Override
   public List<Double> shares(List<Operand> operands) {
     return sharesByCoefficient(operands);
+  }
+
+  /** Of every rule that has such a factor. */
+  static void requireScalingFactor(double scalingFactor) {
+    if (!Double.isFinite(scalingFactor)) {
+      throw new InputException("--scaling-factor " + scalingFactor + ": must be finite");
+    }
   }
 
   /** Weights that are the coefficients, for every rule that is an average at heart. */

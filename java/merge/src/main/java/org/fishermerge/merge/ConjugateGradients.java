@@ -51,7 +51,7 @@ final class ConjugateGradients {
     }
     double norm = Math.sqrt(algebra.dot(b, b));
     if (norm == 0) {
-      return new LayerRule.Solution(w, 0, 0);
+      return LayerRule.Solution.direct(w);
     }
     Matrix z = algebra.zeros(rows, columns);
     Matrix p = algebra.zeros(rows, columns);
@@ -81,7 +81,7 @@ final class ConjugateGradients {
       rz = next;
       done++;
     }
-    return new LayerRule.Solution(w, residual, done);
+    return new LayerRule.Solution(w, residual, tolerance, done);
   }
 
   /** into += c G x A. */

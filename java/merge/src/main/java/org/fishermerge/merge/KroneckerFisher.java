@@ -1,13 +1,10 @@
 package org.fishermerge.merge;
 
 import java.util.ArrayList;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.Set;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.checkpoint.LayerFactor;
 import org.fishermerge.checkpoint.LinearLayer;
 import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.merge.LinearAlgebra.Matrix;
@@ -82,21 +79,12 @@ public record KroneckerFisher(
               + " and "
               + iterations);
     }
-    if (!Double.isFinite(scalingFactor)) {
-      throw new InputException("--scaling-factor " + scalingFactor + ": must be finite");
-    }
+    Average.requireScalingFactor(scalingFactor);
   }
 
   @Override
   public String title() {
     return "Kronecker-factored Fisher merge";
-  }
-
-  @Override
-  public Set<StatisticKind> statistics() {
-    EnumSet<StatisticKind> kinds = EnumSet.of(StatisticKind.KRONECKER);
-    kinds.addAll(rest.statistics());
-    return kinds;
   }
 
   @Override
@@ -108,13 +96,8 @@ public record KroneckerFisher(
   }
 
   @Override
-  public boolean takesNegativeCoefficients() {
-    return false;
-  }
-
-  @Override
-  public List<LayerFactor> factors() {
-    return StatisticKind.KRONECKER.factors();
+  public StatisticKind layerStatistic() {
+    return StatisticKind.KRONECKER;
   }
 
   @Override
@@ -123,9 +106,14 @@ public record KroneckerFisher(
   }
 
   @Override
+  public boolean scalesModels() {
+    return scale == Scale.TRACE;
+  }
+
+  @Override
   public double modelScale(List<List<Double>> traces) {
     double trace = traces.stream().mapToDouble(layer -> layer.get(0) * layer.get(1)).sum();
-    return scale == Scale.TRACE && trace > 0 ? 1 / trace : 1;
+    return trace > 0 ? 1 / trace : 1;
   }
 
   @Override
@@ -144,7 +132,7 @@ public record KroneckerFisher(
     }
     Matrix start = LayerAverage.of(operands, algebra);
     if (terms.isEmpty()) {
-      return new Solution(start, 0, 0);
+      return Solution.direct(start);
     }
     return new ConjugateGradients(terms, algebra).solve(start, tolerance, iterations);
   }

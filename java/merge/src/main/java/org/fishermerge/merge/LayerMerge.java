@@ -29,7 +29,7 @@ final class LayerMerge {
   private final LinearAlgebra algebra;
   private final MergeProgress progress;
   private double worstResidual;
-  private String worstLayer = "";
+  private Optional<String> warning = Optional.empty();
 
   LayerMerge(
       MergePlan plan,
@@ -53,25 +53,33 @@ final class LayerMerge {
 
   /** Where a layer was left further from its solution than was asked for. */
   Optional<String> warning() {
-    if (!(rule instanceof KroneckerFisher kronecker) || worstResidual <= kronecker.tolerance()) {
-      return Optional.empty();
+    return warning;
+  }
+
+  private void note(SolvedLayer layer, LayerRule.Solution solution) {
+    if (solution.residual() <= worstResidual) {
+      return;
     }
-    return Optional.of(
-        String.format(
-            Locale.ROOT,
-            "the system of '%s' was solved to a residual of %.2g in %d iterations, where %.2g was"
-                + " wanted; a larger --damping makes it easier",
-            worstLayer,
-            worstResidual,
-            kronecker.iterations(),
-            kronecker.tolerance()));
+    worstResidual = solution.residual();
+    if (solution.residual() > solution.wanted()) {
+      warning =
+          Optional.of(
+              String.format(
+                  Locale.ROOT,
+                  "the system of '%s' was solved to a residual of %.2g in %d iterations, where %.2g"
+                      + " was wanted; a larger --damping makes it easier",
+                  layer.name(),
+                  solution.residual(),
+                  solution.iterations(),
+                  solution.wanted()));
+    }
   }
 
   /** Writes the weights of all solved layers. */
   void write(CheckpointWriter writer) {
     List<Double> shares = new ArrayList<>();
     for (int i = 0; i < inputs.statistics().size(); i++) {
-      shares.add(rule.modelScale(traces(i)));
+      shares.add(rule.scalesModels() ? rule.modelScale(traces(i)) : 1);
     }
     for (SolvedLayer layer : plan.choice().layers()) {
       algebra.run(() -> write(layer, shares, writer));
@@ -89,9 +97,7 @@ final class LayerMerge {
         for (long k = 0; k < factor.size(layer.layer()); k++) {
           trace += triangle.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, k * (k + 3) / 2);
         }
-        if (!(trace >= 0 && trace <= Double.MAX_VALUE)) {
-          throw damaged(model, layer, factor);
-        }
+        requireTrace(trace, model, layer, factor);
         ofLayer.add(trace / count(model, layer, factor));
       }
       traces.add(ofLayer);
@@ -117,10 +123,7 @@ final class LayerMerge {
       operands.add(operand(i, layer, shares.get(i)));
     }
     LayerRule.Solution solution = rule.solve(operands, algebra);
-    if (solution.residual() > worstResidual) {
-      worstResidual = solution.residual();
-      worstLayer = layer.name();
-    }
+    note(layer, solution);
     Matrix merged = solution.weight();
     double s = rule.scalingFactor();
     if (s != 1) {
@@ -140,6 +143,7 @@ final class LayerMerge {
     for (LayerFactor factor : rule.factors()) {
       MemorySegment triangle = triangle(model, layer, factor);
       Matrix matrix = algebra.symmetric(triangle, factor.size(layer.layer()));
+      requireTrace(algebra.trace(matrix), model, layer, factor);
       if (!Double.isFinite(algebra.dot(matrix, matrix))) {
         throw damaged(model, layer, factor);
       }
@@ -183,6 +187,12 @@ final class LayerMerge {
       }
     }
     writer.writeBehind(tensor.name(), out);
+  }
+
+  private void requireTrace(double trace, int model, SolvedLayer layer, LayerFactor factor) {
+    if (!(trace >= 0 && trace <= Double.MAX_VALUE)) {
+      throw damaged(model, layer, factor);
+    }
   }
 
   private InputException damaged(int model, SolvedLayer layer, LayerFactor factor) {

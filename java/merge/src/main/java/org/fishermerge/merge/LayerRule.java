@@ -1,8 +1,11 @@
 package org.fishermerge.merge;
 
+import java.util.EnumSet;
 import java.util.List;
+import java.util.Set;
 import org.fishermerge.checkpoint.LayerFactor;
 import org.fishermerge.checkpoint.LinearLayer;
+import org.fishermerge.checkpoint.StatisticKind;
 
 /**
  * A rule that finds all weights of a linear layer at once, from factors that statistic files hold
@@ -16,8 +19,26 @@ public sealed interface LayerRule extends MergeRule permits KroneckerFisher, Reg
   /** s in base + s (merged - base). */
   double scalingFactor();
 
+  /** The kind of statistic that has the factors it solves with. */
+  StatisticKind layerStatistic();
+
   /** The factors of each layer that it needs. */
-  List<LayerFactor> factors();
+  default List<LayerFactor> factors() {
+    return layerStatistic().factors();
+  }
+
+  @Override
+  default Set<StatisticKind> statistics() {
+    EnumSet<StatisticKind> kinds = EnumSet.of(layerStatistic());
+    kinds.addAll(rest().statistics());
+    return kinds;
+  }
+
+  /** A sum of quadratic forms must have a minimum. */
+  @Override
+  default boolean takesNegativeCoefficients() {
+    return false;
+  }
 
   /** Whether a layer is solved; if not, its weight is of the rest. */
   boolean solves(LinearLayer layer, List<Long> weightShape);
@@ -33,7 +54,7 @@ public sealed interface LayerRule extends MergeRule permits KroneckerFisher, Reg
    * One model's layer.
    *
    * @param coefficient the model's
-   * @param share what {@link #modelScale} gave for the model
+   * @param share what {@link #modelScale} gave for the model; 1 where it was not asked
    * @param weight [O, I]
    * @param factors means, as {@link #factors} asks for them
    */
@@ -47,13 +68,23 @@ public sealed interface LayerRule extends MergeRule permits KroneckerFisher, Reg
    * A merged weight.
    *
    * @param weight [O, I]
-   * @param residual how far it is from solving its system: |b - L w| / |b|, 0 for a direct solve
-   * @param iterations that it took; 0 for a direct solve
+   * @param residual how far it is from solving its system: |b - L w| / |b|
+   * @param wanted the residual that was aimed at
+   * @param iterations that it took
    */
-  record Solution(LinearAlgebra.Matrix weight, double residual, int iterations) {}
+  record Solution(LinearAlgebra.Matrix weight, double residual, double wanted, int iterations) {
+    /** Of a direct solve. */
+    static Solution direct(LinearAlgebra.Matrix weight) {
+      return new Solution(weight, 0, 0, 0);
+    }
+  }
+
+  /** Whether models are scaled as wholes, which takes a look at all of their factors before. */
+  boolean scalesModels();
 
   /**
-   * What a model's factors are multiplied by in every layer, so that models are on one scale.
+   * What a model's factors are multiplied by in every layer, so that models are on one scale. Asked
+   * only if {@link #scalesModels}.
    *
    * @param traces of the model's mean factors, layer by layer, in the order of {@link #factors}
    */

@@ -1,11 +1,8 @@
 package org.fishermerge.merge;
 
-import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
-import java.util.Set;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.checkpoint.LayerFactor;
 import org.fishermerge.checkpoint.LinearLayer;
 import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.merge.LinearAlgebra.Matrix;
@@ -39,21 +36,12 @@ public record RegMean(double offDiagonal, ElementwiseRule rest, double scalingFa
     if (!(offDiagonal >= 0 && offDiagonal <= 1)) {
       throw new InputException("--off-diagonal is " + offDiagonal + "; it is from 0 to 1");
     }
-    if (!Double.isFinite(scalingFactor)) {
-      throw new InputException("--scaling-factor " + scalingFactor + ": must be finite");
-    }
+    Average.requireScalingFactor(scalingFactor);
   }
 
   @Override
   public String title() {
     return "RegMean merge";
-  }
-
-  @Override
-  public Set<StatisticKind> statistics() {
-    EnumSet<StatisticKind> kinds = EnumSet.of(StatisticKind.GRAM);
-    kinds.addAll(rest.statistics());
-    return kinds;
   }
 
   @Override
@@ -64,18 +52,18 @@ public record RegMean(double offDiagonal, ElementwiseRule rest, double scalingFa
   }
 
   @Override
-  public boolean takesNegativeCoefficients() {
-    return false;
-  }
-
-  @Override
-  public List<LayerFactor> factors() {
-    return StatisticKind.GRAM.factors();
+  public StatisticKind layerStatistic() {
+    return StatisticKind.GRAM;
   }
 
   @Override
   public boolean solves(LinearLayer layer, List<Long> weightShape) {
     return weightShape.size() == 2;
+  }
+
+  @Override
+  public boolean scalesModels() {
+    return false;
   }
 
   @Override
@@ -103,9 +91,9 @@ public record RegMean(double offDiagonal, ElementwiseRule rest, double scalingFa
       Optional<Matrix> factor = algebra.cholesky(sum);
       if (factor.isPresent()) {
         Matrix w = algebra.solve(factor.get(), algebra.transposed(weighted));
-        return new Solution(algebra.transposed(w), 0, 0);
+        return Solution.direct(algebra.transposed(w));
       }
     }
-    return new Solution(average, 0, 0);
+    return Solution.direct(average);
   }
 }

@@ -24,9 +24,7 @@ public record TaskArithmetic(double scalingFactor) implements ElementwiseRule {
    * @throws InputException if it is not finite
    */
   public TaskArithmetic {
-    if (!Double.isFinite(scalingFactor)) {
-      throw new InputException("--scaling-factor " + scalingFactor + ": must be finite");
-    }
+    Average.requireScalingFactor(scalingFactor);
   }
 
   @Override

@@ -17,7 +17,6 @@ import java.util.function.IntFunction;
 import java.util.function.LongUnaryOperator;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
-import java.util.stream.Stream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.checkpoint.Checkpoint;
@@ -50,8 +49,9 @@ import org.fishermerge.torch.statistic.Statistics;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Accumulates the diagonal Fisher information of every parameter of a classifier, batch by batch:
- * {@code F = sum over examples x of E_y (d log p(y|x) / d theta)^2}, the square taken per example.
+ * Accumulates statistics of a classifier, batch by batch: the diagonal Fisher information of every
+ * parameter, {@code F = sum over examples x of E_y (d log p(y|x) / d theta)^2} with the square
+ * taken per example, the Kronecker factors of its linear layers, or both.
  *
  * <p>Each batch runs forward once; the objective gives V cotangents of every example's logits,
  * which are pulled back together. The result does not depend on how examples are cut into batches,
@@ -103,32 +103,28 @@ public final class FisherEstimator implements AutoCloseable {
     this.objective = objective;
     this.seed = seed;
     this.kernels = kernels;
-    List<Statistic> all = new ArrayList<>();
-    for (StatisticKind kind : EnumSet.copyOf(kinds)) {
-      switch (kind) {
-        case DIAGONAL_FISHER ->
-            all.add(
-                new DiagonalFisher(
-                    kernels,
-                    objective.squaresBatches()
-                        ? DiagonalFisher.Squares.PER_BATCH
-                        : DiagonalFisher.Squares.PER_EXAMPLE,
-                    classifier.parameterGroups()));
-        case KRONECKER -> {
-          if (objective.squaresBatches()) {
-            throw new IllegalArgumentException("Kronecker factors are sums over examples");
-          }
-          all.add(new KroneckerFactors(classifier.parameterGroups()));
-        }
-        case GRAM -> throw new IllegalArgumentException("no statistic of backward passes");
-      }
+    if (kinds.contains(StatisticKind.GRAM)) {
+      throw new IllegalArgumentException("Gram matrices are no statistic of backward passes");
     }
     this.kinds = EnumSet.copyOf(kinds);
-    this.factors =
-        all.stream()
-            .filter(KroneckerFactors.class::isInstance)
-            .map(KroneckerFactors.class::cast)
-            .findFirst();
+    List<Statistic> all = new ArrayList<>();
+    boolean ofBatches = objective.squaresBatches();
+    if (kinds.contains(StatisticKind.DIAGONAL_FISHER)) {
+      all.add(
+          new DiagonalFisher(
+              kernels,
+              ofBatches ? DiagonalFisher.Squares.PER_BATCH : DiagonalFisher.Squares.PER_EXAMPLE,
+              classifier.parameterGroups()));
+    }
+    if (kinds.contains(StatisticKind.KRONECKER)) {
+      if (ofBatches) {
+        throw new IllegalArgumentException("Kronecker factors are sums over examples");
+      }
+      this.factors = Optional.of(new KroneckerFactors(classifier.parameterGroups()));
+      all.add(factors.get());
+    } else {
+      this.factors = Optional.empty();
+    }
     this.sums = all.size() == 1 ? all.getFirst() : new Statistics(all);
   }
 
@@ -366,17 +362,22 @@ public final class FisherEstimator implements AutoCloseable {
   /**
    * Cuts the probes of a batch into groups that go back together: as many as memory allows, and no
    * further than three quarters of a group's examples need.
+   *
+   * @param allInputs whether the first group must have all examples, also those without probes
    */
-  private static List<ProbeGroup> groups(int[] counts, ForwardPass pass) {
+  private static List<ProbeGroup> groups(int[] counts, ForwardPass pass, boolean allInputs) {
     List<ProbeGroup> groups = new ArrayList<>();
+    int[] all = IntStream.range(0, pass.examples()).toArray();
     int[] active = withMoreThan(0, counts);
-    for (int first = 0; active.length > 0; ) {
-      int[] taken =
-          pass.takesSomeExamples() ? active : IntStream.range(0, pass.examples()).toArray();
+    for (int first = 0; active.length > 0 || (allInputs && first == 0); ) {
+      boolean whole = !pass.takesSomeExamples() || (allInputs && first == 0);
+      int[] taken = whole ? all : active;
       long bytes = Math.max(1, pass.bytesPerProbe() * taken.length / pass.examples());
       int atOnce = Math.toIntExact(Math.clamp(PROBE_BYTES / bytes, 1, MAX_PROBES));
       int end = first + 1;
-      while (end - first < atOnce && 4 * withMoreThan(end, counts).length >= 3 * active.length) {
+      while (end - first < atOnce
+          && active.length > 0
+          && 4 * withMoreThan(end, counts).length >= 3 * active.length) {
         end++;
       }
       groups.add(new ProbeGroup(first, end, taken));
@@ -391,19 +392,7 @@ public final class FisherEstimator implements AutoCloseable {
   }
 
   private void pullBack(Probes found, ForwardPass pass) {
-    List<ProbeGroup> groups = groups(found.counts(), pass);
-    if (sums.needsAllInputs()) {
-      int[] all = IntStream.range(0, pass.examples()).toArray();
-      // Where the model is certain of every example there is no probe, but there are inputs.
-      groups =
-          groups.isEmpty()
-              ? List.of(new ProbeGroup(0, 1, all))
-              : Stream.concat(
-                      Stream.of(
-                          new ProbeGroup(groups.getFirst().first, groups.getFirst().end, all)),
-                      groups.stream().skip(1))
-                  .toList();
-    }
+    List<ProbeGroup> groups = groups(found.counts(), pass, sums.needsAllInputs());
     for (int g = 0; g < groups.size(); g++) {
       ProbeGroup group = groups.get(g);
       try (PointerScope scope = new PointerScope()) {

@@ -19,9 +19,8 @@ import org.jspecify.annotations.Nullable;
  * <p>Its tensors belong to the pointer scope that it was made in. Not thread-safe.
  */
 public final class Probes {
-  // A cotangent whose squared norm is below this share of the sum over its example's is left out:
-  // it
-  // lies under the rounding of the fp32 sum that it would join.
+  // A cotangent is left out if its squared norm is below this share of its example's sum: it lies
+  // under the rounding of the fp32 sum that it would join.
   private static final double NEGLIGIBLE = 0x1p-40;
   private static final double SMALLEST_SCALE = 0x1p-60;
   private static final long EXPONENT_BITS = 0x7ffL << 52;

@@ -19,7 +19,6 @@ import org.fishermerge.torch.nn.LayerVisit;
 import org.fishermerge.torch.nn.ParameterGroup;
 import org.fishermerge.torch.runtime.LibTorch;
 import org.fishermerge.torch.runtime.Tensors;
-import org.jspecify.annotations.Nullable;
 
 /**
  * The Kronecker factors of the Fisher information (Martens and Grosse 2015): of every linear layer
@@ -48,8 +47,7 @@ public final class KroneckerFactors implements Statistic {
   private final PeakMemory peak = new PeakMemory();
 
   /**
-   * Sums of zero. Which groups are weights of linear layers shows when layers are seen; until then
-   * it is told by {@link #declare}.
+   * No sums yet: which groups are weights of linear layers shows when layers are visited.
    *
    * @param groups the parameters that are studied
    */
@@ -57,15 +55,9 @@ public final class KroneckerFactors implements Statistic {
     this.groups = groups;
   }
 
-  /**
-   * Makes the sums of a layer, if it is studied and was not seen before.
-   *
-   * @param weight the layer's weight
-   * @param inputs I
-   * @param transposed whether it is stored as [I, O]
-   */
-  public void declare(@Nullable ParameterGroup weight, long inputs, boolean transposed) {
-    if (weight == null || layers.containsKey(weight) || !groups.contains(weight)) {
+  /** Makes the sums of a layer, if it is studied and was not visited before. */
+  private void make(ParameterGroup weight, long inputs, boolean transposed) {
+    if (layers.containsKey(weight) || !groups.contains(weight)) {
       return;
     }
     List<Layer> stacked = new ArrayList<>();
@@ -101,9 +93,13 @@ public final class KroneckerFactors implements Statistic {
 
   @Override
   public void visit(LayerVisit visit) {
-    if (visit instanceof LayerVisit.Linear linear && linear.weight() != null) {
-      declare(linear.weight(), linear.input().size(2), linear.transposed());
-      List<Layer> stacked = layers.get(linear.weight());
+    if (!(visit instanceof LayerVisit.Linear linear)) {
+      return;
+    }
+    ParameterGroup weight = linear.weight();
+    if (weight != null) {
+      make(weight, linear.input().size(2), linear.transposed());
+      List<Layer> stacked = layers.get(weight);
       if (stacked != null) {
         try (PointerScope scope = new PointerScope()) {
           add(linear, stacked);
@@ -148,7 +144,7 @@ public final class KroneckerFactors implements Statistic {
     return Objects.requireNonNull(layer.sums.get(factor));
   }
 
-  /** The layers that were seen or declared, by the canonical names of their weights. */
+  /** The layers that were visited, by the canonical names of their weights. */
   public Map<String, LinearLayer> layers() {
     Map<String, LinearLayer> byWeight = new LinkedHashMap<>();
     for (ParameterGroup group : order) {
