@@ -41,6 +41,14 @@ record ClassifierOpener(
     this(head, text, data, allowDifferent, false, warnings);
   }
 
+  /** The same with the head of another folder, unless one is named. */
+  ClassifierOpener withClassifier(Path folder) {
+    TextOptions other = new TextOptions();
+    other.classifier = text.classifier == null ? folder : text.classifier;
+    other.tokenizer = text.tokenizer;
+    return new ClassifierOpener(head, other, data, allowDifferent, withHead, warnings);
+  }
+
   /** Puts the places of what is on the hub in place of its names. */
   void locate(Places places) {
     if (head != null) {

@@ -55,13 +55,24 @@ final class KroneckerOptions {
       throw new InputException("--scaling-factor " + s + ": goes with --rest average only");
     }
     ElementwiseRule others = rest == Rest.FISHER ? weighting.rule() : new Average(s);
+    double ofFactors = damping == null ? KroneckerFisher.DEFAULT_DAMPING : damping;
+    return rule(ofFactors, weighting, others, s);
+  }
+
+  /** The rule with this damping, everything else as without options. */
+  static KroneckerFisher rule(double damping, WeightingOptions weighting) {
+    return rule(damping, weighting, new Average(), 1);
+  }
+
+  private static KroneckerFisher rule(
+      double damping, WeightingOptions weighting, ElementwiseRule rest, double scalingFactor) {
     return new KroneckerFisher(
-        damping == null ? KroneckerFisher.DEFAULT_DAMPING : damping,
+        damping,
         scale(weighting.rule().normalization()),
         KroneckerFisher.DEFAULT_TOLERANCE,
         KroneckerFisher.DEFAULT_ITERATIONS,
-        others,
-        s);
+        rest,
+        scalingFactor);
   }
 
   private static Scale scale(Normalization normalization) {

@@ -8,10 +8,12 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.AtomicOutput;
@@ -19,6 +21,8 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.checkpoint.StatisticFile;
+import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.Warnings;
@@ -31,6 +35,7 @@ import org.fishermerge.estimate.SkippedRows;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.Average;
 import org.fishermerge.merge.CoefficientSearch;
+import org.fishermerge.merge.KroneckerFisher;
 import org.fishermerge.merge.MergePlan;
 import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeRule;
@@ -40,6 +45,7 @@ import org.fishermerge.merge.Merger;
 import org.fishermerge.merge.ProgressListener;
 import org.fishermerge.torch.Accuracy;
 import org.fishermerge.torch.arch.ZeroShotHead;
+import org.fishermerge.torch.runtime.LibTorchAlgebra;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
@@ -65,6 +71,9 @@ import picocli.CommandLine.Spec;
           + " has not seen."
     })
 final class SearchCommand implements Callable<Integer> {
+  private static final int TRIES_BY_ACCURACY = 21;
+  private static final int TRIES_BY_KL = 30;
+
   @Spec private CommandSpec spec = CommandSpec.create();
 
   @Mixin private MergeOptions options = new MergeOptions();
@@ -73,7 +82,7 @@ final class SearchCommand implements Callable<Integer> {
   private final List<Member> members = new ArrayList<>(); // picocli adds to it
 
   /** A model with the task it was fine-tuned for. */
-  private static final class Member {
+  static final class Member {
     @Option(
         names = "--model",
         required = true,
@@ -144,11 +153,35 @@ final class SearchCommand implements Callable<Integer> {
       description = "For texts: the folder of the tokenizer (default: the classifier).")
   private @Nullable Path tokenizer;
 
+  /** What a try is measured by. */
+  enum By {
+    /** Labels. */
+    ACCURACY,
+    /** The divergence of predictions from each model's own, with one rule and scale. */
+    KL,
+    /** The same, with a mixture of rules and models. */
+    BLEND
+  }
+
+  @Option(
+      names = "--by",
+      paramLabel = "accuracy|kl|blend",
+      description =
+          "accuracy searches the models' coefficients by labels. kl searches rule, damping and scale"
+              + " without labels, by how far the merged model's predictions diverge from each model's"
+              + " own; blend goes on from there and mixes rules and models, tensor by tensor (default:"
+              + " accuracy).")
+  private By by = By.ACCURACY;
+
+  @Mixin private DivergenceOptions divergence = new DivergenceOptions();
+
   @Option(
       names = "--tries",
       paramLabel = "N",
-      description = "Merges to try (default: ${DEFAULT-VALUE}).")
-  private int tries = 21;
+      description = "Merges to try (default: 21; 30 by kl and blend).")
+  private @Nullable Integer triesGiven;
+
+  private int tries = TRIES_BY_ACCURACY;
 
   @Option(
       names = "--examples",
@@ -194,7 +227,9 @@ final class SearchCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     warnings = new Warnings(err());
+    tries = triesGiven != null ? triesGiven : by == By.ACCURACY ? TRIES_BY_ACCURACY : TRIES_BY_KL;
     BadRows.parse(badRows, "--bad-rows");
+    divergence.check(spec.commandLine(), by);
     requireAtLeastOne("--tries", tries);
     requireAtLeastOne("--examples", examples);
     requireAtLeastOne("--batch-size", batchSize);
@@ -204,9 +239,117 @@ final class SearchCommand implements Callable<Integer> {
         member.modelPlace = places.model(member.model);
         member.fisherPlace = member.fisher == null ? null : places.fisher(member.fisher);
       }
-      return search(places);
+      return by == By.ACCURACY ? search(places) : searchByDivergence(places);
     }
   }
+
+  // ---- by divergence ----
+
+  private int searchByDivergence(Places places) {
+    List<Direction.Family> families = families();
+    List<MergeSource> sources = sources(equalCoefficients());
+    MergeRequest widest = request(options.request(widestRule(families)), equalCoefficients());
+    if (options.isDryRun()) {
+      return options.run(widest, spec.commandLine());
+    }
+    try (MergeSession session = MergeSession.open(widest)) {
+      session.plan().warnings().forEach(warning -> err().println("warning: " + warning));
+      requireOutputsApart(widest.output());
+      options.runModelsThere(err());
+      // Its folder is where directions are merged; it is never committed.
+      try (AtomicOutput scratch = AtomicOutput.folder(widest.output(), widest.overwrite());
+          AtomicOutput reportFile =
+              report == null ? null : AtomicOutput.file(report, widest.overwrite());
+          Checkpoint base = Checkpoint.open(options.base);
+          Kernels kernels = options.openKernels();
+          Merger merger = session.merger(kernels, new LibTorchAlgebra());
+          Directions directions =
+              new Directions(options, sources, session, merger, kernels, scratch.temp())) {
+        DivergenceSearch search =
+            new DivergenceSearch(
+                setup(sources, families, scratch.temp(), places), directions, kernels, base);
+        search.run();
+        if (reportFile != null) {
+          JsonReport.publish(search.json(), reportFile);
+        }
+      }
+    }
+    return 0;
+  }
+
+  private DivergenceSearch.Setup setup(
+      List<MergeSource> sources,
+      List<Direction.Family> families,
+      Path scratch,
+      Places places) {
+    List<ClassifierOpener> own = tasks(scratch, places);
+    List<ClassifierOpener> merged = new ArrayList<>();
+    for (int i = 0; i < own.size(); i++) {
+      merged.add(
+          own.get(i).head() == null ? own.get(i).withClassifier(members.get(i).modelPlace) : own.get(i));
+    }
+    return new DivergenceSearch.Setup(
+        spec.commandLine(),
+        options,
+        divergence,
+        by == By.BLEND,
+        sources,
+        families,
+        own,
+        merged,
+        tries,
+        examples,
+        seed,
+        batchSize,
+        warnings);
+  }
+
+  /** The rules that all models' files allow, and the average. */
+  private List<Direction.Family> families() {
+    Set<StatisticKind> kinds = EnumSet.allOf(StatisticKind.class);
+    for (Member member : members) {
+      if (member.fisherPlace == null) {
+        kinds.clear();
+      } else {
+        try (StatisticFile file = StatisticFile.open(member.fisherPlace)) {
+          kinds.retainAll(file.layout().kinds());
+        }
+      }
+    }
+    List<Direction.Family> families = new ArrayList<>();
+    if (kinds.contains(StatisticKind.DIAGONAL_FISHER)) {
+      families.add(
+          new Direction.Family.Single(
+              new Direction("diagonal Fisher", List.of("--rule", "fisher"), weighting.rule())));
+    }
+    if (kinds.contains(StatisticKind.KRONECKER)) {
+      families.add(
+          new Direction.Family.Damped(
+              KroneckerFisher.DEFAULT_DAMPING, damping -> kronecker(damping)));
+    }
+    return families;
+  }
+
+  private Direction kronecker(double damping) {
+    String text = Direction.text(damping);
+    return new Direction(
+        "Kronecker, damping " + text,
+        List.of("--rule", "kronecker", "--damping", text),
+        KroneckerOptions.rule(Double.parseDouble(text), weighting));
+  }
+
+  /** One whose merge reads all of the models' files that a search may need. */
+  private MergeRule widestRule(List<Direction.Family> families) {
+    if (families.isEmpty()) {
+      return new Average();
+    }
+    return switch (families.getLast()) {
+      case Direction.Family.Single(Direction direction) -> direction.rule();
+      case Direction.Family.Damped damped -> damped.at().apply(damped.start()).rule();
+    };
+  }
+
+  // ---- by accuracy ----
 
   private int search(Places places) {
     MergeRequest equal = request(options.request(rule()), equalCoefficients());
@@ -286,7 +429,7 @@ final class SearchCommand implements Callable<Integer> {
     }
   }
 
-  private static void requireAtLeastOne(String option, long value) {
+  static void requireAtLeastOne(String option, long value) {
     if (value < 1) {
       throw new InputException(option + " " + value + ": must be at least 1");
     }
@@ -317,13 +460,19 @@ final class SearchCommand implements Callable<Integer> {
 
   private MergeRequest request(MergeRequest.Builder request, List<Double> coefficients) {
     weighting.apply(request);
+    sources(coefficients).forEach(request::model);
+    return request.build();
+  }
+
+  private List<MergeSource> sources(List<Double> coefficients) {
+    List<MergeSource> sources = new ArrayList<>();
     for (int i = 0; i < members.size(); i++) {
       Member member = members.get(i);
-      request.model(
+      sources.add(
           new MergeSource(
               member.modelPlace, Optional.ofNullable(member.fisherPlace), coefficients.get(i)));
     }
-    return request.build();
+    return sources;
   }
 
   private Path merge(List<Double> coefficients, Path folder, MergeSession session, Merger merger) {

@@ -4,9 +4,11 @@ import java.nio.file.Path;
 import java.util.Optional;
 import java.util.function.LongConsumer;
 import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.arch.ZeroShotHead;
+import org.fishermerge.torch.nn.Network;
 
 /** A classifier on data that can also be measured, without keeping what a Fisher needs. */
 public interface ClassifierOnData extends ModelOnData {
@@ -21,6 +23,24 @@ public interface ClassifierOnData extends ModelOnData {
 
   /** The file or folder that the classifier's backbone was loaded from. */
   Checkpoint model();
+
+  /** The network under the head. */
+  Network<?> backbone();
+
+  /**
+   * The same head and examples on another task's backbone, which stays that one's. Frees the
+   * weights of this one's own, so that it cannot be used any more.
+   *
+   * @throws InputException if that is another kind of network
+   */
+  ClassifierOnData onBackboneOf(ClassifierOnData other);
+
+  /** What {@link #onBackboneOf} says of networks of different kinds. */
+  static InputException otherKind(ClassifierOnData one, ClassifierOnData other) {
+    return new InputException(
+        "%s and %s are networks of different kinds, which cannot be merged"
+            .formatted(one.model().path(), other.model().path()));
+  }
 
   @Override
   default void write(FisherEstimator estimator, Path file, StatisticMetadata metadata) {

@@ -27,6 +27,7 @@ import org.fishermerge.torch.arch.ClipVisionTower;
 import org.fishermerge.torch.arch.ImageClassifier;
 import org.fishermerge.torch.arch.PictureShape;
 import org.fishermerge.torch.arch.ZeroShotHead;
+import org.fishermerge.torch.nn.Network;
 import org.fishermerge.torch.nn.Pixels;
 import org.fishermerge.torch.objective.Objective;
 
@@ -151,6 +152,25 @@ public record ImageClassifierOnData(
                 workers));
       }
     }
+  }
+
+  @Override
+  public Network<Pixels> backbone() {
+    return classifier.backbone();
+  }
+
+  @Override
+  public ImageClassifierOnData onBackboneOf(ClassifierOnData other) {
+    if (!(other instanceof ImageClassifierOnData pictures)) {
+      throw ClassifierOnData.otherKind(this, other);
+    }
+    return new ImageClassifierOnData(
+        pictures.model,
+        classifier.onBackboneOf(pictures.classifier),
+        zeroShotHead,
+        dataset,
+        examples,
+        workers);
   }
 
   @Override

@@ -26,7 +26,7 @@ public final class SkippedRows implements Consumer<BadRowException> {
   }
 
   /** Sets the number of rows that a run is to take. */
-  void of(long rows) {
+  public void of(long rows) {
     asked = rows;
   }
 

@@ -23,6 +23,7 @@ import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.arch.Architecture;
 import org.fishermerge.torch.arch.TextClassifier;
+import org.fishermerge.torch.nn.Network;
 import org.fishermerge.torch.nn.TokenBatch;
 import org.fishermerge.torch.objective.Objective;
 
@@ -84,6 +85,20 @@ public record TextClassifierOnData(
           new TextClassifierOnData(
               model, withHead ? classifier.withHead() : classifier, dataset, examples));
     }
+  }
+
+  @Override
+  public Network<TokenBatch> backbone() {
+    return classifier.backbone();
+  }
+
+  @Override
+  public TextClassifierOnData onBackboneOf(ClassifierOnData other) {
+    if (!(other instanceof TextClassifierOnData texts)) {
+      throw ClassifierOnData.otherKind(this, other);
+    }
+    return new TextClassifierOnData(
+        texts.model, classifier.onBackboneOf(texts.classifier), dataset, examples);
   }
 
   /**

@@ -14,7 +14,7 @@ import java.util.List;
  * {@link StreamingAverage} computes the sums, in double, rounded once to the output's dtype.
  */
 public sealed interface ElementwiseRule extends MergeRule
-    permits Average, DiagonalFisher, TaskArithmetic {
+    permits Average, Blend, DiagonalFisher, TaskArithmetic {
   /**
    * What the sums run over: the models, and behind them the base where the rule gives it a share.
    */
@@ -39,6 +39,13 @@ public sealed interface ElementwiseRule extends MergeRule
 
   /** The weights of one tensor's elements, in the order of the operands. */
   List<Weight> weights(List<Operand> operands);
+
+  /**
+   * The same of a parameter by its canonical name, for rules that treat parameters differently.
+   */
+  default List<Weight> weights(String parameter, List<Operand> operands) {
+    return weights(operands);
+  }
 
   /**
    * Each operand's share of the merge as far as the statistics leave it open, in their order; the

@@ -8,7 +8,7 @@ import java.util.regex.Pattern;
  * is a number or speaks of embeddings ({@code encoder.layers.3}, {@code h.11}, {@code
  * bert.embeddings}); of a name without such a part all but the last ({@code post_layernorm}).
  */
-final class Layers {
+public final class Layers {
   /**
    * As a reader counts: layers.2 before layers.10. Numbers of any length, so they are compared as
    * text.
@@ -20,7 +20,8 @@ final class Layers {
 
   private Layers() {}
 
-  static String layerOf(String canonicalName) {
+  /** The layer of a tensor. */
+  public static String layerOf(String canonicalName) {
     int end = -1;
     while (true) {
       int begin = end + 1;

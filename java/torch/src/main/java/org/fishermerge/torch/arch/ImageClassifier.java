@@ -86,6 +86,21 @@ public final class ImageClassifier implements Classifier, AutoCloseable {
         close);
   }
 
+  /** The network under the head. */
+  public Network<Pixels> backbone() {
+    return classifier.network();
+  }
+
+  /**
+   * This head on another classifier's backbone, which stays that one's. Frees the weights of this
+   * one's own, so that it cannot be used any more.
+   */
+  public ImageClassifier onBackboneOf(ImageClassifier other) {
+    classifier.network().close();
+    return new ImageClassifier(
+        other.shape, classifier.on(other.backbone()), List.of(), warnings, close);
+  }
+
   /** The pictures that it takes. */
   public PictureShape shape() {
     return shape;

@@ -35,6 +35,11 @@ public record NetworkClassifier<I extends Batch>(
     return studied;
   }
 
+  /** The same head on another network, all of whose parameters are studied. */
+  NetworkClassifier<I> on(Network<I> other) {
+    return new NetworkClassifier<>(other, head, classCount, other.parameters());
+  }
+
   /** Class logits, row-major [B, K], in the process's memory: for inference. */
   public float[] logits(I batch) {
     try (PointerScope scope = new PointerScope()) {

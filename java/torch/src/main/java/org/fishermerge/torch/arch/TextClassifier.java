@@ -87,6 +87,21 @@ public final class TextClassifier implements Classifier, AutoCloseable {
         Stream.concat(backbone.parameters().stream(), head.parameters().stream()).toList());
   }
 
+  /** The network under the head. */
+  public Network<TokenBatch> backbone() {
+    return backbone;
+  }
+
+  /**
+   * This head on another classifier's backbone, which stays that one's. Frees the weights of this
+   * one's own, so that it cannot be used any more.
+   */
+  public TextClassifier onBackboneOf(TextClassifier other) {
+    backbone.close();
+    return new TextClassifier(
+        inputs, other.backbone, head, warnings, other.backbone.parameters());
+  }
+
   /** What is odd about the configurations but does not stop their use. */
   public List<String> warnings() {
     return warnings;

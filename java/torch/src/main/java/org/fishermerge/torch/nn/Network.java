@@ -32,6 +32,11 @@ public final class Network<I extends Batch> implements AutoCloseable {
     return parameters;
   }
 
+  /** The parameters with their values, which may be overwritten between passes. */
+  public List<Weights.Parameter> weights() {
+    return weights.parameters();
+  }
+
   /** The last layer's output, [B, T, D], in the caller's scope. */
   public Tensor forward(I batch, Tape tape) {
     LibTorch.initialize();

@@ -34,8 +34,7 @@ public final class Weights implements AutoCloseable {
   /** The dtype of the weights of linear layers. */
   private final torch.ScalarType productType;
 
-  private final List<ParameterGroup> groups = new ArrayList<>();
-  private final List<Tensor> owned = new ArrayList<>();
+  private final List<Parameter> parameters = new ArrayList<>();
 
   private Weights(Checkpoint checkpoint, torch.ScalarType productType, String prefix) {
     this.checkpoint = checkpoint;
@@ -75,9 +74,14 @@ public final class Weights implements AutoCloseable {
     }
   }
 
-  /** Every group read so far, in the order of reading. */
+  /** Every parameter read so far, in the order of reading. */
+  List<Parameter> parameters() {
+    return List.copyOf(parameters);
+  }
+
+  /** Where their statistics go. */
   public List<ParameterGroup> groups() {
-    return List.copyOf(groups);
+    return parameters.stream().map(Parameter::group).toList();
   }
 
   /** Whether the model has such a parameter. */
@@ -121,22 +125,21 @@ public final class Weights implements AutoCloseable {
 
   private Parameter stack(
       torch.ScalarType type, String[] names, long[] shape, long[] stackedShape) {
-    ParameterGroup.Member[] parameters = new ParameterGroup.Member[names.length];
+    ParameterGroup.Member[] members = new ParameterGroup.Member[names.length];
     Tensor tensor =
         Tensors.onlyResultOf(() -> {
           Tensor filled = torch.empty(stackedShape);
           long offset = 0;
           for (int i = 0; i < names.length; i++) {
-            parameters[i] = new ParameterGroup.Member(prefix + names[i], boxed(shape));
-            copyInto(filled, offset, parameters[i]);
-            offset += parameters[i].elementCount();
+            members[i] = new ParameterGroup.Member(prefix + names[i], boxed(shape));
+            copyInto(filled, offset, members[i]);
+            offset += members[i].elementCount();
           }
           return LibTorch.onDevice(filled.to(type));
         });
-    owned.add(tensor);
-    ParameterGroup group = new ParameterGroup(parameters);
-    groups.add(group);
-    return new Parameter(tensor, group);
+    Parameter read = new Parameter(tensor, new ParameterGroup(members));
+    parameters.add(read);
+    return read;
   }
 
   private void copyInto(Tensor target, long offset, ParameterGroup.Member parameter) {
@@ -167,7 +170,7 @@ public final class Weights implements AutoCloseable {
 
   @Override
   public void close() {
-    owned.forEach(Tensor::close);
-    owned.clear();
+    parameters.forEach(parameter -> parameter.tensor.close());
+    parameters.clear();
   }
 }

@@ -1,0 +1,158 @@
+package org.fishermerge.cli;
+
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
+
+/**
+ * Looks for the merge with the least divergence, coarse to fine: the base and every rule as it is;
+ * dampings in steps of ten as long as that gets better; scales along each rule's best direction,
+ * that of the best rule first; at last smaller steps of damping and scale around the best. What the
+ * last tries would refine is left where there are fewer tries.
+ */
+final class DirectionSearch {
+  private static final double DAMPING_STEP = 10;
+  private static final double LEAST_DAMPING = 1e-4;
+  private static final double MOST_DAMPING = 1e2;
+  private static final double SCALE_STEP = 1.25;
+  private static final double FINE_SCALE_STEP = 1.1;
+  private static final double LEAST_SCALE = 0.1;
+  private static final double MOST_SCALE = 8;
+
+  /** Measures a merge. */
+  @FunctionalInterface
+  interface Objective {
+    /** Less is better; infinite where a merge cannot be used. */
+    double divergence(Direction direction, double scale);
+  }
+
+  /** A merge that was tried. */
+  record Try(Direction direction, double scale, double divergence) {}
+
+  private final int tries;
+  private final BooleanSupplier timeIsUp;
+  private final Objective objective;
+  private final Consumer<Try> listener;
+  private final List<Try> done = new ArrayList<>();
+  private final Map<Direction, Setting> settings = new HashMap<>();
+
+  private record Setting(Direction.Family.Damped family, double damping) {}
+
+  private DirectionSearch(
+      int tries, BooleanSupplier timeIsUp, Objective objective, Consumer<Try> listener) {
+    this.tries = tries;
+    this.timeIsUp = timeIsUp;
+    this.objective = objective;
+    this.listener = listener;
+  }
+
+  /**
+   * Searches.
+   *
+   * @param average tried first at scale 0, where it is the base, and at 1
+   * @param families further rules
+   * @param tries at least one
+   * @param timeIsUp no further try begins then; the first always does
+   * @param listener told of each try when it is done
+   * @return all tries, in order
+   */
+  static List<Try> run(
+      Direction average,
+      List<Direction.Family> families,
+      int tries,
+      BooleanSupplier timeIsUp,
+      Objective objective,
+      Consumer<Try> listener) {
+    DirectionSearch search = new DirectionSearch(tries, timeIsUp, objective, listener);
+    search.run(average, families);
+    return List.copyOf(search.done);
+  }
+
+  /** The best of some tries; the earliest of equals. */
+  static Try best(List<Try> tries) {
+    return tries.stream().min(Comparator.comparingDouble(Try::divergence)).orElseThrow();
+  }
+
+  private void run(Direction average, List<Direction.Family> families) {
+    attempt(average, 0);
+    List<Try> bests = new ArrayList<>();
+    attempt(average, 1).ifPresent(bests::add);
+    for (Direction.Family family : families) {
+      switch (family) {
+        case Direction.Family.Single(Direction direction) ->
+            attempt(direction, 1).ifPresent(bests::add);
+        case Direction.Family.Damped damped -> dampings(damped).ifPresent(bests::add);
+      }
+    }
+    bests.sort(Comparator.comparingDouble(Try::divergence));
+    for (Try each : bests) {
+      climb(each, SCALE_STEP);
+    }
+    Try best = best(done);
+    Setting setting = settings.get(best.direction);
+    if (setting != null) {
+      attempt(damped(setting.family, setting.damping * Math.sqrt(DAMPING_STEP)), best.scale);
+      attempt(damped(setting.family, setting.damping / Math.sqrt(DAMPING_STEP)), best.scale);
+    }
+    climb(best(done), FINE_SCALE_STEP);
+  }
+
+  /** The best damping at scale 1, in steps of ten to either side. */
+  private Optional<Try> dampings(Direction.Family.Damped family) {
+    Optional<Try> best = attempt(damped(family, family.start()), 1);
+    for (double step : new double[] {DAMPING_STEP, 1 / DAMPING_STEP}) {
+      boolean better = false;
+      for (double d = family.start() * step; LEAST_DAMPING <= d && d <= MOST_DAMPING; d *= step) {
+        Optional<Try> next = attempt(damped(family, d), 1);
+        if (next.isEmpty() || next.get().divergence >= best.orElseThrow().divergence) {
+          break;
+        }
+        best = next;
+        better = true;
+      }
+      if (better) {
+        break; // it gets worse the other way
+      }
+    }
+    return best;
+  }
+
+  private Direction damped(Direction.Family.Damped family, double damping) {
+    Direction direction = family.at().apply(damping);
+    settings.put(direction, new Setting(family, damping));
+    return direction;
+  }
+
+  /** Scales from one that was tried, to either side as long as that gets better. */
+  private void climb(Try from, double factor) {
+    for (double step : new double[] {factor, 1 / factor}) {
+      Try best = from;
+      for (double s = from.scale * step; LEAST_SCALE <= s && s <= MOST_SCALE; s *= step) {
+        Optional<Try> next = attempt(from.direction, s);
+        if (next.isEmpty() || next.get().divergence >= best.divergence) {
+          break;
+        }
+        best = next.get();
+      }
+      if (best != from) {
+        return;
+      }
+    }
+  }
+
+  /** Empty when no try is left. */
+  private Optional<Try> attempt(Direction direction, double scale) {
+    if (done.size() >= tries || (!done.isEmpty() && timeIsUp.getAsBoolean())) {
+      return Optional.empty();
+    }
+    Try tried = new Try(direction, scale, objective.divergence(direction, scale));
+    done.add(tried);
+    listener.accept(tried);
+    return Optional.of(tried);
+  }
+}

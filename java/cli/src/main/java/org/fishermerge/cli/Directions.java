@@ -1,0 +1,102 @@
+package org.fishermerge.cli;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.DType;
+import org.fishermerge.merge.Average;
+import org.fishermerge.merge.MergeRequest;
+import org.fishermerge.merge.MergeRule;
+import org.fishermerge.merge.MergeSession;
+import org.fishermerge.merge.MergeSource;
+import org.fishermerge.merge.Merger;
+import org.fishermerge.merge.ProgressListener;
+import org.fishermerge.kernels.Kernels;
+
+/**
+ * Merges of the same models as directions from their base, each written once, when it is first
+ * needed, in F32 and under the base's names.
+ */
+final class Directions implements AutoCloseable {
+  private final MergeOptions options;
+  private final List<MergeSource> sources;
+  private final MergeSession session;
+  private final Merger merger;
+  private final Kernels kernels;
+  private final Path scratch;
+  private final Map<String, Checkpoint> merged = new LinkedHashMap<>();
+
+  /**
+   * Nothing is merged yet.
+   *
+   * @param session of all files that rules may need
+   * @param scratch a folder for the merges
+   */
+  Directions(
+      MergeOptions options,
+      List<MergeSource> sources,
+      MergeSession session,
+      Merger merger,
+      Kernels kernels,
+      Path scratch) {
+    this.options = options;
+    this.sources = List.copyOf(sources);
+    this.session = session;
+    this.merger = merger;
+    this.kernels = kernels;
+    this.scratch = scratch;
+  }
+
+  /** The merge of a direction at scale 1. */
+  Checkpoint of(Direction direction) {
+    return merged.computeIfAbsent(direction.name(), name -> merge(direction.rule()));
+  }
+
+  private Checkpoint merge(MergeRule rule) {
+    MergeRequest.Builder request = request(rule);
+    boolean valuesAlone = rule.statistics().isEmpty();
+    sources.forEach(source -> request.model(valuesAlone ? withoutFile(source) : source));
+    merger.run(session.plan(request.build()), ProgressListener.NONE);
+    return Checkpoint.open(next());
+  }
+
+  /** The models themselves, as directions. */
+  List<Checkpoint> models() {
+    List<Checkpoint> models = new ArrayList<>();
+    for (MergeSource source : sources) {
+      models.add(
+          merged.computeIfAbsent(
+              "model " + models.size() + ": " + source.model(), name -> alone(source)));
+    }
+    return models;
+  }
+
+  private Checkpoint alone(MergeSource source) {
+    MergeRequest request = request(new Average()).model(withoutFile(source)).build();
+    try (MergeSession one = MergeSession.open(request)) {
+      one.run(kernels, ProgressListener.NONE);
+    }
+    return Checkpoint.open(next());
+  }
+
+  private MergeRequest.Builder request(MergeRule rule) {
+    return options.request(rule, next()).outputDtype(DType.F32);
+  }
+
+  private Path next() {
+    return scratch.resolve("direction" + merged.size());
+  }
+
+  private static MergeSource withoutFile(MergeSource source) {
+    return new MergeSource(source.model(), Optional.empty(), source.coefficient());
+  }
+
+  @Override
+  public void close() {
+    merged.values().forEach(Checkpoint::close);
+  }
+}

@@ -1,0 +1,102 @@
+package org.fishermerge.cli;
+
+import java.util.Optional;
+import java.util.function.UnaryOperator;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.estimate.tune.BlendTuning;
+import org.fishermerge.merge.Layers;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+
+/** Options of {@code search --by kl} and {@code --by blend}. */
+final class DivergenceOptions {
+  /** Which parameters of a blend share coefficients. */
+  enum Per {
+    /** None. */
+    TENSOR,
+    /** Those of a layer. */
+    LAYER,
+    /** All. */
+    MODEL
+  }
+
+  static final int STEPS = 150;
+  static final int STEP_EXAMPLES = 48;
+
+  /** About how far a coefficient goes in a step: a merge is at about 1. */
+  private static final double RATE = 0.03;
+
+  private static final int STEPS_BETWEEN_MEASUREMENTS = 10;
+
+  @Option(
+      names = "--minutes",
+      paramLabel = "M",
+      description =
+          "By kl and blend: begin no try and no step after so many minutes (default: no limit).")
+  private @Nullable Double minutes;
+
+  @Option(
+      names = "--per",
+      paramLabel = "tensor|layer|model",
+      description =
+          "By blend: what has coefficients of its own, each tensor, each layer or the whole model"
+              + " (default: tensor).")
+  private @Nullable Per per;
+
+  @Option(
+      names = "--steps",
+      paramLabel = "N",
+      description = "By blend: most steps of the search (default: " + STEPS + ").")
+  private @Nullable Integer steps;
+
+  @Option(
+      names = "--step-examples",
+      paramLabel = "N",
+      description = "By blend: examples of each task in a step (default: " + STEP_EXAMPLES + ").")
+  private @Nullable Integer stepExamples;
+
+  /** Refuses what the way of searching does not take. */
+  void check(CommandLine command, SearchCommand.By by) {
+    if (by == SearchCommand.By.ACCURACY && minutes != null) {
+      throw new ParameterException(command, "--minutes goes with --by kl and --by blend");
+    }
+    if (by != SearchCommand.By.BLEND && (per != null || steps != null || stepExamples != null)) {
+      throw new ParameterException(
+          command, "--per, --steps and --step-examples go with --by blend");
+    }
+    if (minutes != null && !(minutes > 0)) {
+      throw new InputException("--minutes " + minutes + ": must be above 0");
+    }
+    SearchCommand.requireAtLeastOne("--steps", steps());
+    SearchCommand.requireAtLeastOne("--step-examples", stepExamples());
+  }
+
+  private int steps() {
+    return steps == null ? STEPS : steps;
+  }
+
+  private int stepExamples() {
+    return stepExamples == null ? STEP_EXAMPLES : stepExamples;
+  }
+
+  /** How long tries and steps may begin, in nanoseconds. */
+  Optional<Double> nanoseconds() {
+    return Optional.ofNullable(minutes).map(m -> m * 60e9);
+  }
+
+  /** Which parameters share coefficients: those with the same text. */
+  UnaryOperator<String> group() {
+    return switch (per == null ? Per.TENSOR : per) {
+      case TENSOR -> name -> name;
+      case LAYER -> Layers::layerOf;
+      case MODEL -> name -> "";
+    };
+  }
+
+  BlendTuning.Settings blend(long seed) {
+    return new BlendTuning.Settings(
+        steps(), stepExamples(), RATE, STEPS_BETWEEN_MEASUREMENTS, seed);
+  }
+}

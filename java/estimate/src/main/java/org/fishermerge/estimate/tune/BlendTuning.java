@@ -1,0 +1,180 @@
+package org.fishermerge.estimate.tune;
+
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.SplittableRandom;
+import java.util.function.BooleanSupplier;
+import java.util.function.UnaryOperator;
+import org.fishermerge.estimate.tune.DivergenceMeter.Half;
+import org.fishermerge.torch.WeightBlend;
+import org.fishermerge.torch.nn.ParameterGroup;
+import org.fishermerge.torch.nn.Weights;
+import org.fishermerge.torch.statistic.GradientSum;
+
+/**
+ * Finds the coefficients of a {@link WeightBlend} with which the measured divergence is least, by
+ * Adam (Kingma and Ba 2015) on samples of the choosing half. Parameters of one group share their
+ * coefficients. Every few steps the confirming half is measured; the best coefficients found there
+ * are kept, and the search ends when they have not improved for long.
+ */
+public final class BlendTuning {
+  private static final double FIRST_MOMENT = 0.9;
+  private static final double SECOND_MOMENT = 0.999;
+  private static final double EPSILON = 1e-8;
+
+  /** Measurements without improvement after which the search ends. */
+  private static final int PATIENCE = 4;
+
+  /**
+   * How to search.
+   *
+   * @param steps most steps
+   * @param examples of each task in a step
+   * @param rate of the steps, about how far a coefficient goes in one; falls to zero like a cosine
+   * @param every steps between measurements of the confirming half
+   * @param seed of the samples
+   */
+  public record Settings(int steps, int examples, double rate, int every, long seed) {}
+
+  /** Told of the search; for the thread that it runs on. */
+  @FunctionalInterface
+  public interface Listener {
+    /**
+     * A measurement.
+     *
+     * @param step steps taken
+     * @param sampled mean divergence of the samples since the last measurement; NaN at step 0
+     * @param confirming mean divergence of the confirming half
+     */
+    void measured(int step, double sampled, double confirming);
+  }
+
+  /**
+   * What was found.
+   *
+   * @param coefficients [parameters][directions], in the blend's order
+   * @param confirming mean divergence of the confirming half with them
+   * @param steps after which they were found
+   */
+  public record Result(double[][] coefficients, double confirming, int steps) {}
+
+  private final WeightBlend blend;
+  private final DivergenceMeter meter;
+  private final Settings settings;
+  private final int[] groupOf;
+  private final int groups;
+
+  private BlendTuning(
+      WeightBlend blend, DivergenceMeter meter, UnaryOperator<String> group, Settings settings) {
+    this.blend = blend;
+    this.meter = meter;
+    this.settings = settings;
+    Map<String, Integer> known = new LinkedHashMap<>();
+    this.groupOf =
+        blend.names().stream()
+            .mapToInt(name -> known.computeIfAbsent(group.apply(name), g -> known.size()))
+            .toArray();
+    this.groups = known.size();
+  }
+
+  /**
+   * Searches. The blend's network has any of the weights that were tried when this returns.
+   *
+   * @param blend of the meter's backbone
+   * @param group which parameters share coefficients: those with the same value of it
+   * @param start coefficients to begin with, one for each direction
+   * @param timeIsUp no further step begins then
+   */
+  public static Result run(
+      WeightBlend blend,
+      DivergenceMeter meter,
+      UnaryOperator<String> group,
+      double[] start,
+      Settings settings,
+      BooleanSupplier timeIsUp,
+      Listener listener) {
+    return new BlendTuning(blend, meter, group, settings).run(start, timeIsUp, listener);
+  }
+
+  private Result run(double[] start, BooleanSupplier timeIsUp, Listener listener) {
+    double[][] c = new double[groups][];
+    Arrays.setAll(c, g -> start.clone());
+    double[][] first = new double[groups][start.length];
+    double[][] second = new double[groups][start.length];
+    SplittableRandom random = new SplittableRandom(settings.seed());
+    List<ParameterGroup> parameters =
+        meter.backbone().weights().stream().map(Weights.Parameter::group).toList();
+    try (GradientSum gradient = new GradientSum(parameters)) {
+      Result best = measured(c, 0);
+      listener.measured(0, Double.NaN, best.confirming);
+      double sampled = 0;
+      int since = 0;
+      int worse = 0;
+      boolean ends = false;
+      for (int step = 1; !ends; step++) {
+        blend.set(all(c));
+        gradient.clear();
+        sampled += meter.gradient(settings.examples(), random, gradient);
+        since++;
+        adam(c, grouped(blend.derivative(gradient)), first, second, step);
+        ends = step >= settings.steps() || timeIsUp.getAsBoolean();
+        if (step % settings.every() == 0 || ends) {
+          Result now = measured(c, step);
+          listener.measured(step, sampled / since, now.confirming);
+          sampled = 0;
+          since = 0;
+          worse = now.confirming < best.confirming ? 0 : worse + 1;
+          best = now.confirming < best.confirming ? now : best;
+          ends |= worse == PATIENCE;
+        }
+      }
+      return best;
+    }
+  }
+
+  private Result measured(double[][] c, int step) {
+    double[][] coefficients = all(c);
+    blend.set(coefficients);
+    double confirming = DivergenceMeter.mean(meter.divergences(Half.CONFIRMING));
+    return new Result(coefficients, confirming, step);
+  }
+
+  /** Each parameter's, from its group's. */
+  private double[][] all(double[][] c) {
+    double[][] all = new double[groupOf.length][];
+    Arrays.setAll(all, t -> c[groupOf[t]].clone());
+    return all;
+  }
+
+  private double[][] grouped(double[][] derivative) {
+    double[][] sums = new double[groups][blend.directions()];
+    for (int t = 0; t < groupOf.length; t++) {
+      for (int k = 0; k < blend.directions(); k++) {
+        sums[groupOf[t]][k] += derivative[t][k];
+      }
+    }
+    return sums;
+  }
+
+  private void adam(
+      double[][] c, double[][] derivative, double[][] first, double[][] second, int step) {
+    double left = (step - 1.0) / settings.steps();
+    double rate = settings.rate() * 0.5 * (1 + Math.cos(Math.PI * left));
+    double firstBias = 1 - Math.pow(FIRST_MOMENT, step);
+    double secondBias = 1 - Math.pow(SECOND_MOMENT, step);
+    for (int g = 0; g < groups; g++) {
+      for (int k = 0; k < blend.directions(); k++) {
+        double d = derivative[g][k];
+        if (!Double.isFinite(d)) {
+          continue; // the merged model overflowed on this sample: the others decide
+        }
+        first[g][k] = FIRST_MOMENT * first[g][k] + (1 - FIRST_MOMENT) * d;
+        second[g][k] = SECOND_MOMENT * second[g][k] + (1 - SECOND_MOMENT) * d * d;
+        c[g][k] -=
+            rate * (first[g][k] / firstBias) / (Math.sqrt(second[g][k] / secondBias) + EPSILON);
+      }
+    }
+  }
+}

@@ -1,0 +1,74 @@
+package org.fishermerge.estimate.tune;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.estimate.ModelOnData;
+import org.fishermerge.torch.Divergence;
+import org.fishermerge.torch.ForwardPass;
+
+/**
+ * What a model itself predicts for examples of its task.
+ *
+ * @param rows of the data
+ * @param probabilities of the classes, one array for each row
+ */
+public record OwnPredictions(long[] rows, List<double[]> probabilities) {
+  /** Checks that there is one for each row. */
+  public OwnPredictions {
+    probabilities = List.copyOf(probabilities);
+    if (rows.length != probabilities.size()) {
+      throw new IllegalArgumentException(rows.length + " rows, " + probabilities.size());
+    }
+  }
+
+  /**
+   * Runs a model on its own examples.
+   *
+   * @param rows that can be read
+   * @throws InputException if a logit is not finite
+   */
+  public static OwnPredictions of(ModelOnData model, long[] rows, int batchSize) {
+    List<double[]> all = new ArrayList<>();
+    for (int first = 0; first < rows.length; first += batchSize) {
+      int count = Math.min(batchSize, rows.length - first);
+      try (ForwardPass pass = model.forward(Arrays.copyOfRange(rows, first, first + count))) {
+        double[] batch = Divergence.predictions(pass);
+        int classes = batch.length / count;
+        for (int b = 0; b < count; b++) {
+          all.add(Arrays.copyOfRange(batch, b * classes, (b + 1) * classes));
+        }
+      }
+    }
+    return new OwnPredictions(rows, all);
+  }
+
+  /** How many examples there are. */
+  public int examples() {
+    return rows.length;
+  }
+
+  /** Those at even places, or those at odd ones. */
+  public OwnPredictions half(boolean odd) {
+    List<double[]> kept = new ArrayList<>();
+    long[] keptRows = new long[(rows.length + (odd ? 0 : 1)) / 2];
+    for (int i = odd ? 1 : 0; i < rows.length; i += 2) {
+      keptRows[kept.size()] = rows[i];
+      kept.add(probabilities.get(i));
+    }
+    return new OwnPredictions(keptRows, kept);
+  }
+
+  /** Some of them, in the order given. */
+  OwnPredictions at(int[] places) {
+    return new OwnPredictions(
+        Arrays.stream(places).mapToLong(place -> rows[place]).toArray(),
+        Arrays.stream(places).mapToObj(probabilities::get).toList());
+  }
+
+  /** The probabilities end to end. */
+  double[] flat() {
+    return probabilities.stream().flatMapToDouble(Arrays::stream).toArray();
+  }
+}
