@@ -2,6 +2,7 @@ package org.fishermerge.merge;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -43,7 +44,7 @@ public record Blend(Map<String, List<Double>> coefficients, List<Double> others)
       copy.put(name, List.copyOf(values));
     });
     requireFinite("all others", others);
-    coefficients = Map.copyOf(copy);
+    coefficients = Collections.unmodifiableMap(copy);
     others = List.copyOf(others);
   }
 

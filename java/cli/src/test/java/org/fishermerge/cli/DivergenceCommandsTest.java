@@ -1,0 +1,362 @@
+package org.fishermerge.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.TreeMap;
+import java.util.stream.Stream;
+import org.fishermerge.cli.TestTensors.Tensor;
+import org.fishermerge.testkit.Golden;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/**
+ * {@code search --by kl} and {@code --by blend}: divergences against those of logits that {@code
+ * evaluate} writes, what is written against the formula in double.
+ */
+final class DivergenceCommandsTest {
+  private static final int EXAMPLES = 6;
+
+  @TempDir Path folder;
+
+  private String path(String name) {
+    return folder.resolve(name).toString();
+  }
+
+  private static String golden(String name) {
+    return Golden.path(name).toString();
+  }
+
+  private static List<String> tasks(String pool) {
+    return pool.equals("clip-tiny") ? List.of("alpha", "beta", "gamma") : List.of("cola", "mnli");
+  }
+
+  private static List<String> data(String pool, String task) {
+    String vectors = golden(pool + "/expected.safetensors") + "#" + task + ".";
+    return pool.equals("clip-tiny")
+        ? List.of("--data", vectors, "--heads", vectors)
+        : List.of("--data", vectors);
+  }
+
+  private static List<String> clip(String pool) {
+    return pool.equals("clip-tiny") ? List.of("--clip", golden("clip-tiny/pretrained")) : List.of();
+  }
+
+  private void estimate(String pool, String statistic) {
+    for (String task : tasks(pool)) {
+      List<String> line = new ArrayList<>(List.of("fisher", "--statistic", statistic));
+      line.addAll(List.of("--model", golden(pool + "/" + task), "--labels", "exact"));
+      line.addAll(List.of("--out", path(task + ".fisher.safetensors")));
+      line.addAll(clip(pool));
+      line.addAll(data(pool, task));
+      CommandResult.run(line).succeeds();
+    }
+  }
+
+  private List<String> search(String pool, String by, boolean fishers, String... more) {
+    List<String> line = new ArrayList<>(List.of("search", "--by", by));
+    line.addAll(List.of("--base", golden(pool + "/pretrained"), "--out", path("found")));
+    line.addAll(List.of("--report", path("search.json")));
+    line.addAll(clip(pool));
+    if (pool.equals("gpt2-tiny")) {
+      line.addAll(List.of("--exclude", "score")); // of two classes here and three there
+    }
+    for (String task : tasks(pool)) {
+      line.addAll(List.of("--model", golden(pool + "/" + task)));
+      if (fishers) {
+        line.addAll(List.of("--fisher", path(task + ".fisher.safetensors")));
+      }
+      line.addAll(data(pool, task));
+    }
+    line.addAll(List.of(more));
+    return line;
+  }
+
+  /** It may warn that the half of so few examples that confirms is of another opinion. */
+  private static CommandResult run(List<String> line) {
+    CommandResult result = CommandResult.run(line);
+    assertThat(result.code()).as(result.err()).isZero();
+    assertThat(result.err().lines()).allMatch(each -> each.startsWith("warning: "));
+    return result;
+  }
+
+  private JsonNode report() throws IOException {
+    return new JsonMapper().readTree(folder.resolve("search.json").toFile());
+  }
+
+  private float[] logits(String pool, String task, String model) {
+    Path file = folder.resolve("logits.safetensors");
+    List<String> line = new ArrayList<>(List.of("evaluate", "--model", model, "--overwrite"));
+    line.addAll(List.of("--outputs", file.toString()));
+    line.addAll(clip(pool));
+    line.addAll(data(pool, task));
+    if (!pool.equals("clip-tiny")) {
+      line.addAll(List.of("--classifier", golden(pool + "/" + task)));
+    }
+    CommandResult.run(line).succeeds();
+    return Objects.requireNonNull(TestTensors.read(file).tensors().get("logits")).floats();
+  }
+
+  private static double[] softmax(float[] logits, int from, int classes) {
+    double[] p = new double[classes];
+    double sum = 0;
+    for (int k = 0; k < classes; k++) {
+      p[k] = Math.exp(logits[from + k]);
+      sum += p[k];
+    }
+    for (int k = 0; k < classes; k++) {
+      p[k] /= sum;
+    }
+    return p;
+  }
+
+  /** The mean over tasks of the mean over examples of KL(own || model), from written logits. */
+  private double divergence(String pool, String model) {
+    double total = 0;
+    for (String task : tasks(pool)) {
+      float[] own = logits(pool, task, golden(pool + "/" + task));
+      float[] merged = logits(pool, task, model);
+      int classes = own.length / EXAMPLES;
+      for (int b = 0; b < EXAMPLES; b++) {
+        double[] p = softmax(own, b * classes, classes);
+        double[] q = softmax(merged, b * classes, classes);
+        for (int k = 0; k < classes; k++) {
+          total += p[k] * Math.log(p[k] / q[k]);
+        }
+      }
+    }
+    return total / EXAMPLES / tasks(pool).size();
+  }
+
+  private static double mean(JsonNode values) {
+    double sum = 0;
+    for (JsonNode value : values) {
+      sum += value.doubleValue();
+    }
+    return sum / values.size();
+  }
+
+  private static void sameValues(Path actual, Path expected, double tolerance) {
+    Map<String, Tensor> theirs = TestTensors.read(expected).tensors();
+    Map<String, Tensor> ours = TestTensors.read(actual).tensors();
+    assertThat(ours.keySet()).isEqualTo(theirs.keySet());
+    theirs.forEach((name, tensor) -> {
+      if (tensor.dtype().equals("F32")) {
+        float[] values = tensor.floats();
+        float[] found = Objects.requireNonNull(ours.get(name)).floats();
+        double bound = tolerance * TestTensors.largest(values) + 1e-9;
+        double worst = 0;
+        for (int j = 0; j < values.length; j++) {
+          worst = Math.max(worst, Math.abs(found[j] - values[j]));
+        }
+        assertThat(worst).as(name).isLessThanOrEqualTo(bound);
+      }
+    });
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"clip-tiny", "gpt2-tiny"})
+  void divergencesAreThoseOfWrittenLogits(String pool) throws IOException {
+    estimate(pool, "diagonal,kronecker");
+    run(search(pool, "kl", true, "--tries", "12"));
+    JsonNode report = report();
+    JsonNode tries = report.path("tries");
+    assertThat(tries.size()).isBetween(5, 12);
+    // Both halves have three examples of each task.
+    assertThat((tries.get(0).path("kl").doubleValue() + mean(report.at("/confirming_kl/base"))) / 2)
+        .isCloseTo(divergence(pool, golden(pool + "/pretrained")), within(2e-5));
+    List<String> average =
+        new ArrayList<>(
+            List.of("average", "--base", golden(pool + "/pretrained"), "--out", path("average")));
+    tasks(pool).forEach(task -> average.addAll(List.of("--model", golden(pool + "/" + task))));
+    average.addAll(List.of("--exclude", "score"));
+    run(average);
+    assertThat(
+            (tries.get(1).path("kl").doubleValue() + mean(report.at("/confirming_kl/average"))) / 2)
+        .isCloseTo(divergence(pool, path("average")), within(2e-5));
+    double least = Double.POSITIVE_INFINITY;
+    for (JsonNode each : tries) {
+      least = Math.min(least, each.path("kl").doubleValue());
+    }
+    JsonNode found = report.path("found");
+    assertThat(found.path("kl").doubleValue()).isEqualTo(least);
+
+    // What was written is what the half that confirms says of it.
+    String written = report.path("written").textValue();
+    double chosen =
+        switch (written) {
+          case "found" -> least;
+          case "average" -> tries.get(1).path("kl").doubleValue();
+          default -> tries.get(0).path("kl").doubleValue();
+        };
+    assertThat((chosen + mean(report.at("/confirming_kl/" + written))) / 2)
+        .isCloseTo(divergence(pool, path("found")), within(2e-5));
+    JsonNode kronecker = tries.get(3);
+    assertThat(kronecker.path("merge").textValue()).isEqualTo("Kronecker, damping 0.01");
+    assertThat(kronecker.path("options"))
+        .extracting(JsonNode::textValue)
+        .containsExactly("--rule", "kronecker", "--damping", "0.01");
+  }
+
+  /** Without Fisher files there is the average alone, at any scale. */
+  @Test
+  void writesTheMergeItFound() throws IOException {
+    String out = run(search("clip-tiny", "kl", false)).out();
+    JsonNode report = report();
+    String written = report.path("written").textValue();
+    double found = report.path("found").path("scale").doubleValue();
+    assertThat(found).isNotIn(0.0, 1.0);
+    assertThat(out).contains("found: average").contains("written: " + written);
+    double scale = written.equals("found") ? found : written.equals("average") ? 1 : 0;
+    List<String> average =
+        new ArrayList<>(
+            List.of("task-arithmetic", "--base", golden("clip-tiny/pretrained")));
+    average.addAll(List.of("--scaling-factor", String.valueOf(scale / 3)));
+    average.addAll(List.of("--out", path("again")));
+    tasks("clip-tiny")
+        .forEach(task -> average.addAll(List.of("--model", golden("clip-tiny/" + task))));
+    run(average);
+    sameValues(folder.resolve("found"), folder.resolve("again"), 1e-6);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"clip-tiny, tensor", "clip-tiny, layer", "gpt2-tiny, model"})
+  void writesTheBlendThatItReports(String pool, String per) throws IOException {
+    List<String> line = search(pool, "blend", false, "--per", per, "--steps", "20");
+    line.addAll(List.of("--step-examples", "16", "--tries", "2", "--batch-size", "9"));
+    // Every example many times, so that both halves of them say about the same.
+    for (String task : tasks(pool)) {
+      Map<String, Tensor> many = new TreeMap<>();
+      TestTensors.read(Golden.path(pool + "/expected.safetensors"))
+          .under(task + ".")
+          .forEach((name, tensor) -> {
+            if (tensor.shape().getFirst() == EXAMPLES && !name.contains(".")) {
+              many.put(name, Tensor.concat(Collections.nCopies(8, tensor)));
+            }
+          });
+      line.set(
+          line.indexOf(data(pool, task).get(1)),
+          TestTensors.write(folder.resolve(task + ".data.safetensors"), many).toString());
+    }
+    run(line);
+    JsonNode report = report();
+    JsonNode blend = report.path("blend");
+    assertThat(report.path("written").textValue()).isEqualTo("blend");
+    List<Map<String, Tensor>> directions = new ArrayList<>();
+    List<String> average =
+        new ArrayList<>(
+            List.of("average", "--base", golden(pool + "/pretrained"), "--out", path("average")));
+    average.addAll(List.of("--exclude", "score"));
+    tasks(pool).forEach(task -> average.addAll(List.of("--model", golden(pool + "/" + task))));
+    run(average);
+    directions.add(TestTensors.read(folder.resolve("average")).tensors());
+    // Models carry their backbone's parameters under the names of the base, or of a model with head.
+    for (String task : tasks(pool)) {
+      directions.add(TestTensors.read(Golden.path(pool + "/" + task)).tensors());
+    }
+    assertThat(blend.path("directions")).hasSize(directions.size());
+    Map<String, Tensor> base = TestTensors.read(Golden.path(pool + "/pretrained")).tensors();
+    Map<String, Tensor> found = TestTensors.read(folder.resolve("found")).tensors();
+    int compared = 0;
+    int different = 0;
+    List<JsonNode> distinct = new ArrayList<>();
+    for (Map.Entry<String, JsonNode> entry : blend.path("coefficients").properties()) {
+      String name = named(base, entry.getKey());
+      float[] b = Objects.requireNonNull(base.get(name)).floats();
+      float[] ours = Objects.requireNonNull(found.get(name)).floats();
+      double[] sum = new double[b.length];
+      boolean differs = false;
+      for (int j = 0; j < b.length; j++) {
+        sum[j] = b[j];
+      }
+      for (int k = 0; k < directions.size(); k++) {
+        double c = entry.getValue().get(k).doubleValue();
+        float[] d =
+            Objects.requireNonNull(directions.get(k).get(named(directions.get(k), entry.getKey())))
+                .floats();
+        for (int j = 0; j < b.length; j++) {
+          sum[j] += c * (d[j] - (double) b[j]);
+          differs |= d[j] != b[j];
+        }
+      }
+      for (int j = 0; j < b.length; j++) {
+        assertThat((double) ours[j]).as(name).isCloseTo(sum[j], within(2e-6));
+      }
+      if (!distinct.contains(entry.getValue())) {
+        distinct.add(entry.getValue());
+      }
+      compared++;
+      different += differs ? 1 : 0;
+    }
+    assertThat(compared).isGreaterThan(20);
+    assertThat(different).isBetween(10, compared - 1);
+    switch (per) {
+      // Tensors in which the models are the base keep the coefficients that they began with.
+      case "tensor" -> assertThat(distinct).hasSize(different + 1);
+      case "layer" -> assertThat(distinct.size()).isBetween(3, compared - 1);
+      default -> assertThat(distinct).hasSize(1);
+    }
+    assertThat(mean(report.at("/confirming_kl/blend")))
+        .isLessThanOrEqualTo(mean(report.at("/confirming_kl/found")));
+  }
+
+  private static String named(Map<String, Tensor> tensors, String canonical) {
+    return tensors.keySet().stream()
+        .filter(name -> !name.startsWith("text_model."))
+        .filter(name -> name.equals(canonical) || name.endsWith("." + canonical))
+        .findFirst()
+        .orElseThrow();
+  }
+
+  /** The same words give the same bits; another seed chooses by other examples. */
+  @Test
+  void isRepeatable() throws IOException {
+    List<String> line = search("clip-tiny", "blend", false, "--steps", "10", "--overwrite");
+    line.addAll(List.of("--step-examples", "2", "--tries", "3"));
+    run(line);
+    byte[] first = Files.readAllBytes(folder.resolve("found/model.safetensors"));
+    byte[] json = Files.readAllBytes(folder.resolve("search.json"));
+    run(line);
+    assertThat(Files.readAllBytes(folder.resolve("found/model.safetensors"))).isEqualTo(first);
+    assertThat(Files.readAllBytes(folder.resolve("search.json"))).isEqualTo(json);
+    line.addAll(List.of("--seed", "1"));
+    run(line);
+    assertThat(Files.readAllBytes(folder.resolve("search.json"))).isNotEqualTo(json);
+    try (Stream<Path> files = Files.list(folder)) {
+      assertThat(files).as("no scratch is left").hasSize(2);
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "kl | --per layer | 2 | --per, --steps and --step-examples go with --by blend",
+        "accuracy | --minutes 3 | 2 | --minutes goes with --by kl and --by blend",
+        "blend | --steps 0 | 1 | --steps 0: must be at least 1",
+        "kl | --minutes -1 | 1 | --minutes -1.0: must be above 0",
+        "kl | --examples 1 | 1 | needs two examples or more",
+      })
+  void badOptionsAreRefused(String by, String option, int code, String message) {
+    List<String> line = search("clip-tiny", by, false);
+    line.addAll(List.of(option.split(" ")));
+    CommandResult result = CommandResult.run(line);
+    assertThat(result.err()).contains(message);
+    assertThat(result.code()).isEqualTo(code);
+    assertThat(folder.resolve("found")).doesNotExist();
+    assertThat(folder.resolve("search.json")).doesNotExist();
+  }
+}
