@@ -7,14 +7,17 @@ import java.nio.file.Path;
 import java.time.LocalDateTime;
 import java.time.ZoneId;
 import java.time.format.DateTimeFormatter;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.demo.Demo;
+import org.fishermerge.cli.demo.DemoRecipe;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** {@code demo}: the main job on an embedded default. */
@@ -45,6 +48,26 @@ final class DemoCommand implements Callable<Integer> {
   private @Nullable Path train;
 
   @Option(
+      names = "--seed",
+      paramLabel = "N",
+      description = "With --train: of weights and pictures (default: 0, of the shipped models).")
+  private @Nullable Long seed;
+
+  @Option(
+      names = "--rate",
+      paramLabel = "R",
+      description =
+          "With --train: learning rate of fine-tuning; higher ones take the models farther apart"
+              + " (default: 5e-4, of the shipped models).")
+  private @Nullable Double rate;
+
+  @Option(
+      names = "--models",
+      paramLabel = "FILE.safetensors",
+      description = "Run on models that --train wrote (default: those that ship with the program).")
+  private @Nullable Path models;
+
+  @Option(
       names = "--verbose",
       description = "Print each command that it runs and what that command prints.")
   private boolean verbose;
@@ -55,9 +78,17 @@ final class DemoCommand implements Callable<Integer> {
     if (train != null) {
       // A place that cannot be written is found before the work, not after it.
       AtomicOutput.file(train, false).close();
-      Demo.train(train, err, Demo.BASE_STEPS, Demo.TASK_STEPS);
+      DemoRecipe shipped = DemoRecipe.SHIPPED;
+      Demo.train(
+          train,
+          err,
+          shipped.with(
+              seed == null ? shipped.seed() : seed, rate == null ? shipped.taskRate() : rate));
       spec.commandLine().getOut().println(train + ": nine models");
       return 0;
+    }
+    if (seed != null || rate != null) {
+      throw new ParameterException(spec.commandLine(), "--seed and --rate go with --train");
     }
     Path folder =
         out == null
@@ -70,6 +101,7 @@ final class DemoCommand implements Callable<Integer> {
     PrintWriter inner = verbose ? results : new PrintWriter(Writer.nullWriter());
     new Demo(
             folder,
+            Optional.ofNullable(models),
             results,
             err,
             args -> {

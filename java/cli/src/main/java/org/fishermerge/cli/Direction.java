@@ -9,10 +9,10 @@ import org.fishermerge.merge.MergeRule;
  * A merge as a direction from the base: a search moves along it by a scale, {@code base + scale *
  * (merged - base)}, without merging again.
  *
- * @param options what {@code merge} takes for it, but for the scale
+ * @param command what makes this merge, but for the models and the scale
  * @param rule at scale 1
  */
-record Direction(String name, List<String> options, MergeRule rule) {
+record Direction(String name, List<String> command, MergeRule rule) {
   /** Directions by one rule: a single one, or one for each damping. */
   sealed interface Family {
     /** Without a setting. */

@@ -43,7 +43,7 @@ import picocli.CommandLine;
  * each tensor. Merges that are tried are only weights of a network in memory.
  */
 final class DivergenceSearch {
-  private static final Direction AVERAGE = new Direction("average", List.of(), new Average());
+  private static final Direction AVERAGE = new Direction("average", List.of("average"), new Average());
 
   /** What the search needs of the command. */
   record Setup(
@@ -321,10 +321,10 @@ final class DivergenceSearch {
 
   private void printComparison() {
     Try best = DirectionSearch.best(tries);
-    List<String> line = new ArrayList<>(best.direction().options());
-    line.add(String.format(Locale.ROOT, "--scaling-factor %.4g", best.scale()));
-    out().printf("%nfound: %s (%s)%n", name(best), String.join(" ", line));
-    out().printf("written: %s%n%n", choice().name);
+    out()
+        .printf(
+            "%nfound: %s (fisher-merge %s --scaling-factor %s)%nwritten: %s%n%n",
+            name(best), String.join(" ", best.direction().command()), best.scale(), choice().name);
     out().printf("%-40s", "mean KL of confirming examples, nats");
     confirming.keySet().forEach(name -> out().printf("  %9s", name));
     out().println();
@@ -364,7 +364,7 @@ final class DivergenceSearch {
 
   private static void put(ObjectNode json, Try tried) {
     json.put("merge", name(tried));
-    tried.direction().options().forEach(json.putArray("options")::add);
+    tried.direction().command().forEach(json.putArray("command")::add);
     json.put("scale", tried.scale()).put("kl", tried.divergence());
   }
 }

@@ -320,7 +320,7 @@ final class SearchCommand implements Callable<Integer> {
     if (kinds.contains(StatisticKind.DIAGONAL_FISHER)) {
       families.add(
           new Direction.Family.Single(
-              new Direction("diagonal Fisher", List.of("--rule", "fisher"), weighting.rule())));
+              new Direction("diagonal Fisher", List.of("merge", "--rule", "fisher"), weighting.rule())));
     }
     if (kinds.contains(StatisticKind.KRONECKER)) {
       families.add(
@@ -334,7 +334,7 @@ final class SearchCommand implements Callable<Integer> {
     String text = Direction.text(damping);
     return new Direction(
         "Kronecker, damping " + text,
-        List.of("--rule", "kronecker", "--damping", text),
+        List.of("merge", "--rule", "kronecker", "--damping", text),
         KroneckerOptions.rule(Double.parseDouble(text), weighting));
   }
 

@@ -15,6 +15,7 @@ import java.util.Locale;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.cli.demo.Demo;
+import org.fishermerge.cli.demo.DemoRecipe;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -131,8 +132,8 @@ final class DemoCommandTest {
     Path first = folder.resolve("first.safetensors");
     Path second = folder.resolve("second.safetensors");
     PrintWriter log = new PrintWriter(new StringWriter());
-    Demo.train(first, log, 2, 2);
-    Demo.train(second, log, 2, 2);
+    Demo.train(first, log, new DemoRecipe(0, 2, 2, 5e-4));
+    Demo.train(second, log, new DemoRecipe(0, 2, 2, 5e-4));
     assertThat(Files.readAllBytes(first)).isEqualTo(Files.readAllBytes(second));
     try (Checkpoint trained = Checkpoint.open(first)) {
       assertThat(trained.floats("shapes.embeddings.class_embedding"))

@@ -206,9 +206,9 @@ final class DivergenceCommandsTest {
         .isCloseTo(divergence(pool, path("found")), within(2e-5));
     JsonNode kronecker = tries.get(3);
     assertThat(kronecker.path("merge").textValue()).isEqualTo("Kronecker, damping 0.01");
-    assertThat(kronecker.path("options"))
+    assertThat(kronecker.path("command"))
         .extracting(JsonNode::textValue)
-        .containsExactly("--rule", "kronecker", "--damping", "0.01");
+        .containsExactly("merge", "--rule", "kronecker", "--damping", "0.01");
   }
 
   /** Without Fisher files there is the average alone, at any scale. */

@@ -9,10 +9,12 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.ToIntFunction;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.InputException;
@@ -24,38 +26,57 @@ import org.fishermerge.torch.runtime.LibTorch;
  * model has seen. It runs the program's own commands, so that whatever it does can be done by hand.
  */
 public final class Demo {
-  /** Training steps of the shipped models: per task for the base, then for each fine-tuned one. */
-  public static final int BASE_STEPS = 400;
-
-  public static final int TASK_STEPS = 400;
-
   private static final String EXACT = "exact";
+  private static final String BATCH_SQUARE = "batch-square";
+  private static final String AVERAGE = "simple average";
+
+  /** Folders of the merges by their names in the table. */
+  private static final Map<String, String> MERGES = new LinkedHashMap<>();
+
+  static {
+    MERGES.put(AVERAGE, "average");
+    MERGES.put("task arithmetic", "task-arithmetic");
+    MERGES.put("Fisher, batch-square", BATCH_SQUARE);
+    MERGES.put("Fisher, exact", EXACT);
+    MERGES.put("Kronecker-factored Fisher", "kronecker");
+    MERGES.put("best rule by KL", "tuned");
+    MERGES.put("blend by KL", "blend");
+  }
+
   private static final long FISHER_SEED = 101;
   private static final long HELD_BACK_SEED = 102;
   private static final int FISHER_EXAMPLES = 256;
   private static final int HELD_BACK = 500;
 
   private final Path folder;
+  private final Optional<Path> pool;
   private final PrintWriter out;
   private final PrintWriter err;
   private final ToIntFunction<String[]> command;
 
   /**
    * @param folder receives models, data, Fisher files, merged models and the report; must not exist
+   * @param pool a file of models that {@link #train} wrote; empty for those that ship with the program
    * @param command runs one fisher-merge command line and returns its exit code
    */
-  public Demo(Path folder, PrintWriter out, PrintWriter err, ToIntFunction<String[]> command) {
+  public Demo(
+      Path folder,
+      Optional<Path> pool,
+      PrintWriter out,
+      PrintWriter err,
+      ToIntFunction<String[]> command) {
     this.folder = folder;
+    this.pool = pool;
     this.out = out;
     this.err = err;
     this.command = command;
   }
 
-  /** Trains the demo's models anew, as the shipped ones were trained, and writes them to a file. */
-  public static void train(Path file, PrintWriter log, int baseSteps, int taskSteps) {
+  /** Trains models of the demo's kind, and writes them to a file. */
+  public static void train(Path file, PrintWriter log, DemoRecipe recipe) {
     // One thread: such small layers gain nothing from more, and sums come out alike anywhere.
     LibTorch.setThreads(1);
-    new DemoTrainer(log, baseSteps, taskSteps).train(file);
+    new DemoTrainer(log, recipe).train(file);
   }
 
   /** Runs the demo. */
@@ -69,78 +90,125 @@ public final class Demo {
       throw new UncheckedIOException("cannot create " + folder, e);
     }
     step("laying out nine small CLIP vision towers and eight picture tasks");
-    Path models = folder.resolve("models.safetensors");
-    DemoFiles.copyModels(models);
+    Path models = pool.orElse(folder.resolve("models.safetensors"));
+    if (pool.isEmpty()) {
+      DemoFiles.copyModels(models);
+    }
     DemoFiles.layOut(models, folder.resolve("models"));
     for (DemoTask task : DemoTask.values()) {
       DemoFiles.writePictures(task, FISHER_SEED, FISHER_EXAMPLES, data(task, "fisher"));
       DemoFiles.writePictures(task, HELD_BACK_SEED, HELD_BACK, data(task, "held-back"));
     }
-    for (String labels : List.of(EXACT, "batch-square")) {
+    for (String labels : List.of(EXACT, BATCH_SQUARE)) {
       step("estimating eight Fisher informations, labels " + labels);
       for (DemoTask task : DemoTask.values()) {
-        List<String> line = new ArrayList<>(List.of("fisher"));
-        model(line, model(task));
-        head(line, models, task);
-        line.addAll(
-            List.of(
-                "--data",
-                data(task, "fisher").toString(),
-                "--labels",
-                labels,
-                "--statistic",
-                labels.equals(EXACT) ? "diagonal,kronecker" : "diagonal",
-                "--batch-size",
-                "32",
-                "--examples",
-                String.valueOf(FISHER_EXAMPLES),
-                "--out",
-                fisher(task, labels).toString()));
-        run(line);
+        estimate(models, task, labels);
       }
-      step("merging with them");
-      merge("fisher", labels, merged(labels));
     }
-    step("merging linear layers by the Kronecker factors that came with the exact ones");
-    merge("kronecker", EXACT, merged("kronecker"));
-    step("averaging without");
-    List<String> average = new ArrayList<>(List.of("average", "--base", model("base").toString()));
-    for (DemoTask task : DemoTask.values()) {
-      model(average, model(task));
-    }
-    average.addAll(List.of("--out", merged("average").toString()));
-    run(average);
+    step("merging with them, and without");
+    run(merge("average", Labels.NONE, "average"));
+    run(merge("task-arithmetic", Labels.NONE, "task-arithmetic"));
+    run(merge("merge --rule fisher", Labels.BATCH_SQUARE, BATCH_SQUARE));
+    run(merge("merge --rule fisher", Labels.EXACT, EXACT));
+    run(merge("merge --rule kronecker", Labels.EXACT, "kronecker"));
+    step("searching the merge that predicts most like the models themselves, without labels");
+    JsonNode search = search(models);
+    step("merging by the best rule that it found");
+    List<String> found = new ArrayList<>();
+    search.at("/found/command").forEach(word -> found.add(word.textValue()));
+    found.add("--scaling-factor");
+    found.add(search.at("/found/scale").asText());
+    run(
+        merge(
+            String.join(" ", found),
+            found.contains("--rule") ? Labels.EXACT : Labels.NONE,
+            "tuned"));
 
     step("evaluating on " + HELD_BACK + " held-back pictures per task");
     Map<String, double[]> rows = new LinkedHashMap<>();
     rows.put("base", accuracies(models, "base", task -> model("base")));
     rows.put("fine-tuned, each its own", accuracies(models, "individual", Demo.this::model));
-    rows.put("simple average", accuracies(models, "average", task -> merged("average")));
-    rows.put(
-        "Fisher, batch-square", accuracies(models, "batch-square", task -> merged("batch-square")));
-    rows.put("Fisher, exact", accuracies(models, "exact", task -> merged("exact")));
-    rows.put(
-        "Kronecker-factored Fisher", accuracies(models, "kronecker", task -> merged("kronecker")));
+    MERGES.forEach(
+        (title, merge) -> rows.put(title, accuracies(models, merge, task -> merged(merge))));
     printTable(rows);
+    printBest(rows);
     Path report = writeReport(rows);
     out.printf(
         Locale.ROOT,
         "%nMerged model  %s%nReport        %s%nTook %.0f s.%n",
-        merged("kronecker"),
+        merged("blend"),
         report,
         (System.nanoTime() - start) / 1e9);
     out.flush();
   }
 
-  private void merge(String rule, String labels, Path output) {
-    List<String> line =
-        new ArrayList<>(List.of("merge", "--rule", rule, "--base", model("base").toString()));
+  private void estimate(Path models, DemoTask task, String labels) {
+    List<String> line = new ArrayList<>(List.of("fisher", "--labels", labels));
+    model(line, model(task));
+    head(line, models, task);
+    line.addAll(List.of("--data", data(task, "fisher").toString()));
+    line.addAll(
+        List.of("--statistic", labels.equals(EXACT) ? "diagonal,kronecker" : "diagonal"));
+    line.addAll(List.of("--batch-size", "32", "--examples", String.valueOf(FISHER_EXAMPLES)));
+    line.addAll(List.of("--out", fisher(task, labels).toString()));
+    run(line);
+  }
+
+  /** Which Fisher files a merge reads. */
+  private enum Labels {
+    NONE,
+    EXACT,
+    BATCH_SQUARE
+  }
+
+  private List<String> merge(String words, Labels labels, String output) {
+    List<String> line = new ArrayList<>(List.of(words.split(" ")));
+    line.addAll(List.of("--base", model("base").toString(), "--out", merged(output).toString()));
     for (DemoTask task : DemoTask.values()) {
       model(line, model(task));
-      line.addAll(List.of("--fisher", fisher(task, labels).toString()));
+      if (labels != Labels.NONE) {
+        String file = labels == Labels.EXACT ? EXACT : BATCH_SQUARE;
+        line.addAll(List.of("--fisher", fisher(task, file).toString()));
+      }
     }
-    line.addAll(List.of("--out", output.toString()));
+    return line;
+  }
+
+  /** Searches on the pictures that the Fishers were estimated on. */
+  private JsonNode search(Path models) {
+    Path report = folder.resolve("reports").resolve("search.json");
+    List<String> line = new ArrayList<>(List.of("search", "--by", "blend"));
+    line.addAll(List.of("--base", model("base").toString(), "--clip", model("base").toString()));
+    for (DemoTask task : DemoTask.values()) {
+      model(line, model(task));
+      line.addAll(List.of("--fisher", fisher(task, EXACT).toString()));
+      line.addAll(List.of("--data", data(task, "fisher").toString()));
+      line.addAll(List.of("--heads", models + "#" + task.key() + "."));
+    }
+    line.addAll(List.of("--out", merged("blend").toString(), "--report", report.toString()));
     run(line);
+    return read(report);
+  }
+
+  private static JsonNode read(Path report) {
+    try {
+      return new JsonMapper().readTree(report.toFile());
+    } catch (IOException e) {
+      throw new UncheckedIOException("cannot read " + report, e);
+    }
+  }
+
+  private void printBest(Map<String, double[]> rows) {
+    Map.Entry<String, double[]> best =
+        rows.entrySet().stream()
+            .filter(row -> MERGES.containsKey(row.getKey()))
+            .max(Comparator.comparingDouble(row -> mean(row.getValue())))
+            .orElseThrow();
+    out.printf(
+        Locale.ROOT,
+        "%nBest: %s, %+.1f points against the average.%n",
+        best.getKey(),
+        100 * (mean(best.getValue()) - mean(rows.getOrDefault(AVERAGE, new double[0]))));
   }
 
   private void step(String what) {
@@ -175,12 +243,7 @@ public final class Demo {
       line.addAll(
           List.of("--data", data(task, "held-back").toString(), "--report", report.toString()));
       run(line);
-      try {
-        JsonNode json = new JsonMapper().readTree(report.toFile());
-        row[task.ordinal()] = json.path("accuracy").doubleValue();
-      } catch (IOException e) {
-        throw new UncheckedIOException("cannot read " + report, e);
-      }
+      row[task.ordinal()] = read(report).path("accuracy").doubleValue();
     }
     return row;
   }

@@ -32,20 +32,22 @@ import org.fishermerge.torch.objective.ExampleRandom;
 final class DemoTrainer {
   static final int PROJECTION = 32;
   private static final int BATCH = 64;
-  private static final long WEIGHT_SEED = 1;
-  private static final long HEAD_SEED = 2;
-  private static final long TRAINING_SEED = 3;
+  private static final int SEEDS = 3;
   private static final double SCALE = 20;
   private static final double INITIAL_SCALE = 0.02;
 
   private final PrintWriter log;
-  private final int baseSteps;
-  private final int taskSteps;
+  private final DemoRecipe recipe;
+  private final long weightSeed;
+  private final long headSeed;
+  private final long trainingSeed;
 
-  DemoTrainer(PrintWriter log, int baseSteps, int taskSteps) {
+  DemoTrainer(PrintWriter log, DemoRecipe recipe) {
     this.log = log;
-    this.baseSteps = baseSteps;
-    this.taskSteps = taskSteps;
+    this.recipe = recipe;
+    this.weightSeed = 1 + SEEDS * recipe.seed();
+    this.headSeed = 2 + SEEDS * recipe.seed();
+    this.trainingSeed = 3 + SEEDS * recipe.seed();
   }
 
   /** Trains all models and writes {@code file}. */
@@ -58,7 +60,7 @@ final class DemoTrainer {
         Map<String, float[]> start = initialWeights(shapes);
         Path startFolder = work.resolve("start");
         writeTower(startFolder, start, shapes);
-        float[] projection = gaussian(new ExampleRandom(HEAD_SEED, 100), PROJECTION * width(), 1);
+        float[] projection = gaussian(new ExampleRandom(headSeed, 100), PROJECTION * width(), 1);
         for (int i = 0; i < projection.length; i++) {
           projection[i] /= (float) Math.sqrt(width());
         }
@@ -95,10 +97,10 @@ final class DemoTrainer {
     Map<String, float[]> current = Map.of();
     try (Checkpoint checkpoint = Checkpoint.open(start);
         JointTraining training = new JointTraining(checkpoint, projection)) {
-      for (int step = 0; step < baseSteps; step++) {
+      for (int step = 0; step < recipe.baseSteps(); step++) {
         for (DemoTask task : DemoTask.values()) {
-          double loss = training.step(task, shown(task), rate(step, baseSteps, 2e-3));
-          report("base", task, step, baseSteps, loss);
+          double loss = training.step(task, shown(task), rate(step, recipe.baseSteps(), 2e-3));
+          report("base", task, step, recipe.baseSteps(), loss);
         }
       }
       current = training.parameters();
@@ -108,11 +110,11 @@ final class DemoTrainer {
 
   private Map<String, float[]> fineTune(DemoTask task, Path base, float[] projection) {
     // Counting is learned slowest by far.
-    int steps = task == DemoTask.DOTS ? 3 * taskSteps : taskSteps;
+    int steps = task == DemoTask.DOTS ? 3 * recipe.taskSteps() : recipe.taskSteps();
     try (Checkpoint checkpoint = Checkpoint.open(base);
         JointTraining training = new JointTraining(checkpoint, projection)) {
       for (int step = 0; step < steps; step++) {
-        double loss = training.step(task, task.classNames().size(), rate(step, steps, 5e-4));
+        double loss = training.step(task, task.classNames().size(), rate(step, steps, recipe.taskRate()));
         report("fine-tuned", task, step, steps, loss);
       }
       return training.parameters();
@@ -143,7 +145,7 @@ final class DemoTrainer {
   }
 
   /** A tower under any of the tasks' heads. */
-  private static final class JointTraining implements AutoCloseable {
+  private final class JointTraining implements AutoCloseable {
     private final VisionTraining training;
     private long next;
     private final Map<DemoTask, ZeroShotHead> heads = new LinkedHashMap<>();
@@ -163,9 +165,9 @@ final class DemoTrainer {
             arena.allocate((long) BATCH * DemoFiles.PICTURE_BYTES * Float.BYTES, 64);
         long[] labels = new long[BATCH];
         for (int b = 0; b < BATCH; b++) {
-          DemoTask.Picture picture = task.picture(TRAINING_SEED, next++);
+          DemoTask.Picture picture = task.picture(trainingSeed, next++);
           while (picture.label() >= classes) {
-            picture = task.picture(TRAINING_SEED, next++);
+            picture = task.picture(trainingSeed, next++);
           }
           labels[b] = picture.label();
           for (int i = 0; i < picture.pixels().length; i++) {
@@ -206,9 +208,9 @@ final class DemoTrainer {
   }
 
   /** Random unit rows: a stand-in for text features, fixed by the seed. */
-  private static float[] headRows(DemoTask task) {
+  private float[] headRows(DemoTask task) {
     int classes = task.classNames().size();
-    float[] rows = gaussian(new ExampleRandom(HEAD_SEED, task.ordinal()), classes * PROJECTION, 1);
+    float[] rows = gaussian(new ExampleRandom(headSeed, task.ordinal()), classes * PROJECTION, 1);
     for (int c = 0; c < classes; c++) {
       double norm = 0;
       for (int i = 0; i < PROJECTION; i++) {
@@ -221,7 +223,7 @@ final class DemoTrainer {
     return rows;
   }
 
-  private static Map<String, float[]> initialWeights(Map<String, List<Long>> shapes) {
+  private Map<String, float[]> initialWeights(Map<String, List<Long>> shapes) {
     Map<String, float[]> weights = new LinkedHashMap<>();
     long index = 0;
     for (Map.Entry<String, List<Long>> entry : DemoFiles.towerShapes().entrySet()) {
@@ -235,7 +237,7 @@ final class DemoTrainer {
         boolean matrix = entry.getValue().size() > 1 && !name.contains("position");
         double scale =
             matrix ? 1 / Math.sqrt((double) count / entry.getValue().get(0)) : INITIAL_SCALE;
-        values = gaussian(new ExampleRandom(WEIGHT_SEED, index), count, scale);
+        values = gaussian(new ExampleRandom(weightSeed, index), count, scale);
       }
       weights.put(name, values);
       shapes.put(name, entry.getValue());
