@@ -1,8 +1,8 @@
 package org.fishermerge.cli;
 
-import java.util.Optional;
 import java.util.function.UnaryOperator;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.cli.tune.DivergenceSearch;
 import org.fishermerge.estimate.tune.BlendTuning;
 import org.fishermerge.merge.Layers;
 import org.jspecify.annotations.Nullable;
@@ -81,22 +81,24 @@ final class DivergenceOptions {
     return stepExamples == null ? STEP_EXAMPLES : stepExamples;
   }
 
-  /** How long tries and steps may begin, in nanoseconds. */
-  Optional<Double> nanoseconds() {
-    return Optional.ofNullable(minutes).map(m -> m * 60e9);
+  /** How long tries and steps may begin. */
+  double minutes() {
+    return minutes == null ? Double.POSITIVE_INFINITY : minutes;
+  }
+
+  DivergenceSearch.Blending blending(long seed) {
+    return new DivergenceSearch.Blending(
+        group(),
+        new BlendTuning.Settings(
+            steps(), stepExamples(), RATE, STEPS_BETWEEN_MEASUREMENTS, seed));
   }
 
   /** Which parameters share coefficients: those with the same text. */
-  UnaryOperator<String> group() {
+  private UnaryOperator<String> group() {
     return switch (per == null ? Per.TENSOR : per) {
       case TENSOR -> name -> name;
       case LAYER -> Layers::layerOf;
       case MODEL -> name -> "";
     };
-  }
-
-  BlendTuning.Settings blend(long seed) {
-    return new BlendTuning.Settings(
-        steps(), stepExamples(), RATE, STEPS_BETWEEN_MEASUREMENTS, seed);
   }
 }

@@ -26,6 +26,9 @@ import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.Warnings;
+import org.fishermerge.cli.tune.Direction;
+import org.fishermerge.cli.tune.Directions;
+import org.fishermerge.cli.tune.DivergenceSearch;
 import org.fishermerge.data.Examples;
 import org.fishermerge.data.Selection;
 import org.fishermerge.estimate.BadRows;
@@ -264,11 +267,19 @@ final class SearchCommand implements Callable<Integer> {
           Kernels kernels = options.openKernels();
           Merger merger = session.merger(kernels, new LibTorchAlgebra());
           Directions directions =
-              new Directions(options, sources, session, merger, kernels, scratch.temp())) {
+              new Directions(options::request, sources, session, merger, kernels, scratch.temp())) {
         DivergenceSearch search =
             new DivergenceSearch(
-                setup(sources, families, scratch.temp(), places), directions, kernels, base);
-        search.run();
+                settings(families),
+                members(scratch.temp(), places),
+                directions,
+                kernels,
+                base,
+                out(),
+                err(),
+                warnings);
+        write(search.run(), kernels);
+        search.printComparison();
         if (reportFile != null) {
           JsonReport.publish(search.json(), reportFile);
         }
@@ -277,31 +288,42 @@ final class SearchCommand implements Callable<Integer> {
     return 0;
   }
 
-  private DivergenceSearch.Setup setup(
-      List<MergeSource> sources,
-      List<Direction.Family> families,
-      Path scratch,
-      Places places) {
-    List<ClassifierOpener> own = tasks(scratch, places);
-    List<ClassifierOpener> merged = new ArrayList<>();
-    for (int i = 0; i < own.size(); i++) {
-      merged.add(
-          own.get(i).head() == null ? own.get(i).withClassifier(members.get(i).modelPlace) : own.get(i));
-    }
-    return new DivergenceSearch.Setup(
-        spec.commandLine(),
-        options,
-        divergence,
-        by == By.BLEND,
-        sources,
+  private DivergenceSearch.Settings settings(List<Direction.Family> families) {
+    return new DivergenceSearch.Settings(
         families,
-        own,
-        merged,
+        by == By.BLEND ? Optional.of(divergence.blending(seed)) : Optional.empty(),
         tries,
+        divergence.minutes(),
         examples,
         seed,
         batchSize,
-        warnings);
+        BadRows.parse(badRows, "--bad-rows"));
+  }
+
+  private List<DivergenceSearch.Member> members(Path scratch, Places places) {
+    List<ClassifierOpener> openers = tasks(scratch, places);
+    List<DivergenceSearch.Member> tasks = new ArrayList<>();
+    for (int i = 0; i < openers.size(); i++) {
+      Path model = members.get(i).modelPlace;
+      ClassifierOpener own = openers.get(i);
+      // A merged model is measured under the head of the task's own model.
+      ClassifierOpener merged = own.head() == null ? own.withClassifier(model) : own;
+      tasks.add(
+          new DivergenceSearch.Member(
+              model,
+              (opened, work) -> own.with(opened, spec.commandLine(), work),
+              (opened, work) -> merged.with(opened, spec.commandLine(), work)));
+    }
+    return tasks;
+  }
+
+  private void write(DivergenceSearch.Choice choice, Kernels kernels) {
+    MergeRequest.Builder request = options.request(choice.rule());
+    choice.directions().forEach(request::model);
+    try (MergeSession last = MergeSession.open(request.build())) {
+      MergeOptions.merge(
+          last.plan(), spec.commandLine(), listener -> last.run(kernels, listener));
+    }
   }
 
   /** The rules that all models' files allow, and the average. */

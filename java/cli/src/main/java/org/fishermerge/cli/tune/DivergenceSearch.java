@@ -1,8 +1,9 @@
-package org.fishermerge.cli;
+package org.fishermerge.cli.tune;
 
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.PrintWriter;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -10,15 +11,18 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
+import java.util.function.UnaryOperator;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.cli.DirectionSearch.Try;
+import org.fishermerge.cli.tune.DirectionSearch.Try;
 import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.cli.task.Progress;
-import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.data.Selection;
+import org.fishermerge.estimate.BadRows;
 import org.fishermerge.estimate.ClassifierOnData;
 import org.fishermerge.estimate.SkippedRows;
 import org.fishermerge.estimate.tune.BlendTuning;
@@ -28,46 +32,77 @@ import org.fishermerge.estimate.tune.OwnPredictions;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.Average;
 import org.fishermerge.merge.Blend;
-import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeRule;
-import org.fishermerge.merge.MergeSession;
-import org.fishermerge.merge.MergeSource;
 import org.fishermerge.torch.WeightBlend;
 import org.jspecify.annotations.Nullable;
-import picocli.CommandLine;
 
 /**
- * {@code search --by kl} and {@code --by blend}: the merge whose predictions diverge least from each
- * model's own on that model's examples. Rules, their settings and a scale are tried one after the
+ * Finds the merge whose predictions diverge least from each model's own on that model's examples. Rules, their settings and a scale are tried one after the
  * other; a blend then mixes all that was merged, and the models, with coefficients of its own for
  * each tensor. Merges that are tried are only weights of a network in memory.
  */
-final class DivergenceSearch {
+public final class DivergenceSearch {
   private static final Direction AVERAGE = new Direction("average", List.of("average"), new Average());
 
-  /** What the search needs of the command. */
-  record Setup(
-      CommandLine command,
-      MergeOptions options,
-      DivergenceOptions settings,
-      boolean blends,
-      List<MergeSource> sources,
+  /** Opens a model under a task's head, on the task's examples. */
+  @FunctionalInterface
+  public interface Opener {
+    /** Opens, works, and closes. */
+    void with(Path model, Consumer<ClassifierOnData> work);
+  }
+
+  /**
+   * A model to be merged, and its task.
+   *
+   * @param own opens the model itself
+   * @param merged opens a merged model under the same head
+   */
+  public record Member(Path model, Opener own, Opener merged) {}
+
+  /**
+   * How a blend is searched.
+   *
+   * @param group which parameters share coefficients: those with the same value of it
+   */
+  public record Blending(UnaryOperator<String> group, BlendTuning.Settings settings) {}
+
+  /**
+   * How to search.
+   *
+   * @param families rules beside the average
+   * @param blending if a blend is searched too
+   * @param tries of rules, their settings and scales
+   * @param minutes after which no try and no step begins; infinite for no limit
+   * @param examples of each task
+   * @param seed of examples and samples
+   * @param batchSize examples of a forward pass
+   * @param badRows what becomes of examples that cannot be read
+   */
+  public record Settings(
       List<Direction.Family> families,
-      List<ClassifierOpener> own,
-      List<ClassifierOpener> merged,
+      Optional<Blending> blending,
       int tries,
+      double minutes,
       long examples,
       long seed,
       int batchSize,
-      Warnings warnings) {}
+      BadRows badRows) {}
 
-  /** A merge of directions: which, by which rule, and what messages call it. */
-  private record Choice(String name, List<Checkpoint> directions, MergeRule rule) {}
+  /**
+   * The merge that was found: of which directions, by which rule.
+   *
+   * @param name what messages call it
+   */
+  public record Choice(String name, List<Path> directions, MergeRule rule) {}
 
-  private final Setup setup;
+  private final Settings settings;
+  private final List<Member> members;
   private final Directions directions;
   private final Kernels kernels;
   private final Checkpoint base;
+  private final PrintWriter out;
+  private final PrintWriter err;
+  private final Consumer<String> warnings;
   private final long started = System.nanoTime();
 
   private final List<Try> tries = new ArrayList<>();
@@ -75,19 +110,44 @@ final class DivergenceSearch {
   private final List<String> blended = new ArrayList<>();
   private @Nullable Choice choice;
 
-  /** A search; borrows all but the setup. */
-  DivergenceSearch(Setup setup, Directions directions, Kernels kernels, Checkpoint base) {
-    this.setup = setup;
+  /**
+   * A search.
+   *
+   * @param members in the order of the directions' models
+   * @param directions merges of them; borrowed
+   * @param kernels borrowed
+   * @param base the model that the others were fine-tuned from; borrowed
+   * @param out receives what was tried
+   * @param err receives progress
+   * @param warnings told what the user should know of the result
+   */
+  public DivergenceSearch(
+      Settings settings,
+      List<Member> members,
+      Directions directions,
+      Kernels kernels,
+      Checkpoint base,
+      PrintWriter out,
+      PrintWriter err,
+      Consumer<String> warnings) {
+    this.settings = settings;
+    this.members = List.copyOf(members);
     this.directions = directions;
     this.kernels = kernels;
     this.base = base;
+    this.out = out;
+    this.err = err;
+    this.warnings = warnings;
   }
 
-  /** Searches, and writes the merge that was found. */
-  void run() {
+  /**
+   * Searches.
+   *
+   * @return the merge that was found, of directions that last as long as they are kept
+   */
+  public Choice run() {
     withTasks(ownPredictions(), new ArrayList<>(), this::search);
-    write();
-    printComparison();
+    return choice();
   }
 
   // ---- what the models themselves predict ----
@@ -95,22 +155,18 @@ final class DivergenceSearch {
   private List<OwnPredictions> ownPredictions() {
     List<OwnPredictions> own = new ArrayList<>();
     try (Progress progress =
-        new Progress(err(), "Models' own predictions", "models", setup.sources.size(), 1)) {
-      for (int i = 0; i < setup.sources.size(); i++) {
-        ClassifierOpener opener = setup.own.get(i);
-        opener.with(
-            setup.sources.get(i).model(),
-            setup.command,
-            task -> own.add(ownPredictions(task, opener)));
+        new Progress(err, "Models' own predictions", "models", members.size(), 1)) {
+      for (Member member : members) {
+        member.own.with(member.model, task -> own.add(ownPredictions(task)));
         progress.update(own.size());
       }
     }
     return own;
   }
 
-  private OwnPredictions ownPredictions(ClassifierOnData task, ClassifierOpener opener) {
-    long[] wanted = new Selection.Shuffled(setup.examples, setup.seed).rows(task.examples());
-    SkippedRows skipped = new SkippedRows(opener.data().badRows(), setup.warnings);
+  private OwnPredictions ownPredictions(ClassifierOnData task) {
+    long[] wanted = new Selection.Shuffled(settings.examples, settings.seed).rows(task.examples());
+    SkippedRows skipped = new SkippedRows(settings.badRows, warnings);
     skipped.of(wanted.length);
     long[] rows = task.readable(wanted, skipped);
     if (rows.length < 2) {
@@ -119,7 +175,7 @@ final class DivergenceSearch {
               + ": a search by divergence needs two examples or more, for half of them confirm what"
               + " the others chose");
     }
-    return OwnPredictions.of(task, rows, setup.batchSize);
+    return OwnPredictions.of(task, rows, settings.batchSize);
   }
 
   // ---- the tasks under one backbone ----
@@ -132,15 +188,14 @@ final class DivergenceSearch {
   private void withTasks(List<OwnPredictions> own, List<DivergenceMeter.Task> opened, Work work) {
     int next = opened.size();
     if (next == own.size()) {
-      work.on(new DivergenceMeter(opened, setup.batchSize));
+      work.on(new DivergenceMeter(opened, settings.batchSize));
       return;
     }
-    setup
-        .merged
+    members
         .get(next)
+        .merged
         .with(
-            setup.options.base,
-            setup.command,
+            base.path(),
             task -> {
               ClassifierOnData shared =
                   next == 0 ? task : task.onBackboneOf(opened.getFirst().merged());
@@ -152,16 +207,15 @@ final class DivergenceSearch {
   // ---- searching ----
 
   private BooleanSupplier timeIsUp() {
-    double most = setup.settings.nanoseconds().orElse(Double.POSITIVE_INFINITY);
-    return () -> System.nanoTime() - started > most;
+    return () -> System.nanoTime() - started > 60e9 * settings.minutes;
   }
 
   private void search(DivergenceMeter meter) {
-    try (Progress progress = new Progress(err(), "Searching", "tries", setup.tries, 1)) {
+    try (Progress progress = new Progress(err, "Searching", "tries", settings.tries, 1)) {
       DirectionSearch.run(
           AVERAGE,
-          setup.families,
-          setup.tries,
+          settings.families,
+          settings.tries,
           timeIsUp(),
           (direction, scale) ->
               DivergenceMeter.mean(measure(meter, direction, scale, Half.CHOOSING)),
@@ -176,9 +230,7 @@ final class DivergenceSearch {
     choices.add(confirm(meter, "base", AVERAGE, 0));
     choices.add(confirm(meter, "average", AVERAGE, 1));
     choices.add(confirm(meter, "found", best.direction(), best.scale()));
-    if (setup.blends) {
-      choices.add(blend(meter, best));
-    }
+    settings.blending.ifPresent(blending -> choices.add(blend(meter, best, blending)));
     choose(choices);
   }
 
@@ -197,11 +249,11 @@ final class DivergenceSearch {
 
   private Choice confirm(DivergenceMeter meter, String name, Direction direction, double scale) {
     confirming.put(name, measure(meter, direction, scale, Half.CONFIRMING));
-    return new Choice(name, List.of(directions.of(direction)), new Average(scale));
+    return new Choice(name, List.of(directions.of(direction).path()), new Average(scale));
   }
 
   /** Mixes all that was merged, and the models, from the best try on. */
-  private Choice blend(DivergenceMeter meter, Try best) {
+  private Choice blend(DivergenceMeter meter, Try best, Blending blending) {
     Set<Direction> merged = new LinkedHashSet<>();
     tries.forEach(each -> merged.add(each.direction()));
     List<Checkpoint> from = new ArrayList<>();
@@ -210,32 +262,31 @@ final class DivergenceSearch {
       from.add(directions.of(direction));
       names.add(direction.name());
     }
-    double[] start = new double[from.size() + setup.sources.size()];
+    double[] start = new double[from.size() + members.size()];
     start[names.indexOf(best.direction().name())] = best.scale();
     from.addAll(directions.models());
-    setup.sources.forEach(source -> names.add(source.model().toString()));
+    members.forEach(member -> names.add(member.model.toString()));
     WeightBlend blend = new WeightBlend(meter.backbone(), base, from, kernels);
-    BlendTuning.Settings settings = setup.settings.blend(setup.seed);
-    out().printf("%n%5s  %13s  %16s%n", "step", "KL of samples", "KL of confirming");
+    out.printf("%n%5s  %13s  %16s%n", "step", "KL of samples", "KL of confirming");
     BlendTuning.Result result;
-    try (Progress progress = new Progress(err(), "Blending", "steps", settings.steps(), 1)) {
+    try (Progress progress = new Progress(err, "Blending", "steps", blending.settings.steps(), 1)) {
       result =
           BlendTuning.run(
               blend,
               meter,
-              setup.settings.group(),
+              blending.group,
               start,
-              settings,
+              blending.settings,
               timeIsUp(),
               (step, sampled, confirmed) -> {
-                out()
+                out
                     .printf(
                         Locale.ROOT,
                         "%5d  %13s  %16.5f%n",
                         step,
                         step == 0 ? "" : String.format(Locale.ROOT, "%.5f", sampled),
                         confirmed);
-                out().flush();
+                out.flush();
                 progress.update(step);
               });
     }
@@ -247,7 +298,9 @@ final class DivergenceSearch {
     blend.set(result.coefficients());
     confirming.put("blend", meter.divergences(Half.CONFIRMING));
     return new Choice(
-        "blend", from, new Blend(byName, Arrays.stream(start).boxed().toList()));
+        "blend",
+        from.stream().map(Checkpoint::path).toList(),
+        new Blend(byName, Arrays.stream(start).boxed().toList()));
   }
 
   /** The last and most tuned one, unless the other half of the examples says that it is worse. */
@@ -255,7 +308,7 @@ final class DivergenceSearch {
     Choice chosen = choices.getLast();
     for (Choice each : choices) {
       if (mean(each) < mean(chosen)) {
-        setup.warnings.accept(
+        warnings.accept(
             "on examples that did not choose it, the %s is no better than the %s, which is written"
                     .formatted(chosen.name.equals("found") ? "merge found" : chosen.name, each.name)
                 + " in its place");
@@ -263,7 +316,7 @@ final class DivergenceSearch {
       }
     }
     if (chosen.name.equals("base")) {
-      setup.warnings.accept(
+      warnings.accept(
           "these models cannot be merged well: no merge that was tried is closer to their"
               + " predictions than the untouched base");
     }
@@ -283,28 +336,11 @@ final class DivergenceSearch {
     return choice;
   }
 
-  private void write() {
-    MergeRequest.Builder request = setup.options.request(choice().rule);
-    choice().directions.forEach(direction -> request.model(direction.path()));
-    try (MergeSession last = MergeSession.open(request.build())) {
-      MergeOptions.merge(
-          last.plan(), setup.command, listener -> last.run(kernels, listener));
-    }
-  }
-
-  private PrintWriter out() {
-    return setup.command.getOut();
-  }
-
-  private PrintWriter err() {
-    return setup.command.getErr();
-  }
-
   private void print(Try tried) {
     if (tries.size() == 1) {
-      out().printf("%5s  %10s  %7s  %s%n", "try", "KL, nats", "scale", "merge");
+      out.printf("%5s  %10s  %7s  %s%n", "try", "KL, nats", "scale", "merge");
     }
-    out()
+    out
         .printf(
             Locale.ROOT,
             "%5d  %10.5f  %7.3f  %s%n",
@@ -312,40 +348,41 @@ final class DivergenceSearch {
             tried.divergence(),
             tried.scale(),
             name(tried));
-    out().flush();
+    out.flush();
   }
 
   private static String name(Try tried) {
     return tried.scale() == 0 ? "base" : tried.direction().name();
   }
 
-  private void printComparison() {
+  /** Says what was found, and how it does on the examples that confirm. */
+  public void printComparison() {
     Try best = DirectionSearch.best(tries);
-    out()
+    out
         .printf(
             "%nfound: %s (fisher-merge %s --scaling-factor %s)%nwritten: %s%n%n",
             name(best), String.join(" ", best.direction().command()), best.scale(), choice().name);
-    out().printf("%-40s", "mean KL of confirming examples, nats");
-    confirming.keySet().forEach(name -> out().printf("  %9s", name));
-    out().println();
-    for (int i = 0; i < setup.sources.size(); i++) {
-      out().printf("%-40s", setup.sources.get(i).model().getFileName());
+    out.printf("%-40s", "mean KL of confirming examples, nats");
+    confirming.keySet().forEach(name -> out.printf("  %9s", name));
+    out.println();
+    for (int i = 0; i < members.size(); i++) {
+      out.printf("%-40s", members.get(i).model.getFileName());
       for (List<Double> values : confirming.values()) {
-        out().printf(Locale.ROOT, "  %9.5f", values.get(i));
+        out.printf(Locale.ROOT, "  %9.5f", values.get(i));
       }
-      out().println();
+      out.println();
     }
-    out().printf("%-40s", "mean");
+    out.printf("%-40s", "mean");
     for (List<Double> values : confirming.values()) {
-      out().printf(Locale.ROOT, "  %9.5f", DivergenceMeter.mean(values));
+      out.printf(Locale.ROOT, "  %9.5f", DivergenceMeter.mean(values));
     }
-    out().println();
+    out.println();
   }
 
   /** All that was tried, as JSON. */
-  ObjectNode json() {
+  public ObjectNode json() {
     ObjectNode json = JsonReport.object();
-    json.put("seed", setup.seed).put("examples_per_task", setup.examples);
+    json.put("seed", settings.seed).put("examples_per_task", settings.examples);
     put(json.putObject("found"), DirectionSearch.best(tries));
     json.put("written", choice().name);
     ArrayNode all = json.putArray("tries");

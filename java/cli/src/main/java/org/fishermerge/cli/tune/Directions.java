@@ -1,4 +1,4 @@
-package org.fishermerge.cli;
+package org.fishermerge.cli.tune;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
+import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.Average;
 import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeRule;
@@ -15,14 +16,20 @@ import org.fishermerge.merge.MergeSession;
 import org.fishermerge.merge.MergeSource;
 import org.fishermerge.merge.Merger;
 import org.fishermerge.merge.ProgressListener;
-import org.fishermerge.kernels.Kernels;
 
 /**
  * Merges of the same models as directions from their base, each written once, when it is first
  * needed, in F32 and under the base's names.
  */
-final class Directions implements AutoCloseable {
-  private final MergeOptions options;
+public final class Directions implements AutoCloseable {
+  /** What a merge of the models asks for, but for the models. */
+  @FunctionalInterface
+  public interface Requests {
+    /** A merge by a rule into a folder. */
+    MergeRequest.Builder of(MergeRule rule, Path output);
+  }
+
+  private final Requests requests;
   private final List<MergeSource> sources;
   private final MergeSession session;
   private final Merger merger;
@@ -33,17 +40,20 @@ final class Directions implements AutoCloseable {
   /**
    * Nothing is merged yet.
    *
-   * @param session of all files that rules may need
+   * @param requests of merges
+   * @param sources the models, with the files that rules may need
+   * @param session of all of them
+   * @param merger of the session
    * @param scratch a folder for the merges
    */
-  Directions(
-      MergeOptions options,
+  public Directions(
+      Requests requests,
       List<MergeSource> sources,
       MergeSession session,
       Merger merger,
       Kernels kernels,
       Path scratch) {
-    this.options = options;
+    this.requests = requests;
     this.sources = List.copyOf(sources);
     this.session = session;
     this.merger = merger;
@@ -84,7 +94,7 @@ final class Directions implements AutoCloseable {
   }
 
   private MergeRequest.Builder request(MergeRule rule) {
-    return options.request(rule, next()).outputDtype(DType.F32);
+    return requests.of(rule, next()).outputDtype(DType.F32);
   }
 
   private Path next() {

@@ -1,4 +1,4 @@
-package org.fishermerge.cli;
+package org.fishermerge.cli.tune;
 
 import java.util.ArrayList;
 import java.util.Comparator;

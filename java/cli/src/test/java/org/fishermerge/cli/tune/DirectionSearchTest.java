@@ -1,4 +1,4 @@
-package org.fishermerge.cli;
+package org.fishermerge.cli.tune;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
@@ -6,7 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
-import org.fishermerge.cli.DirectionSearch.Try;
+import org.fishermerge.cli.tune.DirectionSearch.Try;
 import org.fishermerge.merge.Average;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;

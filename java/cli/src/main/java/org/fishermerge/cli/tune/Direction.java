@@ -1,4 +1,4 @@
-package org.fishermerge.cli;
+package org.fishermerge.cli.tune;
 
 import java.util.List;
 import java.util.Locale;
@@ -12,9 +12,9 @@ import org.fishermerge.merge.MergeRule;
  * @param command what makes this merge, but for the models and the scale
  * @param rule at scale 1
  */
-record Direction(String name, List<String> command, MergeRule rule) {
+public record Direction(String name, List<String> command, MergeRule rule) {
   /** Directions by one rule: a single one, or one for each damping. */
-  sealed interface Family {
+  public sealed interface Family {
     /** Without a setting. */
     record Single(Direction direction) implements Family {}
 
@@ -23,7 +23,7 @@ record Direction(String name, List<String> command, MergeRule rule) {
   }
 
   /** A damping as options and tables have it. */
-  static String text(double damping) {
+  public static String text(double damping) {
     return String.format(Locale.ROOT, "%.3g", damping).replaceAll("(\\.\\d*?)0+$", "$1")
         .replaceAll("\\.$", "");
   }
