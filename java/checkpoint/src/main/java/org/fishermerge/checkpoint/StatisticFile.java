@@ -151,9 +151,8 @@ public final class StatisticFile implements AutoCloseable {
               + user
               + " needs "
               + kind.label()
-              + (kind == StatisticKind.GRAM
-                  ? ""
-                  : "; estimate it with fisher --statistic " + kind.label()));
+              + "; estimate it with fisher --statistic "
+              + kind.label());
     }
   }
 
@@ -358,15 +357,12 @@ public final class StatisticFile implements AutoCloseable {
           long tokens = 0;
           for (StatisticFile file : files) {
             LinearLayer other = file.layer(name).orElseThrow(() -> otherLayers(file, first));
-            if (other.outputs() != layer.outputs()
-                || other.inputs() != layer.inputs()
-                || other.transposed() != layer.transposed()) {
+            if (!other.hasShapeOf(layer)) {
               throw otherLayers(file, first);
             }
             tokens += other.tokens();
           }
-          layers.put(
-              weight, new LinearLayer(layer.outputs(), layer.inputs(), layer.transposed(), tokens));
+          layers.put(weight, layer.withTokens(tokens));
         });
     for (StatisticFile file : files) {
       if (!file.layout.kinds().equals(first.layout.kinds())
