@@ -157,7 +157,7 @@ final class FisherCommand implements Callable<Integer> {
                           + StatisticKind.labels()
                           + ", separated by commas")));
     }
-    if (labels != null && !EstimationSettings.dependOnLabels(kinds)) {
+    if (labels != null && kinds.stream().noneMatch(StatisticKind::dependsOnLabels)) {
       throw usage(
           "--labels "
               + labels
@@ -186,7 +186,7 @@ final class FisherCommand implements Callable<Integer> {
     String byDefault =
         script.file == null ? EstimationSettings.DEFAULT_LABELS : DEFAULT_SCRIPT_LABELS;
     Set<StatisticKind> statistics = statistics();
-    boolean dependsOnLabels = EstimationSettings.dependOnLabels(statistics);
+    boolean dependsOnLabels = statistics.stream().anyMatch(StatisticKind::dependsOnLabels);
     Objective rule = Objective.parse(labels == null ? byDefault : labels);
     CommandDevice device = device();
     EstimationSettings settings =

@@ -81,7 +81,7 @@ public record EstimationSettings(
     }
     BatchSize.check(batchSize, spelling);
     statistics = Collections.unmodifiableSet(EnumSet.copyOf(statistics));
-    if (!dependOnLabels(statistics)) {
+    if (statistics.stream().noneMatch(StatisticKind::dependsOnLabels)) {
       rule = Objective.NONE;
     }
     if (statistics.contains(StatisticKind.KRONECKER) && rule.squaresBatches()) {
@@ -98,11 +98,6 @@ public record EstimationSettings(
               + spelling.of("labels", rule.text())
               + " depends on the batch size by definition; leave the check out");
     }
-  }
-
-  /** Whether one of them asks what a model's outputs depend on. */
-  public static boolean dependOnLabels(Set<StatisticKind> statistics) {
-    return statistics.stream().anyMatch(kind -> kind != StatisticKind.GRAM);
   }
 
   /** Which examples, with the default of the rule: FusionBench takes the first rows. */

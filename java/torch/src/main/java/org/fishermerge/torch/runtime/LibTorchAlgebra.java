@@ -128,6 +128,27 @@ public final class LibTorchAlgebra implements LinearAlgebra {
   }
 
   @Override
+  public void scaleColumns(Matrix a, double[] factors) {
+    try (PointerScope scope = new PointerScope()) {
+      of(a).mul_(Tensors.copyOf(factors, factors.length));
+    }
+  }
+
+  @Override
+  public double[] diagonal(Matrix a) {
+    try (PointerScope scope = new PointerScope()) {
+      return Tensors.doubles(of(a).diagonal());
+    }
+  }
+
+  @Override
+  public void setDiagonal(Matrix a, double value) {
+    try (PointerScope scope = new PointerScope()) {
+      of(a).diagonal().fill_(new Scalar(value));
+    }
+  }
+
+  @Override
   public double trace(Matrix a) {
     try (PointerScope scope = new PointerScope()) {
       return of(a).trace().item_double();
@@ -146,6 +167,19 @@ public final class LibTorchAlgebra implements LinearAlgebra {
     T_TensorTensor_T found = torch.linalg_cholesky_ex(of(a), false, false);
     boolean positive = found.get1().item_int() == 0;
     return positive ? Optional.of(new Dense(found.get0())) : Optional.empty();
+  }
+
+  @Override
+  public Matrix pseudoInverse(Matrix a, double above) {
+    return new Dense(
+        Tensors.scoped(() -> {
+          T_TensorTensor_T found = torch.linalg_eigh(of(a));
+          Tensor values = found.get0();
+          Tensor vectors = found.get1(); // in columns
+          Tensor none = values.le(new Scalar(above));
+          Tensor inverse = values.reciprocal().masked_fill_(none, new Scalar(0.0));
+          return torch.mm(vectors.mul(inverse), vectors.t());
+        }));
   }
 
   @Override
