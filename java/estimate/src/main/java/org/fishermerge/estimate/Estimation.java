@@ -23,6 +23,7 @@ import org.fishermerge.data.Examples;
 import org.fishermerge.estimate.EstimationSettings.Order;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.BatchSizeCheck;
+import org.fishermerge.torch.Classifier;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.FisherProgress;
 import org.fishermerge.torch.ForwardPass;
@@ -157,6 +158,9 @@ public final class Estimation {
               onData.classifier(),
               settings.statistics(),
               wanted -> onData.forward(new long[] {rows[0]}, wanted));
+      long fileBytes =
+          FisherEstimator.fileBytes(onData.classifier(), settings.statistics(), layers);
+      SafetensorsWriter.requireRoom(output, fileBytes);
       EstimateInputs inputs = new EstimateInputs(onData.modelSha256(), settings);
       String dataset = onData.examples().description();
       String known = inputs.progressKey(dataset, rows);
@@ -168,6 +172,11 @@ public final class Estimation {
       Optional<MemoryPlan> shown = chosenBatch.plan.filter(plan -> plan.matters(largest));
       shown.ifPresent(plan -> {
         listener.memoryPlanned(plan, largest);
+        listener.diskPlanned(
+            fileBytes,
+            SavedProgress.mostBytes(
+                FisherEstimator.bytes(onData.classifier(), settings.statistics(), layers)),
+            SafetensorsWriter.room(output));
         plan.requireFits(largest, settings.spelling());
       });
       Objective objective = calibrated(onData, chosen, batch);
@@ -188,7 +197,6 @@ public final class Estimation {
       }
       try (FisherEstimator estimator = estimators.get()) {
         listener.running(rows.length);
-        SafetensorsWriter.requireRoom(output, estimator.bytes());
         if (parts.isEmpty()) {
           saved.resume(estimator, run, batch, rows.length);
         } else {
@@ -364,11 +372,21 @@ public final class Estimation {
 
   private Optional<MemoryPlan> memoryPlan(
       ModelOnData onData, long[] rows, Kernels kernels, LinearLayers layers) {
+    // Sums that leave no room for anything else are refused before they are made.
+    int atOnce = settings.check() ? 2 : 1;
+    Classifier classifier = onData.classifier();
+    long sums = FisherEstimator.bytes(classifier, settings.statistics(), layers);
+    Optional<MemoryPlan> before =
+        MemoryPlan.before(
+            FisherEstimator.weightBytes(classifier), atOnce * sums, kernels.gpuFreeBytes());
+    if (before.isPresent() && !before.get().fits(1)) {
+      return before;
+    }
     int several = kernels.gpuFreeBytes().isPresent() ? MEASURED_ON_GPU : MEASURED;
     return onData.memoryPlan(
         rows,
         () -> estimator(onData, settings.rule(), kernels, layers),
-        settings.check() ? 2 : 1,
+        atOnce,
         BatchSize.isOne(settings.batchSize()) && !settings.check() ? 1 : several);
   }
 

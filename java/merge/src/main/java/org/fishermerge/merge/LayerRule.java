@@ -44,6 +44,11 @@ public sealed interface LayerRule extends MergeRule permits KroneckerFisher, Reg
   boolean solves(LinearLayer layer, List<Long> weightShape);
 
   /**
+   * Values of matrices that {@link #solve} makes at the same time, beside what it is given.
+   */
+  long workValues(LinearLayer layer);
+
+  /**
    * The merged weight, [O, I].
    *
    * @param layer what the rule may know of each model, in their order

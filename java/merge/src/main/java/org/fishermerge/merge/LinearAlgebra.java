@@ -2,6 +2,7 @@ package org.fishermerge.merge;
 
 import java.lang.foreign.MemorySegment;
 import java.util.Optional;
+import java.util.OptionalLong;
 import org.fishermerge.kernels.ElementType;
 
 /**
@@ -17,6 +18,11 @@ public interface LinearAlgebra {
 
     /** Columns. */
     long columns();
+  }
+
+  /** Memory that is left where matrices lie, in bytes; empty where that cannot be told. */
+  default OptionalLong freeBytes() {
+    return OptionalLong.empty();
   }
 
   /** Does some work, and frees the matrices that were made in it. */

@@ -68,6 +68,12 @@ public record RegMean(double offDiagonal, ElementwiseRule rest, double scalingFa
     return weightShape.size() == 2;
   }
 
+  /** The sum and its scaled forms, and what finding eigenvectors of that takes. */
+  @Override
+  public long workValues(LinearLayer layer) {
+    return 8 * layer.inputs() * layer.inputs() + 6 * layer.inputs() * layer.outputs();
+  }
+
   @Override
   public boolean scalesModels() {
     return false;

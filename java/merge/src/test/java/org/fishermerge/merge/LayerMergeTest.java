@@ -11,6 +11,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.OptionalLong;
 import java.util.Random;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
@@ -546,6 +547,41 @@ final class LayerMergeTest {
       assertThatThrownBy(() -> session.run(kernels, ProgressListener.NONE))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("LinearAlgebra");
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"kronecker", "regmean"})
+  void whatDoesNotFitIntoMemoryIsRefusedBeforeTheWork(String name) {
+    Random random = new Random(5);
+    LayerRule rule =
+        name.equals("kronecker") ? kronecker(0.01) : new RegMean(0.95, new Average(), 1);
+    Path statistics =
+        name.equals("kronecker")
+            ? factors("f1", random(3, random), random(2, random))
+            : grams("f1", random(3, random));
+    Path output = folder.resolve("out.safetensors");
+    MergeRequest request =
+        MergeRequest.builder(model("base", new double[6]), output, rule)
+            .model(model("m1", FIRST), statistics)
+            .build();
+    try (MergeSession session = MergeSession.open(request);
+        Kernels kernels = Kernels.open()) {
+      long needed = session.plan().memoryBytes();
+      List<Long> progress = new ArrayList<>();
+      assertThatThrownBy(() ->
+              session.run(
+                  kernels,
+                  new PlainAlgebra(OptionalLong.of(needed - 1)),
+                  (done, total) -> progress.add(done)))
+          .isInstanceOf(InputException.class)
+          .hasMessageContaining("a " + rule.title() + " of 1 model takes")
+          .hasMessageContaining("at the layer 'l.weight'")
+          .hasMessageContaining("are free: merge fewer models");
+      assertThat(progress).isEmpty();
+      assertThat(folder).isDirectoryNotContaining(file -> file.toString().contains("out"));
+      session.run(kernels, new PlainAlgebra(OptionalLong.of(needed)), ProgressListener.NONE);
+      assertThat(output).exists();
     }
   }
 

@@ -3,11 +3,28 @@ package org.fishermerge.merge;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.stream.IntStream;
 import org.fishermerge.kernels.ElementType;
 
 /** Linear algebra as the books have it, for the tiny matrices of tests. */
 final class PlainAlgebra implements LinearAlgebra {
+  private final OptionalLong free;
+
+  PlainAlgebra() {
+    this(OptionalLong.empty());
+  }
+
+  /** As if so much memory were free. */
+  PlainAlgebra(OptionalLong free) {
+    this.free = free;
+  }
+
+  @Override
+  public OptionalLong freeBytes() {
+    return free;
+  }
+
   private record Dense(double[][] v) implements Matrix {
     @Override
     public long rows() {

@@ -154,6 +154,43 @@ public final class FisherEstimator implements AutoCloseable {
         visitor -> example.forward(new ForwardPass.Wanted(false, visitor)).close());
   }
 
+  /** Memory that sums take, before they are made. */
+  public static long bytes(Classifier classifier, Set<StatisticKind> kinds, LinearLayers layers) {
+    return kinds.stream()
+        .mapToLong(
+            kind -> kind.factors().isEmpty() ? weightBytes(classifier) : layers.bytes(kind))
+        .sum();
+  }
+
+  /** Bytes of the tensors that {@link #write} writes. */
+  public static long fileBytes(
+      Classifier classifier, Set<StatisticKind> kinds, LinearLayers layers) {
+    long bytes = 0;
+    for (StatisticKind kind : kinds) {
+      if (kind.factors().isEmpty()) {
+        bytes += weightBytes(classifier);
+      }
+      for (LayerFactor factor : kind.factors()) {
+        for (LinearLayer layer : layers.shapes().values()) {
+          bytes += LayerFactor.triangle(factor.size(layer)) * Float.BYTES;
+        }
+      }
+    }
+    return bytes;
+  }
+
+  /** Memory of the weights that are studied, in fp32. */
+  public static long weightBytes(Classifier classifier) {
+    return classifier.parameterGroups().stream()
+        .mapToLong(group -> group.elementCount() * Float.BYTES)
+        .sum();
+  }
+
+  /** Memory of the model's own weights. */
+  public long weightBytes() {
+    return weightBytes(classifier);
+  }
+
   private ForwardPass.Wanted wanted() {
     return new ForwardPass.Wanted(sums.takesGradients(), sums.takesInputs() ? sums : null);
   }

@@ -2,6 +2,7 @@ package org.fishermerge.torch.runtime;
 
 import java.lang.foreign.MemorySegment;
 import java.util.Optional;
+import java.util.OptionalLong;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.T_TensorTensor_T;
@@ -30,6 +31,12 @@ public final class LibTorchAlgebra implements LinearAlgebra {
 
   private static Tensor of(Matrix a) {
     return ((Dense) a).values;
+  }
+
+  /** {@inheritDoc} On a GPU that is for the kernels to say. */
+  @Override
+  public OptionalLong freeBytes() {
+    return LibTorch.isOnGpu() ? OptionalLong.empty() : OptionalLong.of(SystemMemory.free());
   }
 
   @Override

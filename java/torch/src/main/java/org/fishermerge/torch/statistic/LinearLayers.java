@@ -5,7 +5,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
+import org.fishermerge.checkpoint.LayerFactor;
 import org.fishermerge.checkpoint.LinearLayer;
+import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.torch.nn.LayerVisit;
 import org.fishermerge.torch.nn.LayerVisitor;
 import org.fishermerge.torch.nn.ParameterGroup;
@@ -66,6 +68,20 @@ public final class LinearLayers {
   /** By the groups of their weights. */
   Map<ParameterGroup, List<Member>> stacks() {
     return stacks;
+  }
+
+  /** Memory that the sums of a kind with factors take. */
+  public long bytes(StatisticKind kind) {
+    long values = 0;
+    for (List<Member> stack : stacks.values()) {
+      // Matrices that share an input have one Gram matrix.
+      for (Member member : kind == StatisticKind.GRAM ? stack.subList(0, 1) : stack) {
+        for (LayerFactor factor : kind.factors()) {
+          values += factor.size(member.shape()) * factor.size(member.shape());
+        }
+      }
+    }
+    return values * Float.BYTES;
   }
 
   /** Their shapes, without tokens, by the canonical names of their weights. */
