@@ -3,6 +3,7 @@ package org.fishermerge.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -14,6 +15,7 @@ import java.util.Objects;
 import java.util.TreeMap;
 import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.cli.TestTensors.Tensor;
@@ -86,15 +88,15 @@ final class LayerStatisticCommandsTest {
     return full;
   }
 
-  /** Over how many tokens the file says that a layer's Gram matrix was summed. */
-  private static long tokens(TestTensors file, String weight) {
+  /** What an entry of a file's metadata says of a tensor or layer. */
+  private static JsonNode stated(TestTensors file, String entry, String canonicalName) {
     try {
       return new JsonMapper()
-          .readTree(file.metadata().get("fisher_layers"))
+          .readTree(file.metadata().get(entry))
           .properties()
           .stream()
-          .filter(layer -> ParameterNames.canonical(layer.getKey()).equals(weight))
-          .map(layer -> layer.getValue().path("tokens").longValue())
+          .filter(named -> ParameterNames.canonical(named.getKey()).equals(canonicalName))
+          .map(Map.Entry::getValue)
           .findFirst()
           .orElseThrow();
     } catch (IOException e) {
@@ -138,7 +140,12 @@ final class LayerStatisticCommandsTest {
         assertThat(byName).containsKey(name);
         double count =
             kind.equals("gram")
-                ? tokens(written, ParameterNames.canonical(mean.getKey()) + ".weight")
+                ? stated(
+                        written,
+                        "fisher_layers",
+                        ParameterNames.canonical(mean.getKey()) + ".weight")
+                    .path("tokens")
+                    .longValue()
                 : EXAMPLES;
         double[][] ours = square(Objects.requireNonNull(byName.get(name)).floats());
         float[] theirs = mean.getValue().floats();
@@ -148,6 +155,11 @@ final class LayerStatisticCommandsTest {
           assertThat(Math.abs(value - theirs[i]))
               .as("%s[%d]: %s, expected %s", name, i, value, theirs[i])
               .isLessThanOrEqualTo(2e-5 * largest);
+        }
+        if (!kind.equals("gram")) {
+          double trace = IntStream.range(0, ours.length).mapToDouble(i -> ours[i][i]).sum();
+          assertThat(stated(written, "fisher_traces", name).doubleValue())
+              .isCloseTo(trace, within(1e-12 * trace));
         }
         compared++;
       }

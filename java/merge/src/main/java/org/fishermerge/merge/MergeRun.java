@@ -118,7 +118,7 @@ final class MergeRun {
   private MergeResult result() {
     List<String> warnings = new ArrayList<>(plan.warnings());
     warnings.addAll(scan.warnings());
-    layers.flatMap(LayerMerge::warning).ifPresent(warnings::add);
+    layers.map(LayerMerge::warnings).ifPresent(warnings::addAll);
     return new MergeResult(
         plan.request().output(),
         plan.mergedElements(),

@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;
@@ -13,6 +15,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.OptionalLong;
 import java.util.Random;
+import java.util.stream.IntStream;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.LayerFactor;
@@ -21,6 +24,7 @@ import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.checkpoint.StatisticLayout;
 import org.fishermerge.checkpoint.StatisticMetadata;
+import org.fishermerge.checkpoint.Traces;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.testkit.Golden;
 import org.junit.jupiter.api.Test;
@@ -238,7 +242,11 @@ final class LayerMergeTest {
       List<Long> progress = new ArrayList<>();
       MergeResult result =
           session.run(kernels, new PlainAlgebra(), (done, total) -> progress.add(done));
-      assertThat(progress).isSorted().last().isEqualTo(session.plan().bytesRead());
+      // Layers whose files state wrong traces are read again.
+      boolean again = result.warnings().stream().anyMatch(w -> w.contains("the trace that"));
+      assertThat(progress).isSorted();
+      assertThat(progress.getLast() - session.plan().bytesRead())
+          .matches(more -> again ? more > 0 : more == 0);
       return result;
     }
   }
@@ -583,6 +591,67 @@ final class LayerMergeTest {
       session.run(kernels, new PlainAlgebra(OptionalLong.of(needed)), ProgressListener.NONE);
       assertThat(output).exists();
     }
+  }
+
+  /** A merge of two models whose files state traces, times a factor; null states none. */
+  private MergeResult withTraces(Path output, Double... factors) {
+    Random random = new Random(7);
+    MergeRequest.Builder request =
+        MergeRequest.builder(model("base", new double[6]), output, kronecker(0.01))
+            .overwrite(true);
+    for (int i = 0; i < 2; i++) {
+      double[][] a = random(3, random);
+      double[][] g = random(2, random);
+      Path file = factors("f" + i, a, g);
+      if (factors[i] != null) {
+        Map<String, String> metadata =
+            new LinkedHashMap<>(
+                new StatisticMetadata(EXAMPLES, "exact", null, null, null, null, null, null)
+                    .toMap(
+                        new StatisticLayout(
+                            EnumSet.of(StatisticKind.KRONECKER), Map.of("l.weight", LAYER))));
+        metadata.put(
+            Traces.KEY,
+            Traces.text(
+                Map.of(
+                    "l.kron_a",
+                    factors[i] * stored(a),
+                    "l.kron_g",
+                    stored(g))));
+        TestTensors.write(file, TestTensors.read(file), metadata);
+      }
+      request.model(model("m" + i, i == 0 ? FIRST : SECOND), file);
+    }
+    return run(request.build());
+  }
+
+  /** The trace of what F32 makes of a matrix. */
+  private static double stored(double[][] matrix) {
+    return IntStream.range(0, matrix.length).mapToDouble(i -> (float) matrix[i][i]).sum();
+  }
+
+  @Test
+  void statedTracesAreTrustedUnlessTheDataSaysOtherwise() throws IOException {
+    Path plain = folder.resolve("plain.safetensors");
+    assertThat(withTraces(plain, null, null).warnings()).noneMatch(w -> w.contains("trace"));
+    byte[] expected = Files.readAllBytes(plain);
+    Path stated = folder.resolve("stated.safetensors");
+    for (List<Double> factors :
+        List.of(List.of(1.0, 1.0), List.of(1 + 1e-14, 1.0), List.of(2.0, 1.0), List.of(1.0, 0.0))) {
+      MergeResult result = withTraces(stated, factors.get(0), factors.get(1));
+      boolean honest = factors.get(0) < 1.1 && factors.get(1) > 0;
+      assertThat(result.warnings().stream().filter(w -> w.contains("the trace that")))
+          .hasSize(honest ? 0 : 1)
+          .allSatisfy(w ->
+              assertThat(w)
+                  .contains(factors.get(1) > 0 ? "f0.statistics" : "f1.statistics", "l.kron_a"));
+      if (factors.get(0) == 1 || !honest) {
+        assertThat(Files.readAllBytes(stated)).isEqualTo(expected);
+      }
+    }
+    // Of some of the files only.
+    withTraces(stated, 2.0, null);
+    assertThat(Files.readAllBytes(stated)).isEqualTo(expected);
   }
 
   /** Where iterations end before the tolerance, the result says so. */

@@ -30,6 +30,7 @@ import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.checkpoint.StatisticLayout;
 import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.checkpoint.SumsOfSquares;
+import org.fishermerge.checkpoint.Traces;
 import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.TypedValues;
@@ -617,6 +618,7 @@ public final class FisherEstimator implements AutoCloseable {
     });
     try (Arena arena = Arena.ofShared()) {
       Map<String, LinearLayer> stored = new LinkedHashMap<>();
+      Map<String, Double> traces = new LinkedHashMap<>();
       layout()
           .layers()
           .forEach((weight, layer) -> {
@@ -624,15 +626,20 @@ public final class FisherEstimator implements AutoCloseable {
             stored.put(name, layer);
             for (LayerFactor factor : factors()) {
               long n = factor.size(layer);
+              String tensor = factor.tensorName(name);
+              MemorySegment triangle =
+                  triangle(
+                      Objects.requireNonNull(byName.get(factor.tensorName(weight))), n, arena);
               tensors.add(
                   new SafetensorsWriter.Declared(
-                      factor.tensorName(name), DType.F32, List.of(LayerFactor.triangle(n))));
-              values.add(
-                  triangle(
-                      Objects.requireNonNull(byName.get(factor.tensorName(weight))), n, arena));
+                      tensor, DType.F32, List.of(LayerFactor.triangle(n))));
+              values.add(triangle);
+              if (StatisticKind.KRONECKER.factors().contains(factor)) {
+                traces.put(tensor, Traces.of(triangle, n));
+              }
             }
           });
-      write(file, tensors, values, metadata, new StatisticLayout(kinds, stored));
+      write(file, tensors, values, metadata, new StatisticLayout(kinds, stored), traces);
     }
   }
 
@@ -657,7 +664,7 @@ public final class FisherEstimator implements AutoCloseable {
         values.add(Objects.requireNonNull(byName.get(parameter.name())));
       }
     }
-    write(file, tensors, values, metadata, StatisticLayout.DIAGONAL);
+    write(file, tensors, values, metadata, StatisticLayout.DIAGONAL, Map.of());
   }
 
   private List<LayerFactor> factors() {
@@ -681,7 +688,8 @@ public final class FisherEstimator implements AutoCloseable {
       List<SafetensorsWriter.Declared> tensors,
       List<MemorySegment> values,
       StatisticMetadata metadata,
-      StatisticLayout layout) {
+      StatisticLayout layout,
+      Map<String, Double> traces) {
     Map<String, Double> squares = new LinkedHashMap<>();
     boolean diagonal = layout.kinds().contains(StatisticKind.DIAGONAL_FISHER);
     for (int i = 0; diagonal && i < values.size(); i++) {
@@ -691,6 +699,9 @@ public final class FisherEstimator implements AutoCloseable {
     Map<String, String> entries = new LinkedHashMap<>(metadata.toMap(layout));
     if (diagonal) {
       entries.put(SumsOfSquares.KEY, SumsOfSquares.text(squares));
+    }
+    if (!traces.isEmpty()) {
+      entries.put(Traces.KEY, Traces.text(traces));
     }
     try (SafetensorsWriter writer = SafetensorsWriter.create(file, tensors, entries)) {
       for (int i = 0; i < values.size(); i++) {
