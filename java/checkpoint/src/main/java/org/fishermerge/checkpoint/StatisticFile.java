@@ -314,8 +314,8 @@ public final class StatisticFile implements AutoCloseable {
    * Adds Fisher files of one model: each element is summed in double in the order of the inputs and
    * rounded once to F32; examples add up; data set, selection and seed are joined with {@code +}
    * where they differ. Tensors are stored under the names of the first file. The memory held does
-   * not depend on the size of the files. The result states no {@link SumsOfSquares} and no
-   * {@link Traces}.
+   * not depend on the size of the files. The result states no {@link SumsOfSquares} and no {@link
+   * Traces}.
    *
    * @param inputs two or more
    * @param tool recorded as {@code fisher_tool}

@@ -54,11 +54,10 @@ public record StatisticLayout(Set<StatisticKind> kinds, Map<String, LinearLayer>
     return kinds.equals(other.kinds)
         && layers.keySet().equals(other.layers.keySet())
         && layers.entrySet().stream()
-            .allMatch(
-                entry ->
-                    entry
-                        .getValue()
-                        .hasShapeOf(Objects.requireNonNull(other.layers.get(entry.getKey()))));
+            .allMatch(entry ->
+                entry
+                    .getValue()
+                    .hasShapeOf(Objects.requireNonNull(other.layers.get(entry.getKey()))));
   }
 
   /**

@@ -115,8 +115,7 @@ final class LayerMerge {
     for (SolvedLayer layer : plan.choice().layers()) {
       List<Double> ofLayer = new ArrayList<>();
       for (LayerFactor factor : rule.factors()) {
-        double trace =
-            trusting ? statedTrace(model, layer, factor) : trace(model, layer, factor);
+        double trace = trusting ? statedTrace(model, layer, factor) : trace(model, layer, factor);
         ofLayer.add(trace / count(model, layer, factor));
       }
       traces.add(ofLayer);

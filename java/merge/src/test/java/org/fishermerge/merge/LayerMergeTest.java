@@ -339,10 +339,7 @@ final class LayerMergeTest {
 
   private Path grams(String name, double[][] gram) {
     return write(
-        name,
-        EnumSet.of(StatisticKind.GRAM),
-        Map.of("l.gram", gram),
-        Map.of("l.weight", LAYER));
+        name, EnumSet.of(StatisticKind.GRAM), Map.of("l.gram", gram), Map.of("l.weight", LAYER));
   }
 
   private static double[][] outer(double... v) {
@@ -409,8 +406,7 @@ final class LayerMergeTest {
         expected[3 * o + j] = average[3 * o + j] + d[j] * d[j] * (onU * u[j] + onV * v[j]);
       }
     }
-    assertClose(
-        "weight", regressionMean(1, FIRST, SECOND, outer(u), outer(v)), expected, 2e-6);
+    assertClose("weight", regressionMean(1, FIRST, SECOND, outer(u), outer(v)), expected, 2e-6);
   }
 
   /** An input of which no model has seen anything but zero has the average's weights. */
@@ -597,8 +593,7 @@ final class LayerMergeTest {
   private MergeResult withTraces(Path output, Double... factors) {
     Random random = new Random(7);
     MergeRequest.Builder request =
-        MergeRequest.builder(model("base", new double[6]), output, kronecker(0.01))
-            .overwrite(true);
+        MergeRequest.builder(model("base", new double[6]), output, kronecker(0.01)).overwrite(true);
     for (int i = 0; i < 2; i++) {
       double[][] a = random(3, random);
       double[][] g = random(2, random);
@@ -612,12 +607,7 @@ final class LayerMergeTest {
                             EnumSet.of(StatisticKind.KRONECKER), Map.of("l.weight", LAYER))));
         metadata.put(
             Traces.KEY,
-            Traces.text(
-                Map.of(
-                    "l.kron_a",
-                    factors[i] * stored(a),
-                    "l.kron_g",
-                    stored(g))));
+            Traces.text(Map.of("l.kron_a", factors[i] * stored(a), "l.kron_g", stored(g))));
         TestTensors.write(file, TestTensors.read(file), metadata);
       }
       request.model(model("m" + i, i == 0 ? FIRST : SECOND), file);
