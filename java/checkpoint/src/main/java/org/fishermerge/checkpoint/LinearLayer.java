@@ -20,4 +20,14 @@ public record LinearLayer(long outputs, long inputs, boolean transposed, long to
           "a layer of %d outputs, %d inputs and %d tokens".formatted(outputs, inputs, tokens));
     }
   }
+
+  /** The same layer with another number of tokens. */
+  public LinearLayer withTokens(long count) {
+    return new LinearLayer(outputs, inputs, transposed, count);
+  }
+
+  /** Whether it is the same layer but for the tokens. */
+  public boolean hasShapeOf(LinearLayer other) {
+    return equals(other.withTokens(tokens));
+  }
 }

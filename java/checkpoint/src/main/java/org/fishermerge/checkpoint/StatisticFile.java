@@ -34,6 +34,7 @@ public final class StatisticFile implements AutoCloseable {
   private final Checkpoint checkpoint;
   private final Optional<StatisticMetadata> metadata;
   private final Map<String, Double> sumsOfSquares;
+  private final Map<String, Double> traces = new HashMap<>();
   private final StatisticLayout layout;
 
   /** By the canonical names of their weights. */
@@ -50,6 +51,7 @@ public final class StatisticFile implements AutoCloseable {
     Map<String, Double> sums = new HashMap<>();
     checkpoint.files().forEach(header -> sums.putAll(SumsOfSquares.from(header)));
     this.sumsOfSquares = sums;
+    checkpoint.files().forEach(header -> traces.putAll(Traces.from(header)));
   }
 
   /**
@@ -130,6 +132,17 @@ public final class StatisticFile implements AutoCloseable {
     return sum == null ? OptionalDouble.empty() : OptionalDouble.of(sum);
   }
 
+  /**
+   * The trace of a layer's factor, of the sum as it is stored, as the metadata states it;
+   * unchecked.
+   *
+   * @param weight the canonical name of the layer's weight
+   */
+  public OptionalDouble trace(String weight, LayerFactor factor) {
+    Double trace = traces.get(checkpoint.tensor(factor.tensorName(weight)).info().name());
+    return trace == null ? OptionalDouble.empty() : OptionalDouble.of(trace);
+  }
+
   /** What the file holds. */
   public StatisticLayout layout() {
     return layout;
@@ -151,9 +164,8 @@ public final class StatisticFile implements AutoCloseable {
               + user
               + " needs "
               + kind.label()
-              + (kind == StatisticKind.GRAM
-                  ? ""
-                  : "; estimate it with fisher --statistic " + kind.label()));
+              + "; estimate it with fisher --statistic "
+              + kind.label());
     }
   }
 
@@ -302,7 +314,8 @@ public final class StatisticFile implements AutoCloseable {
    * Adds Fisher files of one model: each element is summed in double in the order of the inputs and
    * rounded once to F32; examples add up; data set, selection and seed are joined with {@code +}
    * where they differ. Tensors are stored under the names of the first file. The memory held does
-   * not depend on the size of the files. The result states no {@link SumsOfSquares}.
+   * not depend on the size of the files. The result states no {@link SumsOfSquares} and no {@link
+   * Traces}.
    *
    * @param inputs two or more
    * @param tool recorded as {@code fisher_tool}
@@ -358,15 +371,12 @@ public final class StatisticFile implements AutoCloseable {
           long tokens = 0;
           for (StatisticFile file : files) {
             LinearLayer other = file.layer(name).orElseThrow(() -> otherLayers(file, first));
-            if (other.outputs() != layer.outputs()
-                || other.inputs() != layer.inputs()
-                || other.transposed() != layer.transposed()) {
+            if (!other.hasShapeOf(layer)) {
               throw otherLayers(file, first);
             }
             tokens += other.tokens();
           }
-          layers.put(
-              weight, new LinearLayer(layer.outputs(), layer.inputs(), layer.transposed(), tokens));
+          layers.put(weight, layer.withTokens(tokens));
         });
     for (StatisticFile file : files) {
       if (!file.layout.kinds().equals(first.layout.kinds())

@@ -48,6 +48,11 @@ public enum StatisticKind {
     return factors;
   }
 
+  /** Whether it depends on what the model predicts, and so on how labels are averaged over. */
+  public boolean dependsOnLabels() {
+    return this != GRAM;
+  }
+
   /** The kind of that label. */
   public static Optional<StatisticKind> of(String label) {
     return Arrays.stream(values()).filter(kind -> kind.label.equals(label)).findFirst();

@@ -12,6 +12,7 @@ import java.util.EnumSet;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.stream.Collectors;
 
@@ -28,7 +29,9 @@ public record StatisticLayout(Set<StatisticKind> kinds, Map<String, LinearLayer>
       new StatisticLayout(EnumSet.of(StatisticKind.DIAGONAL_FISHER), Map.of());
 
   static final String KINDS = "fisher_statistics";
-  static final String LAYERS = "fisher_layers";
+
+  /** The name of the entry that names the layers. */
+  public static final String LAYERS = "fisher_layers";
 
   private static final String OUTPUTS = "outputs";
   private static final String INPUTS = "inputs";
@@ -44,6 +47,35 @@ public record StatisticLayout(Set<StatisticKind> kinds, Map<String, LinearLayer>
   /** Whether it is one of the kinds that old files may be. */
   boolean isPlain() {
     return equals(DIAGONAL);
+  }
+
+  /** Whether it is of the same kinds and layers, whatever the tokens. */
+  public boolean hasShapeOf(StatisticLayout other) {
+    return kinds.equals(other.kinds)
+        && layers.keySet().equals(other.layers.keySet())
+        && layers.entrySet().stream()
+            .allMatch(entry ->
+                entry
+                    .getValue()
+                    .hasShapeOf(Objects.requireNonNull(other.layers.get(entry.getKey()))));
+  }
+
+  /**
+   * That of the sum of two statistics: the tokens of each layer add up.
+   *
+   * @throws IllegalArgumentException if they are not of the same kinds and layers
+   */
+  public StatisticLayout plus(StatisticLayout other) {
+    if (!hasShapeOf(other)) {
+      throw new IllegalArgumentException("statistics of other kinds or layers");
+    }
+    Map<String, LinearLayer> sums = new LinkedHashMap<>();
+    layers.forEach((weight, layer) ->
+        sums.put(
+            weight,
+            layer.withTokens(
+                layer.tokens() + Objects.requireNonNull(other.layers.get(weight)).tokens())));
+    return new StatisticLayout(kinds, sums);
   }
 
   /** The entries of the metadata; none for a plain Fisher file, which old versions read too. */

@@ -62,6 +62,7 @@ public record StatisticMetadata(
           PRECISION,
           TOOL,
           SumsOfSquares.KEY,
+          Traces.KEY,
           StatisticLayout.KINDS,
           StatisticLayout.LAYERS);
 

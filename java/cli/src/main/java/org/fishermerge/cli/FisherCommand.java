@@ -30,12 +30,14 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
-/** {@code fisher}: estimates the Fisher information of one model and writes it to a file. */
+/** {@code fisher}: estimates the Fisher information, or Gram matrices, of one model. */
 @Command(
     name = "fisher",
     mixinStandardHelpOptions = true,
     sortOptions = false,
-    description = "Estimates a model's diagonal Fisher information and writes it to a file.")
+    description =
+        "Estimates a model's Fisher information, or the Gram matrices of its layers' inputs, and"
+            + " writes them to a file.")
 final class FisherCommand implements Callable<Integer> {
   // Autograd takes every example of a batch through as many passes as the one that needs most.
   private static final String DEFAULT_SCRIPT_LABELS = "lowrank:3";
@@ -112,7 +114,7 @@ final class FisherCommand implements Callable<Integer> {
       names = "--out",
       required = true,
       paramLabel = "FILE.safetensors",
-      description = "Where the Fisher file goes.")
+      description = "Where the statistic file goes.")
   private Path out = Path.of("");
 
   @Option(
@@ -123,11 +125,13 @@ final class FisherCommand implements Callable<Integer> {
 
   @Option(
       names = "--statistic",
-      paramLabel = "KIND[,KIND]",
+      paramLabel = "KIND[,KIND...]",
       description =
           "What is estimated: diagonal, the Fisher of each parameter; kronecker, the Fisher of each"
-              + " linear layer as two factors, for merge --rule kronecker; or both, in one file and"
-              + " in the same passes (default: ${DEFAULT-VALUE}).")
+              + " linear layer as two factors, for merge --rule kronecker; gram, the Gram matrix of"
+              + " each linear layer's inputs, for merge --rule regmean, which takes no backward"
+              + " passes and no --labels; or several, in one file and in the same passes (default:"
+              + " ${DEFAULT-VALUE}).")
   private String statistic = "diagonal";
 
   @Option(
@@ -146,7 +150,20 @@ final class FisherCommand implements Callable<Integer> {
       kinds.add(
           StatisticKind.of(label)
               .orElseThrow(() ->
-                  usage("--statistic " + statistic + ": expected diagonal, kronecker or both")));
+                  usage(
+                      "--statistic "
+                          + statistic
+                          + ": expected one or several of "
+                          + StatisticKind.labels()
+                          + ", separated by commas")));
+    }
+    if (labels != null && kinds.stream().noneMatch(StatisticKind::dependsOnLabels)) {
+      throw usage(
+          "--labels "
+              + labels
+              + ": --statistic "
+              + statistic
+              + " does not depend on labels; leave --labels out");
     }
     return kinds;
   }
@@ -168,6 +185,8 @@ final class FisherCommand implements Callable<Integer> {
   public Integer call() {
     String byDefault =
         script.file == null ? EstimationSettings.DEFAULT_LABELS : DEFAULT_SCRIPT_LABELS;
+    Set<StatisticKind> statistics = statistics();
+    boolean dependsOnLabels = statistics.stream().anyMatch(StatisticKind::dependsOnLabels);
     Objective rule = Objective.parse(labels == null ? byDefault : labels);
     CommandDevice device = device();
     EstimationSettings settings =
@@ -180,7 +199,7 @@ final class FisherCommand implements Callable<Integer> {
             Integer.MAX_VALUE,
             check,
             device.precision(),
-            statistics(),
+            statistics,
             data.badRows(),
             (setting, value) -> ("--" + setting + " " + value).strip());
     AtomicOutput.requireNoInput(
@@ -206,14 +225,19 @@ final class FisherCommand implements Callable<Integer> {
     }
     results.printf(
         Locale.ROOT,
-        "%s: Fisher information of %s over %d examples%s (%s: %.3g backward passes per example,"
-            + " batches of %d) in %s, %.2f examples/s%n",
+        "%s: %s of %s over %d examples%s (%sbatches of %d) in %s, %.2f examples/s%n",
         out,
+        dependsOnLabels ? "Fisher information" : "Gram matrices",
         of,
         result.examples(),
         result.skipped().text(),
-        result.rule().text(),
-        result.probesPerExample(),
+        dependsOnLabels
+            ? String.format(
+                Locale.ROOT,
+                "%s: %.3g backward passes per example, ",
+                result.rule().text(),
+                result.probesPerExample())
+            : "",
         result.batch(),
         Progress.duration(result.seconds()),
         result.examples() / result.seconds());

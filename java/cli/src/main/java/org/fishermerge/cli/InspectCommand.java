@@ -87,7 +87,11 @@ final class InspectCommand implements Callable<Integer> {
           elements,
           bytes);
       if (fisher != null) {
-        fisher.toMap().forEach((key, value) -> out.printf("  %s: %s%n", key, value));
+        StatisticLayout layout = StatisticLayout.from(files.get(0));
+        Map<String, String> entries = fisher.toMap(layout);
+        entries.computeIfPresent(
+            StatisticLayout.LAYERS, (key, value) -> layout.layers().size() + " layers");
+        entries.forEach((key, value) -> out.printf("  %s: %s%n", key, value));
       } else {
         for (SafetensorsHeader file : files) {
           if (!file.metadata().isEmpty()) {

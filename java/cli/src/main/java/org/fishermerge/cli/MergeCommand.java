@@ -20,7 +20,8 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true,
     sortOptions = false,
     description =
-        "Merges models by their Fisher information, its diagonal or its Kronecker factors.")
+        "Merges models by their Fisher information, its diagonal or its Kronecker factors, or by the"
+            + " regression means of their layers.")
 final class MergeCommand implements Callable<Integer> {
   @Spec private CommandSpec spec = CommandSpec.create();
 
@@ -56,27 +57,31 @@ final class MergeCommand implements Callable<Integer> {
     /** By the diagonal Fisher. */
     FISHER,
     /** Linear layers by Kronecker factors. */
-    KRONECKER
+    KRONECKER,
+    /** Linear layers by regression means. */
+    REGMEAN
   }
 
   @Option(
       names = "--rule",
-      paramLabel = "fisher|kronecker",
+      paramLabel = "fisher|kronecker|regmean",
       description =
           "fisher weights each parameter by its diagonal Fisher; kronecker solves for each linear"
-              + " layer with the Kronecker-factored Fisher of fisher --statistic kronecker, and"
-              + " averages the rest (default: fisher).")
+              + " layer with the Kronecker-factored Fisher of fisher --statistic kronecker; regmean"
+              + " with the Gram matrices of fisher --statistic gram, so that its outputs differ least"
+              + " from the models'; both average the rest (default: fisher).")
   private Rule rule = Rule.FISHER;
 
-  @Mixin private KroneckerOptions kronecker = new KroneckerOptions();
+  @Mixin private LayerRuleOptions layers = new LayerRuleOptions();
 
   private MergeRule rule() {
     return switch (rule) {
       case FISHER -> {
-        kronecker.requireUnused(spec.commandLine());
+        layers.requireUnused(spec.commandLine());
         yield weighting.rule();
       }
-      case KRONECKER -> kronecker.rule(weighting);
+      case KRONECKER -> layers.kronecker(weighting, spec.commandLine());
+      case REGMEAN -> layers.regMean(weighting, spec.commandLine());
     };
   }
 

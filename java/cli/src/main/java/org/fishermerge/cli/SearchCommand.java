@@ -46,6 +46,7 @@ import org.fishermerge.merge.MergeSession;
 import org.fishermerge.merge.MergeSource;
 import org.fishermerge.merge.Merger;
 import org.fishermerge.merge.ProgressListener;
+import org.fishermerge.merge.RegMean;
 import org.fishermerge.torch.Accuracy;
 import org.fishermerge.torch.arch.ZeroShotHead;
 import org.fishermerge.torch.runtime.LibTorchAlgebra;
@@ -344,6 +345,14 @@ final class SearchCommand implements Callable<Integer> {
           new Direction.Family.Single(
               new Direction("diagonal Fisher", List.of("merge", "--rule", "fisher"), weighting.rule())));
     }
+    if (kinds.contains(StatisticKind.GRAM)) {
+      families.add(
+          new Direction.Family.Single(
+              new Direction(
+                  "RegMean",
+                  List.of("merge", "--rule", "regmean"),
+                  new RegMean(RegMean.DEFAULT_OFF_DIAGONAL, new Average(), 1))));
+    }
     if (kinds.contains(StatisticKind.KRONECKER)) {
       families.add(
           new Direction.Family.Damped(
@@ -357,7 +366,7 @@ final class SearchCommand implements Callable<Integer> {
     return new Direction(
         "Kronecker, damping " + text,
         List.of("merge", "--rule", "kronecker", "--damping", text),
-        KroneckerOptions.rule(Double.parseDouble(text), weighting));
+        LayerRuleOptions.kronecker(Double.parseDouble(text), weighting));
   }
 
   /** One whose merge reads all of the models' files that a search may need. */

@@ -24,6 +24,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import javax.imageio.ImageIO;
+import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.cli.TestTensors.Tensor;
 import org.fishermerge.testkit.Golden;
 import org.junit.jupiter.api.BeforeEach;
@@ -149,6 +150,87 @@ final class ProgramTest {
     assertThat(json(folder.resolve("report.json")).fieldNames())
         .toIterable()
         .containsExactly("cola", "mnli", "average", "fisher_merge");
+  }
+
+  /** With the ratio that FusionBench has for a family, and with another. */
+  @ParameterizedTest(name = "{0} {1}")
+  @CsvSource({
+    "clip-tiny, regmean_0.95, method=regmean/clip_regmean",
+    "clip-tiny, regmean_0.6,  method=clip_regmean method.reduce_non_diagonal_ratio=0.6",
+    "clip-tiny, kronecker,    method=clip_kronecker_fisher method.labels=exact",
+    "gpt2-tiny, regmean_0.6,  method=regmean/gpt2_regmean",
+    "gpt2-tiny, regmean_0.95, method=gpt2_regmean method.reduce_non_diagonal_ratio=0.95",
+    "gpt2-tiny, kronecker,    method=gpt2_kronecker_fisher method.labels=exact",
+  })
+  void mergesLayersAsTheReferencesDo(String models, String variant, String overrides)
+      throws IOException {
+    List<String> line =
+        with(
+            models.equals("clip-tiny")
+                ? tiny()
+                : List.of(
+                    "--config-dir",
+                    folder.resolve("config").toString(),
+                    "modelpool=tiny_gpt2",
+                    "print_config=false",
+                    "path.root_dir=" + folder),
+            List.of(overrides.split(" ")),
+            List.of("taskpool=dummy", "report_save_path=" + folder.resolve("report.json")),
+            save("merged"));
+    String first = succeeds(line).err();
+    Map<String, Tensor> merged =
+        TestTensors.renamed(
+            TestTensors.read(folder.resolve("merged")).tensors(), ParameterNames::canonical);
+    Map<String, Tensor> expected =
+        TestTensors.renamed(
+            TestTensors.read(Golden.path("statistics/" + models + ".merged.safetensors"))
+                .under(variant + "."),
+            ParameterNames::canonical);
+    assertThat(expected).hasSizeGreaterThan(20);
+    expected.forEach((name, wanted) ->
+        TestTensors.assertClose(
+            name,
+            Objects.requireNonNull(merged.get(name), name),
+            1,
+            wanted,
+            1e-4 * TestTensors.largest(wanted.floats())));
+
+    // Statistics are kept as Fishers are, for all that only merging depends on.
+    boolean regmean = variant.startsWith("regmean");
+    String title = regmean ? ": Gram matrices" : ": Fisher information";
+    Path kept = folder.resolve("outputs/cache").resolve(regmean ? "gram" : "fisher");
+    Map<Path, FileTime> files = times(kept);
+    assertThat(files).hasSize(models.equals("clip-tiny") ? 3 : 2);
+    String change = regmean ? "method.reduce_non_diagonal_ratio=0.1" : "method.damping=0.1";
+    String again = succeeds(with(line, List.of(change, "method.scaling_factor=0.5"))).err();
+    for (String task : models.equals("clip-tiny") ? CLIP : GPT2) {
+      assertThat(first).contains(task + title + " over 6 examples");
+      assertThat(again).contains(task + title + " from ");
+    }
+    assertThat(times(kept)).isEqualTo(files);
+    JsonNode own = json(folder.resolve("report.json")).path("fisher_merge");
+    assertThat(own.path("scaling_factor").doubleValue()).isEqualTo(0.5);
+    assertThat(own.path(regmean ? "reduce_non_diagonal_ratio" : "damping").doubleValue())
+        .isEqualTo(0.1);
+    assertThat(own.path(regmean ? "grams" : "fishers")).hasSize(files.size());
+    assertThat(own.has("labels")).isEqualTo(!regmean);
+    succeeds(with(line, List.of(regmean ? "method.num_regmean_examples=5" : "seed=1")));
+    assertThat(times(kept)).hasSize(2 * files.size());
+  }
+
+  @Test
+  void theRestOfAKroneckerMergeMayBeMergedByFisher() throws IOException {
+    succeeds(
+        with(
+            tiny("method=clip_kronecker_fisher", "taskpool=dummy", "method.rest=fisher"),
+            save("both")));
+    try (Stream<Path> files = Files.list(folder.resolve("outputs/cache/fisher"))) {
+      assertThat(files)
+          .hasSize(3)
+          .allSatisfy(file ->
+              assertThat(TestTensors.read(file).metadata())
+                  .containsEntry("fisher_statistics", "diagonal,kronecker"));
+    }
   }
 
   @Test
@@ -528,6 +610,20 @@ final class ProgramTest {
         "++taskpool.test_datasets.alpha._target_=my.data | data is not supported ; load_dataset",
         "fabric.devices=0 | fabric.devices ; at least 1",
         "method=clip_fisher_merging method.models_per_device=0 | method.models_per_device ; at least 1",
+        "method=clip_regmean method.reduce_non_diagonal_ratio=1.5"
+            + " | method.reduce_non_diagonal_ratio is 1.5 ; from 0 to 1",
+        "method=clip_regmean method.weight_transpose=false"
+            + " | method.weight_transpose is false ; only true is accepted",
+        "method=gpt2_regmean modelpool=gpt-2_glue taskpool=gpt-2_glue method.weight_transpose=true"
+            + " | method.weight_transpose is true ; only false is accepted",
+        "method=clip_regmean method.num_regmean_examples=0 | method.num_regmean_examples is 0",
+        "method=clip_regmean +method.labels=exact | method.labels: ; no such key",
+        "method=gpt2_regmean | RegMeanAlgorithmForGPT2 does not go with",
+        "method=clip_kronecker_fisher method.labels=batch-square | method.labels=batch-square",
+        "method=clip_kronecker_fisher method.damping=-1 | method.damping is -1.0",
+        "method=clip_kronecker_fisher method.rest=sum | method.rest is sum ; average or fisher",
+        "method=clip_kronecker_fisher method.rest=fisher method.scaling_factor=2"
+            + " | method.scaling_factor is 2.0 ; rest: average only",
         "class_names=/no/such.json  | /no/such.json: no such file",
         "method._target_=x.RegMean  | RegMean is not supported ; the nearest names are",
         "merged_model_save_kwargs={a: 1} | merged_model_save_kwargs is",
@@ -627,6 +723,10 @@ final class ProgramTest {
         "method=clip_fisher_merging method.dataloader_kwargs.batch_size=8"
             + " modelpool=CLIPVisionModelPool/clip-vit-large-patch14_TA8"
             + " taskpool=CLIPVisionModelTaskPool/clip-vit-classification_TA8_L14",
+        "method=regmean/clip_regmean modelpool=CLIPVisionModelPool/clip-vit-base-patch32_TA8"
+            + " taskpool=CLIPVisionModelTaskPool/clip-vit-classification_TA8"
+            + " method.num_regmean_examples=1600 method.dataloader_kwargs.batch_size=16",
+        "method=gpt2_regmean method.batch_size=8 modelpool=gpt-2_glue taskpool=gpt-2_glue",
         "method=simple_average modelpool=CLIPVisionModelPool/clip-vit-base-patch16_TA8_model_only"
             + " taskpool=CLIPVisionModelTaskPool/clip-vit-classification_TA8_B16",
         "method=task_arithmetic method.scaling_factor=0.5 taskpool=clip-vit-classification_TA8",

@@ -8,8 +8,8 @@ public interface BatchWork {
   /**
    * Works on one batch.
    *
-   * @param pass closed when this returns
+   * @param batch to be run before this returns
    * @param labels the examples' own, or null where there are none
    */
-  void run(ForwardPass pass, long @Nullable [] labels);
+  void run(ForwardPass.Source batch, long @Nullable [] labels);
 }

@@ -17,22 +17,26 @@ import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.checkpoint.StatisticKind;
+import org.fishermerge.checkpoint.StatisticLayout;
 import org.fishermerge.data.ClassCoverage;
 import org.fishermerge.data.Examples;
 import org.fishermerge.estimate.EstimationSettings.Order;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.BatchSizeCheck;
+import org.fishermerge.torch.Classifier;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.FisherProgress;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.Precision;
+import org.fishermerge.torch.statistic.LinearLayers;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Estimates the Fisher information of one model and writes it as a statistic file: for every
- * parameter the fp32 sum over examples of {@code E_y (d log p(y|x) / d theta)^2}, the square taken
- * per example; or, for every linear layer, the sums of its Kronecker factors; or both.
+ * Estimates statistics of one model and writes them as a statistic file: for every parameter the
+ * fp32 sum over examples of {@code E_y (d log p(y|x) / d theta)^2}, the square taken per example;
+ * for every linear layer the sums of its Kronecker factors; for every linear layer the Gram matrix
+ * of its inputs; or several of these.
  *
  * <p>What is summed up is saved at intervals beside the output as {@code OUTPUT.progress}; the same
  * estimation, started again after it was stopped or killed, goes on from there to the same bits.
@@ -129,12 +133,8 @@ public final class Estimation {
   private Result estimate(ModelOnData onData, Path file) {
     Objective rule = settings.rule();
     Order order = settings.chosenOrder();
-    if (!(onData instanceof ClassifierOnData)
-        && settings.statistics().contains(StatisticKind.KRONECKER)) {
-      throw new InputException(
-          settings.spelling().of("statistic", StatisticKind.KRONECKER.label())
-              + ": is not estimated of TorchScript modules, whose parameters are not known to be"
-              + " whole layers; give the model's folder");
+    if (!(onData instanceof ClassifierOnData)) {
+      requireNoFactors();
     }
     if (rule.needsLabels()) {
       onData.requireLabels(settings.spelling().of("labels", rule.text()));
@@ -153,23 +153,36 @@ public final class Estimation {
         ProcessMemory memory = new ProcessMemory()) {
       long start = System.nanoTime();
       onData.prepare(rows, kernels, listener::remark, listener::warning);
+      LinearLayers layers =
+          FisherEstimator.linearLayers(
+              onData.classifier(),
+              settings.statistics(),
+              wanted -> onData.forward(new long[] {rows[0]}, wanted));
+      long fileBytes =
+          FisherEstimator.fileBytes(onData.classifier(), settings.statistics(), layers);
+      SafetensorsWriter.requireRoom(output, fileBytes);
       EstimateInputs inputs = new EstimateInputs(onData.modelSha256(), settings);
       String dataset = onData.examples().description();
       String known = inputs.progressKey(dataset, rows);
       SavedProgress saved = new SavedProgress(SavedProgress.of(output), listener);
       Batch chosenBatch =
-          batch(savedBatch(saved, known), rows.length, () -> memoryPlan(onData, rows, kernels));
+          batch(savedBatch(saved, known), rows.length, () -> memoryPlan(onData, rows, kernels, layers));
       int batch = chosenBatch.size;
       int largest = chosenBatch.largest;
       Optional<MemoryPlan> shown = chosenBatch.plan.filter(plan -> plan.matters(largest));
       shown.ifPresent(plan -> {
         listener.memoryPlanned(plan, largest);
+        listener.diskPlanned(
+            fileBytes,
+            SavedProgress.mostBytes(
+                FisherEstimator.bytes(onData.classifier(), settings.statistics(), layers)),
+            SafetensorsWriter.room(output));
         plan.requireFits(largest, settings.spelling());
       });
       Objective objective = calibrated(onData, chosen, batch);
       Supplier<FisherEstimator> estimators =
           () -> {
-            FisherEstimator estimator = estimator(onData, objective, rows, kernels);
+            FisherEstimator estimator = estimator(onData, objective, kernels, layers);
             estimator.nameExamples(position -> rows[Math.toIntExact(position)]);
             return estimator;
           };
@@ -184,14 +197,17 @@ public final class Estimation {
       }
       try (FisherEstimator estimator = estimators.get()) {
         listener.running(rows.length);
-        SafetensorsWriter.requireRoom(output, estimator.bytes());
         if (parts.isEmpty()) {
           saved.resume(estimator, run, batch, rows.length);
         } else {
           PairwiseSums sums = new PairwiseSums();
-          PartialFisher whole = new PartialFisher(run, 0, rows.length, rows.length, batch, 0);
-          long probes = PartialFisher.join(parts, whole, sums);
-          estimator.restore(sums.total(), rows.length, probes);
+          PartialFisher whole =
+              PartialFisher.join(
+                  parts,
+                  new PartialFisher(
+                      run, 0, rows.length, rows.length, batch, 0, estimator.layout()),
+                  sums);
+          estimator.restore(sums.total(), whole.layout(), rows.length, whole.probes());
         }
         if (estimator.examples() < rows.length) {
           onData.accumulate(
@@ -246,6 +262,7 @@ public final class Estimation {
     listener.running(some.end - some.first);
     PairwiseSums sums = new PairwiseSums();
     long probes = 0;
+    @Nullable StatisticLayout layout = null;
     for (long first = some.first; first < some.end; first += batch) {
       long begin = first;
       long end = Math.min(first + batch, some.end);
@@ -265,10 +282,19 @@ public final class Estimation {
             });
         sums.add(new PairwiseSums.Node(first / batch, 0, estimator.sums()));
         probes += estimator.probes();
+        layout = layout == null ? estimator.layout() : layout.plus(estimator.layout());
       }
     }
     long count = some.end - some.first;
-    new PartialFisher(run, some.first, some.end, rows.length, batch, probes).write(file, sums);
+    new PartialFisher(
+            run,
+            some.first,
+            some.end,
+            rows.length,
+            batch,
+            probes,
+            Objects.requireNonNull(layout, "a range has rows"))
+        .write(file, sums);
     return new Result(
         count,
         skipped,
@@ -333,22 +359,41 @@ public final class Estimation {
     return batch;
   }
 
-  private Optional<MemoryPlan> memoryPlan(ModelOnData onData, long[] rows, Kernels kernels) {
+  private void requireNoFactors() {
+    for (StatisticKind kind : settings.statistics()) {
+      if (!kind.factors().isEmpty()) {
+        throw new InputException(
+            settings.spelling().of("statistic", kind.label())
+                + ": is not estimated of TorchScript modules, whose parameters are not known to be"
+                + " whole layers; give the model's folder");
+      }
+    }
+  }
+
+  private Optional<MemoryPlan> memoryPlan(
+      ModelOnData onData, long[] rows, Kernels kernels, LinearLayers layers) {
+    // Sums that leave no room for anything else are refused before they are made.
+    int atOnce = settings.check() ? 2 : 1;
+    Classifier classifier = onData.classifier();
+    long sums = FisherEstimator.bytes(classifier, settings.statistics(), layers);
+    Optional<MemoryPlan> before =
+        MemoryPlan.before(
+            FisherEstimator.weightBytes(classifier), atOnce * sums, kernels.gpuFreeBytes());
+    if (before.isPresent() && !before.get().fits(1)) {
+      return before;
+    }
     int several = kernels.gpuFreeBytes().isPresent() ? MEASURED_ON_GPU : MEASURED;
     return onData.memoryPlan(
         rows,
-        () -> estimator(onData, settings.rule(), rows, kernels),
-        settings.check() ? 2 : 1,
+        () -> estimator(onData, settings.rule(), kernels, layers),
+        atOnce,
         BatchSize.isOne(settings.batchSize()) && !settings.check() ? 1 : several);
   }
 
   private FisherEstimator estimator(
-      ModelOnData onData, Objective objective, long[] rows, Kernels kernels) {
-    FisherEstimator estimator =
-        new FisherEstimator(
-            onData.classifier(), objective, settings.seed(), kernels, settings.statistics());
-    estimator.learnLayers(() -> onData.forward(new long[] {rows[0]}));
-    return estimator;
+      ModelOnData onData, Objective objective, Kernels kernels, LinearLayers layers) {
+    return new FisherEstimator(
+        onData.classifier(), objective, settings.seed(), kernels, settings.statistics(), layers);
   }
 
   /** A choice by free memory is that of the run that is taken up. */
@@ -364,7 +409,9 @@ public final class Estimation {
 
   /** Of the first and the last row. */
   private static String predictions(ModelOnData onData, long[] rows, Objective objective) {
-    try (ForwardPass pass = onData.forward(new long[] {rows[0], rows[rows.length - 1]})) {
+    try (ForwardPass pass =
+        onData.forward(
+            new long[] {rows[0], rows[rows.length - 1]}, ForwardPass.Wanted.LOGITS)) {
       return EstimateInputs.predictionsKey(pass, objective);
     }
   }
@@ -378,7 +425,11 @@ public final class Estimation {
         onData.inRunOrder(Arrays.copyOf(chosen, wanted), rule),
         batch,
         rule,
-        (pass, labels) -> predictions.addAll(pass.predictions()));
+        (some, labels) -> {
+          try (ForwardPass pass = some.forward(ForwardPass.Wanted.LOGITS)) {
+            predictions.addAll(pass.predictions());
+          }
+        });
     return rule.calibrated(predictions);
   }
 
@@ -391,7 +442,8 @@ public final class Estimation {
     BatchSizeCheck.Deviation deviation =
         BatchSizeCheck.run(
             estimators,
-            (first, count) -> onData.forward(Arrays.copyOfRange(rows, first, first + count)),
+            (first, count) -> wanted ->
+                onData.forward(Arrays.copyOfRange(rows, first, first + count), wanted),
             rows.length,
             onData.labels(rows, settings.rule()));
     listener.checked(rows.length, deviation);
@@ -486,7 +538,7 @@ public final class Estimation {
 
     /**
      * What is estimated, all in the same passes and in one file: the diagonal Fisher (the default),
-     * its Kronecker factors, or both.
+     * its Kronecker factors, Gram matrices of inputs, or several of them.
      */
     public Builder statistics(StatisticKind first, StatisticKind... others) {
       this.statistics = EnumSet.of(first, others);

@@ -32,6 +32,15 @@ public interface EstimationListener {
   default void memoryPlanned(MemoryPlan plan, int batchSize) {}
 
   /**
+   * The disk that the run takes; told with its memory.
+   *
+   * @param file bytes of the result
+   * @param progress bytes of what is saved while it runs, at most
+   * @param free bytes; the largest number if that is unknown
+   */
+  default void diskPlanned(long file, long progress, long free) {}
+
+  /**
    * The run is over.
    *
    * @param peak the most memory that the process has had, in bytes

@@ -12,9 +12,10 @@ import org.fishermerge.torch.runtime.Precision;
 import org.jspecify.annotations.Nullable;
 
 /**
- * How the Fisher information of a model is estimated.
+ * How the statistics of a model are estimated.
  *
- * @param rule how labels are averaged over
+ * @param rule how labels are averaged over; {@link Objective#NONE} where nothing that is estimated
+ *     depends on labels, whatever is given
  * @param order which examples; null is that of the rule
  * @param examples how many, at most
  * @param seed of the selection and of drawn labels
@@ -80,10 +81,8 @@ public record EstimationSettings(
     }
     BatchSize.check(batchSize, spelling);
     statistics = Collections.unmodifiableSet(EnumSet.copyOf(statistics));
-    if (statistics.contains(StatisticKind.GRAM)) {
-      throw new InputException(
-          spelling.of("statistic", StatisticKind.GRAM.label())
-              + ": is not estimated here; expected diagonal or kronecker");
+    if (statistics.stream().noneMatch(StatisticKind::dependsOnLabels)) {
+      rule = Objective.NONE;
     }
     if (statistics.contains(StatisticKind.KRONECKER) && rule.squaresBatches()) {
       throw new InputException(

@@ -3,7 +3,9 @@ package org.fishermerge.estimate;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.Set;
 import org.fishermerge.checkpoint.StatisticFile;
+import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.data.Columns;
 import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.data.files.DataSource;
@@ -59,7 +61,7 @@ public record FisherCache(Path folder, EstimationSettings settings, Matching mat
     Path file = folder.resolve(fileName(subject));
     Optional<Estimation.Result> estimated = Optional.empty();
     if (Files.exists(file)) {
-      listener.remark("Fisher information from " + file);
+      listener.remark(title(settings.statistics()) + " from " + file);
     } else {
       estimated =
           Optional.of(
@@ -75,6 +77,13 @@ public record FisherCache(Path folder, EstimationSettings settings, Matching mat
       String labels = written.metadata().map(known -> known.labels()).orElse("");
       return new Entry(file, written.examples(), labels, estimated);
     }
+  }
+
+  /** What messages call an estimate of these. */
+  public static String title(Set<StatisticKind> statistics) {
+    return statistics.stream().anyMatch(StatisticKind::dependsOnLabels)
+        ? "Fisher information"
+        : "Gram matrices";
   }
 
   private String fileName(Subject subject) {

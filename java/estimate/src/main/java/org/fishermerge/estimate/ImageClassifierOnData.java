@@ -179,7 +179,7 @@ public record ImageClassifierOnData(
     try (FisherEstimator estimator = estimators.get()) {
       Optional<BatchMemory> batch =
           estimator.measure(
-              count -> forward(Arrays.copyOf(rows, count)), Math.min(tried, rows.length));
+              count -> wanted -> forward(Arrays.copyOf(rows, count), wanted), Math.min(tried, rows.length));
       long pixels = classifier.shape().values();
       return batch.flatMap(
           measured -> MemoryPlan.of(estimator, measured, atOnce, pixels * Float.BYTES, workers));
@@ -192,20 +192,20 @@ public record ImageClassifierOnData(
       while (batches.hasNext()) {
         try (ImageBatch pictures = batches.next()) {
           requireShape(pictures);
-          try (ForwardPass pass = classifier.forward(pixels(pictures))) {
-            work.run(pass, labels(pictures.rows(), rule));
-          }
+          work.run(
+              wanted -> classifier.forward(pixels(pictures), wanted),
+              labels(pictures.rows(), rule));
         }
       }
     }
   }
 
   @Override
-  public ForwardPass forward(long[] rows) {
+  public ForwardPass forward(long[] rows, ForwardPass.Wanted wanted) {
     try (BatchIterator batches = dataset.batches(rows, rows.length, workers);
         ImageBatch pictures = batches.next()) {
       requireShape(pictures);
-      return classifier.forward(pixels(pictures));
+      return classifier.forward(pixels(pictures), wanted);
     }
   }
 

@@ -7,13 +7,14 @@ import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.data.BatchIterator;
 import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.FisherEstimator;
+import org.fishermerge.torch.runtime.SystemMemory;
 
 /**
- * The memory that estimating a Fisher information takes where the model is, in bytes.
+ * The memory that estimating statistics takes where the model is, in bytes.
  *
  * @param gpu whether that is a GPU's
  * @param weights of the model
- * @param fisher the sums, one for each weight
+ * @param statistics the sums
  * @param batch what a probe measured
  * @param picture one decoded picture; 0 where the examples are none, or wait elsewhere
  * @param workers threads that decode ahead
@@ -23,7 +24,7 @@ import org.fishermerge.torch.FisherEstimator;
 public record MemoryPlan(
     boolean gpu,
     long weights,
-    long fisher,
+    long statistics,
     BatchMemory batch,
     long picture,
     int workers,
@@ -53,32 +54,55 @@ public record MemoryPlan(
    */
   static Optional<MemoryPlan> of(
       FisherEstimator estimator, BatchMemory batch, int atOnce, long picture, int workers) {
-    long fisher = estimator.bytes(); // and as many weights, all of them fp32
-    OptionalLong gpuFree = estimator.gpuFreeBytes();
+    long weights = estimator.weightBytes();
+    long statistics = estimator.bytes();
+    return before(weights, atOnce * statistics, estimator.gpuFreeBytes())
+        .map(plan ->
+            new MemoryPlan(
+                plan.gpu,
+                weights,
+                plan.statistics,
+                batch,
+                plan.gpu ? 0 : picture,
+                plan.gpu ? 0 : workers,
+                plan.gpu ? 0 : Math.max(0, plan.rest - statistics),
+                plan.gpu ? plan.free + statistics : plan.free));
+  }
+
+  /**
+   * Of a model that is loaded, without batches, before there are sums.
+   *
+   * @param weights of the model
+   * @param statistics the sums of all estimators that will live at the same time
+   * @param gpuFree what a GPU has left on which they will be; empty on the CPU
+   * @return empty where the system does not say what is free
+   */
+  static Optional<MemoryPlan> before(long weights, long statistics, OptionalLong gpuFree) {
+    BatchMemory none = new BatchMemory(0, 0, 1, 0);
     if (gpuFree.isPresent()) {
       return Optional.of(
           new MemoryPlan(
-              true, fisher, atOnce * fisher, batch, 0, 0, 0, gpuFree.getAsLong() + 2 * fisher));
+              true, weights, statistics, none, 0, 0, 0, gpuFree.getAsLong() + weights));
     }
-    OptionalLong used = ProcessMemory.used();
+    OptionalLong used = SystemMemory.used();
     if (used.isEmpty()) {
       return Optional.empty();
     }
     return Optional.of(
         new MemoryPlan(
             false,
-            fisher,
-            atOnce * fisher,
-            batch,
-            picture,
-            workers,
-            Math.max(0, used.getAsLong() - 2 * fisher),
-            used.getAsLong() + ProcessMemory.free()));
+            weights,
+            statistics,
+            none,
+            0,
+            0,
+            Math.max(0, used.getAsLong() - weights),
+            used.getAsLong() + SystemMemory.free()));
   }
 
   /** The same with less of it free. */
   MemoryPlan without(long promised) {
-    return new MemoryPlan(gpu, weights, fisher, batch, picture, workers, rest, free - promised);
+    return new MemoryPlan(gpu, weights, statistics, batch, picture, workers, rest, free - promised);
   }
 
   /** Of the activations of a batch. */
@@ -98,7 +122,7 @@ public record MemoryPlan(
 
   /** Everything at its peak. */
   long peak(int batchSize) {
-    return weights + fisher + batches(batchSize) + rest;
+    return weights + statistics + batches(batchSize) + rest;
   }
 
   /** Whether it is worth a line: a quarter of a gigabyte besides Java and libtorch themselves. */
@@ -158,10 +182,10 @@ public record MemoryPlan(
 
   /** One line. */
   public String text(int batchSize) {
-    return "weights %s + Fisher %s + batch of %d: %s%s%s = %s of %s free%s"
+    return "weights %s + statistics %s + batch of %d: %s%s%s = %s of %s free%s"
         .formatted(
             gigabytes(weights),
-            gigabytes(fisher),
+            gigabytes(statistics),
             batchSize,
             gigabytes(activations(batchSize)),
             picture == 0 ? "" : " + pictures " + gigabytes(pictures(batchSize)),

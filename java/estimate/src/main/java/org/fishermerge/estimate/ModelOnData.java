@@ -45,7 +45,7 @@ public interface ModelOnData {
   }
 
   /**
-   * Runs rows of the data forward in batches, in order.
+   * Hands out rows of the data in batches, in order.
    *
    * @param batchSize rows of a batch, at most; fewer may be taken, unless {@code rule} is defined
    *     by batches
@@ -53,7 +53,7 @@ public interface ModelOnData {
   void forEachBatch(long[] rows, int batchSize, Objective rule, BatchWork work);
 
   /** Runs rows of the data forward as one batch. */
-  ForwardPass forward(long[] rows);
+  ForwardPass forward(long[] rows, ForwardPass.Wanted wanted);
 
   /** Accumulates rows of the data. */
   default void accumulate(
@@ -66,8 +66,8 @@ public interface ModelOnData {
         rows,
         batchSize,
         rule,
-        (pass, labels) -> {
-          estimator.add(pass, labels);
+        (batch, labels) -> {
+          estimator.add(batch, labels);
           progress.accept(estimator.examples());
         });
   }

@@ -11,6 +11,7 @@ import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsFile;
 import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.checkpoint.StatisticLayout;
 
 /**
  * What rows of a run add up to, in a safetensors file: F32 tensors {@code BLOCK.LEVEL:PARAMETER},
@@ -22,8 +23,16 @@ import org.fishermerge.checkpoint.SafetensorsWriter;
  * @param rows of the whole run
  * @param block rows of a block
  * @param probes backward passes of these rows, counted per example
+ * @param layout what the sums are of, with the tokens of these rows
  */
-record PartialFisher(String run, long first, long end, long rows, int block, long probes) {
+record PartialFisher(
+    String run,
+    long first,
+    long end,
+    long rows,
+    int block,
+    long probes,
+    StatisticLayout layout) {
   private static final String FORMAT = "fisher_part_format";
   private static final String RUN = "fisher_part_run";
   private static final String FIRST = "fisher_part_first";
@@ -58,6 +67,7 @@ record PartialFisher(String run, long first, long end, long rows, int block, lon
     metadata.put(ROWS, Long.toString(rows));
     metadata.put(BLOCK, Integer.toString(block));
     metadata.put(PROBES, Long.toString(probes));
+    metadata.putAll(layout.toMap());
     try (SafetensorsWriter writer = SafetensorsWriter.create(file, tensors, metadata)) {
       values.forEach((name, sum) -> writer.segment(name).copyFrom(sum));
       writer.finish();
@@ -74,7 +84,8 @@ record PartialFisher(String run, long first, long end, long rows, int block, lon
             Long.parseLong(metadata.getOrDefault(END, "")),
             Long.parseLong(metadata.getOrDefault(ROWS, "")),
             Integer.parseInt(metadata.getOrDefault(BLOCK, "")),
-            Long.parseLong(metadata.getOrDefault(PROBES, "")));
+            Long.parseLong(metadata.getOrDefault(PROBES, "")),
+            StatisticLayout.from(file.header()));
       }
     } catch (NumberFormatException e) {
       // The message below covers it.
@@ -85,12 +96,12 @@ record PartialFisher(String run, long first, long end, long rows, int block, lon
   /**
    * Adds up parts that cover a whole run, in any order.
    *
-   * @param whole the run that they have to be parts of
+   * @param whole the run that they have to be parts of, without probes and tokens
    * @param sums takes them up
-   * @return the backward passes of all
+   * @return the whole run with those of all parts
    * @throws InputException if one is of another run, or rows are missing or there twice
    */
-  static long join(List<Path> files, PartialFisher whole, PairwiseSums sums) {
+  static PartialFisher join(List<Path> files, PartialFisher whole, PairwiseSums sums) {
     record Opened(Path path, SafetensorsFile file, PartialFisher part) {}
     List<Opened> parts = new ArrayList<>();
     try {
@@ -101,9 +112,13 @@ record PartialFisher(String run, long first, long end, long rows, int block, lon
       parts.sort(Comparator.comparingLong(opened -> opened.part.first));
       long next = 0;
       long probes = 0;
+      StatisticLayout layout = whole.layout;
       for (Opened opened : parts) {
         PartialFisher part = opened.part;
-        if (!part.run.equals(whole.run) || part.rows != whole.rows || part.block != whole.block) {
+        if (!part.run.equals(whole.run)
+            || part.rows != whole.rows
+            || part.block != whole.block
+            || !part.layout.hasShapeOf(whole.layout)) {
           throw new InputException(
               opened.path
                   + ": holds rows of another estimation: model, data, settings and batch size must"
@@ -117,12 +132,14 @@ record PartialFisher(String run, long first, long end, long rows, int block, lon
         nodes(opened.file).forEach(sums::add);
         next = part.end;
         probes += part.probes;
+        layout = layout.plus(part.layout);
       }
       if (next != whole.rows) {
         throw new InputException(
             "the parts end at row %d of %d of the run".formatted(next, whole.rows));
       }
-      return probes;
+      return new PartialFisher(
+          whole.run, whole.first, whole.end, whole.rows, whole.block, probes, layout);
     } finally {
       parts.forEach(opened -> opened.file.close());
     }

@@ -24,6 +24,7 @@ final class SavedProgress {
   // So that saving takes a twentieth of the time at most.
   private static final int TIMES_THE_COST = 20;
 
+  /** The one before and the new one exist at once, and must leave room for the result. */
   private static final int COPIES = 3;
 
   /** In bytes. */
@@ -87,6 +88,11 @@ final class SavedProgress {
     throw new InputException("-D" + INTERVAL + "=" + text + ": expected a number of seconds");
   }
 
+  /** Room that saved progress takes at most, of sums of that size. */
+  static long mostBytes(long sums) {
+    return (COPIES - 1) * sums;
+  }
+
   /** What a run that was stopped had saved. */
   Optional<FisherProgress> read() {
     return FisherProgress.read(file);
@@ -124,7 +130,6 @@ final class SavedProgress {
   /** Saves now. */
   void save(FisherEstimator estimator, String run, int batch) {
     try {
-      // The one before and the new one exist at once, and must leave room for the result.
       SafetensorsWriter.requireRoom(file, COPIES * estimator.bytes());
       estimator.save(file, run, batch);
       listener.saved(estimator.examples(), file);

@@ -78,14 +78,16 @@ public record ScriptOnData(
   public void forEachBatch(long[] rows, int batchSize, Objective rule, BatchWork work) {
     for (int first = 0; first < rows.length; first += batchSize) {
       long[] some = Arrays.copyOfRange(rows, first, Math.min(rows.length, first + batchSize));
-      try (ForwardPass pass = forward(some)) {
-        work.run(pass, labels(some, rule));
-      }
+      work.run(wanted -> forward(some, wanted), labels(some, rule));
     }
   }
 
+  /** {@inheritDoc} Modules show no inputs of layers, and can always be pulled back. */
   @Override
-  public ForwardPass forward(long[] rows) {
+  public ForwardPass forward(long[] rows, ForwardPass.Wanted wanted) {
+    if (wanted.inputs() != null) {
+      throw new IllegalArgumentException("the layers of a TorchScript module are not known");
+    }
     try (Arena arena = Arena.ofConfined()) {
       return classifier.forward(batch(rows, arena));
     }

@@ -173,7 +173,7 @@ public record TextClassifierOnData(
     try (FisherEstimator estimator = estimators.get()) {
       Optional<BatchMemory> batch =
           estimator.measure(
-              count -> forward(Arrays.copyOf(longest, count)), Math.min(tried, rows.length));
+              count -> wanted -> forward(Arrays.copyOf(longest, count), wanted), Math.min(tried, rows.length));
       return batch.flatMap(measured -> MemoryPlan.of(estimator, measured, atOnce, 0, 0));
     }
   }
@@ -186,9 +186,10 @@ public record TextClassifierOnData(
     for (int size : sizes(texts, batchSize, rule)) {
       int end = first + size;
       long[] some = Arrays.copyOfRange(rows, first, end);
-      try (ForwardPass pass = classifier.forward(batch(texts.subList(first, end), some))) {
-        work.run(pass, labels == null ? null : Arrays.copyOfRange(labels, first, end));
-      }
+      TokenBatch batch = batch(texts.subList(first, end), some);
+      work.run(
+          wanted -> classifier.forward(batch, wanted),
+          labels == null ? null : Arrays.copyOfRange(labels, first, end));
       first = end;
     }
   }
@@ -205,8 +206,8 @@ public record TextClassifierOnData(
   }
 
   @Override
-  public ForwardPass forward(long[] rows) {
-    return classifier.forward(batch(texts(rows), rows));
+  public ForwardPass forward(long[] rows, ForwardPass.Wanted wanted) {
+    return classifier.forward(batch(texts(rows), rows), wanted);
   }
 
   private TokenBatch batch(List<long[]> texts, long[] rows) {

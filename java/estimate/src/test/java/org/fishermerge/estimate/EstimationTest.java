@@ -70,9 +70,7 @@ final class EstimationTest {
   }
 
   @ParameterizedTest
-  @EnumSource(
-      value = StatisticKind.class,
-      names = {"DIAGONAL_FISHER", "KRONECKER"})
+  @EnumSource(StatisticKind.class)
   void aCancelledEstimationGoesOnToTheSameBits(StatisticKind kind) {
     Path whole = folder.resolve("whole.safetensors");
     estimation().statistics(kind).output(whole).build().run();

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.Optional;
+import java.util.OptionalLong;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.torch.BatchMemory;
 import org.fishermerge.torch.objective.Objective;
@@ -55,7 +56,7 @@ final class MemoryPlanTest {
             9_876 * million);
     assertThat(plan.text(4))
         .isEqualTo(
-            "weights 1.21 GB + Fisher 2.43 GB + batch of 4: 0.57 GB + pictures 0.01 GB + Java,"
+            "weights 1.21 GB + statistics 2.43 GB + batch of 4: 0.57 GB + pictures 0.01 GB + Java,"
                 + " libtorch 0.15 GB = 4.37 GB of 9.88 GB free");
   }
 
@@ -65,7 +66,7 @@ final class MemoryPlanTest {
         new MemoryPlan(true, 1_000_000_000, 1_000_000_000, BATCH, 0, 0, 0, 80_000_000_000L);
     assertThat(plan.text(4))
         .isEqualTo(
-            "weights 1.00 GB + Fisher 1.00 GB + batch of 4: 0.00 GB = 2.00 GB of 80.00 GB free on"
+            "weights 1.00 GB + statistics 1.00 GB + batch of 4: 0.00 GB = 2.00 GB of 80.00 GB free on"
                 + " the GPU");
     assertThat(plan.largest(1_000)).isEqualTo(64);
     assertThat(plan.without(79_000_000_000L).fits(4)).isFalse();
@@ -83,6 +84,23 @@ final class MemoryPlanTest {
         .isInstanceOf(InputException.class)
         .hasMessageContaining("one example needs")
         .hasMessageContaining("end other programs");
+  }
+
+  /** With nothing but weights and sums, which are not there yet. */
+  @Test
+  void sumsThatDoNotFitAreFoundBeforeTheyAreMade() {
+    MemoryPlan onGpu = MemoryPlan.before(3_000, 5_000, OptionalLong.of(5_000)).orElseThrow();
+    assertThat(onGpu.peak(7)).isEqualTo(8_000);
+    assertThat(onGpu.fits(7)).isTrue();
+    assertThat(MemoryPlan.before(3_000, 5_000, OptionalLong.of(4_999)).orElseThrow().fits(1))
+        .isFalse();
+    long much = 1L << 60;
+    MemoryPlan here = MemoryPlan.before(3_000, much, OptionalLong.empty()).orElseThrow();
+    assertThat(here.matters(1)).isTrue();
+    assertThatThrownBy(() -> here.requireFits(2, (setting, value) -> ""))
+        .isInstanceOf(InputException.class)
+        .hasMessageContaining("of memory")
+        .hasMessageEndingWith("end other programs, or take a larger machine");
   }
 
   @Test

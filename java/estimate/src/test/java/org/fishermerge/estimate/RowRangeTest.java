@@ -143,16 +143,30 @@ final class RowRangeTest {
   }
 
   @Test
-  void kroneckerFactorsToo() {
-    Supplier<Estimation.Builder> both =
+  void allKindsOfStatistics() {
+    Supplier<Estimation.Builder> all =
         () ->
             estimation("sampled:1", 10, 40, 7)
-                .statistics(StatisticKind.DIAGONAL_FISHER, StatisticKind.KRONECKER);
-    Path whole = joined(both, List.of(0L, 40L));
-    assertThat(joined(both, List.of(0L, 10L, 30L, 40L))).hasSameBinaryContentAs(whole);
+                .statistics(
+                    StatisticKind.DIAGONAL_FISHER, StatisticKind.KRONECKER, StatisticKind.GRAM);
+    Path whole = joined(all, List.of(0L, 40L));
+    assertThat(joined(all, List.of(0L, 10L, 30L, 40L))).hasSameBinaryContentAs(whole);
     try (StatisticFile file = StatisticFile.open(whole)) {
       assertThat(file.layout().layers()).hasSizeGreaterThan(10);
+      // The patches of a picture, and these with the class token.
+      assertThat(file.layer("embeddings.patch_embedding.weight").orElseThrow().tokens())
+          .isEqualTo(40 * 16);
+      assertThat(file.layer("encoder.layers.0.mlp.fc2.weight").orElseThrow().tokens())
+          .isEqualTo(40 * 17);
     }
+  }
+
+  @Test
+  void gramMatricesAlone() {
+    Supplier<Estimation.Builder> grams =
+        () -> estimation("exact", 10, 40, 7).statistics(StatisticKind.GRAM);
+    Path whole = joined(grams, List.of(0L, 40L));
+    assertThat(joined(grams, List.of(0L, 20L, 30L, 40L))).hasSameBinaryContentAs(whole);
   }
 
   @Test

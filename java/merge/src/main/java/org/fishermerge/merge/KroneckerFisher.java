@@ -105,6 +105,13 @@ public record KroneckerFisher(
     return true;
   }
 
+  /** Sums of factors with their decompositions, and what the search keeps. */
+  @Override
+  public long workValues(LinearLayer layer) {
+    long sums = layer.inputs() * layer.inputs() + layer.outputs() * layer.outputs();
+    return 2 * sums + 12 * layer.inputs() * layer.outputs();
+  }
+
   @Override
   public boolean scalesModels() {
     return scale == Scale.TRACE;

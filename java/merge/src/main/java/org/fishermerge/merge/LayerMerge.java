@@ -2,7 +2,6 @@ package org.fishermerge.merge;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -16,6 +15,7 @@ import org.fishermerge.checkpoint.LayerFactor;
 import org.fishermerge.checkpoint.LinearLayer;
 import org.fishermerge.checkpoint.MappedData;
 import org.fishermerge.checkpoint.StatisticFile;
+import org.fishermerge.checkpoint.Traces;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.LayerRule.LayerOperand;
 import org.fishermerge.merge.LinearAlgebra.Matrix;
@@ -28,7 +28,15 @@ final class LayerMerge {
   private final Kernels kernels;
   private final LinearAlgebra algebra;
   private final MergeProgress progress;
+
+  /** Of what a file states, for sums in another order. */
+  private static final double TRACE_TOLERANCE = 1e-9;
+
+  private boolean trusting;
+  private final List<String> disproved = new ArrayList<>();
   private double worstResidual;
+
+  /** Where a layer was left further from its solution than was asked for. */
   private Optional<String> warning = Optional.empty();
 
   LayerMerge(
@@ -49,11 +57,6 @@ final class LayerMerge {
   /** The largest residual of a layer that was solved. */
   double worstResidual() {
     return worstResidual;
-  }
-
-  /** Where a layer was left further from its solution than was asked for. */
-  Optional<String> warning() {
-    return warning;
   }
 
   private void note(SolvedLayer layer, LayerRule.Solution solution) {
@@ -77,6 +80,17 @@ final class LayerMerge {
 
   /** Writes the weights of all solved layers. */
   void write(CheckpointWriter writer) {
+    trusting = rule.scalesModels() && tracesAreStated();
+    writeLayers(writer);
+    if (!disproved.isEmpty()) {
+      trusting = false;
+      worstResidual = 0;
+      warning = Optional.empty();
+      writeLayers(writer);
+    }
+  }
+
+  private void writeLayers(CheckpointWriter writer) {
     List<Double> shares = new ArrayList<>();
     for (int i = 0; i < inputs.statistics().size(); i++) {
       shares.add(rule.scalesModels() ? rule.modelScale(traces(i)) : 1);
@@ -86,23 +100,51 @@ final class LayerMerge {
     }
   }
 
+  private boolean tracesAreStated() {
+    return inputs.statistics().stream()
+        .allMatch(file ->
+            plan.choice().layers().stream()
+                .allMatch(layer ->
+                    rule.factors().stream()
+                        .allMatch(factor -> file.trace(layer.name(), factor).isPresent())));
+  }
+
   /** Traces of a model's mean factors. */
   private List<List<Double>> traces(int model) {
     List<List<Double>> traces = new ArrayList<>();
     for (SolvedLayer layer : plan.choice().layers()) {
       List<Double> ofLayer = new ArrayList<>();
       for (LayerFactor factor : rule.factors()) {
-        MemorySegment triangle = triangle(model, layer, factor);
-        double trace = 0;
-        for (long k = 0; k < factor.size(layer.layer()); k++) {
-          trace += triangle.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, k * (k + 3) / 2);
-        }
-        requireTrace(trace, model, layer, factor);
+        double trace = trusting ? statedTrace(model, layer, factor) : trace(model, layer, factor);
         ofLayer.add(trace / count(model, layer, factor));
       }
       traces.add(ofLayer);
     }
     return traces;
+  }
+
+  /** The trace of the data. */
+  private double trace(int model, SolvedLayer layer, LayerFactor factor) {
+    double trace = Traces.of(triangle(model, layer, factor), factor.size(layer.layer()));
+    if (!(trace >= 0 && trace <= Double.MAX_VALUE)) {
+      throw damaged(model, layer, factor);
+    }
+    return trace;
+  }
+
+  private double statedTrace(int model, SolvedLayer layer, LayerFactor factor) {
+    return inputs.statistics().get(model).trace(layer.name(), factor).orElseThrow();
+  }
+
+  /** What only the values could show, each a sentence for the user. */
+  List<String> warnings() {
+    List<String> warnings = new ArrayList<>(warning.stream().toList());
+    disproved.forEach(factor ->
+        warnings.add(
+            factor
+                + ": the trace that the file's metadata states is not that of its data, so traces"
+                + " were computed from the data; the file was changed after it was written"));
+    return warnings;
   }
 
   private MemorySegment triangle(int model, SolvedLayer layer, LayerFactor factor) {
@@ -143,7 +185,16 @@ final class LayerMerge {
     for (LayerFactor factor : rule.factors()) {
       MemorySegment triangle = triangle(model, layer, factor);
       Matrix matrix = algebra.symmetric(triangle, factor.size(layer.layer()));
-      requireTrace(algebra.trace(matrix), model, layer, factor);
+      double trace = trace(model, layer, factor);
+      if (trusting) {
+        double stated = statedTrace(model, layer, factor);
+        if (!(Math.abs(stated - trace) <= TRACE_TOLERANCE * stated)) {
+          disproved.add(
+              "%s, '%s'"
+                  .formatted(
+                      inputs.statistics().get(model).path(), factor.tensorName(layer.name())));
+        }
+      }
       if (!Double.isFinite(algebra.dot(matrix, matrix))) {
         throw damaged(model, layer, factor);
       }
@@ -187,12 +238,6 @@ final class LayerMerge {
       }
     }
     writer.writeBehind(tensor.name(), out);
-  }
-
-  private void requireTrace(double trace, int model, SolvedLayer layer, LayerFactor factor) {
-    if (!(trace >= 0 && trace <= Double.MAX_VALUE)) {
-      throw damaged(model, layer, factor);
-    }
   }
 
   private InputException damaged(int model, SolvedLayer layer, LayerFactor factor) {

@@ -43,6 +43,9 @@ public sealed interface LayerRule extends MergeRule permits KroneckerFisher, Reg
   /** Whether a layer is solved; if not, its weight is of the rest. */
   boolean solves(LinearLayer layer, List<Long> weightShape);
 
+  /** Values of matrices that {@link #solve} makes at the same time, beside what it is given. */
+  long workValues(LinearLayer layer);
+
   /**
    * The merged weight, [O, I].
    *

@@ -2,6 +2,7 @@ package org.fishermerge.merge;
 
 import java.lang.foreign.MemorySegment;
 import java.util.Optional;
+import java.util.OptionalLong;
 import org.fishermerge.kernels.ElementType;
 
 /**
@@ -17,6 +18,11 @@ public interface LinearAlgebra {
 
     /** Columns. */
     long columns();
+  }
+
+  /** Memory that is left where matrices lie, in bytes; empty where that cannot be told. */
+  default OptionalLong freeBytes() {
+    return OptionalLong.empty();
   }
 
   /** Does some work, and frees the matrices that were made in it. */
@@ -64,6 +70,15 @@ public interface LinearAlgebra {
   /** Multiplies everything but the diagonal. */
   void scaleOffDiagonal(Matrix a, double factor);
 
+  /** Multiplies each column by a factor of its own. */
+  void scaleColumns(Matrix a, double[] factors);
+
+  /** The values on the diagonal. */
+  double[] diagonal(Matrix a);
+
+  /** Makes all values on the diagonal the same. */
+  void setDiagonal(Matrix a, double value);
+
   /** The sum of the diagonal. */
   double trace(Matrix a);
 
@@ -77,6 +92,14 @@ public interface LinearAlgebra {
    * @return empty if a is not positive definite in this arithmetic
    */
   Optional<Matrix> cholesky(Matrix a);
+
+  /**
+   * The inverse on the span of those eigenvectors whose eigenvalue is above a bound, and zero on
+   * the others.
+   *
+   * @param a symmetric
+   */
+  Matrix pseudoInverse(Matrix a, double above);
 
   /** a^-1 b. */
   Matrix solve(Matrix choleskyOfA, Matrix b);

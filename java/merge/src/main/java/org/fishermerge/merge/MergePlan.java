@@ -8,6 +8,7 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.checkpoint.StatisticFile;
 
@@ -29,6 +30,7 @@ public final class MergePlan {
   private final long bytesWritten;
   private final long tensorsKnown;
   private final long solvingBytes;
+  private final String largestLayer;
   private final boolean scansFirst;
 
   MergePlan(
@@ -70,6 +72,7 @@ public final class MergePlan {
     }
     long factors = 0;
     long solving = 0;
+    String largest = "";
     if (request.rule() instanceof LayerRule rule) {
       for (SolvedLayer layer : choice.layers()) {
         factors += layer.factorBytes(rule) * inputs.statistics().size();
@@ -79,10 +82,15 @@ public final class MergePlan {
         if (rule.scalingFactor() != 1) {
           values += layer.parameter().tensor().info().byteCount();
         }
-        solving = Math.max(solving, layer.solvingBytes(rule, inputs.statistics().size()));
+        long ofLayer = layer.solvingBytes(rule, inputs.statistics().size());
+        if (ofLayer > solving) {
+          solving = ofLayer;
+          largest = layer.name();
+        }
       }
     }
     this.solvingBytes = solving;
+    this.largestLayer = largest;
     long kept = choice.kept().stream().mapToLong(t -> t.info().byteCount()).sum();
     this.bytesRead = hashedBytes + (scansFirst ? 2 : 1) * statistics + factors + values + kept;
     this.bytesWritten =
@@ -169,6 +177,28 @@ public final class MergePlan {
    */
   public long memoryBytes() {
     return (7L << 20) + tensorsKnown * 2048 + solvingBytes;
+  }
+
+  /**
+   * Refuses a merge that would end for want of memory.
+   *
+   * @param free bytes, where layers are solved
+   * @throws InputException if it needs more
+   */
+  void requireMemory(long free) {
+    if (memoryBytes() > free) {
+      throw new InputException(
+          String.format(
+              Locale.ROOT,
+              "a %s of %s takes %,d bytes of memory at the layer '%s', and %,d are free: merge fewer"
+                  + " models, leave layers out with --exclude, end other programs, or take a larger"
+                  + " machine",
+              request.rule().title(),
+              modelsText(),
+              memoryBytes(),
+              largestLayer,
+              free));
+    }
   }
 
   /** The plan as text of several lines, for a dry run. */

@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
@@ -63,6 +64,10 @@ final class MergeRun {
       ProgressListener listener) {
     plan.files().forEach(file -> file.requireUnchanged(InputFile.SINCE_PLANNED));
     MergeRequest request = plan.request();
+    if (request.rule() instanceof LayerRule rule) {
+      OptionalLong free = required(algebra, rule).freeBytes();
+      (free.isPresent() ? free : kernels.gpuFreeBytes()).ifPresent(plan::requireMemory);
+    }
     try (AtomicOutput output =
         OutputTarget.isSingleFile(request)
             ? AtomicOutput.file(request.output(), request.overwrite())
@@ -113,7 +118,7 @@ final class MergeRun {
   private MergeResult result() {
     List<String> warnings = new ArrayList<>(plan.warnings());
     warnings.addAll(scan.warnings());
-    layers.flatMap(LayerMerge::warning).ifPresent(warnings::add);
+    layers.map(LayerMerge::warnings).ifPresent(warnings::addAll);
     return new MergeResult(
         plan.request().output(),
         plan.mergedElements(),

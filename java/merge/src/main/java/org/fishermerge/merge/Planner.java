@@ -38,7 +38,7 @@ final class Planner {
     }
     StatisticPairs pairs = new StatisticPairs(inputs);
     List<Integer> verified = pairs.checkFingerprints(request.verifyHashes(), warnings);
-    warnings.addAll(pairs.differentLabels());
+    warnings.addAll(pairs.differentLabels(request.rule().statistics()));
     return new MergePlan(
         request, choice, warnings, inputs, OutputTarget.sidecars(request), verified);
   }

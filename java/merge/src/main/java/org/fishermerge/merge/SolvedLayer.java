@@ -5,8 +5,8 @@ import org.fishermerge.checkpoint.LinearLayer;
 
 /** A linear layer whose weight a {@link LayerRule} finds. */
 record SolvedLayer(Parameter parameter, LinearLayer layer) {
-  /** Matrices of the weight's shape at the same time, beside the models' own. */
-  private static final long SEARCH_MATRICES = 12;
+  /** Copies of a factor while it is read, beside the one that is kept. */
+  private static final long READING = 3;
 
   /** The name of its weight. */
   String name() {
@@ -20,11 +20,17 @@ record SolvedLayer(Parameter parameter, LinearLayer layer) {
         .sum();
   }
 
-  /** Memory that solving it takes: factors and weights of all models, and what the search keeps. */
+  /** Memory that solving it takes: factors and weights of all models, and the rule's own work. */
   long solvingBytes(LayerRule rule, int models) {
-    long factors = rule.factors().stream().mapToLong(f -> f.size(layer) * f.size(layer)).sum();
-    long sums = layer.inputs() * layer.inputs() + layer.outputs() * layer.outputs();
+    long factors = 0;
+    long largest = 0;
+    for (LayerFactor factor : rule.factors()) {
+      long values = factor.size(layer) * factor.size(layer);
+      factors += values;
+      largest = Math.max(largest, values);
+    }
     long weight = layer.inputs() * layer.outputs();
-    return (models * (factors + weight) + 2 * sums + SEARCH_MATRICES * weight) * Double.BYTES;
+    long work = Math.max(READING * largest, rule.workValues(layer));
+    return (models * (factors + weight) + work) * Double.BYTES;
   }
 }

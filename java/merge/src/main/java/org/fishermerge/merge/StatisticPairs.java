@@ -6,12 +6,14 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.IntFunction;
 import java.util.function.LongConsumer;
 import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.StatisticFile;
+import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.checkpoint.StatisticMetadata;
 
 /** Whether each statistic file was computed from the model that it is given with. */
@@ -133,8 +135,15 @@ final class StatisticPairs {
             + end);
   }
 
-  /** A warning where scales may differ; empty where all were estimated in one way. */
-  List<String> differentLabels() {
+  /**
+   * A warning where scales may differ; empty where all were estimated in one way.
+   *
+   * @param used of each file
+   */
+  List<String> differentLabels(Set<StatisticKind> used) {
+    if (used.stream().noneMatch(StatisticKind::dependsOnLabels)) {
+      return List.of();
+    }
     Map<String, Path> labels = new LinkedHashMap<>();
     for (StatisticFile fisher : inputs.statistics()) {
       fisher.metadata().ifPresent(m -> labels.putIfAbsent(m.labels(), fisher.path()));

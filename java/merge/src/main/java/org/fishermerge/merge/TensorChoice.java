@@ -107,8 +107,12 @@ record TensorChoice(
       return List.of();
     }
     List<SolvedLayer> layers = new ArrayList<>();
-    StatisticFile first = inputs.statistics().getFirst();
     for (Parameter parameter : merged) {
+      StatisticFile first =
+          inputs.statistics().stream()
+              .filter(file -> file.layer(parameter.name()).isPresent())
+              .findFirst()
+              .orElse(inputs.statistics().getFirst());
       LinearLayer layer = first.layer(parameter.name()).orElse(null);
       if (layer == null || !rule.solves(layer, parameter.tensor().info().shape())) {
         continue;
@@ -128,10 +132,7 @@ record TensorChoice(
       }
       for (StatisticFile other : inputs.statistics()) {
         LinearLayer same = other.layer(parameter.name()).orElse(null);
-        if (same == null
-            || same.outputs() != layer.outputs()
-            || same.inputs() != layer.inputs()
-            || same.transposed() != layer.transposed()) {
+        if (same == null || !same.hasShapeOf(layer)) {
           throw new InputException(
               other.path()
                   + " has no factors, or of another size, of the layer '"
@@ -144,6 +145,7 @@ record TensorChoice(
       layers.add(new SolvedLayer(parameter, layer));
     }
     if (layers.isEmpty()) {
+      StatisticFile first = inputs.statistics().getFirst();
       throw new InputException(
           first.path()
               + ": holds factors of none of the parameters that are merged; its layers are such as "

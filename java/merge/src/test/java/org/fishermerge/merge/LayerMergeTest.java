@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;
@@ -11,7 +13,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.OptionalLong;
 import java.util.Random;
+import java.util.stream.IntStream;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.LayerFactor;
@@ -20,6 +24,7 @@ import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.checkpoint.StatisticLayout;
 import org.fishermerge.checkpoint.StatisticMetadata;
+import org.fishermerge.checkpoint.Traces;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.testkit.Golden;
 import org.junit.jupiter.api.Test;
@@ -237,7 +242,11 @@ final class LayerMergeTest {
       List<Long> progress = new ArrayList<>();
       MergeResult result =
           session.run(kernels, new PlainAlgebra(), (done, total) -> progress.add(done));
-      assertThat(progress).isSorted().last().isEqualTo(session.plan().bytesRead());
+      // Layers whose files state wrong traces are read again.
+      boolean again = result.warnings().stream().anyMatch(w -> w.contains("the trace that"));
+      assertThat(progress).isSorted();
+      assertThat(progress.getLast() - session.plan().bytesRead())
+          .matches(more -> again ? more > 0 : more == 0);
       return result;
     }
   }
@@ -328,6 +337,136 @@ final class LayerMergeTest {
         1e-6);
   }
 
+  private Path grams(String name, double[][] gram) {
+    return write(
+        name, EnumSet.of(StatisticKind.GRAM), Map.of("l.gram", gram), Map.of("l.weight", LAYER));
+  }
+
+  private static double[][] outer(double... v) {
+    double[][] product = new double[v.length][v.length];
+    for (int i = 0; i < v.length; i++) {
+      for (int j = 0; j < v.length; j++) {
+        product[i][j] = v[i] * v[j];
+      }
+    }
+    return product;
+  }
+
+  private static final double[] FIRST = {1, 2, 3, 4, 5, 6};
+  private static final double[] SECOND = {7, -8, 9, 10, 11, -12};
+
+  /** The regression mean of models FIRST and SECOND, of one layer's Gram matrices. */
+  private double[] regressionMean(
+      double ratio, double[] first, double[] second, double[][] a1, double[][] a2) {
+    Path output = folder.resolve("out.safetensors");
+    run(
+        MergeRequest.builder(
+                model("base", new double[6]), output, new RegMean(ratio, new Average(), 1))
+            .overwrite(true)
+            .model(model("m1", first), grams("f1", a1))
+            .model(model("m2", second), grams("f2", a2))
+            .build());
+    return tensor(TestTensors.read(output), "l.weight").values();
+  }
+
+  /**
+   * Inputs along u for one model and along v for the other: along these the merge does what each
+   * model does, and beyond it is the average: W = average + Y D, Y of the least norm with Y D u =
+   * (W_1 - average) u and Y D v = (W_2 - average) v, D = diag(u u^T + v v^T)^-1/2.
+   */
+  @Test
+  void regressionMeansWithoutAnInverseAreClosestToTheAverage() {
+    double[] u = {1, 2, 0.5};
+    double[] v = {-1, 0.25, 3};
+    double[] average = new double[6];
+    double[] d = new double[3];
+    double uu = 0;
+    double uv = 0;
+    double vv = 0;
+    for (int j = 0; j < 3; j++) {
+      d[j] = 1 / Math.sqrt(u[j] * u[j] + v[j] * v[j]);
+      uu += d[j] * u[j] * d[j] * u[j];
+      uv += d[j] * u[j] * d[j] * v[j];
+      vv += d[j] * v[j] * d[j] * v[j];
+    }
+    double[] expected = new double[6];
+    for (int o = 0; o < 2; o++) {
+      double alongU = 0;
+      double alongV = 0;
+      for (int j = 0; j < 3; j++) {
+        int at = 3 * o + j;
+        average[at] = (FIRST[at] + SECOND[at]) / 2;
+        alongU += (FIRST[at] - average[at]) * u[j];
+        alongV += (SECOND[at] - average[at]) * v[j];
+      }
+      double determinant = uu * vv - uv * uv;
+      double onU = (vv * alongU - uv * alongV) / determinant;
+      double onV = (uu * alongV - uv * alongU) / determinant;
+      for (int j = 0; j < 3; j++) {
+        expected[3 * o + j] = average[3 * o + j] + d[j] * d[j] * (onU * u[j] + onV * v[j]);
+      }
+    }
+    assertClose("weight", regressionMean(1, FIRST, SECOND, outer(u), outer(v)), expected, 2e-6);
+  }
+
+  /** An input of which no model has seen anything but zero has the average's weights. */
+  @ParameterizedTest
+  @ValueSource(doubles = {0, 0.95, 1})
+  void anInputThatIsAlwaysZeroAsksNothing(double ratio) {
+    double[][] a1 = {{2, 0.5, 0}, {0.5, 1, 0}, {0, 0, 0}};
+    double[][] a2 = {{1, -0.25, 0}, {-0.25, 3, 0}, {0, 0, 0}};
+    double[] merged = regressionMean(ratio, FIRST, SECOND, a1, a2);
+    // The others as of a layer of two inputs, by Cramer's rule.
+    double off = ratio * 0.25;
+    double determinant = 3 * 4 - off * off;
+    for (int o = 0; o < 2; o++) {
+      double[] w1 = {FIRST[3 * o], FIRST[3 * o + 1]};
+      double[] w2 = {SECOND[3 * o], SECOND[3 * o + 1]};
+      double b0 = w1[0] * 2 + w1[1] * 0.5 * ratio + w2[0] - w2[1] * off;
+      double b1 = w1[0] * 0.5 * ratio + w1[1] - w2[0] * off + w2[1] * 3;
+      assertThat(merged[3 * o]).isCloseTo((b0 * 4 - b1 * off) / determinant, within(1e-5));
+      assertThat(merged[3 * o + 1]).isCloseTo((b1 * 3 - b0 * off) / determinant, within(1e-5));
+      assertThat(merged[3 * o + 2])
+          .isCloseTo((FIRST[3 * o + 2] + SECOND[3 * o + 2]) / 2, within(1e-6));
+    }
+  }
+
+  /** Whatever units inputs are in, the merged layer computes the same. */
+  @ParameterizedTest
+  @ValueSource(doubles = {0.6, 1})
+  void regressionMeansDoNotDependOnUnits(double ratio) {
+    Random random = new Random(11);
+    double[][] a1 = outer(1, 2, 0.5);
+    double[][] a2 = random(3, random);
+    double[] plain = regressionMean(ratio, FIRST, SECOND, a1, a2);
+    double[] unit = {0x1p-14, 1, 0x1p12};
+    double[] first = FIRST.clone();
+    double[] second = SECOND.clone();
+    for (int at = 0; at < 6; at++) {
+      first[at] /= unit[at % 3];
+      second[at] /= unit[at % 3];
+      plain[at] /= unit[at % 3];
+    }
+    for (int i = 0; i < 3; i++) {
+      for (int j = 0; j < 3; j++) {
+        a1[i][j] *= unit[i] * unit[j];
+        a2[i][j] *= unit[i] * unit[j];
+      }
+    }
+    double[] other = regressionMean(ratio, first, second, a1, a2);
+    for (int at = 0; at < 6; at++) {
+      assertThat(other[at]).isCloseTo(plain[at], within(1e-5 * Math.abs(plain[at])));
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(doubles = {-0.01, 1.01, Double.NaN})
+  void theRatioIsFrom0To1(double ratio) {
+    assertThatThrownBy(() -> new RegMean(ratio, new Average(), 1))
+        .isInstanceOf(InputException.class)
+        .hasMessage("--off-diagonal is " + ratio + "; it is from 0 to 1");
+  }
+
   @Test
   void withoutAnyDataWeightsAreAveraged() {
     double[][] none3 = new double[3][3];
@@ -391,6 +530,16 @@ final class LayerMergeTest {
           .satisfies(e -> assertThat(e.getMessage()).contains(named));
       assertThat(folder.resolve("out.safetensors")).doesNotExist();
     });
+    // The first file may be the one without.
+    MergeRequest reversed =
+        MergeRequest.builder(base, folder.resolve("out.safetensors"), kronecker(0.01))
+            .model(one, elsewhere)
+            .model(two, sound)
+            .build();
+    assertThatThrownBy(() -> run(reversed))
+        .isInstanceOf(InputException.class)
+        .hasMessageContaining("elsewhere.statistics.safetensors has no factors")
+        .hasMessageContaining("from all models or from none");
     try (MergeSession session =
             MergeSession.open(
                 MergeRequest.builder(base, folder.resolve("out.safetensors"), kronecker(0.01))
@@ -403,6 +552,96 @@ final class LayerMergeTest {
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("LinearAlgebra");
     }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"kronecker", "regmean"})
+  void whatDoesNotFitIntoMemoryIsRefusedBeforeTheWork(String name) {
+    Random random = new Random(5);
+    LayerRule rule =
+        name.equals("kronecker") ? kronecker(0.01) : new RegMean(0.95, new Average(), 1);
+    Path statistics =
+        name.equals("kronecker")
+            ? factors("f1", random(3, random), random(2, random))
+            : grams("f1", random(3, random));
+    Path output = folder.resolve("out.safetensors");
+    MergeRequest request =
+        MergeRequest.builder(model("base", new double[6]), output, rule)
+            .model(model("m1", FIRST), statistics)
+            .build();
+    try (MergeSession session = MergeSession.open(request);
+        Kernels kernels = Kernels.open()) {
+      long needed = session.plan().memoryBytes();
+      List<Long> progress = new ArrayList<>();
+      assertThatThrownBy(() ->
+              session.run(
+                  kernels,
+                  new PlainAlgebra(OptionalLong.of(needed - 1)),
+                  (done, total) -> progress.add(done)))
+          .isInstanceOf(InputException.class)
+          .hasMessageContaining("a " + rule.title() + " of 1 model takes")
+          .hasMessageContaining("at the layer 'l.weight'")
+          .hasMessageContaining("are free: merge fewer models");
+      assertThat(progress).isEmpty();
+      assertThat(folder).isDirectoryNotContaining(file -> file.toString().contains("out"));
+      session.run(kernels, new PlainAlgebra(OptionalLong.of(needed)), ProgressListener.NONE);
+      assertThat(output).exists();
+    }
+  }
+
+  /** A merge of two models whose files state traces, times a factor; null states none. */
+  private MergeResult withTraces(Path output, Double... factors) {
+    Random random = new Random(7);
+    MergeRequest.Builder request =
+        MergeRequest.builder(model("base", new double[6]), output, kronecker(0.01)).overwrite(true);
+    for (int i = 0; i < 2; i++) {
+      double[][] a = random(3, random);
+      double[][] g = random(2, random);
+      Path file = factors("f" + i, a, g);
+      if (factors[i] != null) {
+        Map<String, String> metadata =
+            new LinkedHashMap<>(
+                new StatisticMetadata(EXAMPLES, "exact", null, null, null, null, null, null)
+                    .toMap(
+                        new StatisticLayout(
+                            EnumSet.of(StatisticKind.KRONECKER), Map.of("l.weight", LAYER))));
+        metadata.put(
+            Traces.KEY,
+            Traces.text(Map.of("l.kron_a", factors[i] * stored(a), "l.kron_g", stored(g))));
+        TestTensors.write(file, TestTensors.read(file), metadata);
+      }
+      request.model(model("m" + i, i == 0 ? FIRST : SECOND), file);
+    }
+    return run(request.build());
+  }
+
+  /** The trace of what F32 makes of a matrix. */
+  private static double stored(double[][] matrix) {
+    return IntStream.range(0, matrix.length).mapToDouble(i -> (float) matrix[i][i]).sum();
+  }
+
+  @Test
+  void statedTracesAreTrustedUnlessTheDataSaysOtherwise() throws IOException {
+    Path plain = folder.resolve("plain.safetensors");
+    assertThat(withTraces(plain, null, null).warnings()).noneMatch(w -> w.contains("trace"));
+    byte[] expected = Files.readAllBytes(plain);
+    Path stated = folder.resolve("stated.safetensors");
+    for (List<Double> factors :
+        List.of(List.of(1.0, 1.0), List.of(1 + 1e-14, 1.0), List.of(2.0, 1.0), List.of(1.0, 0.0))) {
+      MergeResult result = withTraces(stated, factors.get(0), factors.get(1));
+      boolean honest = factors.get(0) < 1.1 && factors.get(1) > 0;
+      assertThat(result.warnings().stream().filter(w -> w.contains("the trace that")))
+          .hasSize(honest ? 0 : 1)
+          .allSatisfy(w ->
+              assertThat(w)
+                  .contains(factors.get(1) > 0 ? "f0.statistics" : "f1.statistics", "l.kron_a"));
+      if (factors.get(0) == 1 || !honest) {
+        assertThat(Files.readAllBytes(stated)).isEqualTo(expected);
+      }
+    }
+    // Of some of the files only.
+    withTraces(stated, 2.0, null);
+    assertThat(Files.readAllBytes(stated)).isEqualTo(expected);
   }
 
   /** Where iterations end before the tolerance, the result says so. */

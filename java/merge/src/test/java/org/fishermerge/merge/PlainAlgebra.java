@@ -3,10 +3,28 @@ package org.fishermerge.merge;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.stream.IntStream;
 import org.fishermerge.kernels.ElementType;
 
 /** Linear algebra as the books have it, for the tiny matrices of tests. */
 final class PlainAlgebra implements LinearAlgebra {
+  private final OptionalLong free;
+
+  PlainAlgebra() {
+    this(OptionalLong.empty());
+  }
+
+  /** As if so much memory were free. */
+  PlainAlgebra(OptionalLong free) {
+    this.free = free;
+  }
+
+  @Override
+  public OptionalLong freeBytes() {
+    return free;
+  }
+
   private record Dense(double[][] v) implements Matrix {
     @Override
     public long rows() {
@@ -132,6 +150,27 @@ final class PlainAlgebra implements LinearAlgebra {
   }
 
   @Override
+  public void scaleColumns(Matrix a, double[] factors) {
+    for (double[] row : of(a)) {
+      for (int j = 0; j < row.length; j++) {
+        row[j] *= factors[j];
+      }
+    }
+  }
+
+  @Override
+  public double[] diagonal(Matrix a) {
+    return IntStream.range(0, (int) a.rows()).mapToDouble(i -> of(a)[i][i]).toArray();
+  }
+
+  @Override
+  public void setDiagonal(Matrix a, double value) {
+    for (int i = 0; i < a.rows(); i++) {
+      of(a)[i][i] = value;
+    }
+  }
+
+  @Override
   public double trace(Matrix a) {
     double sum = 0;
     for (int i = 0; i < a.rows(); i++) {
@@ -168,6 +207,61 @@ final class PlainAlgebra implements LinearAlgebra {
       }
     }
     return Optional.of(l);
+  }
+
+  /** By Jacobi's rotations. */
+  @Override
+  public Matrix pseudoInverse(Matrix a, double above) {
+    int n = (int) a.rows();
+    double[][] s = IntStream.range(0, n).mapToObj(i -> of(a)[i].clone()).toArray(double[][]::new);
+    double[][] v = new double[n][n];
+    for (int i = 0; i < n; i++) {
+      v[i][i] = 1;
+    }
+    double small = 1e-16 * Math.sqrt(dot(a, a));
+    for (int sweep = 0; sweep < 60; sweep++) {
+      for (int p = 0; p < n; p++) {
+        for (int q = p + 1; q < n; q++) {
+          if (Math.abs(s[p][q]) > small) {
+            rotate(s, v, p, q);
+          }
+        }
+      }
+    }
+    Matrix inverse = zeros(n, n);
+    for (int k = 0; k < n; k++) {
+      if (s[k][k] > above) {
+        for (int i = 0; i < n; i++) {
+          for (int j = 0; j < n; j++) {
+            of(inverse)[i][j] += v[i][k] * v[j][k] / s[k][k];
+          }
+        }
+      }
+    }
+    return inverse;
+  }
+
+  /** Makes s[p][q] zero; v has the eigenvectors in its columns. */
+  private static void rotate(double[][] s, double[][] v, int p, int q) {
+    double angle = 0.5 * Math.atan2(2 * s[p][q], s[q][q] - s[p][p]);
+    double cos = Math.cos(angle);
+    double sin = Math.sin(angle);
+    for (int k = 0; k < s.length; k++) {
+      double left = s[k][p];
+      double right = s[k][q];
+      s[k][p] = cos * left - sin * right;
+      s[k][q] = sin * left + cos * right;
+    }
+    for (int k = 0; k < s.length; k++) {
+      double left = s[p][k];
+      double right = s[q][k];
+      s[p][k] = cos * left - sin * right;
+      s[q][k] = sin * left + cos * right;
+      double first = v[k][p];
+      double second = v[k][q];
+      v[k][p] = cos * first - sin * second;
+      v[k][q] = sin * first + cos * second;
+    }
   }
 
   @Override

@@ -28,8 +28,8 @@ public final class BatchSizeCheck {
 
   /** Examples that can be run in any batches. */
   public interface Examples {
-    /** Runs {@code count} examples from {@code first} on as one batch; the caller closes it. */
-    ForwardPass forward(int first, int count);
+    /** {@code count} examples from {@code first} on as one batch. */
+    ForwardPass.Source batch(int first, int count);
   }
 
   /**
@@ -76,7 +76,7 @@ public final class BatchSizeCheck {
       throw new InputException(
           String.format(
               Locale.ROOT,
-              "the Fisher information of %d examples is another in batches of %d than in one batch:"
+              "the statistic of %d examples is another in batches of %d than in one batch:"
                   + " values of %s differ by %.2g of its largest; the model mixes the examples of"
                   + " a batch or draws at random (batch normalisation, dropout): switch that off,"
                   + " or take a batch size of 1 and no check",
@@ -94,10 +94,9 @@ public final class BatchSizeCheck {
       int first,
       int count,
       long @Nullable [] trueLabels) {
-    try (ForwardPass pass = examples.forward(first, count)) {
-      estimator.add(
-          pass, trueLabels == null ? null : Arrays.copyOfRange(trueLabels, first, first + count));
-    }
+    estimator.add(
+        examples.batch(first, count),
+        trueLabels == null ? null : Arrays.copyOfRange(trueLabels, first, first + count));
   }
 
   private static Deviation largest(

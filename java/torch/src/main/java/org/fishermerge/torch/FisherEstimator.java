@@ -14,8 +14,8 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.function.IntFunction;
+import java.util.function.LongSupplier;
 import java.util.function.LongUnaryOperator;
-import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
@@ -30,6 +30,7 @@ import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.checkpoint.StatisticLayout;
 import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.checkpoint.SumsOfSquares;
+import org.fishermerge.checkpoint.Traces;
 import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.TypedValues;
@@ -43,7 +44,9 @@ import org.fishermerge.torch.runtime.LibTorch;
 import org.fishermerge.torch.runtime.NativeHeap;
 import org.fishermerge.torch.runtime.Tensors;
 import org.fishermerge.torch.statistic.DiagonalFisher;
+import org.fishermerge.torch.statistic.GramMatrices;
 import org.fishermerge.torch.statistic.KroneckerFactors;
+import org.fishermerge.torch.statistic.LinearLayers;
 import org.fishermerge.torch.statistic.Statistic;
 import org.fishermerge.torch.statistic.Statistics;
 import org.jspecify.annotations.Nullable;
@@ -51,11 +54,12 @@ import org.jspecify.annotations.Nullable;
 /**
  * Accumulates statistics of a classifier, batch by batch: the diagonal Fisher information of every
  * parameter, {@code F = sum over examples x of E_y (d log p(y|x) / d theta)^2} with the square
- * taken per example, the Kronecker factors of its linear layers, or both.
+ * taken per example, the Kronecker factors or the Gram matrices of its linear layers, or several of
+ * them.
  *
- * <p>Each batch runs forward once; the objective gives V cotangents of every example's logits,
- * which are pulled back together. The result does not depend on how examples are cut into batches,
- * except for batch squares, whose definition does.
+ * <p>Each batch runs forward once; unless Gram matrices are all that is estimated, the objective
+ * gives V cotangents of every example's logits, which are pulled back together. The result does not
+ * depend on how examples are cut into batches, except for batch squares, whose definition does.
  *
  * <p>Borrows classifier and kernels. Not thread-safe.
  */
@@ -69,7 +73,8 @@ public final class FisherEstimator implements AutoCloseable {
   private final long seed;
   private final Kernels kernels;
   private final Set<StatisticKind> kinds;
-  private final Optional<KroneckerFactors> factors;
+  private final LinearLayers layers;
+  private final Optional<GramMatrices> grams;
   private final Statistic sums;
   private LongUnaryOperator rowOf = LongUnaryOperator.identity();
   private long examples;
@@ -82,31 +87,36 @@ public final class FisherEstimator implements AutoCloseable {
    * @param kernels run the accumulation; one estimator at a time
    */
   public FisherEstimator(Classifier classifier, Objective objective, long seed, Kernels kernels) {
-    this(classifier, objective, seed, kernels, Set.of(StatisticKind.DIAGONAL_FISHER));
+    this(
+        classifier,
+        objective,
+        seed,
+        kernels,
+        Set.of(StatisticKind.DIAGONAL_FISHER),
+        LinearLayers.NONE);
   }
 
   /**
-   * The same of chosen statistics. If Kronecker factors are among them, {@link #learnLayers} comes
-   * before anything else.
+   * The same of chosen statistics.
    *
-   * @param kinds the diagonal Fisher, Kronecker factors or both
-   * @throws IllegalArgumentException if the factors are asked for with a rule that squares batches,
-   *     which has none
+   * @param layers of which factors are estimated, see {@link #linearLayers}; for the diagonal alone
+   *     {@link LinearLayers#NONE}
+   * @throws IllegalArgumentException if Kronecker factors are asked for with a rule that squares
+   *     batches, which has none
    */
   public FisherEstimator(
       Classifier classifier,
       Objective objective,
       long seed,
       Kernels kernels,
-      Set<StatisticKind> kinds) {
+      Set<StatisticKind> kinds,
+      LinearLayers layers) {
     this.classifier = classifier;
     this.objective = objective;
     this.seed = seed;
     this.kernels = kernels;
-    if (kinds.contains(StatisticKind.GRAM)) {
-      throw new IllegalArgumentException("Gram matrices are no statistic of backward passes");
-    }
     this.kinds = EnumSet.copyOf(kinds);
+    this.layers = layers;
     List<Statistic> all = new ArrayList<>();
     boolean ofBatches = objective.squaresBatches();
     if (kinds.contains(StatisticKind.DIAGONAL_FISHER)) {
@@ -116,47 +126,86 @@ public final class FisherEstimator implements AutoCloseable {
               ofBatches ? DiagonalFisher.Squares.PER_BATCH : DiagonalFisher.Squares.PER_EXAMPLE,
               classifier.parameterGroups()));
     }
+    this.grams =
+        kinds.contains(StatisticKind.GRAM)
+            ? Optional.of(new GramMatrices(layers))
+            : Optional.empty();
+    grams.ifPresent(all::add);
     if (kinds.contains(StatisticKind.KRONECKER)) {
       if (ofBatches) {
         throw new IllegalArgumentException("Kronecker factors are sums over examples");
       }
-      this.factors = Optional.of(new KroneckerFactors(classifier.parameterGroups()));
-      all.add(factors.get());
-    } else {
-      this.factors = Optional.empty();
+      all.add(new KroneckerFactors(layers));
     }
     this.sums = all.size() == 1 ? all.getFirst() : new Statistics(all);
   }
 
   /**
-   * Finds out which layers have Kronecker factors, by showing them without counting anything. Does
-   * nothing if they are not estimated.
+   * The linear layers that a classifier's factors are of, found by running an example.
    *
-   * @param forward runs one example; the pass is closed here
+   * @param kinds what is estimated; where that has no factors nothing runs
    */
-  public void learnLayers(Supplier<ForwardPass> forward) {
-    if (factors.isEmpty()) {
-      return;
+  public static LinearLayers linearLayers(
+      Classifier classifier, Set<StatisticKind> kinds, ForwardPass.Source example) {
+    if (kinds.stream().allMatch(kind -> kind.factors().isEmpty())) {
+      return LinearLayers.NONE;
     }
-    try (ForwardPass pass = forward.get();
-        PointerScope scope = new PointerScope()) {
-      int classes = classifier.classCount();
-      Tensor zeros =
-          Tensors.copyOf(new float[pass.examples() * classes], 1, pass.examples(), classes);
-      pass.backward(zeros, null, factors.get(), true);
+    return LinearLayers.shown(
+        classifier.parameterGroups(),
+        visitor -> example.forward(new ForwardPass.Wanted(false, visitor)).close());
+  }
+
+  /** Memory that sums take, before they are made. */
+  public static long bytes(Classifier classifier, Set<StatisticKind> kinds, LinearLayers layers) {
+    return kinds.stream()
+        .mapToLong(
+            kind -> kind.factors().isEmpty() ? weightBytes(classifier) : layers.bytes(kind))
+        .sum();
+  }
+
+  /** Bytes of the tensors that {@link #write} writes. */
+  public static long fileBytes(
+      Classifier classifier, Set<StatisticKind> kinds, LinearLayers layers) {
+    long bytes = 0;
+    for (StatisticKind kind : kinds) {
+      if (kind.factors().isEmpty()) {
+        bytes += weightBytes(classifier);
+      }
+      for (LayerFactor factor : kind.factors()) {
+        for (LinearLayer layer : layers.shapes().values()) {
+          bytes += LayerFactor.triangle(factor.size(layer)) * Float.BYTES;
+        }
+      }
     }
+    return bytes;
+  }
+
+  /** Memory of the weights that are studied, in fp32. */
+  public static long weightBytes(Classifier classifier) {
+    return classifier.parameterGroups().stream()
+        .mapToLong(group -> group.elementCount() * Float.BYTES)
+        .sum();
+  }
+
+  /** Memory of the model's own weights. */
+  public long weightBytes() {
+    return weightBytes(classifier);
+  }
+
+  private ForwardPass.Wanted wanted() {
+    return new ForwardPass.Wanted(sums.takesGradients(), sums.takesInputs() ? sums : null);
   }
 
   /**
-   * Measures the memory of a batch by running small ones: forwards, and back with probes of zeros,
-   * which add nothing to the sums.
+   * Measures the memory of a batch by running small ones, which add nothing to the sums: forwards,
+   * and back with probes of zeros where there are backward passes.
    *
-   * @param forward runs a batch of that many examples; its passes are closed here
+   * @param forward gives a batch of that many examples
    * @param examples to measure with: 1 for batches of one, which more would overstate; else 2, or
    *     some more on a GPU, whose memory is handed out in pieces of up to 20 MB
    * @return empty where the C library does not say how much it has handed out
    */
-  public Optional<BatchMemory> measure(IntFunction<ForwardPass> forward, int examples) {
+  public Optional<BatchMemory> measure(IntFunction<ForwardPass.Source> forward, int examples) {
     if (kernels.gpuFreeBytes().isPresent()) {
       return Optional.of(measureOnGpu(forward, examples));
     }
@@ -164,7 +213,7 @@ public final class FisherEstimator implements AutoCloseable {
       return Optional.empty();
     }
     int classes = classifier.classCount();
-    int probes = objective.mostProbes(classes);
+    int probes = mostProbes();
     // The JVM's compilers allocate from the same heap now and then; the median leaves that out.
     int[] sizes = {1, examples, examples};
     // Runs with one pair and with several show how the kernels' workspace grows with each pair.
@@ -176,18 +225,18 @@ public final class FisherEstimator implements AutoCloseable {
     long pairsTogether = 0;
     for (int i = 0; i < sizes.length; i++) {
       long before = NativeHeap.used().orElseThrow();
-      try (ForwardPass pass = forward.apply(sizes[i]);
-          PointerScope scope = new PointerScope()) {
-        long saved = NativeHeap.used().orElseThrow();
-        // The last backward pass of an example frees its activations while it runs, as here.
-        int pairs = sizes[i] * probesBack[i];
-        Tensor seed = Tensors.copyOf(new float[pairs * classes], probesBack[i], sizes[i], classes);
-        long peak = sums.peakOf(() -> pass.backward(seed, null, sums, probes == 1));
-        perExample[i] = (saved - before) / sizes[i];
-        perPair[i] = (peak - saved) / pairs;
-        workspace[i] = sums.workspaceBytes();
-        pairsTogether = pairsTogether(pass);
-      }
+      // The last backward pass of an example frees its activations while it runs, as here.
+      int pairs = sizes[i] * probesBack[i];
+      Trial trial =
+          trial(
+              forward.apply(sizes[i]),
+              probesBack[i],
+              probes == 1,
+              () -> NativeHeap.used().orElseThrow());
+      perExample[i] = (trial.saved - before) / sizes[i];
+      perPair[i] = (trial.peak - trial.saved) / pairs;
+      workspace[i] = sums.workspaceBytes();
+      pairsTogether = trial.pairsTogether;
     }
     LibTorch.releaseMemory();
     long cotangents = cotangentBytes(probes, classes);
@@ -201,11 +250,54 @@ public final class FisherEstimator implements AutoCloseable {
   }
 
   /**
+   * What a trial found, in bytes.
+   *
+   * @param saved in use after the forward pass
+   * @param after in use after the backward pass, while the forward pass is kept
+   * @param peak the most that malloc had handed out at any layer, forwards or back
+   */
+  private record Trial(long saved, long after, long peak, long pairsTogether) {}
+
+  /**
+   * Runs a batch forward, and back with probes of zeros where there are backward passes, without
+   * adding anything.
+   *
+   * @param used bytes in use where the model is
+   */
+  private Trial trial(
+      ForwardPass.Source batch, int probesBack, boolean last, LongSupplier used) {
+    long[] found = new long[3];
+    long peak =
+        sums.trial(() -> {
+          try (ForwardPass pass = batch.forward(wanted());
+              PointerScope scope = new PointerScope()) {
+            found[0] = used.getAsLong();
+            if (sums.takesGradients()) {
+              int classes = classifier.classCount();
+              int pairs = probesBack * pass.examples();
+              Tensor zeros =
+                  Tensors.copyOf(
+                      new float[pairs * classes], probesBack, pass.examples(), classes);
+              pass.backward(zeros, null, sums, last);
+            }
+            found[1] = used.getAsLong();
+            found[2] = pairsTogether(pass);
+          }
+        });
+    return new Trial(found[0], found[1], peak, found[2]);
+  }
+
+  /** The most probes that an example is pulled back with; the way forward alone counts as one. */
+  private int mostProbes() {
+    return sums.takesGradients() ? objective.mostProbes(classifier.classCount()) : 1;
+  }
+
+  /**
    * libtorch keeps GPU memory once allocated until it is released, so what it holds is the peak.
    */
-  private BatchMemory measureOnGpu(IntFunction<ForwardPass> forward, int examples) {
+  private BatchMemory measureOnGpu(IntFunction<ForwardPass.Source> forward, int examples) {
     int classes = classifier.classCount();
-    int probes = objective.mostProbes(classes);
+    int probes = mostProbes();
     long saved = 0;
     long back = 0;
     long pairsTogether = 0;
@@ -213,15 +305,15 @@ public final class FisherEstimator implements AutoCloseable {
     for (int run = 0; run < 2; run++) {
       LibTorch.releaseMemory();
       long before = kernels.gpuFreeBytes().orElseThrow();
-      try (ForwardPass pass = forward.apply(examples);
-          PointerScope scope = new PointerScope()) {
-        long between = kernels.gpuFreeBytes().orElseThrow();
-        Tensor seed = Tensors.copyOf(new float[examples * classes], 1, examples, classes);
-        pass.backward(seed, null, sums, probes == 1);
-        saved = before - between;
-        back = between - kernels.gpuFreeBytes().orElseThrow();
-        pairsTogether = pairsTogether(pass);
-      }
+      Trial trial =
+          trial(
+              forward.apply(examples),
+              1,
+              probes == 1,
+              () -> -kernels.gpuFreeBytes().orElseThrow());
+      saved = before + trial.saved;
+      back = trial.after - trial.saved;
+      pairsTogether = trial.pairsTogether;
     }
     LibTorch.releaseMemory();
     return new BatchMemory(
@@ -275,14 +367,36 @@ public final class FisherEstimator implements AutoCloseable {
   }
 
   /**
+   * What the sums are of: the layers by the canonical names of their weights, with the tokens so
+   * far.
+   */
+  public StatisticLayout layout() {
+    Map<String, Long> tokens = grams.map(GramMatrices::tokens).orElse(Map.of());
+    Map<String, LinearLayer> counted = new LinkedHashMap<>();
+    layers
+        .shapes()
+        .forEach((weight, layer) ->
+            counted.put(weight, layer.withTokens(tokens.getOrDefault(weight, 0L))));
+    return new StatisticLayout(kinds, counted);
+  }
+
+  private void restoreTokens(StatisticLayout layout) {
+    Map<String, Long> tokens = new LinkedHashMap<>();
+    layout.layers().forEach((weight, layer) -> tokens.put(weight, layer.tokens()));
+    grams.ifPresent(of -> of.setTokens(tokens));
+  }
+
+  /**
    * Takes sums that were computed apart.
    *
    * @param computed by the names of {@link #sums}, of the same sizes
+   * @param layout as {@link #layout} gave it for them
    * @param examples and probes that are in them
    * @throws IllegalStateException if examples were added already
    * @throws InputException if names or sizes differ
    */
-  public void restore(Map<String, MemorySegment> computed, long examples, long probes) {
+  public void restore(
+      Map<String, MemorySegment> computed, StatisticLayout layout, long examples, long probes) {
     if (this.examples > 0 || finished) {
       throw new IllegalStateException("begun already");
     }
@@ -298,11 +412,12 @@ public final class FisherEstimator implements AutoCloseable {
       own.copyFrom(sum);
     });
     sums.store();
+    restoreTokens(layout);
     this.examples = examples;
     this.probes = probes;
   }
 
-  /** Memory of the sums: four bytes for each weight. */
+  /** Memory of the sums. */
   public long bytes() {
     return sums.bytes();
   }
@@ -323,27 +438,54 @@ public final class FisherEstimator implements AutoCloseable {
   }
 
   /**
-   * Accumulates one batch. Uses the pass up; the caller closes it.
+   * Runs one batch and accumulates it.
    *
-   * @param pass a forward pass of the classifier given to the constructor
+   * @param batch of the classifier given to the constructor
    * @param trueLabels the examples' own labels [B]; may be null unless the objective needs them
    * @throws InputException if a logit is not finite or a needed label is missing or out of range;
    *     names the example by its position in the run
    */
+  public void add(ForwardPass.Source batch, long @Nullable [] trueLabels) {
+    requireNeededLabels(trueLabels);
+    try (ForwardPass pass = batch.forward(wanted())) {
+      accumulate(pass, trueLabels);
+    }
+  }
+
+  /**
+   * The same of a batch that has run, for estimates that take nothing but backward passes.
+   *
+   * @param pass used up; the caller closes it
+   * @throws IllegalStateException if the inputs of layers were to be shown while it ran
+   */
   public void add(ForwardPass pass, long @Nullable [] trueLabels) {
+    if (sums.takesInputs()) {
+      throw new IllegalStateException("the pass has shown no inputs");
+    }
+    requireNeededLabels(trueLabels);
+    accumulate(pass, trueLabels);
+  }
+
+  private void requireNeededLabels(long @Nullable [] trueLabels) {
     if (objective.needsLabels() && trueLabels == null) {
       throw new InputException(
           "labels \"" + objective.text() + "\" needs labelled data, and this data has no labels");
     }
-    try (PointerScope scope = new PointerScope()) {
-      pullBack(probes(pass, trueLabels), pass);
+  }
+
+  private void accumulate(ForwardPass pass, long @Nullable [] trueLabels) {
+    long begin = first + examples;
+    Logits.requireFinite(pass.logits(), b -> rowOf.applyAsLong(begin + b));
+    if (sums.takesGradients()) {
+      try (PointerScope scope = new PointerScope()) {
+        pullBack(probes(pass, trueLabels), pass);
+      }
     }
     examples += pass.examples();
   }
 
   private Probes probes(ForwardPass pass, long @Nullable [] trueLabels) {
     long begin = first + examples;
-    Logits.requireFinite(pass.logits(), b -> rowOf.applyAsLong(begin + b));
     if (objective.needsLabels() && trueLabels != null) {
       for (int b = 0; b < trueLabels.length; b++) {
         Logits.requireLabel(trueLabels[b], classifier.classCount(), rowOf.applyAsLong(begin + b));
@@ -416,7 +558,7 @@ public final class FisherEstimator implements AutoCloseable {
     if (finished) {
       throw new IllegalStateException("finished already");
     }
-    new FisherProgress(run, batch, examples, probes).write(file, sums.byName());
+    new FisherProgress(run, batch, examples, probes, layout()).write(file, sums.byName());
   }
 
   /**
@@ -430,10 +572,11 @@ public final class FisherEstimator implements AutoCloseable {
     if (examples > 0 || finished) {
       throw new IllegalStateException("begun already");
     }
-    if (!progress.load(file, sums.byName())) {
+    if (!progress.layout().hasShapeOf(layout()) || !progress.load(file, sums.byName())) {
       return false;
     }
     sums.store();
+    restoreTokens(progress.layout());
     examples = progress.examples();
     probes = progress.probes();
     return true;
@@ -474,24 +617,29 @@ public final class FisherEstimator implements AutoCloseable {
       }
     });
     try (Arena arena = Arena.ofShared()) {
-      Map<String, LinearLayer> layers = new LinkedHashMap<>();
-      factors
-          .map(KroneckerFactors::layers)
-          .orElse(Map.of())
+      Map<String, LinearLayer> stored = new LinkedHashMap<>();
+      Map<String, Double> traces = new LinkedHashMap<>();
+      layout()
+          .layers()
           .forEach((weight, layer) -> {
-            String stored = model.tensor(weight).info().name();
-            layers.put(stored, layer);
-            for (LayerFactor factor : StatisticKind.KRONECKER.factors()) {
+            String name = model.tensor(weight).info().name();
+            stored.put(name, layer);
+            for (LayerFactor factor : factors()) {
               long n = factor.size(layer);
+              String tensor = factor.tensorName(name);
+              MemorySegment triangle =
+                  triangle(
+                      Objects.requireNonNull(byName.get(factor.tensorName(weight))), n, arena);
               tensors.add(
                   new SafetensorsWriter.Declared(
-                      factor.tensorName(stored), DType.F32, List.of(LayerFactor.triangle(n))));
-              values.add(
-                  triangle(
-                      Objects.requireNonNull(byName.get(factor.tensorName(weight))), n, arena));
+                      tensor, DType.F32, List.of(LayerFactor.triangle(n))));
+              values.add(triangle);
+              if (StatisticKind.KRONECKER.factors().contains(factor)) {
+                traces.put(tensor, Traces.of(triangle, n));
+              }
             }
           });
-      write(file, tensors, values, metadata, new StatisticLayout(kinds, layers));
+      write(file, tensors, values, metadata, new StatisticLayout(kinds, stored), traces);
     }
   }
 
@@ -516,7 +664,11 @@ public final class FisherEstimator implements AutoCloseable {
         values.add(Objects.requireNonNull(byName.get(parameter.name())));
       }
     }
-    write(file, tensors, values, metadata, StatisticLayout.DIAGONAL);
+    write(file, tensors, values, metadata, StatisticLayout.DIAGONAL, Map.of());
+  }
+
+  private List<LayerFactor> factors() {
+    return kinds.stream().flatMap(kind -> kind.factors().stream()).toList();
   }
 
   /** The lower triangle of a matrix [n, n], row by row. */
@@ -536,7 +688,8 @@ public final class FisherEstimator implements AutoCloseable {
       List<SafetensorsWriter.Declared> tensors,
       List<MemorySegment> values,
       StatisticMetadata metadata,
-      StatisticLayout layout) {
+      StatisticLayout layout,
+      Map<String, Double> traces) {
     Map<String, Double> squares = new LinkedHashMap<>();
     boolean diagonal = layout.kinds().contains(StatisticKind.DIAGONAL_FISHER);
     for (int i = 0; diagonal && i < values.size(); i++) {
@@ -546,6 +699,9 @@ public final class FisherEstimator implements AutoCloseable {
     Map<String, String> entries = new LinkedHashMap<>(metadata.toMap(layout));
     if (diagonal) {
       entries.put(SumsOfSquares.KEY, SumsOfSquares.text(squares));
+    }
+    if (!traces.isEmpty()) {
+      entries.put(Traces.KEY, Traces.text(traces));
     }
     try (SafetensorsWriter writer = SafetensorsWriter.create(file, tensors, entries)) {
       for (int i = 0; i < values.size(); i++) {

@@ -17,6 +17,7 @@ import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.Reasons;
 import org.fishermerge.checkpoint.SafetensorsFile;
 import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.checkpoint.StatisticLayout;
 
 /**
  * What an unfinished estimate has summed up, in a file: from it a run goes on to the same bits as
@@ -27,8 +28,10 @@ import org.fishermerge.checkpoint.SafetensorsWriter;
  * @param batch the batch size, which decides where examples were cut
  * @param examples summed up so far
  * @param probes backward passes so far
+ * @param layout what the sums are of, with the tokens so far
  */
-public record FisherProgress(String run, int batch, long examples, long probes) {
+public record FisherProgress(
+    String run, int batch, long examples, long probes, StatisticLayout layout) {
   private static final String FORMAT = "fisher_progress_format";
   private static final String RUN = "fisher_progress_run";
   private static final String BATCH = "fisher_progress_batch";
@@ -50,6 +53,7 @@ public record FisherProgress(String run, int batch, long examples, long probes) 
     metadata.put(BATCH, Integer.toString(batch));
     metadata.put(EXAMPLES, Long.toString(examples));
     metadata.put(PROBES, Long.toString(probes));
+    metadata.putAll(layout.toMap());
     metadata.put(CHECKSUM, checksum(sums));
     try (AtomicOutput output = AtomicOutput.file(file, true)) {
       try (SafetensorsWriter writer = SafetensorsWriter.create(output.temp(), tensors, metadata)) {
@@ -83,7 +87,8 @@ public record FisherProgress(String run, int batch, long examples, long probes) 
               metadata.getOrDefault(RUN, ""),
               Integer.parseInt(metadata.getOrDefault(BATCH, "")),
               Long.parseLong(metadata.getOrDefault(EXAMPLES, "")),
-              Long.parseLong(metadata.getOrDefault(PROBES, "")));
+              Long.parseLong(metadata.getOrDefault(PROBES, "")),
+              StatisticLayout.from(file.header()));
       return progress.batch > 0 && progress.examples > 0 && progress.probes >= 0
           ? Optional.of(progress)
           : Optional.empty();

@@ -15,6 +15,32 @@ import org.jspecify.annotations.Nullable;
  * its last backward pass is over.
  */
 public abstract class ForwardPass implements AutoCloseable {
+  /**
+   * What is wanted of a forward pass besides its logits.
+   *
+   * @param backward whether it will be pulled back
+   * @param inputs is shown the inputs of linear layers while the pass runs, as {@link
+   *     org.fishermerge.torch.nn.LayerVisit.Input}; null if nobody is
+   */
+  public record Wanted(boolean backward, @Nullable LayerVisitor inputs) {
+    /** Nothing else. */
+    public static final Wanted LOGITS = new Wanted(false, null);
+
+    /** Backward passes. */
+    public static final Wanted BACKWARD = new Wanted(true, null);
+  }
+
+  /** A batch that can be run. */
+  @FunctionalInterface
+  public interface Source {
+    /**
+     * Runs it forward.
+     *
+     * @return to be closed by the caller
+     */
+    ForwardPass forward(Wanted wanted);
+  }
+
   private final Tensor logits;
 
   /**

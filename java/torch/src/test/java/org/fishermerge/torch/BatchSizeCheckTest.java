@@ -124,7 +124,7 @@ final class BatchSizeCheckTest {
     try (Kernels kernels = kernels()) {
       return BatchSizeCheck.run(
           () -> new FisherEstimator(classifier, new LabelRule.Exact(), 0, kernels),
-          classifier::forward,
+          (first, number) -> wanted -> classifier.forward(first, number),
           count,
           null);
     }
@@ -173,9 +173,9 @@ final class BatchSizeCheckTest {
       BatchSizeCheck.Deviation deviation =
           BatchSizeCheck.run(
               () -> new FisherEstimator(classifier, Objective.parse(labels), 3, kernels),
-              (first, count) ->
+              (first, count) -> wanted ->
                   classifier.forward(
-                      new Pixels(pixels.asSlice(first * bytes, count * bytes), count)),
+                      new Pixels(pixels.asSlice(first * bytes, count * bytes), count), wanted),
               6,
               task.labels());
       assertThat(tower.network().parameters())

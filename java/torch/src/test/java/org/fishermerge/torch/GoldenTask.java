@@ -108,9 +108,10 @@ record GoldenTask(String name) {
         BatchMemory memory =
             estimator
                 .measure(
-                    count ->
+                    count -> wanted ->
                         classifier.forward(
-                            new Pixels(all.asSlice(0, (long) count * PIXELS * Float.BYTES), count)),
+                            new Pixels(all.asSlice(0, (long) count * PIXELS * Float.BYTES), count),
+                            wanted),
                     measured)
                 .orElseThrow();
         assertThat(memory.bytes(1)).as("bytes of an example").isPositive();

@@ -119,6 +119,11 @@ public final class Section {
     return number(key, found);
   }
 
+  /** A finite number; empty where the key is missing or null. */
+  public Optional<Double> number(String key) {
+    return value(key).map(found -> number(key, found));
+  }
+
   private double number(String key, ConfigValue found) {
     if (found instanceof Scalar scalar
         && scalar.value() instanceof Number number

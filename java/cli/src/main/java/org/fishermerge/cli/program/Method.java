@@ -5,7 +5,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.Set;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
 import org.fishermerge.checkpoint.InputException;
@@ -18,13 +17,23 @@ import org.fishermerge.estimate.BatchSize;
 import org.fishermerge.estimate.EstimationSettings;
 import org.fishermerge.merge.Average;
 import org.fishermerge.merge.DiagonalFisher;
+import org.fishermerge.merge.KroneckerFisher;
 import org.fishermerge.merge.MergeRule;
 import org.fishermerge.merge.Normalization;
+import org.fishermerge.merge.RegMean;
 import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.Precision;
+import org.jspecify.annotations.Nullable;
 
 /** How one model is made of a pool. */
 sealed interface Method {
+  String FISHER_CLIP = "FisherMergingForCLIPVisionModel";
+  String FISHER_GPT2 = "FisherMergingAlgorithmForGPT2";
+  String KRONECKER_CLIP = "KroneckerFisherMergingForCLIPVisionModel";
+  String KRONECKER_GPT2 = "KroneckerFisherMergingForGPT2";
+  String REGMEAN_CLIP = "RegMeanAlgorithmForCLIP";
+  String REGMEAN_GPT2 = "RegMeanAlgorithmForGPT2";
+
   /** FusionBench's name of it. */
   String target();
 
@@ -52,40 +61,52 @@ sealed interface Method {
       implements Method {}
 
   /**
-   * The mean weighted by Fisher information.
+   * A merge by statistics of each model on its own training data: the Fisher information, its
+   * Kronecker factors, or Gram matrices.
    *
    * @param exclude regular expressions of parameters that keep the pre-trained values
-   * @param rule how Fishers become weights
+   * @param rule how models are merged by them
    * @param coefficients one for each model, or none
-   * @param estimate how a Fisher is estimated
+   * @param estimate what is estimated, and how
    * @param workers threads that decode pictures
-   * @param cache where Fishers are kept, if not in the cache of the run; see {@code keep}
-   * @param keep whether Fishers are kept at all
+   * @param cache where statistics are kept, if not in the cache of the run; see {@code keep}
+   * @param keep whether they are kept at all
    * @param atOnce models that run on a device at the same time, where there is room; empty leaves
    *     it open
    */
-  record FisherMerging(
+  record StatisticMerging(
       String target,
       Family family,
       List<String> exclude,
-      DiagonalFisher rule,
+      MergeRule rule,
       List<Double> coefficients,
       EstimationSettings estimate,
       int workers,
       Optional<String> cache,
       boolean keep,
       OptionalInt atOnce)
-      implements Method {}
+      implements Method {
+    /** Whether {@link #estimate} averages over labels. */
+    boolean dependsOnLabels() {
+      return estimate.statistics().stream().anyMatch(StatisticKind::dependsOnLabels);
+    }
+
+    /** What reports and the cache call the statistics. */
+    String statistics() {
+      return rule instanceof RegMean ? "gram" : "fisher";
+    }
+  }
 
   /**
    * Reads the section.
    *
    * @param seed of selections and drawn labels
-   * @param precision that Fishers are estimated in
+   * @param precision that statistics are estimated in
    * @param badRows what becomes of rows that cannot be used
    */
   static Method of(Section section, long seed, Precision precision, BadRows badRows) {
     String target = section.target();
+    StatisticReader reader = new StatisticReader(section, target, seed, precision, badRows);
     Method method =
         switch (target) {
           case "DummyAlgorithm" -> new Dummy(target);
@@ -98,10 +119,12 @@ sealed interface Method {
                   target,
                   new org.fishermerge.merge.TaskArithmetic(
                       section.requiredNumber("scaling_factor")));
-          case "FisherMergingForCLIPVisionModel" ->
-              fisher(section, target, Family.CLIP, seed, precision, badRows);
-          case "FisherMergingAlgorithmForGPT2" ->
-              fisher(section, target, Family.GPT2, seed, precision, badRows);
+          case FISHER_CLIP -> reader.fisher(Family.CLIP);
+          case FISHER_GPT2 -> reader.fisher(Family.GPT2);
+          case KRONECKER_CLIP -> reader.kronecker(Family.CLIP);
+          case KRONECKER_GPT2 -> reader.kronecker(Family.GPT2);
+          case REGMEAN_CLIP -> reader.regMean(Family.CLIP);
+          case REGMEAN_GPT2 -> reader.regMean(Family.GPT2);
           default ->
               throw new InputException(
                   section.path("_target_")
@@ -114,103 +137,176 @@ sealed interface Method {
                               "DummyAlgorithm",
                               "SimpleAverageAlgorithm",
                               "TaskArithmeticAlgorithm",
-                              "FisherMergingForCLIPVisionModel",
-                              "FisherMergingAlgorithmForGPT2")));
+                              FISHER_CLIP,
+                              FISHER_GPT2,
+                              KRONECKER_CLIP,
+                              KRONECKER_GPT2,
+                              REGMEAN_CLIP,
+                              REGMEAN_GPT2)));
         };
     section.done();
     return method;
   }
 
-  private static FisherMerging fisher(
-      Section section,
-      String target,
-      Family family,
-      long seed,
-      Precision precision,
-      BadRows badRows) {
-    // GPT-2's method has the loader's keys among its own.
-    Section loader = family == Family.CLIP ? section.requiredSection("dataloader_kwargs") : section;
-    section.accept("cache_dir", "devices", "name");
-    int batchSize =
-        Math.toIntExact(Math.min(Integer.MAX_VALUE, loader.requiredInteger("batch_size", 1)));
-    long workers = loader.integer("num_workers", 0).orElse(0L);
-    if (family == Family.CLIP) {
-      loader.accept("pin_memory");
-      loader.require("shuffle", "method.selection chooses the examples", "false");
-      loader.require("drop_last", "every example counts", "false");
-      loader.done();
+  /** Reads methods by statistics. */
+  record StatisticReader(
+      Section section, String target, long seed, Precision precision, BadRows badRows) {
+    StatisticMerging fisher(Family family) {
+      DiagonalFisher rule = diagonal();
+      return merging(family, rule, "num_fisher_examples", "fisher_cache");
     }
-    List<String> exclude = section.texts("exclude_param_names_regex");
-    for (String regex : exclude) {
-      try {
-        Pattern.compile(regex);
-      } catch (PatternSyntaxException e) {
-        throw new InputException(
-            section.path("exclude_param_names_regex")
-                + ": \""
-                + regex
-                + "\" is no regular expression: "
-                + e.getDescription(),
-            e);
-      }
-    }
-    double minimal = section.requiredNumber("minimal_fisher_weight");
-    if (minimal < 0) {
-      throw new InputException(
-          section.path("minimal_fisher_weight") + " is " + minimal + "; it must not be negative");
-    }
-    Objective rule =
-        Objective.parse(section.text("labels").orElse(EstimationSettings.DEFAULT_LABELS));
-    long examples = section.requiredInteger("num_fisher_examples", 1);
-    if (rule.squaresBatches()) {
-      // FusionBench starts another batch as long as it has used fewer.
-      examples = Math.ceilDiv(examples, batchSize) * batchSize;
-    }
-    EstimationSettings estimate =
-        new EstimationSettings(
-            rule,
-            order(section),
-            examples,
-            seed,
-            rule.squaresBatches() ? Integer.toString(batchSize) : BatchSize.AUTO,
-            batchSize,
-            false,
-            precision,
-            Set.of(StatisticKind.DIAGONAL_FISHER),
-            badRows,
-            (setting, value) -> "method." + setting.replace('-', '_') + "=" + value);
-    int cores = Runtime.getRuntime().availableProcessors();
-    return new FisherMerging(
-        target,
-        family,
-        exclude,
-        new DiagonalFisher(
-            section.flag("normalize_fisher_weight") ? Normalization.MODEL : Normalization.NONE,
-            minimal),
-        section.numbers("coefficients"),
-        estimate,
-        workers == 0 ? cores : Math.toIntExact(Math.min(cores, workers)),
-        section.textOrFalse("fisher_cache"),
-        !section.isFalse("fisher_cache"),
-        section.integer("models_per_device", 1).stream()
-            .mapToInt(most -> Math.toIntExact(Math.min(Integer.MAX_VALUE, most)))
-            .findFirst());
-  }
 
-  private static EstimationSettings.@org.jspecify.annotations.Nullable Order order(
-      Section section) {
-    String text = section.text("selection").orElse(null);
-    if (text == null) {
-      return null;
+    StatisticMerging kronecker(Family family) {
+      double s = section.requiredNumber("scaling_factor");
+      String rest = section.text("rest").orElse("average");
+      if (!rest.equals("average") && !rest.equals("fisher")) {
+        throw new InputException(
+            section.path("rest") + " is " + rest + "; expected average or fisher");
+      }
+      if (rest.equals("fisher") && s != 1) {
+        throw new InputException(
+            section.path("scaling_factor") + " is " + s + "; it goes with rest: average only");
+      }
+      double damping = section.requiredNumber("damping");
+      if (damping < 0) {
+        throw new InputException(
+            section.path("damping") + " is " + damping + "; it must not be negative");
+      }
+      DiagonalFisher diagonal = diagonal();
+      KroneckerFisher rule =
+          new KroneckerFisher(
+              damping,
+              diagonal.normalization() == Normalization.NONE
+                  ? KroneckerFisher.Scale.NONE
+                  : KroneckerFisher.Scale.TRACE,
+              KroneckerFisher.DEFAULT_TOLERANCE,
+              KroneckerFisher.DEFAULT_ITERATIONS,
+              rest.equals("fisher") ? diagonal : new Average(s),
+              s);
+      return merging(family, rule, "num_fisher_examples", "fisher_cache");
     }
-    List<String> names =
-        Arrays.stream(EstimationSettings.Order.values())
-            .map(EstimationSettings.Order::text)
-            .toList();
-    if (!names.contains(text)) {
-      throw new InputException(
-          section.path("selection") + " is " + text + "; expected " + String.join(", ", names));
+
+    StatisticMerging regMean(Family family) {
+      double ratio = section.requiredNumber("reduce_non_diagonal_ratio");
+      if (ratio < 0 || ratio > 1) {
+        throw new InputException(
+            section.path("reduce_non_diagonal_ratio") + " is " + ratio + "; it is from 0 to 1");
+      }
+      section.require(
+          "weight_transpose",
+          "whether a model's weights are stored as outputs by inputs is known",
+          family == Family.CLIP ? "true" : "false");
+      double s = section.number("scaling_factor").orElse(1.0);
+      return merging(
+          family, new RegMean(ratio, new Average(s), s), "num_regmean_examples", "gram_cache");
     }
-    return EstimationSettings.Order.valueOf(text.toUpperCase(Locale.ROOT));
+
+    private DiagonalFisher diagonal() {
+      double minimal = section.requiredNumber("minimal_fisher_weight");
+      if (minimal < 0) {
+        throw new InputException(
+            section.path("minimal_fisher_weight") + " is " + minimal + "; it must not be negative");
+      }
+      return new DiagonalFisher(
+          section.flag("normalize_fisher_weight") ? Normalization.MODEL : Normalization.NONE,
+          minimal);
+    }
+
+    /**
+     * What all of them have.
+     *
+     * @param examplesKey says how many examples are used
+     * @param cacheKey says where statistics are kept
+     */
+    private StatisticMerging merging(
+        Family family, MergeRule rule, String examplesKey, String cacheKey) {
+      // GPT-2's method has the loader's keys among its own.
+      Section loader =
+          family == Family.CLIP ? section.requiredSection("dataloader_kwargs") : section;
+      section.accept("cache_dir", "devices", "name");
+      int batchSize =
+          Math.toIntExact(Math.min(Integer.MAX_VALUE, loader.requiredInteger("batch_size", 1)));
+      long workers = loader.integer("num_workers", 0).orElse(0L);
+      if (family == Family.CLIP) {
+        loader.accept("pin_memory");
+        loader.require("shuffle", "method.selection chooses the examples", "false");
+        loader.require("drop_last", "every example counts", "false");
+        loader.done();
+      }
+      Objective labels = labels(rule);
+      long examples = section.requiredInteger(examplesKey, 1);
+      if (labels.squaresBatches()) {
+        // FusionBench starts another batch as long as it has used fewer.
+        examples = Math.ceilDiv(examples, batchSize) * batchSize;
+      }
+      EstimationSettings estimate =
+          new EstimationSettings(
+              labels,
+              order(),
+              examples,
+              seed,
+              labels.squaresBatches() ? Integer.toString(batchSize) : BatchSize.AUTO,
+              batchSize,
+              false,
+              precision,
+              rule.statistics(),
+              badRows,
+              (setting, value) -> "method." + setting.replace('-', '_') + "=" + value);
+      int cores = Runtime.getRuntime().availableProcessors();
+      return new StatisticMerging(
+          target,
+          family,
+          exclude(),
+          rule,
+          section.numbers("coefficients"),
+          estimate,
+          workers == 0 ? cores : Math.toIntExact(Math.min(cores, workers)),
+          section.textOrFalse(cacheKey),
+          !section.isFalse(cacheKey),
+          section.integer("models_per_device", 1).stream()
+              .mapToInt(most -> Math.toIntExact(Math.min(Integer.MAX_VALUE, most)))
+              .findFirst());
+    }
+
+    /** How labels are averaged over, where that is of importance. */
+    private Objective labels(MergeRule rule) {
+      return rule.statistics().stream().anyMatch(StatisticKind::dependsOnLabels)
+          ? Objective.parse(section.text("labels").orElse(EstimationSettings.DEFAULT_LABELS))
+          : Objective.NONE;
+    }
+
+    private List<String> exclude() {
+      List<String> exclude = section.texts("exclude_param_names_regex");
+      for (String regex : exclude) {
+        try {
+          Pattern.compile(regex);
+        } catch (PatternSyntaxException e) {
+          throw new InputException(
+              section.path("exclude_param_names_regex")
+                  + ": \""
+                  + regex
+                  + "\" is no regular expression: "
+                  + e.getDescription(),
+              e);
+        }
+      }
+      return exclude;
+    }
+
+    private EstimationSettings.@Nullable Order order() {
+      String text = section.text("selection").orElse(null);
+      if (text == null) {
+        return null;
+      }
+      List<String> names =
+          Arrays.stream(EstimationSettings.Order.values())
+              .map(EstimationSettings.Order::text)
+              .toList();
+      if (!names.contains(text)) {
+        throw new InputException(
+            section.path("selection") + " is " + text + "; expected " + String.join(", ", names));
+      }
+      return EstimationSettings.Order.valueOf(text.toUpperCase(Locale.ROOT));
+    }
   }
 }

@@ -42,6 +42,7 @@ import org.fishermerge.data.files.DataSource;
 import org.fishermerge.estimate.CommandDevice;
 import org.fishermerge.estimate.DevicePool;
 import org.fishermerge.estimate.Estimation;
+import org.fishermerge.estimate.EstimationSettings;
 import org.fishermerge.estimate.Evaluation;
 import org.fishermerge.estimate.FisherCache;
 import org.fishermerge.estimate.ModelHashes;
@@ -50,20 +51,24 @@ import org.fishermerge.estimate.SkippedRows;
 import org.fishermerge.estimate.Tool;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.Compatibility;
+import org.fishermerge.merge.DiagonalFisher;
+import org.fishermerge.merge.KroneckerFisher;
 import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeResult;
 import org.fishermerge.merge.MergeSession;
 import org.fishermerge.merge.MergeSource;
 import org.fishermerge.merge.Normalization;
+import org.fishermerge.merge.RegMean;
 import org.fishermerge.torch.Accuracy;
 import org.fishermerge.torch.arch.Architectures;
 import org.fishermerge.torch.arch.ClipConfig;
+import org.fishermerge.torch.runtime.LibTorchAlgebra;
 import org.jspecify.annotations.Nullable;
 
 /**
  * FusionBench's program: makes one model of a pool, saves it, measures it on the tasks and reports.
  * What can be wrong with the configuration is found before a model is fetched, and what can be
- * wrong with models, data and places to write before the first Fisher.
+ * wrong with models, data and places to write before the first statistic.
  */
 public final class Program {
   private static final Pattern ARCHITECTURE =
@@ -76,7 +81,7 @@ public final class Program {
   private final ModelPool models;
   private final CommandDevice device;
 
-  /** Where Fishers are estimated: the device, and other GPUs. */
+  /** Where statistics are estimated: the device, and other GPUs. */
   private final List<SharedDevice> pool;
 
   private final Optional<TaskPool> tasks;
@@ -145,13 +150,13 @@ public final class Program {
               + " set merge_and_unload: true for "
               + NameList.of(models.factored(), TASKS_SHOWN));
     }
-    if (!(method instanceof Method.FisherMerging fisher)) {
+    if (!(method instanceof Method.StatisticMerging merging)) {
       return;
     }
-    if (fisher.family() != models.family()) {
+    if (merging.family() != models.family()) {
       throw new InputException(
           "method._target_ "
-              + fisher.target()
+              + merging.target()
               + " does not go with modelpool._target_ "
               + models.family().target);
     }
@@ -163,10 +168,10 @@ public final class Program {
       throw new InputException(
           "modelpool.train_datasets has no data for "
               + NameList.of(without, TASKS_SHOWN)
-              + ", which a Fisher is estimated on; a model pool with model_only in its name is for"
+              + ", which statistics are estimated on; a model pool with model_only in its name is for"
               + " methods without data");
     }
-    int coefficients = fisher.coefficients().size();
+    int coefficients = merging.coefficients().size();
     if (coefficients != 0 && coefficients != models.models().size()) {
       throw new InputException(
           "method.coefficients has "
@@ -293,7 +298,7 @@ public final class Program {
     tasks.flatMap(TaskPool::base).ifPresent(id -> all.put(id, base.orElseThrow()));
     checkConfigs(all);
     Map<String, Supplier<DataSource>> trainData = new LinkedHashMap<>();
-    if (method instanceof Method.FisherMerging) {
+    if (method instanceof Method.StatisticMerging) {
       regular
           .keySet()
           .forEach(task -> trainData.put(task, repositories.dataset(trainData(task).split())));
@@ -367,8 +372,8 @@ public final class Program {
     checkFolders(models.stream().distinct().toList());
 
     ModelOpener fisherOpener = null;
-    if (method instanceof Method.FisherMerging fisher) {
-      fisherOpener = openerOf(pretrained.orElseThrow(), folders, pretrained, fisher.workers());
+    if (method instanceof Method.StatisticMerging merging) {
+      fisherOpener = openerOf(pretrained.orElseThrow(), folders, pretrained, merging.workers());
       folders.forEach(fisherOpener::check);
     }
     ModelOpener testOpener = null;
@@ -443,6 +448,9 @@ public final class Program {
     MergeRequest.Builder request =
         MergeRequest.builder(base, output, method.rule()).overwrite(true);
     settings.allowDifferent().forEach(request::allowDifferent);
+    if (models.family() == Family.GPT2 && !(method instanceof Method.Dummy)) {
+      headsOf(base).forEach(request::exclude);
+    }
     switch (method) {
       case Method.Dummy dummy -> request.model(single(inputs));
       case Method.SimpleAverage average -> inputs.models.values().forEach(request::model);
@@ -450,7 +458,7 @@ public final class Program {
         inputs.models.values().forEach(request::model);
         notIn(base, inputs.models.values().iterator().next()).forEach(request::exclude);
       }
-      case Method.FisherMerging fisher -> fishers(fisher, inputs, request);
+      case Method.StatisticMerging merging -> estimate(merging, inputs, request);
     }
     err.println("merging " + models.models().size() + " models");
     err.flush();
@@ -460,7 +468,8 @@ public final class Program {
       MergeResult result;
       try (Progress progress =
           new Progress(err, "Merging", "GB", session.plan().bytesRead(), 1e9)) {
-        result = session.run(kernels, (done, total) -> progress.update(done));
+        result = session.run(
+                kernels, new LibTorchAlgebra(), (done, total) -> progress.update(done));
       }
       result.warnings().forEach(warnings);
       describe(result, (System.nanoTime() - start) / 1e9);
@@ -470,6 +479,16 @@ public final class Program {
 
   private static Path single(Inputs inputs) {
     return inputs.pretrained.orElseGet(() -> inputs.models.values().iterator().next());
+  }
+
+  /** FusionBench merges backbones: the pre-trained folder may have a head that tasks do not share. */
+  private static List<String> headsOf(Path base) {
+    try (Checkpoint model = Checkpoint.open(base)) {
+      return model.tensors().keySet().stream()
+          .filter(name -> name.startsWith("score."))
+          .map(name -> Pattern.quote(name) + "$")
+          .toList();
+    }
   }
 
   /** What is in one model only: it takes no part in a difference of models. */
@@ -483,21 +502,23 @@ public final class Program {
     }
   }
 
-  private void fishers(Method.FisherMerging fisher, Inputs inputs, MergeRequest.Builder request) {
+  /** Estimates what is not kept yet, and adds models and statistics to the request. */
+  private void estimate(
+      Method.StatisticMerging merging, Inputs inputs, MergeRequest.Builder request) {
     ModelOpener opener = inputs.fisherOpener;
     if (opener == null) {
       throw new IllegalStateException("found before");
     }
     Path folder =
-        fisher.keep()
-            ? fisher.cache().map(Path::of).orElseGet(() -> settings.cache().resolve("fisher"))
-            : settings.log().resolve("fisher");
-    FisherCache cache = new FisherCache(folder, fisher.estimate(), settings.matching());
+        merging.keep()
+            ? merging.cache().map(Path::of).orElseGet(() -> settings.cache().resolve(merging.statistics()))
+            : settings.log().resolve(merging.statistics());
+    FisherCache cache = new FisherCache(folder, merging.estimate(), settings.matching());
     List<Map.Entry<String, Path>> all = List.copyOf(inputs.models.entrySet());
     List<FisherCache.Entry> entries =
         DevicePool.run(
             pool,
-            fisher.atOnce(),
+            merging.atOnce(),
             all.size(),
             (index, where) -> {
               String task = all.get(index).getKey();
@@ -515,14 +536,14 @@ public final class Program {
               PrintWriter lines = Progress.lines(err, task);
               FisherCache.Entry entry =
                   cache.get(subject, where, new EstimationPrinter(lines, lines));
-              entry.estimated().ifPresent(result -> describe(result, lines));
+              entry.estimated().ifPresent(result -> describe(merging, result, lines));
               return entry;
             });
-    ArrayNode described = report.own().putArray("fishers");
+    ArrayNode described = report.own().putArray(merging.statistics() + "s");
     for (int i = 0; i < entries.size(); i++) {
       String task = all.get(i).getKey();
       FisherCache.Entry entry = entries.get(i);
-      double coefficient = fisher.coefficients().isEmpty() ? 1 : fisher.coefficients().get(i);
+      double coefficient = merging.coefficients().isEmpty() ? 1 : merging.coefficients().get(i);
       request.model(
           MergeSource.of(all.get(i).getValue(), entry.file()).withCoefficient(coefficient));
       ObjectNode node = described.addObject();
@@ -540,16 +561,18 @@ public final class Program {
           .filter(rows -> rows.count() > 0)
           .ifPresent(rows -> SkippedRowsReport.add(rows, node));
     }
-    fisher.exclude().forEach(request::exclude);
+    merging.exclude().forEach(request::exclude);
   }
 
-  private static void describe(Estimation.Result result, PrintWriter lines) {
+  private static void describe(
+      Method.StatisticMerging merging, Estimation.Result result, PrintWriter lines) {
     lines.printf(
         Locale.ROOT,
-        "Fisher information over %d examples%s (%s) in %s, %.2f examples/s%n",
+        "%s over %d examples%s%s in %s, %.2f examples/s%n",
+        FisherCache.title(merging.estimate().statistics()),
         result.examples(),
         result.skipped().text(),
-        result.rule().text(),
+        merging.dependsOnLabels() ? " (" + result.rule().text() + ")" : "",
         Progress.duration(result.seconds()),
         result.examples() / result.seconds());
   }
@@ -643,12 +666,7 @@ public final class Program {
     switch (method) {
       case Method.TaskArithmetic arithmetic ->
           own.put("scaling_factor", arithmetic.rule().scalingFactor());
-      case Method.FisherMerging fisher ->
-          own.put("labels", fisher.estimate().rule().text())
-              .put("selection", fisher.estimate().chosenOrder().text())
-              .put("num_fisher_examples", fisher.estimate().examples())
-              .put("normalize_fisher_weight", fisher.rule().normalization() != Normalization.NONE)
-              .put("minimal_fisher_weight", fisher.rule().minimalFisher());
+      case Method.StatisticMerging merging -> facts(merging, own);
       default -> {}
     }
     ObjectNode read = own.putObject("models");
@@ -659,6 +677,31 @@ public final class Program {
     own.put("seconds", seconds);
     own.put("tool", Tool.nameAndVersion());
     own.put("java", Runtime.version().toString());
+  }
+
+  private static void facts(Method.StatisticMerging merging, ObjectNode own) {
+    EstimationSettings estimate = merging.estimate();
+    if (merging.dependsOnLabels()) {
+      own.put("labels", estimate.rule().text());
+    }
+    own.put("selection", estimate.chosenOrder().text());
+    String examples =
+        merging.rule() instanceof RegMean ? "num_regmean_examples" : "num_fisher_examples";
+    own.put(examples, estimate.examples());
+    switch (merging.rule()) {
+      case RegMean regMean ->
+          own.put("reduce_non_diagonal_ratio", regMean.offDiagonal())
+              .put("scaling_factor", regMean.scalingFactor());
+      case KroneckerFisher kronecker ->
+          own.put("normalize_fisher_weight", kronecker.scale() != KroneckerFisher.Scale.NONE)
+              .put("damping", kronecker.damping())
+              .put("scaling_factor", kronecker.scalingFactor());
+      default -> {}
+    }
+    if (merging.rule().elementwise() instanceof DiagonalFisher diagonal) {
+      own.put("normalize_fisher_weight", diagonal.normalization() != Normalization.NONE)
+          .put("minimal_fisher_weight", diagonal.minimalFisher());
+    }
   }
 
   private void model(ObjectNode read, String name, String id, Path path) {

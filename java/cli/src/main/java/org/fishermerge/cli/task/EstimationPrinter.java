@@ -47,6 +47,15 @@ public final class EstimationPrinter implements EstimationListener {
   }
 
   @Override
+  public void diskPlanned(long file, long progress, long free) {
+    err.printf(
+        "disk: file %s, saved progress %s at most%s%n",
+        MemoryPlan.gigabytes(file),
+        MemoryPlan.gigabytes(progress),
+        free == Long.MAX_VALUE ? "" : " of " + MemoryPlan.gigabytes(free) + " free");
+  }
+
+  @Override
   public void memoryUsed(long peak, long planned) {
     err.printf(
         "memory: peak %s, planned %s%n", MemoryPlan.gigabytes(peak), MemoryPlan.gigabytes(planned));

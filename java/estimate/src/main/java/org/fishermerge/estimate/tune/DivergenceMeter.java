@@ -1,12 +1,14 @@
 package org.fishermerge.estimate.tune;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 import org.fishermerge.estimate.ClassifierOnData;
 import org.fishermerge.torch.Divergence;
 import org.fishermerge.torch.ForwardPass;
+import org.fishermerge.torch.ForwardPass.Wanted;
 import org.fishermerge.torch.nn.Network;
 import org.fishermerge.torch.statistic.GradientSum;
 
@@ -78,7 +80,7 @@ public final class DivergenceMeter {
       double sum = 0;
       for (int first = 0; first < own.examples(); first += batchSize) {
         OwnPredictions batch = batch(own, first);
-        try (ForwardPass pass = task.merged.forward(batch.rows())) {
+        try (ForwardPass pass = task.merged.forward(batch.rows(), Wanted.LOGITS)) {
           for (double divergence : Divergence.of(pass, batch.flat())) {
             sum += divergence;
           }
@@ -113,7 +115,7 @@ public final class DivergenceMeter {
       OwnPredictions sampled = task.choosing.at(places);
       for (int first = 0; first < places.length; first += batchSize) {
         OwnPredictions batch = batch(sampled, first);
-        try (ForwardPass pass = task.merged.forward(batch.rows())) {
+        try (ForwardPass pass = task.merged.forward(batch.rows(), Wanted.BACKWARD)) {
           for (double divergence : Divergence.pullBack(pass, batch.flat(), weight, sum)) {
             mean += divergence * weight;
           }
@@ -133,6 +135,6 @@ public final class DivergenceMeter {
       places[other] = places[i];
       places[i] = place;
     }
-    return java.util.Arrays.copyOf(places, taken);
+    return Arrays.copyOf(places, taken);
   }
 }

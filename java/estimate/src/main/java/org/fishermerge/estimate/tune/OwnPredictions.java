@@ -33,7 +33,8 @@ public record OwnPredictions(long[] rows, List<double[]> probabilities) {
     List<double[]> all = new ArrayList<>();
     for (int first = 0; first < rows.length; first += batchSize) {
       int count = Math.min(batchSize, rows.length - first);
-      try (ForwardPass pass = model.forward(Arrays.copyOfRange(rows, first, first + count))) {
+      long[] some = Arrays.copyOfRange(rows, first, first + count);
+      try (ForwardPass pass = model.forward(some, ForwardPass.Wanted.LOGITS)) {
         double[] batch = Divergence.predictions(pass);
         int classes = batch.length / count;
         for (int b = 0; b < count; b++) {

@@ -125,6 +125,15 @@ public final class ImageClassifier implements Classifier, AutoCloseable {
     return classifier.forward(pictures);
   }
 
+  /**
+   * Runs a batch.
+   *
+   * @return to be closed by the caller; can be pulled back only if that is wanted
+   */
+  public ForwardPass forward(Pixels pictures, ForwardPass.Wanted wanted) {
+    return classifier.forward(pictures, wanted);
+  }
+
   @Override
   public int classCount() {
     return classifier.classCount();

@@ -60,13 +60,30 @@ public record NetworkClassifier<I extends Batch>(
    * @return to be closed by the caller
    */
   public ForwardPass forward(I batch) {
-    Tape tape = Tape.recording();
+    return forward(batch, ForwardPass.Wanted.BACKWARD);
+  }
+
+  /**
+   * Runs a batch.
+   *
+   * @return to be closed by the caller; can be pulled back only if that is wanted
+   */
+  public ForwardPass forward(I batch, ForwardPass.Wanted wanted) {
+    Tape tape = tape(wanted);
     try (PointerScope scope = new PointerScope()) {
       return new Pass(Tensors.retain(logits(batch, tape)), tape);
     } catch (RuntimeException | Error e) {
       tape.close();
       throw e;
     }
+  }
+
+  private static Tape tape(ForwardPass.Wanted wanted) {
+    LayerVisitor inputs = wanted.inputs();
+    if (inputs != null) {
+      return Tape.showing(inputs, wanted.backward());
+    }
+    return wanted.backward() ? Tape.recording() : Tape.inference();
   }
 
   private final class Pass extends ForwardPass {

@@ -197,6 +197,15 @@ public final class TextClassifier implements Classifier, AutoCloseable {
     return classifier.forward(batch);
   }
 
+  /**
+   * Runs a batch.
+   *
+   * @return to be closed by the caller; can be pulled back only if that is wanted
+   */
+  public ForwardPass forward(TokenBatch batch, ForwardPass.Wanted wanted) {
+    return classifier.forward(batch, wanted);
+  }
+
   @Override
   public int classCount() {
     return classifier.classCount();

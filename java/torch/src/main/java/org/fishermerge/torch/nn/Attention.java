@@ -22,8 +22,14 @@ import org.bytedeco.pytorch.TensorVector;
  */
 public record Attention(int heads, double queryScale, Linear qkv, Linear out, OutputTokens output)
     implements Layer {
+  /** The same layer with an output for every token. */
+  Attention ofAllTokens() {
+    return new Attention(heads, queryScale, qkv, out, OutputTokens.ALL);
+  }
+
   @Override
   public Tensor forward(Tensor x, Tape tape) {
+    qkv.showInput(x, tape);
     Tensor[] projected = project(x);
     Tensor query = projected[0]; // [B, H, S, D/H], S tokens of the output
     Tensor key = projected[1]; // [B, H, T, D/H]

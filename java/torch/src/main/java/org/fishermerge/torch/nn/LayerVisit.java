@@ -4,11 +4,24 @@ import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What a layer shows of itself on the way back: what it saw on the way forward, and the cotangents
- * of its output. The gradients of its parameters follow from these. The last dimension of every
- * tensor is contiguous.
+ * What a layer shows of itself. On the way forward that is the {@link Input} of a linear layer; on
+ * the way back what it saw on the way forward, and the cotangents of its output, from which the
+ * gradients of its parameters follow. The last dimension of every tensor is contiguous.
  */
 public sealed interface LayerVisit {
+  /**
+   * The input of a linear layer, shown on the way forward with all of its tokens, also those whose
+   * output is not used.
+   *
+   * @param weight [O, I], or [I, O] if transposed
+   * @param transposed whether the weight is stored as W^T
+   * @param input [B, T, I]
+   * @param realTokens which tokens are no padding, fp32 [B, T] of ones and zeros; null where all are
+   */
+  record Input(
+      ParameterGroup weight, boolean transposed, Tensor input, @Nullable Tensor realTokens)
+      implements LayerVisit {}
+
   /**
    * A product with a matrix, y = x W^T + b; the gradient of an example is the sum over its tokens
    * of the outer products of cotangent and input.

@@ -68,8 +68,14 @@ public record Linear(Parameter weight, @Nullable Parameter bias, boolean transpo
 
   @Override
   public Tensor forward(Tensor x, Tape tape) {
+    showInput(x, tape);
     tape.save(x);
     return apply(x, 1);
+  }
+
+  /** Shows the input on the way forward, [B, T, I], to whom it may concern. */
+  void showInput(Tensor x, Tape tape) {
+    tape.show(weight.group(), transposed, x);
   }
 
   @Override

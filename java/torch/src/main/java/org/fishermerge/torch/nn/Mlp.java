@@ -7,6 +7,7 @@ import org.fishermerge.torch.runtime.Tensors;
 public record Mlp(Linear in, Activation activation, Linear out) implements Layer {
   @Override
   public Tensor forward(Tensor x, Tape tape) {
+    in.showInput(x, tape);
     Tensor u = in.apply(x, activation.inputScale);
     tape.save(x, u);
     return out.forward(activation.of(u), tape);

@@ -2,6 +2,7 @@ package org.fishermerge.torch.nn;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Supplier;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.torch.runtime.Tensors;
 import org.jspecify.annotations.Nullable;
@@ -9,10 +10,13 @@ import org.jspecify.annotations.Nullable;
 /**
  * What one forward pass saved for its backward passes: a stack that each layer pushes to on the way
  * forward, and reads in reverse order on the way back. It can be read any number of times, also for
- * some of the examples only; the last reading frees it on the way. Not thread-safe.
+ * some of the examples only; the last reading frees it on the way. On the way forward it hands the
+ * inputs of linear layers to whoever wants to see them. Not thread-safe.
  */
 public final class Tape implements AutoCloseable {
-  private final boolean recording;
+  private final @Nullable LayerVisitor inputs;
+  private boolean recording;
+  private boolean showing;
   private final List<Tensor[]> entries = new ArrayList<>();
   private @Nullable Tensor mask;
   private @Nullable Tensor realTokens;
@@ -21,18 +25,72 @@ public final class Tape implements AutoCloseable {
   private @Nullable Tensor examples;
   private boolean last;
 
-  private Tape(boolean recording) {
+  private Tape(boolean recording, @Nullable LayerVisitor inputs) {
     this.recording = recording;
+    this.inputs = inputs;
+    this.showing = inputs != null;
   }
 
   /** For a forward pass that will be pulled back. */
   public static Tape recording() {
-    return new Tape(true);
+    return new Tape(true, null);
   }
 
   /** For inference: keeps nothing. */
   public static Tape inference() {
-    return new Tape(false);
+    return new Tape(false, null);
+  }
+
+  /**
+   * For a forward pass that shows the inputs of linear layers.
+   *
+   * @param inputs is shown a {@link LayerVisit.Input} of each, with all tokens
+   * @param recording whether the pass will be pulled back too
+   */
+  public static Tape showing(LayerVisitor inputs, boolean recording) {
+    return new Tape(recording, inputs);
+  }
+
+  /** Whether inputs of linear layers are wanted here. */
+  boolean isShowing() {
+    return showing;
+  }
+
+  /** Whether the pass will be pulled back. */
+  boolean isRecording() {
+    return recording;
+  }
+
+  /** Shows the input of a linear layer, [B, T, I]. */
+  void show(ParameterGroup weight, boolean transposed, Tensor input) {
+    if (showing && inputs != null) {
+      // Where only one token of each example is left, that is a real one.
+      Tensor real =
+          realTokens == null || realTokens.size(1) != input.size(1) ? null : realTokens;
+      inputs.visit(new LayerVisit.Input(weight, transposed, input, real));
+    }
+  }
+
+  /** Runs layers that show their inputs and leave nothing behind. */
+  Tensor showingOnly(Supplier<Tensor> layers) {
+    boolean before = recording;
+    recording = false;
+    try {
+      return layers.get();
+    } finally {
+      recording = before;
+    }
+  }
+
+  /** Runs layers whose inputs were shown already. */
+  Tensor recordingOnly(Supplier<Tensor> layers) {
+    boolean before = showing;
+    showing = false;
+    try {
+      return layers.get();
+    } finally {
+      showing = before;
+    }
   }
 
   /**
@@ -53,7 +111,7 @@ public final class Tape implements AutoCloseable {
 
   /** Says which tokens are no padding: fp32 [B, T], 1 for those and 0 for others. */
   void realTokens(Tensor ones) {
-    if (recording) {
+    if (recording || showing) {
       realTokens = Tensors.retain(ones);
     }
   }

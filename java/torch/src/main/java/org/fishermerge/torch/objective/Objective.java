@@ -58,6 +58,9 @@ public interface Objective {
     return this;
   }
 
+  /** That of estimates without backward passes, which ask nothing of outputs. */
+  Objective NONE = new NoObjective();
+
   /**
    * Reads a rule for labels, see {@link LabelRule#parse}.
    *

@@ -137,6 +137,11 @@ public final class LibTorch {
     onDevice(gpu(index), work);
   }
 
+  /** Whether what is made by this thread now lies in a GPU's memory. */
+  static boolean isOnGpu() {
+    return device() != null;
+  }
+
   public static void onDevice(Device device, Runnable work) {
     ScopedValue.where(GPU_OF_THREAD, device).run(work);
   }

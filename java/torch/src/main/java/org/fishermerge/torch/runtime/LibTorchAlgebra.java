@@ -2,6 +2,7 @@ package org.fishermerge.torch.runtime;
 
 import java.lang.foreign.MemorySegment;
 import java.util.Optional;
+import java.util.OptionalLong;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.T_TensorTensor_T;
@@ -30,6 +31,12 @@ public final class LibTorchAlgebra implements LinearAlgebra {
 
   private static Tensor of(Matrix a) {
     return ((Dense) a).values;
+  }
+
+  /** {@inheritDoc} On a GPU that is for the kernels to say. */
+  @Override
+  public OptionalLong freeBytes() {
+    return LibTorch.isOnGpu() ? OptionalLong.empty() : OptionalLong.of(SystemMemory.free());
   }
 
   @Override
@@ -128,6 +135,27 @@ public final class LibTorchAlgebra implements LinearAlgebra {
   }
 
   @Override
+  public void scaleColumns(Matrix a, double[] factors) {
+    try (PointerScope scope = new PointerScope()) {
+      of(a).mul_(Tensors.copyOf(factors, factors.length));
+    }
+  }
+
+  @Override
+  public double[] diagonal(Matrix a) {
+    try (PointerScope scope = new PointerScope()) {
+      return Tensors.doubles(of(a).diagonal());
+    }
+  }
+
+  @Override
+  public void setDiagonal(Matrix a, double value) {
+    try (PointerScope scope = new PointerScope()) {
+      of(a).diagonal().fill_(new Scalar(value));
+    }
+  }
+
+  @Override
   public double trace(Matrix a) {
     try (PointerScope scope = new PointerScope()) {
       return of(a).trace().item_double();
@@ -146,6 +174,19 @@ public final class LibTorchAlgebra implements LinearAlgebra {
     T_TensorTensor_T found = torch.linalg_cholesky_ex(of(a), false, false);
     boolean positive = found.get1().item_int() == 0;
     return positive ? Optional.of(new Dense(found.get0())) : Optional.empty();
+  }
+
+  @Override
+  public Matrix pseudoInverse(Matrix a, double above) {
+    return new Dense(
+        Tensors.scoped(() -> {
+          T_TensorTensor_T found = torch.linalg_eigh(of(a));
+          Tensor values = found.get0();
+          Tensor vectors = found.get1(); // in columns
+          Tensor none = values.le(new Scalar(above));
+          Tensor inverse = values.reciprocal().masked_fill_(none, new Scalar(0.0));
+          return torch.mm(vectors.mul(inverse), vectors.t());
+        }));
   }
 
   @Override

@@ -63,6 +63,16 @@ public final class DiagonalFisher implements Statistic {
     }
   }
 
+  @Override
+  public boolean takesInputs() {
+    return false;
+  }
+
+  @Override
+  public boolean takesGradients() {
+    return true;
+  }
+
   /** {@inheritDoc} Weights are not used with {@link Squares#PER_BATCH}. */
   @Override
   public void begin(Pass pass) {
@@ -84,8 +94,8 @@ public final class DiagonalFisher implements Statistic {
   }
 
   @Override
-  public long peakOf(Runnable backward) {
-    return peak.of(backward);
+  public long trial(Runnable passes) {
+    return peak.of(passes);
   }
 
   @Override
@@ -96,6 +106,7 @@ public final class DiagonalFisher implements Statistic {
   @Override
   public void visit(LayerVisit visit) {
     switch (visit) {
+      case LayerVisit.Input _ -> {}
       case LayerVisit.Linear linear -> linear(linear);
       case LayerVisit.Norm norm -> norm(norm);
       case LayerVisit.Embedding embedding -> embedding(embedding);

@@ -51,6 +51,7 @@ public final class GradientSum implements LayerVisitor, AutoCloseable {
   public void visit(LayerVisit visit) {
     try (PointerScope scope = new PointerScope()) {
       switch (visit) {
+        case LayerVisit.Input _ -> {}
         case LayerVisit.Linear linear -> linear(linear);
         case LayerVisit.Norm norm -> norm(norm);
         case LayerVisit.Embedding embedding -> embedding(embedding);

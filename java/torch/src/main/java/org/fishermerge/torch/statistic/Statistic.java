@@ -7,8 +7,8 @@ import org.fishermerge.torch.nn.LayerVisitor;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Sums over examples of what backward passes show of each layer. Sums of different examples add up,
- * so that parts of a run can be computed apart. Not thread-safe.
+ * Sums over examples of what forward and backward passes show of each layer. Sums of different
+ * examples add up, so that parts of a run can be computed apart. Not thread-safe.
  */
 public interface Statistic extends LayerVisitor, AutoCloseable {
   /**
@@ -20,6 +20,12 @@ public interface Statistic extends LayerVisitor, AutoCloseable {
    *     null for all
    */
   record Pass(@Nullable Tensor weights, boolean first, @Nullable Tensor realTokens) {}
+
+  /** Whether forward passes are to show the inputs of linear layers. */
+  boolean takesInputs();
+
+  /** Whether there are to be backward passes. */
+  boolean takesGradients();
 
   /** Announces a backward pass; its tensors are borrowed until {@link #end}. */
   void begin(Pass pass);
@@ -39,8 +45,12 @@ public interface Statistic extends LayerVisitor, AutoCloseable {
   /** Bytes that its kernels keep for operands besides. */
   long workspaceBytes();
 
-  /** Runs a backward pass and returns the most memory that malloc had handed out at any layer. */
-  long peakOf(Runnable backward);
+  /**
+   * Runs passes that count for nothing: inputs are looked at only, cotangents are zeros.
+   *
+   * @return the most memory that malloc had handed out at any layer; 0 where that cannot be told
+   */
+  long trial(Runnable passes);
 
   /**
    * The sums, fp32, in the process's memory; valid until it is closed. Of a value for each

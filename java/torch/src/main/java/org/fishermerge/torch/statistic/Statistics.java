@@ -6,13 +6,23 @@ import java.util.List;
 import java.util.Map;
 import org.fishermerge.torch.nn.LayerVisit;
 
-/** Several statistics of the same backward passes. */
+/** Several statistics of the same passes. */
 public final class Statistics implements Statistic {
   private final List<Statistic> all;
 
   /** Of at least one; closed with this. */
   public Statistics(List<? extends Statistic> all) {
     this.all = List.copyOf(all);
+  }
+
+  @Override
+  public boolean takesInputs() {
+    return all.stream().anyMatch(Statistic::takesInputs);
+  }
+
+  @Override
+  public boolean takesGradients() {
+    return all.stream().anyMatch(Statistic::takesGradients);
   }
 
   @Override
@@ -46,12 +56,12 @@ public final class Statistics implements Statistic {
   }
 
   @Override
-  public long peakOf(Runnable backward) {
+  public long trial(Runnable passes) {
     long[] peak = {0};
-    Runnable watched = backward;
+    Runnable watched = passes;
     for (Statistic statistic : all) {
       Runnable inner = watched;
-      watched = () -> peak[0] = Math.max(peak[0], statistic.peakOf(inner));
+      watched = () -> peak[0] = Math.max(peak[0], statistic.trial(inner));
     }
     watched.run();
     return peak[0];

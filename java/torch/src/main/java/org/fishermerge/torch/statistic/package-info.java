@@ -1,4 +1,4 @@
-/** What is summed up over examples of the layers that a backward pass shows. */
+/** What is summed up over examples of the layers that forward and backward passes show. */
 @NullMarked
 package org.fishermerge.torch.statistic;
 

@@ -130,6 +130,18 @@ final class LibTorchAlgebraTest {
       }
       assertSame(read(changed), expected);
       assertThat(algebra.trace(changed)).isCloseTo(trace, within(1e-12));
+      double[] factors = {1, -2, 0, 4, 5, 6};
+      assertThat(algebra.diagonal(changed)).hasSize(6);
+      algebra.scaleColumns(changed, factors);
+      for (int i = 0; i < 6; i++) {
+        assertThat(algebra.diagonal(changed)[i]).isEqualTo(expected[i][i] * factors[i]);
+        for (int j = 0; j < 6; j++) {
+          expected[i][j] *= factors[j];
+        }
+        expected[i][i] = 7;
+      }
+      algebra.setDiagonal(changed, 7);
+      assertSame(read(changed), expected);
     });
   }
 
@@ -157,6 +169,24 @@ final class LibTorchAlgebraTest {
         assertSame(read(algebra.of(brain, ElementType.BF16, 2, 1)), new double[][] {{1}, {-2.5}});
       });
     }
+  }
+
+  /** P of a = X X^T with X [n, r] of full rank: a P a = a, P a P = P, both symmetric. */
+  @Test
+  void inversesOfWhatHasNone() {
+    double[][] root = random(7, 3);
+    double[][] a = product(root, transposed(root));
+    algebra.run(() -> {
+      double[][] p = read(algebra.pseudoInverse(of(a), 1e-9));
+      assertSame(product(product(a, p), a), a);
+      assertSame(product(product(p, a), p), p);
+      assertSame(transposed(product(a, p)), product(a, p));
+      assertSame(
+          read(
+              algebra.pseudoInverse(
+                  of(new double[][] {{0, 0, 0}, {0, 4, 0}, {0, 0, -1}}), 0)),
+          new double[][] {{0, 0, 0}, {0, 0.25, 0}, {0, 0, 0}});
+    });
   }
 
   @Test
