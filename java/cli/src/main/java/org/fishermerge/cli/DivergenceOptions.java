@@ -22,14 +22,6 @@ final class DivergenceOptions {
     MODEL
   }
 
-  static final int STEPS = 150;
-  static final int STEP_EXAMPLES = 48;
-
-  /** About how far a coefficient goes in a step: a merge is at about 1. */
-  private static final double RATE = 0.03;
-
-  private static final int STEPS_BETWEEN_MEASUREMENTS = 10;
-
   @Option(
       names = "--minutes",
       paramLabel = "M",
@@ -48,13 +40,13 @@ final class DivergenceOptions {
   @Option(
       names = "--steps",
       paramLabel = "N",
-      description = "By blend: most steps of the search (default: " + STEPS + ").")
+      description = "By blend: most steps of the search (default: " + BlendTuning.Settings.USUAL_STEPS + ").")
   private @Nullable Integer steps;
 
   @Option(
       names = "--step-examples",
       paramLabel = "N",
-      description = "By blend: examples of each task in a step (default: " + STEP_EXAMPLES + ").")
+      description = "By blend: examples of each task in a step (default: " + BlendTuning.Settings.USUAL_EXAMPLES + ").")
   private @Nullable Integer stepExamples;
 
   /** Refuses what the way of searching does not take. */
@@ -74,11 +66,11 @@ final class DivergenceOptions {
   }
 
   private int steps() {
-    return steps == null ? STEPS : steps;
+    return steps == null ? BlendTuning.Settings.USUAL_STEPS : steps;
   }
 
   private int stepExamples() {
-    return stepExamples == null ? STEP_EXAMPLES : stepExamples;
+    return stepExamples == null ? BlendTuning.Settings.USUAL_EXAMPLES : stepExamples;
   }
 
   /** How long tries and steps may begin. */
@@ -88,9 +80,7 @@ final class DivergenceOptions {
 
   DivergenceSearch.Blending blending(long seed) {
     return new DivergenceSearch.Blending(
-        group(),
-        new BlendTuning.Settings(
-            steps(), stepExamples(), RATE, STEPS_BETWEEN_MEASUREMENTS, seed));
+        group(), BlendTuning.Settings.usual(seed).with(steps(), stepExamples()));
   }
 
   /** Which parameters share coefficients: those with the same text. */

@@ -76,7 +76,6 @@ import picocli.CommandLine.Spec;
     })
 final class SearchCommand implements Callable<Integer> {
   private static final int TRIES_BY_ACCURACY = 21;
-  private static final int TRIES_BY_KL = 30;
 
   @Spec private CommandSpec spec = CommandSpec.create();
 
@@ -231,7 +230,7 @@ final class SearchCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     warnings = new Warnings(err());
-    tries = triesGiven != null ? triesGiven : by == By.ACCURACY ? TRIES_BY_ACCURACY : TRIES_BY_KL;
+    tries = triesGiven != null ? triesGiven : by == By.ACCURACY ? TRIES_BY_ACCURACY : DivergenceSearch.TRIES;
     BadRows.parse(badRows, "--bad-rows");
     divergence.check(spec.commandLine(), by);
     requireAtLeastOne("--tries", tries);
@@ -341,32 +340,17 @@ final class SearchCommand implements Callable<Integer> {
     }
     List<Direction.Family> families = new ArrayList<>();
     if (kinds.contains(StatisticKind.DIAGONAL_FISHER)) {
-      families.add(
-          new Direction.Family.Single(
-              new Direction("diagonal Fisher", List.of("merge", "--rule", "fisher"), weighting.rule())));
+      families.add(Direction.diagonal(weighting.rule()));
     }
     if (kinds.contains(StatisticKind.GRAM)) {
-      families.add(
-          new Direction.Family.Single(
-              new Direction(
-                  "RegMean",
-                  List.of("merge", "--rule", "regmean"),
-                  new RegMean(RegMean.DEFAULT_OFF_DIAGONAL, new Average(), 1))));
+      families.add(Direction.regMean(RegMean.DEFAULT_OFF_DIAGONAL));
     }
     if (kinds.contains(StatisticKind.KRONECKER)) {
       families.add(
-          new Direction.Family.Damped(
-              KroneckerFisher.DEFAULT_DAMPING, damping -> kronecker(damping)));
+          Direction.kronecker(
+              LayerRuleOptions.kronecker(KroneckerFisher.DEFAULT_DAMPING, weighting)));
     }
     return families;
-  }
-
-  private Direction kronecker(double damping) {
-    String text = Direction.text(damping);
-    return new Direction(
-        "Kronecker, damping " + text,
-        List.of("merge", "--rule", "kronecker", "--damping", text),
-        LayerRuleOptions.kronecker(Double.parseDouble(text), weighting));
   }
 
   /** One whose merge reads all of the models' files that a search may need. */

@@ -1,6 +1,7 @@
 package org.fishermerge.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
@@ -231,6 +232,76 @@ final class ProgramTest {
               assertThat(TestTensors.read(file).metadata())
                   .containsEntry("fisher_statistics", "diagonal,kronecker"));
     }
+  }
+
+  /** What a run tries and writes is what {@code search} does with the same statistics and data. */
+  @ParameterizedTest
+  @CsvSource({
+    "clip-tiny, clip_kronecker_fisher, kl",
+    "clip-tiny, clip_fisher_merging, blend",
+    "gpt2-tiny, gpt2_regmean method.reduce_non_diagonal_ratio=0.95, kl"
+  })
+  void aTunedRunIsASearch(String models, String method, String by) throws IOException {
+    boolean pictures = models.equals("clip-tiny");
+    List<String> line =
+        with(
+            pictures
+                ? tiny()
+                : List.of(
+                    "--config-dir",
+                    folder.resolve("config").toString(),
+                    "modelpool=tiny_gpt2",
+                    "print_config=false",
+                    "path.root_dir=" + folder),
+            List.of(("method=" + method).split(" ")),
+            List.of("method.tune=" + by, "method.tune_tries=4", "seed=3"),
+            List.of("taskpool=dummy", "report_save_path=" + folder.resolve("report.json")),
+            save("tuned"));
+    CommandResult run = CommandResult.run(line);
+    assertThat(run.code()).as(run.err()).isZero();
+    JsonNode own = json(folder.resolve("report.json")).path("fisher_merge");
+    JsonNode tuning = own.path("tuning");
+    assertThat(tuning.path("tries")).hasSize(4);
+
+    List<String> search = new ArrayList<>(List.of("search", "--by", by, "--tries", "4"));
+    search.addAll(List.of("--seed", "3", "--report", folder.resolve("search.json").toString()));
+    search.addAll(List.of("--out", folder.resolve("searched").toString()));
+    if (pictures) {
+      search.addAll(List.of("--clip", PRETRAINED.toString()));
+    } else {
+      search.addAll(List.of("--exclude", "score"));
+    }
+    search.addAll(
+        List.of("--base", Golden.path(models + "/pretrained").toString()));
+    JsonNode statistics = own.path(method.contains("regmean") ? "grams" : "fishers");
+    for (JsonNode statistic : statistics) {
+      String task = statistic.path("task").textValue();
+      search.addAll(List.of("--model", Golden.path(models + "/" + task).toString()));
+      search.addAll(List.of("--fisher", statistic.path("file").textValue()));
+      search.addAll(
+          List.of(
+              "--data",
+              pictures
+                  ? Golden.path("clip-tiny/expected.safetensors") + "#" + task + "."
+                  : folder.resolve(task + ".safetensors").toString()));
+      if (pictures) {
+        search.addAll(
+            List.of("--heads", Golden.path("clip-tiny/expected.safetensors") + "#" + task + "."));
+      }
+    }
+    CommandResult found = CommandResult.run(search);
+    assertThat(found.code()).as(found.err()).isZero();
+    JsonNode searched = json(folder.resolve("search.json"));
+    assertThat(tuning.path("written")).isEqualTo(searched.path("written"));
+    for (int i = 0; i < 4; i++) {
+      JsonNode one = tuning.path("tries").get(i);
+      JsonNode other = searched.path("tries").get(i);
+      assertThat(one.path("merge")).isEqualTo(other.path("merge"));
+      assertThat(one.path("kl").doubleValue())
+          .isCloseTo(other.path("kl").doubleValue(), within(2e-5));
+    }
+    assertClose(
+        folder.resolve("tuned"), TestTensors.read(folder.resolve("searched")).tensors(), 1e-4);
   }
 
   @Test
@@ -624,6 +695,8 @@ final class ProgramTest {
         "method=clip_kronecker_fisher method.rest=sum | method.rest is sum ; average or fisher",
         "method=clip_kronecker_fisher method.rest=fisher method.scaling_factor=2"
             + " | method.scaling_factor is 2.0 ; rest: average only",
+        "method=clip_kronecker_fisher method.tune=labels | method.tune is labels; expected kl or blend",
+        "method=clip_regmean method.tune=kl method.tune_tries=0 | method.tune_tries is 0",
         "class_names=/no/such.json  | /no/such.json: no such file",
         "method._target_=x.RegMean  | RegMean is not supported ; the nearest names are",
         "merged_model_save_kwargs={a: 1} | merged_model_save_kwargs is",

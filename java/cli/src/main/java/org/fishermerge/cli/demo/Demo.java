@@ -38,6 +38,7 @@ public final class Demo {
     MERGES.put("task arithmetic", "task-arithmetic");
     MERGES.put("Fisher, batch-square", BATCH_SQUARE);
     MERGES.put("Fisher, exact", EXACT);
+    MERGES.put("RegMean", "regmean");
     MERGES.put("Kronecker-factored Fisher", "kronecker");
     MERGES.put("best rule by KL", "tuned");
     MERGES.put("blend by KL", "blend");
@@ -110,6 +111,7 @@ public final class Demo {
     run(merge("task-arithmetic", Labels.NONE, "task-arithmetic"));
     run(merge("merge --rule fisher", Labels.BATCH_SQUARE, BATCH_SQUARE));
     run(merge("merge --rule fisher", Labels.EXACT, EXACT));
+    run(merge("merge --rule regmean", Labels.EXACT, "regmean"));
     run(merge("merge --rule kronecker", Labels.EXACT, "kronecker"));
     step("searching the merge that predicts most like the models themselves, without labels");
     JsonNode search = search(models);
@@ -148,7 +150,7 @@ public final class Demo {
     head(line, models, task);
     line.addAll(List.of("--data", data(task, "fisher").toString()));
     line.addAll(
-        List.of("--statistic", labels.equals(EXACT) ? "diagonal,kronecker" : "diagonal"));
+        List.of("--statistic", labels.equals(EXACT) ? "diagonal,gram,kronecker" : "diagonal"));
     line.addAll(List.of("--batch-size", "32", "--examples", String.valueOf(FISHER_EXAMPLES)));
     line.addAll(List.of("--out", fisher(task, labels).toString()));
     run(line);

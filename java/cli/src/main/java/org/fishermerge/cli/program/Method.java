@@ -12,6 +12,8 @@ import org.fishermerge.checkpoint.NearestNames;
 import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.cli.config.Section;
 import org.fishermerge.cli.program.ModelPool.Family;
+import org.fishermerge.cli.tune.Direction;
+import org.fishermerge.cli.tune.DivergenceSearch;
 import org.fishermerge.estimate.BadRows;
 import org.fishermerge.estimate.BatchSize;
 import org.fishermerge.estimate.EstimationSettings;
@@ -73,6 +75,7 @@ sealed interface Method {
    * @param keep whether they are kept at all
    * @param atOnce models that run on a device at the same time, where there is room; empty leaves
    *     it open
+   * @param tuning how the merge is chosen by divergence, if it is
    */
   record StatisticMerging(
       String target,
@@ -84,7 +87,8 @@ sealed interface Method {
       int workers,
       Optional<String> cache,
       boolean keep,
-      OptionalInt atOnce)
+      OptionalInt atOnce,
+      Optional<DivergenceSearch.Settings> tuning)
       implements Method {
     /** Whether {@link #estimate} averages over labels. */
     boolean dependsOnLabels() {
@@ -265,7 +269,39 @@ sealed interface Method {
           !section.isFalse(cacheKey),
           section.integer("models_per_device", 1).stream()
               .mapToInt(most -> Math.toIntExact(Math.min(Integer.MAX_VALUE, most)))
-              .findFirst());
+              .findFirst(),
+          tuning(rule, examples, batchSize));
+    }
+
+    /** What {@code tune} and the keys beside it ask for; the rule's own settings are then a start. */
+    private Optional<DivergenceSearch.Settings> tuning(
+        MergeRule rule, long examples, int batchSize) {
+      String text = section.text("tune").orElse(null);
+      long tries = section.integer("tune_tries", 1).orElse((long) DivergenceSearch.TRIES);
+      if (text == null) {
+        return Optional.empty();
+      }
+      if (!text.equals("kl") && !text.equals("blend")) {
+        throw new InputException(section.path("tune") + " is " + text + "; expected kl or blend");
+      }
+      Direction.Family family =
+          switch (rule) {
+            case KroneckerFisher kronecker -> Direction.kronecker(kronecker);
+            case RegMean regMean -> Direction.regMean(regMean.offDiagonal());
+            default -> Direction.diagonal(rule);
+          };
+      return Optional.of(
+          new DivergenceSearch.Settings(
+              List.of(family),
+              text.equals("blend")
+                  ? Optional.of(DivergenceSearch.Blending.ofTensors(seed))
+                  : Optional.empty(),
+              Math.toIntExact(Math.min(Integer.MAX_VALUE, tries)),
+              Double.POSITIVE_INFINITY,
+              examples,
+              seed,
+              batchSize,
+              badRows));
     }
 
     /** How labels are averaged over, where that is of importance. */

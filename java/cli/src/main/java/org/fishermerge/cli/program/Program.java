@@ -12,6 +12,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.function.Function;
 import java.util.function.Supplier;
@@ -37,6 +38,8 @@ import org.fishermerge.cli.task.Repositories;
 import org.fishermerge.cli.task.Repositories.Model;
 import org.fishermerge.cli.task.SkippedRowsReport;
 import org.fishermerge.cli.task.Warnings;
+import org.fishermerge.cli.tune.Directions;
+import org.fishermerge.cli.tune.DivergenceSearch;
 import org.fishermerge.data.Selection;
 import org.fishermerge.data.files.DataSource;
 import org.fishermerge.estimate.CommandDevice;
@@ -55,8 +58,10 @@ import org.fishermerge.merge.DiagonalFisher;
 import org.fishermerge.merge.KroneckerFisher;
 import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeResult;
+import org.fishermerge.merge.MergeRule;
 import org.fishermerge.merge.MergeSession;
 import org.fishermerge.merge.MergeSource;
+import org.fishermerge.merge.Merger;
 import org.fishermerge.merge.Normalization;
 import org.fishermerge.merge.RegMean;
 import org.fishermerge.torch.Accuracy;
@@ -444,26 +449,34 @@ public final class Program {
       return single(inputs);
     }
     Path output = settings.save().orElseGet(() -> settings.log().resolve("merged"));
-    Path base = inputs.pretrained.orElseGet(() -> single(inputs));
-    MergeRequest.Builder request =
-        MergeRequest.builder(base, output, method.rule()).overwrite(true);
-    settings.allowDifferent().forEach(request::allowDifferent);
-    if (models.family() == Family.GPT2 && !(method instanceof Method.Dummy)) {
-      headsOf(base).forEach(request::exclude);
-    }
+    MergeRequest.Builder request = request(inputs, method.rule(), output);
     switch (method) {
       case Method.Dummy dummy -> request.model(single(inputs));
       case Method.SimpleAverage average -> inputs.models.values().forEach(request::model);
       case Method.TaskArithmetic arithmetic -> {
         inputs.models.values().forEach(request::model);
-        notIn(base, inputs.models.values().iterator().next()).forEach(request::exclude);
+        Path first = inputs.models.values().iterator().next();
+        notIn(base(inputs), first).forEach(request::exclude);
       }
-      case Method.StatisticMerging merging -> estimate(merging, inputs, request);
+      case Method.StatisticMerging merging -> {
+        List<MergeSource> sources = estimate(merging, inputs);
+        sources.forEach(request::model);
+        if (merging.tuning().isPresent()) {
+          tune(merging.tuning().get(), inputs, sources, request.build());
+          return output;
+        }
+      }
     }
     err.println("merging " + models.models().size() + " models");
     err.flush();
-    try (MergeSession session = MergeSession.open(request.build());
-        Kernels kernels = device.open()) {
+    try (Kernels kernels = device.open()) {
+      merge(request.build(), kernels);
+    }
+    return output;
+  }
+
+  private void merge(MergeRequest request, Kernels kernels) {
+    try (MergeSession session = MergeSession.open(request)) {
       long start = System.nanoTime();
       MergeResult result;
       try (Progress progress =
@@ -474,7 +487,65 @@ public final class Program {
       result.warnings().forEach(warnings);
       describe(result, (System.nanoTime() - start) / 1e9);
     }
-    return output;
+  }
+
+  private static Path base(Inputs inputs) {
+    return inputs.pretrained.orElseGet(() -> single(inputs));
+  }
+
+  /** A merge of the pool's models without the models. */
+  private MergeRequest.Builder request(Inputs inputs, MergeRule rule, Path output) {
+    Path base = base(inputs);
+    MergeRequest.Builder request = MergeRequest.builder(base, output, rule).overwrite(true);
+    settings.allowDifferent().forEach(request::allowDifferent);
+    if (models.family() == Family.GPT2 && !(method instanceof Method.Dummy)) {
+      headsOf(base).forEach(request::exclude);
+    }
+    if (method instanceof Method.StatisticMerging merging) {
+      merging.exclude().forEach(request::exclude);
+    }
+    return request;
+  }
+
+  /** Merges by what is closest to the models' own predictions. */
+  private void tune(
+      DivergenceSearch.Settings tuning,
+      Inputs inputs,
+      List<MergeSource> sources,
+      MergeRequest widest) {
+    ModelOpener opener = Objects.requireNonNull(inputs.fisherOpener, "found before");
+    List<DivergenceSearch.Member> members = new ArrayList<>();
+    inputs.models.forEach((task, model) -> {
+      DivergenceSearch.Opener opened =
+          (path, work) ->
+              opener.open(task, path, trainData(task), found(inputs.trainData, task), work);
+      members.add(new DivergenceSearch.Member(model, opened, opened));
+    });
+    err.println("searching the merge of " + members.size() + " models by divergence");
+    err.flush();
+    try (MergeSession session = MergeSession.open(widest);
+        // Where directions are merged; never committed.
+        AtomicOutput scratch = AtomicOutput.folder(settings.log().resolve("directions"), true);
+        Checkpoint base = Checkpoint.open(widest.base());
+        Kernels kernels = device.open();
+        Merger merger = session.merger(kernels, new LibTorchAlgebra());
+        Directions directions =
+            new Directions(
+                (rule, folder) -> request(inputs, rule, folder),
+                sources,
+                session,
+                merger,
+                kernels,
+                scratch.temp())) {
+      DivergenceSearch search =
+          new DivergenceSearch(tuning, members, directions, kernels, base, out, err, warnings);
+      DivergenceSearch.Choice choice = search.run();
+      MergeRequest.Builder request = request(inputs, choice.rule(), widest.output());
+      choice.directions().forEach(request::model);
+      merge(request.build(), kernels);
+      search.printComparison();
+      report.own().set("tuning", search.json());
+    }
   }
 
   private static Path single(Inputs inputs) {
@@ -502,9 +573,9 @@ public final class Program {
     }
   }
 
-  /** Estimates what is not kept yet, and adds models and statistics to the request. */
-  private void estimate(
-      Method.StatisticMerging merging, Inputs inputs, MergeRequest.Builder request) {
+  /** Estimates what is not kept yet; the models with their statistics. */
+  private List<MergeSource> estimate(Method.StatisticMerging merging, Inputs inputs) {
+    List<MergeSource> sources = new ArrayList<>();
     ModelOpener opener = inputs.fisherOpener;
     if (opener == null) {
       throw new IllegalStateException("found before");
@@ -544,7 +615,7 @@ public final class Program {
       String task = all.get(i).getKey();
       FisherCache.Entry entry = entries.get(i);
       double coefficient = merging.coefficients().isEmpty() ? 1 : merging.coefficients().get(i);
-      request.model(
+      sources.add(
           MergeSource.of(all.get(i).getValue(), entry.file()).withCoefficient(coefficient));
       ObjectNode node = described.addObject();
       node.put("task", task)
@@ -561,7 +632,7 @@ public final class Program {
           .filter(rows -> rows.count() > 0)
           .ifPresent(rows -> SkippedRowsReport.add(rows, node));
     }
-    merging.exclude().forEach(request::exclude);
+    return sources;
   }
 
   private static void describe(

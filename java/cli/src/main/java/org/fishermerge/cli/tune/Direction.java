@@ -1,9 +1,13 @@
 package org.fishermerge.cli.tune;
 
+import java.math.BigDecimal;
+import java.math.MathContext;
 import java.util.List;
-import java.util.Locale;
 import java.util.function.DoubleFunction;
+import org.fishermerge.merge.Average;
+import org.fishermerge.merge.KroneckerFisher;
 import org.fishermerge.merge.MergeRule;
+import org.fishermerge.merge.RegMean;
 
 /**
  * A merge as a direction from the base: a search moves along it by a scale, {@code base + scale *
@@ -22,9 +26,45 @@ public record Direction(String name, List<String> command, MergeRule rule) {
     record Damped(double start, DoubleFunction<Direction> at) implements Family {}
   }
 
-  /** A damping as options and tables have it. */
-  public static String text(double damping) {
-    return String.format(Locale.ROOT, "%.3g", damping).replaceAll("(\\.\\d*?)0+$", "$1")
-        .replaceAll("\\.$", "");
+  /** By the diagonal Fisher, or whatever else weights each element. */
+  public static Family diagonal(MergeRule rule) {
+    return new Family.Single(
+        new Direction("diagonal Fisher", List.of("merge", "--rule", "fisher"), rule));
+  }
+
+  /** By regression means, everything else averaged. */
+  public static Family regMean(double offDiagonal) {
+    return new Family.Single(
+        new Direction(
+            "RegMean",
+            List.of("merge", "--rule", "regmean", "--off-diagonal", text(offDiagonal)),
+            new RegMean(offDiagonal, new Average(), 1)));
+  }
+
+  /** By Kronecker factors at any damping; that of the rule comes first, its scale counts nothing. */
+  public static Family kronecker(KroneckerFisher rule) {
+    return new Family.Damped(
+        rule.damping() > 0 ? rule.damping() : KroneckerFisher.DEFAULT_DAMPING,
+        damping -> {
+          String text = text(damping);
+          return new Direction(
+              "Kronecker, damping " + text,
+              List.of("merge", "--rule", "kronecker", "--damping", text),
+              new KroneckerFisher(
+                  Double.parseDouble(text),
+                  rule.scale(),
+                  rule.tolerance(),
+                  rule.iterations(),
+                  rule.rest() instanceof Average ? new Average() : rule.rest(),
+                  1));
+        });
+  }
+
+  /** A setting to three digits, as options and tables have it. */
+  private static String text(double setting) {
+    return new BigDecimal(setting)
+        .round(new MathContext(3))
+        .stripTrailingZeros()
+        .toPlainString();
   }
 }

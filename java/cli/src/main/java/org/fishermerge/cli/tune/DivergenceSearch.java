@@ -42,6 +42,9 @@ import org.jspecify.annotations.Nullable;
  * each tensor. Merges that are tried are only weights of a network in memory.
  */
 public final class DivergenceSearch {
+  /** Tries of rules, their settings and scales, unless something else is asked for. */
+  public static final int TRIES = 30;
+
   private static final Direction AVERAGE = new Direction("average", List.of("average"), new Average());
 
   /** Opens a model under a task's head, on the task's examples. */
@@ -64,7 +67,12 @@ public final class DivergenceSearch {
    *
    * @param group which parameters share coefficients: those with the same value of it
    */
-  public record Blending(UnaryOperator<String> group, BlendTuning.Settings settings) {}
+  public record Blending(UnaryOperator<String> group, BlendTuning.Settings settings) {
+    /** Coefficients of its own for each tensor, and the usual settings. */
+    public static Blending ofTensors(long seed) {
+      return new Blending(name -> name, BlendTuning.Settings.usual(seed));
+    }
+  }
 
   /**
    * How to search.

@@ -36,7 +36,28 @@ public final class BlendTuning {
    * @param every steps between measurements of the confirming half
    * @param seed of the samples
    */
-  public record Settings(int steps, int examples, double rate, int every, long seed) {}
+  public record Settings(int steps, int examples, double rate, int every, long seed) {
+    /** Most steps, unless something else is asked for. */
+    public static final int USUAL_STEPS = 150;
+
+    /** Examples of each task in a step, unless something else is asked for. */
+    public static final int USUAL_EXAMPLES = 48;
+
+    /** A merge is at coefficients of about 1. */
+    private static final double USUAL_RATE = 0.03;
+
+    private static final int USUALLY_EVERY = 10;
+
+    /** 150 steps of 48 examples. */
+    public static Settings usual(long seed) {
+      return new Settings(USUAL_STEPS, USUAL_EXAMPLES, USUAL_RATE, USUALLY_EVERY, seed);
+    }
+
+    /** The same with so many steps, of so many examples. */
+    public Settings with(int newSteps, int newExamples) {
+      return new Settings(newSteps, newExamples, rate, every, seed);
+    }
+  }
 
   /** Told of the search; for the thread that it runs on. */
   @FunctionalInterface
