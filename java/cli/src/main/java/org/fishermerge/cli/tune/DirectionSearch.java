@@ -17,7 +17,10 @@ import java.util.function.Consumer;
  */
 final class DirectionSearch {
   private static final double DAMPING_STEP = 10;
-  private static final double LEAST_DAMPING = 1e-4;
+
+  /** With less the systems are so hard that they are not solved to their last digits. */
+  private static final double LEAST_DAMPING = 1e-3;
+
   private static final double MOST_DAMPING = 1e2;
   private static final double SCALE_STEP = 1.25;
   private static final double FINE_SCALE_STEP = 1.1;
@@ -96,8 +99,12 @@ final class DirectionSearch {
     Try best = best(done);
     Setting setting = settings.get(best.direction);
     if (setting != null) {
-      attempt(damped(setting.family, setting.damping * Math.sqrt(DAMPING_STEP)), best.scale);
-      attempt(damped(setting.family, setting.damping / Math.sqrt(DAMPING_STEP)), best.scale);
+      for (double step : new double[] {Math.sqrt(DAMPING_STEP), 1 / Math.sqrt(DAMPING_STEP)}) {
+        double damping = setting.damping * step;
+        if (LEAST_DAMPING <= damping && damping <= MOST_DAMPING) {
+          attempt(damped(setting.family, damping), best.scale);
+        }
+      }
     }
     climb(best(done), FINE_SCALE_STEP);
   }
