@@ -46,8 +46,7 @@ final class GramMatricesTest {
     try (PointerScope scope = new PointerScope()) {
       Tensor ones = real == null ? null : Tensors.copyOf(real, btn[0], btn[1]);
       visitor.visit(
-          new LayerVisit.Input(
-              group, false, Tensors.copyOf(x, btn[0], btn[1], btn[2]), ones));
+          new LayerVisit.Input(group, false, Tensors.copyOf(x, btn[0], btn[1], btn[2]), ones));
     }
   }
 
