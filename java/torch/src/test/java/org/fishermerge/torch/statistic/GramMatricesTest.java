@@ -94,7 +94,7 @@ final class GramMatricesTest {
         }
       }
       assertThat(grams.byName()).hasSize(2);
-      assertThat(grams.bytes()).isEqualTo(4 * inputs * inputs);
+      assertThat(grams.bytes()).isEqualTo(4L * inputs * inputs);
       assertThat(grams.tokens()).isEqualTo(Map.of("q.weight", 12L, "k.weight", 12L));
       // Nothing that is tried counts.
       float[] before = values(grams, "q.gram");
