@@ -166,7 +166,10 @@ public final class Estimation {
       String known = inputs.progressKey(dataset, rows);
       SavedProgress saved = new SavedProgress(SavedProgress.of(output), listener);
       Batch chosenBatch =
-          batch(savedBatch(saved, known), rows.length, () -> memoryPlan(onData, rows, kernels, layers));
+          batch(
+              savedBatch(saved, known),
+              rows.length,
+              () -> memoryPlan(onData, rows, kernels, layers));
       int batch = chosenBatch.size;
       int largest = chosenBatch.largest;
       Optional<MemoryPlan> shown = chosenBatch.plan.filter(plan -> plan.matters(largest));
@@ -204,8 +207,7 @@ public final class Estimation {
           PartialFisher whole =
               PartialFisher.join(
                   parts,
-                  new PartialFisher(
-                      run, 0, rows.length, rows.length, batch, 0, estimator.layout()),
+                  new PartialFisher(run, 0, rows.length, rows.length, batch, 0, estimator.layout()),
                   sums);
           estimator.restore(sums.total(), whole.layout(), rows.length, whole.probes());
         }
@@ -410,8 +412,7 @@ public final class Estimation {
   /** Of the first and the last row. */
   private static String predictions(ModelOnData onData, long[] rows, Objective objective) {
     try (ForwardPass pass =
-        onData.forward(
-            new long[] {rows[0], rows[rows.length - 1]}, ForwardPass.Wanted.LOGITS)) {
+        onData.forward(new long[] {rows[0], rows[rows.length - 1]}, ForwardPass.Wanted.LOGITS)) {
       return EstimateInputs.predictionsKey(pass, objective);
     }
   }
@@ -442,8 +443,8 @@ public final class Estimation {
     BatchSizeCheck.Deviation deviation =
         BatchSizeCheck.run(
             estimators,
-            (first, count) -> wanted ->
-                onData.forward(Arrays.copyOfRange(rows, first, first + count), wanted),
+            (first, count) ->
+                wanted -> onData.forward(Arrays.copyOfRange(rows, first, first + count), wanted),
             rows.length,
             onData.labels(rows, settings.rule()));
     listener.checked(rows.length, deviation);

@@ -14,7 +14,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * How the statistics of a model are estimated.
  *
- * @param rule how labels are averaged over; {@link Objective#NONE} where nothing that is estimated
+ * @param rule how labels are averaged over; {@link Objective#none} where nothing that is estimated
  *     depends on labels, whatever is given
  * @param order which examples; null is that of the rule
  * @param examples how many, at most
@@ -82,7 +82,7 @@ public record EstimationSettings(
     BatchSize.check(batchSize, spelling);
     statistics = Collections.unmodifiableSet(EnumSet.copyOf(statistics));
     if (statistics.stream().noneMatch(StatisticKind::dependsOnLabels)) {
-      rule = Objective.NONE;
+      rule = Objective.none();
     }
     if (statistics.contains(StatisticKind.KRONECKER) && rule.squaresBatches()) {
       throw new InputException(

@@ -179,7 +179,8 @@ public record ImageClassifierOnData(
     try (FisherEstimator estimator = estimators.get()) {
       Optional<BatchMemory> batch =
           estimator.measure(
-              count -> wanted -> forward(Arrays.copyOf(rows, count), wanted), Math.min(tried, rows.length));
+              count -> wanted -> forward(Arrays.copyOf(rows, count), wanted),
+              Math.min(tried, rows.length));
       long pixels = classifier.shape().values();
       return batch.flatMap(
           measured -> MemoryPlan.of(estimator, measured, atOnce, pixels * Float.BYTES, workers));

@@ -81,8 +81,7 @@ public record MemoryPlan(
     BatchMemory none = new BatchMemory(0, 0, 1, 0);
     if (gpuFree.isPresent()) {
       return Optional.of(
-          new MemoryPlan(
-              true, weights, statistics, none, 0, 0, 0, gpuFree.getAsLong() + weights));
+          new MemoryPlan(true, weights, statistics, none, 0, 0, 0, gpuFree.getAsLong() + weights));
     }
     OptionalLong used = SystemMemory.used();
     if (used.isEmpty()) {

@@ -26,13 +26,7 @@ import org.fishermerge.checkpoint.StatisticLayout;
  * @param layout what the sums are of, with the tokens of these rows
  */
 record PartialFisher(
-    String run,
-    long first,
-    long end,
-    long rows,
-    int block,
-    long probes,
-    StatisticLayout layout) {
+    String run, long first, long end, long rows, int block, long probes, StatisticLayout layout) {
   private static final String FORMAT = "fisher_part_format";
   private static final String RUN = "fisher_part_run";
   private static final String FIRST = "fisher_part_first";

@@ -173,7 +173,8 @@ public record TextClassifierOnData(
     try (FisherEstimator estimator = estimators.get()) {
       Optional<BatchMemory> batch =
           estimator.measure(
-              count -> wanted -> forward(Arrays.copyOf(longest, count), wanted), Math.min(tried, rows.length));
+              count -> wanted -> forward(Arrays.copyOf(longest, count), wanted),
+              Math.min(tried, rows.length));
       return batch.flatMap(measured -> MemoryPlan.of(estimator, measured, atOnce, 0, 0));
     }
   }

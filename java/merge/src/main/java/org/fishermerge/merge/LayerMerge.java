@@ -22,6 +22,9 @@ import org.fishermerge.merge.LinearAlgebra.Matrix;
 
 /** Applies a {@link LayerRule}, one layer after the other. */
 final class LayerMerge {
+  /** Of a stated trace; sums in another order differ by less. */
+  private static final double TRACE_TOLERANCE = 1e-9;
+
   private final MergePlan plan;
   private final LayerRule rule;
   private final MergeInputs inputs;
@@ -29,11 +32,12 @@ final class LayerMerge {
   private final LinearAlgebra algebra;
   private final MergeProgress progress;
 
-  /** Of what a file states, for sums in another order. */
-  private static final double TRACE_TOLERANCE = 1e-9;
-
+  /** Whether models are scaled by the traces that their files state. */
   private boolean trusting;
+
+  /** Factors whose stated trace is not that of their data. */
   private final List<String> disproved = new ArrayList<>();
+
   private double worstResidual;
 
   /** Where a layer was left further from its solution than was asked for. */

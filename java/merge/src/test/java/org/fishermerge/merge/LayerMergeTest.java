@@ -589,8 +589,8 @@ final class LayerMergeTest {
     }
   }
 
-  /** A merge of two models whose files state traces, times a factor; null states none. */
-  private MergeResult withTraces(Path output, Double... factors) {
+  /** A merge of two models whose files state traces, times a factor; NaN states none. */
+  private MergeResult withTraces(Path output, double... factors) {
     Random random = new Random(7);
     MergeRequest.Builder request =
         MergeRequest.builder(model("base", new double[6]), output, kronecker(0.01)).overwrite(true);
@@ -598,7 +598,7 @@ final class LayerMergeTest {
       double[][] a = random(3, random);
       double[][] g = random(2, random);
       Path file = factors("f" + i, a, g);
-      if (factors[i] != null) {
+      if (!Double.isNaN(factors[i])) {
         Map<String, String> metadata =
             new LinkedHashMap<>(
                 new StatisticMetadata(EXAMPLES, "exact", null, null, null, null, null, null)
@@ -623,7 +623,8 @@ final class LayerMergeTest {
   @Test
   void statedTracesAreTrustedUnlessTheDataSaysOtherwise() throws IOException {
     Path plain = folder.resolve("plain.safetensors");
-    assertThat(withTraces(plain, null, null).warnings()).noneMatch(w -> w.contains("trace"));
+    assertThat(withTraces(plain, Double.NaN, Double.NaN).warnings())
+        .noneMatch(w -> w.contains("trace"));
     byte[] expected = Files.readAllBytes(plain);
     Path stated = folder.resolve("stated.safetensors");
     for (List<Double> factors :
@@ -640,7 +641,7 @@ final class LayerMergeTest {
       }
     }
     // Of some of the files only.
-    withTraces(stated, 2.0, null);
+    withTraces(stated, 2, Double.NaN);
     assertThat(Files.readAllBytes(stated)).isEqualTo(expected);
   }
 

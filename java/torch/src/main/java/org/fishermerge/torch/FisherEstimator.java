@@ -1,7 +1,7 @@
 package org.fishermerge.torch;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -158,8 +158,7 @@ public final class FisherEstimator implements AutoCloseable {
   /** Memory that sums take, before they are made. */
   public static long bytes(Classifier classifier, Set<StatisticKind> kinds, LinearLayers layers) {
     return kinds.stream()
-        .mapToLong(
-            kind -> kind.factors().isEmpty() ? weightBytes(classifier) : layers.bytes(kind))
+        .mapToLong(kind -> kind.factors().isEmpty() ? weightBytes(classifier) : layers.bytes(kind))
         .sum();
   }
 
@@ -264,8 +263,7 @@ public final class FisherEstimator implements AutoCloseable {
    *
    * @param used bytes in use where the model is
    */
-  private Trial trial(
-      ForwardPass.Source batch, int probesBack, boolean last, LongSupplier used) {
+  private Trial trial(ForwardPass.Source batch, int probesBack, boolean last, LongSupplier used) {
     long[] found = new long[3];
     long peak =
         sums.trial(() -> {
@@ -276,8 +274,7 @@ public final class FisherEstimator implements AutoCloseable {
               int classes = classifier.classCount();
               int pairs = probesBack * pass.examples();
               Tensor zeros =
-                  Tensors.copyOf(
-                      new float[pairs * classes], probesBack, pass.examples(), classes);
+                  Tensors.copyOf(new float[pairs * classes], probesBack, pass.examples(), classes);
               pass.backward(zeros, null, sums, last);
             }
             found[1] = used.getAsLong();
@@ -307,10 +304,7 @@ public final class FisherEstimator implements AutoCloseable {
       long before = kernels.gpuFreeBytes().orElseThrow();
       Trial trial =
           trial(
-              forward.apply(examples),
-              1,
-              probes == 1,
-              () -> -kernels.gpuFreeBytes().orElseThrow());
+              forward.apply(examples), 1, probes == 1, () -> -kernels.gpuFreeBytes().orElseThrow());
       saved = before + trial.saved;
       back = trial.after - trial.saved;
       pairsTogether = trial.pairsTogether;
@@ -600,47 +594,38 @@ public final class FisherEstimator implements AutoCloseable {
   }
 
   /**
-   * Writes the finished sums as a Fisher file whose tensors are named as {@code model} names them.
+   * Writes the finished sums as a statistic file whose tensors are named as {@code model} names
+   * them.
    *
    * @param file a new file; the caller makes it appear under its final name
    */
   public void write(Path file, Checkpoint model, StatisticMetadata metadata) {
     Map<String, MemorySegment> byName = finish();
-    List<SafetensorsWriter.Declared> tensors = new ArrayList<>();
-    List<MemorySegment> values = new ArrayList<>();
+    List<Written> tensors = new ArrayList<>();
     byName.forEach((name, sum) -> {
       if (model.has(name)) {
         CheckpointTensor stored = model.tensor(name);
-        tensors.add(
-            new SafetensorsWriter.Declared(stored.info().name(), DType.F32, stored.info().shape()));
-        values.add(sum);
+        tensors.add(Written.values(stored.info().name(), stored.info().shape(), sum));
       }
     });
-    try (Arena arena = Arena.ofShared()) {
-      Map<String, LinearLayer> stored = new LinkedHashMap<>();
-      Map<String, Double> traces = new LinkedHashMap<>();
-      layout()
-          .layers()
-          .forEach((weight, layer) -> {
-            String name = model.tensor(weight).info().name();
-            stored.put(name, layer);
-            for (LayerFactor factor : factors()) {
-              long n = factor.size(layer);
-              String tensor = factor.tensorName(name);
-              MemorySegment triangle =
-                  triangle(
-                      Objects.requireNonNull(byName.get(factor.tensorName(weight))), n, arena);
-              tensors.add(
-                  new SafetensorsWriter.Declared(
-                      tensor, DType.F32, List.of(LayerFactor.triangle(n))));
-              values.add(triangle);
-              if (StatisticKind.KRONECKER.factors().contains(factor)) {
-                traces.put(tensor, Traces.of(triangle, n));
-              }
+    Map<String, LinearLayer> stored = new LinkedHashMap<>();
+    Map<String, Double> traces = new LinkedHashMap<>();
+    layout()
+        .layers()
+        .forEach((weight, layer) -> {
+          String name = model.tensor(weight).info().name();
+          stored.put(name, layer);
+          for (LayerFactor factor : factors()) {
+            String tensor = factor.tensorName(name);
+            long n = factor.size(layer);
+            MemorySegment sum = Objects.requireNonNull(byName.get(factor.tensorName(weight)));
+            tensors.add(Written.triangle(tensor, n, sum));
+            if (StatisticKind.KRONECKER.factors().contains(factor)) {
+              traces.put(tensor, trace(sum, n));
             }
-          });
-      write(file, tensors, values, metadata, new StatisticLayout(kinds, stored), traces);
-    }
+          }
+        });
+    write(file, tensors, metadata, new StatisticLayout(kinds, stored), traces);
   }
 
   /**
@@ -654,58 +639,88 @@ public final class FisherEstimator implements AutoCloseable {
   public void write(
       Path file, ScriptClassifier model, @Nullable Checkpoint source, StatisticMetadata metadata) {
     Map<String, MemorySegment> byName = finish();
-    List<SafetensorsWriter.Declared> tensors = new ArrayList<>();
-    List<MemorySegment> values = new ArrayList<>();
+    List<Written> tensors = new ArrayList<>();
     for (ParameterGroup group : model.parameterGroups()) {
       ParameterGroup.Member parameter = group.parameters().getFirst();
       List<String> names = source == null ? model.namesOf(group) : model.namesIn(source, group);
       for (String name : names) {
-        tensors.add(new SafetensorsWriter.Declared(name, DType.F32, parameter.shape()));
-        values.add(Objects.requireNonNull(byName.get(parameter.name())));
+        MemorySegment sum = Objects.requireNonNull(byName.get(parameter.name()));
+        tensors.add(Written.values(name, parameter.shape(), sum));
       }
     }
-    write(file, tensors, values, metadata, StatisticLayout.DIAGONAL, Map.of());
+    write(file, tensors, metadata, StatisticLayout.DIAGONAL, Map.of());
+  }
+
+  /**
+   * A tensor of the file.
+   *
+   * @param rows of the matrix whose lower triangle is written, row by row; 0 if all values are
+   * @param sum in the process's memory
+   */
+  private record Written(SafetensorsWriter.Declared declared, long rows, MemorySegment sum) {
+    static Written values(String name, List<Long> shape, MemorySegment sum) {
+      return new Written(new SafetensorsWriter.Declared(name, DType.F32, shape), 0, sum);
+    }
+
+    static Written triangle(String name, long n, MemorySegment matrix) {
+      return new Written(
+          new SafetensorsWriter.Declared(name, DType.F32, List.of(LayerFactor.triangle(n))),
+          n,
+          matrix);
+    }
+
+    void to(MemorySegment file) {
+      if (rows == 0) {
+        file.copyFrom(sum);
+        return;
+      }
+      long to = 0;
+      for (long row = 0; row < rows; row++) {
+        long bytes = (row + 1) * Float.BYTES;
+        MemorySegment.copy(sum, row * rows * Float.BYTES, file, to, bytes);
+        to += bytes;
+      }
+    }
   }
 
   private List<LayerFactor> factors() {
     return kinds.stream().flatMap(kind -> kind.factors().stream()).toList();
   }
 
-  /** The lower triangle of a matrix [n, n], row by row. */
-  private static MemorySegment triangle(MemorySegment matrix, long n, Arena arena) {
-    MemorySegment packed = arena.allocate(LayerFactor.triangle(n) * Float.BYTES, Float.BYTES);
-    long to = 0;
-    for (long row = 0; row < n; row++) {
-      long bytes = (row + 1) * Float.BYTES;
-      MemorySegment.copy(matrix, row * n * Float.BYTES, packed, to, bytes);
-      to += bytes;
+  /** Of a matrix [n, n], summed as {@link Traces#of} sums that of the stored triangle. */
+  private static double trace(MemorySegment matrix, long n) {
+    double trace = 0;
+    for (long k = 0; k < n; k++) {
+      trace += matrix.getAtIndex(ValueLayout.JAVA_FLOAT, k * (n + 1));
     }
-    return packed;
+    return trace;
   }
 
   private void write(
       Path file,
-      List<SafetensorsWriter.Declared> tensors,
-      List<MemorySegment> values,
+      List<Written> tensors,
       StatisticMetadata metadata,
       StatisticLayout layout,
       Map<String, Double> traces) {
-    Map<String, Double> squares = new LinkedHashMap<>();
-    boolean diagonal = layout.kinds().contains(StatisticKind.DIAGONAL_FISHER);
-    for (int i = 0; diagonal && i < values.size(); i++) {
-      TypedValues sums = new TypedValues(values.get(i), ElementType.F32);
-      squares.put(tensors.get(i).name(), ValueStatistics.ofTensor(kernels, sums, 0).sumOfSquares());
-    }
     Map<String, String> entries = new LinkedHashMap<>(metadata.toMap(layout));
-    if (diagonal) {
+    if (layout.kinds().contains(StatisticKind.DIAGONAL_FISHER)) {
+      Map<String, Double> squares = new LinkedHashMap<>();
+      for (Written tensor : tensors) {
+        if (tensor.rows == 0) {
+          TypedValues values = new TypedValues(tensor.sum, ElementType.F32);
+          squares.put(
+              tensor.declared.name(), ValueStatistics.ofTensor(kernels, values, 0).sumOfSquares());
+        }
+      }
       entries.put(SumsOfSquares.KEY, SumsOfSquares.text(squares));
     }
     if (!traces.isEmpty()) {
       entries.put(Traces.KEY, Traces.text(traces));
     }
-    try (SafetensorsWriter writer = SafetensorsWriter.create(file, tensors, entries)) {
-      for (int i = 0; i < values.size(); i++) {
-        writer.segment(tensors.get(i).name()).copyFrom(values.get(i));
+    try (SafetensorsWriter writer =
+        SafetensorsWriter.create(file, tensors.stream().map(Written::declared).toList(), entries)) {
+      for (Written tensor : tensors) {
+        tensor.to(writer.segment(tensor.declared.name()));
       }
       writer.finish();
     }

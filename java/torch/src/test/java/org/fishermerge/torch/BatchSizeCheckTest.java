@@ -173,9 +173,10 @@ final class BatchSizeCheckTest {
       BatchSizeCheck.Deviation deviation =
           BatchSizeCheck.run(
               () -> new FisherEstimator(classifier, Objective.parse(labels), 3, kernels),
-              (first, count) -> wanted ->
-                  classifier.forward(
-                      new Pixels(pixels.asSlice(first * bytes, count * bytes), count), wanted),
+              (first, count) ->
+                  wanted ->
+                      classifier.forward(
+                          new Pixels(pixels.asSlice(first * bytes, count * bytes), count), wanted),
               6,
               task.labels());
       assertThat(tower.network().parameters())

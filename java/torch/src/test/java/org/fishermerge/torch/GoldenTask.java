@@ -108,10 +108,12 @@ record GoldenTask(String name) {
         BatchMemory memory =
             estimator
                 .measure(
-                    count -> wanted ->
-                        classifier.forward(
-                            new Pixels(all.asSlice(0, (long) count * PIXELS * Float.BYTES), count),
-                            wanted),
+                    count ->
+                        wanted ->
+                            classifier.forward(
+                                new Pixels(
+                                    all.asSlice(0, (long) count * PIXELS * Float.BYTES), count),
+                                wanted),
                     measured)
                 .orElseThrow();
         assertThat(memory.bytes(1)).as("bytes of an example").isPositive();

@@ -308,7 +308,7 @@ sealed interface Method {
     private Objective labels(MergeRule rule) {
       return rule.statistics().stream().anyMatch(StatisticKind::dependsOnLabels)
           ? Objective.parse(section.text("labels").orElse(EstimationSettings.DEFAULT_LABELS))
-          : Objective.NONE;
+          : Objective.none();
     }
 
     private List<String> exclude() {

@@ -481,8 +481,8 @@ public final class Program {
       MergeResult result;
       try (Progress progress =
           new Progress(err, "Merging", "GB", session.plan().bytesRead(), 1e9)) {
-        result = session.run(
-                kernels, new LibTorchAlgebra(), (done, total) -> progress.update(done));
+        result =
+            session.run(kernels, new LibTorchAlgebra(), (done, total) -> progress.update(done));
       }
       result.warnings().forEach(warnings);
       describe(result, (System.nanoTime() - start) / 1e9);
@@ -552,7 +552,9 @@ public final class Program {
     return inputs.pretrained.orElseGet(() -> inputs.models.values().iterator().next());
   }
 
-  /** FusionBench merges backbones: the pre-trained folder may have a head that tasks do not share. */
+  /**
+   * FusionBench merges backbones: the pre-trained folder may have a head that tasks do not share.
+   */
   private static List<String> headsOf(Path base) {
     try (Checkpoint model = Checkpoint.open(base)) {
       return model.tensors().keySet().stream()
@@ -582,7 +584,10 @@ public final class Program {
     }
     Path folder =
         merging.keep()
-            ? merging.cache().map(Path::of).orElseGet(() -> settings.cache().resolve(merging.statistics()))
+            ? merging
+                .cache()
+                .map(Path::of)
+                .orElseGet(() -> settings.cache().resolve(merging.statistics()))
             : settings.log().resolve(merging.statistics());
     FisherCache cache = new FisherCache(folder, merging.estimate(), settings.matching());
     List<Map.Entry<String, Path>> all = List.copyOf(inputs.models.entrySet());

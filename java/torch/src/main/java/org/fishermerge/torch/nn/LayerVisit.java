@@ -16,10 +16,10 @@ public sealed interface LayerVisit {
    * @param weight [O, I], or [I, O] if transposed
    * @param transposed whether the weight is stored as W^T
    * @param input [B, T, I]
-   * @param realTokens which tokens are no padding, fp32 [B, T] of ones and zeros; null where all are
+   * @param realTokens which tokens are no padding, fp32 [B, T] of ones and zeros; null where all
+   *     are
    */
-  record Input(
-      ParameterGroup weight, boolean transposed, Tensor input, @Nullable Tensor realTokens)
+  record Input(ParameterGroup weight, boolean transposed, Tensor input, @Nullable Tensor realTokens)
       implements LayerVisit {}
 
   /**

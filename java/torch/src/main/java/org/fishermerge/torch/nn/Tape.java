@@ -65,8 +65,7 @@ public final class Tape implements AutoCloseable {
   void show(ParameterGroup weight, boolean transposed, Tensor input) {
     if (showing && inputs != null) {
       // Where only one token of each example is left, that is a real one.
-      Tensor real =
-          realTokens == null || realTokens.size(1) != input.size(1) ? null : realTokens;
+      Tensor real = realTokens == null || realTokens.size(1) != input.size(1) ? null : realTokens;
       inputs.visit(new LayerVisit.Input(weight, transposed, input, real));
     }
   }

@@ -59,7 +59,9 @@ public interface Objective {
   }
 
   /** That of estimates without backward passes, which ask nothing of outputs. */
-  Objective NONE = new NoObjective();
+  static Objective none() {
+    return new NoObjective();
+  }
 
   /**
    * Reads a rule for labels, see {@link LabelRule#parse}.

@@ -3,7 +3,6 @@ package org.fishermerge.torch.statistic;
 import java.lang.foreign.MemorySegment;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
@@ -89,8 +88,7 @@ public final class GramMatrices implements Statistic {
   private void add(LayerVisit.Input visit, Tensor sum) {
     Tensor input = visit.input();
     Tensor real = visit.realTokens();
-    Tensor used =
-        (real == null ? input : input.mul(real.unsqueeze(2))).reshape(-1, input.size(2));
+    Tensor used = (real == null ? input : input.mul(real.unsqueeze(2))).reshape(-1, input.size(2));
     Scalar share = new Scalar(trial ? 0.0 : 1.0);
     LibTorch.exactly(() -> sum.addmm_(used.t(), used, new Scalar(1.0), share));
     if (!trial) {
@@ -105,8 +103,7 @@ public final class GramMatrices implements Statistic {
     layers
         .stacks()
         .forEach((group, stack) ->
-            stack.forEach(member ->
-                byWeight.put(member.weight(), tokens.getOrDefault(group, 0L))));
+            stack.forEach(member -> byWeight.put(member.weight(), tokens.getOrDefault(group, 0L))));
     return byWeight;
   }
 

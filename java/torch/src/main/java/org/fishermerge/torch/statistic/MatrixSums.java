@@ -1,8 +1,8 @@
 package org.fishermerge.torch.statistic;
 
 import java.lang.foreign.MemorySegment;
-import java.util.Collections;
-import java.util.IdentityHashMap;
+import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
@@ -18,7 +18,7 @@ final class MatrixSums implements AutoCloseable {
   private final Map<String, Tensor> byName = new LinkedHashMap<>();
 
   /** Copies in the process's memory of those that lie in a GPU's. */
-  private final Map<Tensor, Tensor> mirrors = new IdentityHashMap<>();
+  private final Map<Tensor, Tensor> mirrors = new HashMap<>(); // by address
 
   /** A new matrix of zeros, [n, n]; lives as long as this. */
   Tensor zeros(String name, long n) {
@@ -33,14 +33,12 @@ final class MatrixSums implements AutoCloseable {
   }
 
   private Set<Tensor> distinct() {
-    Set<Tensor> distinct = Collections.newSetFromMap(new IdentityHashMap<>());
-    distinct.addAll(byName.values());
-    return distinct;
+    return new HashSet<>(byName.values()); // by address
   }
 
   /** As {@link Statistic#byName}; [n, n], row by row. */
   Map<String, MemorySegment> read() {
-    Map<Tensor, MemorySegment> segments = new IdentityHashMap<>();
+    Map<Tensor, MemorySegment> segments = new HashMap<>(); // by address
     Map<String, MemorySegment> read = new LinkedHashMap<>();
     byName.forEach((name, sum) -> read.put(name, segments.computeIfAbsent(sum, this::segment)));
     return read;

@@ -182,9 +182,7 @@ final class LibTorchAlgebraTest {
       assertSame(product(product(p, a), p), p);
       assertSame(transposed(product(a, p)), product(a, p));
       assertSame(
-          read(
-              algebra.pseudoInverse(
-                  of(new double[][] {{0, 0, 0}, {0, 4, 0}, {0, 0, -1}}), 0)),
+          read(algebra.pseudoInverse(of(new double[][] {{0, 0, 0}, {0, 4, 0}, {0, 0, -1}}), 0)),
           new double[][] {{0, 0, 0}, {0, 0.25, 0}, {0, 0, 0}});
     });
   }

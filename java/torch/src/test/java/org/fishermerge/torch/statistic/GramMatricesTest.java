@@ -46,8 +46,7 @@ final class GramMatricesTest {
     try (PointerScope scope = new PointerScope()) {
       Tensor ones = real == null ? null : Tensors.copyOf(real, btn[0], btn[1]);
       visitor.visit(
-          new LayerVisit.Input(
-              group, false, Tensors.copyOf(x, btn[0], btn[1], btn[2]), ones));
+          new LayerVisit.Input(group, false, Tensors.copyOf(x, btn[0], btn[1], btn[2]), ones));
     }
   }
 
@@ -95,7 +94,7 @@ final class GramMatricesTest {
         }
       }
       assertThat(grams.byName()).hasSize(2);
-      assertThat(grams.bytes()).isEqualTo(4 * inputs * inputs);
+      assertThat(grams.bytes()).isEqualTo(4L * inputs * inputs);
       assertThat(grams.tokens()).isEqualTo(Map.of("q.weight", 12L, "k.weight", 12L));
       // Nothing that is tried counts.
       float[] before = values(grams, "q.gram");
