@@ -147,7 +147,7 @@ void weighted_average(int64_t models, int64_t count) {
   const double read = read_rate(streams, count);
   const double seconds = best_seconds(7, [&] {
     parallel(count, 65536, [&](int, int64_t begin, int64_t end) {
-      check(fm_weighted_average(kernels, inputs.data(), models, out, FM_F32, begin, end));
+      check(fm_weighted_average(kernels, inputs.data(), models, nullptr, 1, out, FM_F32, begin, end));
     });
   });
   const double bytes = 8.0 * static_cast<double>(models) * static_cast<double>(count);

@@ -62,8 +62,8 @@ int32_t check_activations(const char *name, const fm_activations *a) {
   return FM_OK;
 }
 
-int32_t check_weighted_average(const fm_weighted_input *inputs, int64_t input_count, void *out, int32_t out_type,
-                               int64_t begin, int64_t end) {
+int32_t check_weighted_average(const fm_weighted_input *inputs, int64_t input_count, const fm_values *base, double,
+                               void *out, int32_t out_type, int64_t begin, int64_t end) {
   FM_REQUIRE(input_count >= 1, "input_count: at least one input is needed");
   FM_CHECK(check_not_null("inputs", inputs));
   FM_CHECK(check_not_null("out", out));
@@ -72,6 +72,10 @@ int32_t check_weighted_average(const fm_weighted_input *inputs, int64_t input_co
     FM_CHECK(check_not_null("inputs.values", inputs[i].values));
     FM_CHECK(check_type("inputs.value_type", inputs[i].value_type));
     if (inputs[i].fisher != nullptr) FM_CHECK(check_type("inputs.fisher_type", inputs[i].fisher_type));
+  }
+  if (base != nullptr) {
+    FM_CHECK(check_not_null("base.data", base->data));
+    FM_CHECK(check_type("base.type", base->type));
   }
   return check_range(begin, end, INT64_MAX);
 }

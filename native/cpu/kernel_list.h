@@ -3,9 +3,9 @@
 
 #define FM_KERNEL_LIST(FM_KERNEL)                                                                                    \
   FM_KERNEL(weighted_average,                                                                                        \
-            (const fm_weighted_input *inputs, int64_t input_count, void *out, int32_t out_type, int64_t begin,       \
-             int64_t end),                                                                                           \
-            (inputs, input_count, out, out_type, begin, end))                                                        \
+            (const fm_weighted_input *inputs, int64_t input_count, const fm_values *base, double scaling_factor,     \
+             void *out, int32_t out_type, int64_t begin, int64_t end),                                               \
+            (inputs, input_count, base, scaling_factor, out, out_type, begin, end))                                  \
   FM_KERNEL(statistics,                                                                                              \
             (const void *x, int32_t type, int64_t begin, int64_t end, double threshold,                              \
              fm_value_statistics *result),                                                                           \

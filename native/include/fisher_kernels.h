@@ -21,7 +21,7 @@ extern "C" {
 
 #pragma GCC visibility push(default)
 
-#define FM_ABI_VERSION 3
+#define FM_ABI_VERSION 4
 
 enum fm_status { FM_OK = 0, FM_INVALID_ARGUMENT = 1, FM_UNKNOWN_ISA = 2 };
 
@@ -56,11 +56,19 @@ typedef struct fm_weighted_input {
   int32_t fisher_type;
 } fm_weighted_input;
 
-/* out[j] = sum_i weight_i[j] values_i[j] / sum_i weight_i[j] for j in [begin, end).
+/* Values of one operand among several of different types. */
+typedef struct fm_values {
+  const void *data;
+  int32_t type;
+} fm_values;
+
+/* average[j] = sum_i weight_i[j] values_i[j] / sum_i weight_i[j] for j in [begin, end); out = average where base is
+ * null, and base + scaling_factor (average - base) otherwise.
  * Arithmetic is in double without contraction, models in order, so every instruction set gives the same bits;
  * rounded once, to nearest even, to out_type. Overflow gives infinity; a zero sum of weights gives NaN. */
-int32_t fm_weighted_average(const fm_kernels *kernels, const fm_weighted_input *inputs, int64_t input_count, void *out,
-                            int32_t out_type, int64_t begin, int64_t end);
+int32_t fm_weighted_average(const fm_kernels *kernels, const fm_weighted_input *inputs, int64_t input_count,
+                            const fm_values *base, double scaling_factor, void *out, int32_t out_type, int64_t begin,
+                            int64_t end);
 
 typedef struct fm_value_statistics {
   double sum_of_squares; /* NaN or infinite if and only if a value is, or if the sum overflows */
@@ -72,12 +80,6 @@ typedef struct fm_value_statistics {
  * them; the same bits on every instruction set. Here the result does depend on the range. */
 int32_t fm_statistics(const fm_kernels *kernels, const void *x, int32_t type, int64_t begin, int64_t end,
                       double threshold, fm_value_statistics *result);
-
-/* Values of one operand among several of different types. */
-typedef struct fm_values {
-  const void *data;
-  int32_t type;
-} fm_values;
 
 /* The scratch of fm_pair_sums is FM_PAIR_SUMS_SCRATCH * (row_count + 3) doubles. */
 #define FM_PAIR_SUMS_SCRATCH 272

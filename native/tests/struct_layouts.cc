@@ -62,14 +62,14 @@ static_assert(offsetof(fmc_squared_gradients_plan, workspace_bytes) == 0);
 static_assert(offsetof(fmc_squared_gradients_plan, precision) == 8);
 static_assert(offsetof(fmc_squared_gradients_plan, splits) == 12);
 
-static_assert(FM_ABI_VERSION == 3);
+static_assert(FM_ABI_VERSION == 4);
 static_assert(FM_INVALID_ARGUMENT == 1);
 static_assert(FM_F32 == 0);
 static_assert(FM_F16 == 1);
 static_assert(FM_BF16 == 2);
 static_assert(FM_F64 == 3);
 static_assert(FM_PAIR_SUMS_SCRATCH == 272);
-static_assert(FMC_ABI_VERSION == 2);
+static_assert(FMC_ABI_VERSION == 3);
 static_assert(FMC_OUT_OF_MEMORY == 17);
 static_assert(FMC_FP32 == 0);
 static_assert(FMC_TF32 == 1);

@@ -30,13 +30,14 @@ final class AverageCommand implements Callable<Integer> {
       description = "A fine-tuned model; BASE+ADAPTER for a LoRA adapter. Repeatable.")
   private List<Path> models = List.of();
 
+  @Mixin private ScalingOption scaling = new ScalingOption();
   @Mixin private CoefficientOptions coefficients = new CoefficientOptions();
 
   @Override
   public Integer call() {
     try (Places places = new Places(spec)) {
       options.locate(places);
-      MergeRequest.Builder request = options.request(new Average());
+      MergeRequest.Builder request = options.request(new Average(scaling.factor));
       for (int i = 0; i < models.size(); i++) {
         request.model(
             MergeSource.of(places.model(models.get(i)))

@@ -1,7 +1,7 @@
 package org.fishermerge.cli;
 
-import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.merge.Average;
+import org.fishermerge.merge.DiagonalFisher;
 import org.fishermerge.merge.ElementwiseRule;
 import org.fishermerge.merge.KroneckerFisher;
 import org.fishermerge.merge.KroneckerFisher.Scale;
@@ -37,31 +37,22 @@ final class KroneckerOptions {
               + " fisher needs files of fisher --statistic diagonal,kronecker).")
   private @Nullable Rest rest;
 
-  @Option(
-      names = "--scaling-factor",
-      paramLabel = "S",
-      description =
-          "With --rule kronecker: base + S * (merged - base), of all parameters (default: 1).")
-  private @Nullable Double scalingFactor;
-
   /**
    * The rule.
    *
    * @param weighting how models are normalised, and the rest if it is merged by Fisher
+   * @param scalingFactor of layers and the rest
    */
-  KroneckerFisher rule(WeightingOptions weighting) {
-    double s = scalingFactor == null ? 1 : scalingFactor;
-    if (rest == Rest.FISHER && s != 1) {
-      throw new InputException("--scaling-factor " + s + ": goes with --rest average only");
-    }
-    ElementwiseRule others = rest == Rest.FISHER ? weighting.rule() : new Average(s);
+  KroneckerFisher rule(WeightingOptions weighting, double scalingFactor) {
+    DiagonalFisher fisher = weighting.rule(scalingFactor);
+    ElementwiseRule others = rest == Rest.FISHER ? fisher : new Average(scalingFactor);
     return new KroneckerFisher(
         damping == null ? KroneckerFisher.DEFAULT_DAMPING : damping,
-        scale(weighting.rule().normalization()),
+        scale(fisher.normalization()),
         KroneckerFisher.DEFAULT_TOLERANCE,
         KroneckerFisher.DEFAULT_ITERATIONS,
         others,
-        s);
+        scalingFactor);
   }
 
   private static Scale scale(Normalization normalization) {
@@ -74,9 +65,8 @@ final class KroneckerOptions {
 
   /** Refuses options that have no effect. */
   void requireUnused(CommandLine command) {
-    if (damping != null || rest != null || scalingFactor != null) {
-      throw new ParameterException(
-          command, "--damping, --rest and --scaling-factor go with --rule kronecker");
+    if (damping != null || rest != null) {
+      throw new ParameterException(command, "--damping and --rest go with --rule kronecker");
     }
   }
 }

@@ -49,6 +49,7 @@ final class MergeCommand implements Callable<Integer> {
   }
 
   @Mixin private WeightingOptions weighting = new WeightingOptions();
+  @Mixin private ScalingOption scaling = new ScalingOption();
   @Mixin private CoefficientOptions coefficients = new CoefficientOptions();
 
   /** Which rule weighs the models. */
@@ -74,9 +75,9 @@ final class MergeCommand implements Callable<Integer> {
     return switch (rule) {
       case FISHER -> {
         kronecker.requireUnused(spec.commandLine());
-        yield weighting.rule();
+        yield weighting.rule(scaling.factor);
       }
-      case KRONECKER -> kronecker.rule(weighting);
+      case KRONECKER -> kronecker.rule(weighting, scaling.factor);
     };
   }
 

@@ -181,6 +181,7 @@ final class SearchCommand implements Callable<Integer> {
   private int workers = Runtime.getRuntime().availableProcessors();
 
   @Mixin private WeightingOptions weighting = new WeightingOptions();
+  @Mixin private ScalingOption scaling = new ScalingOption();
 
   @Option(
       names = "--report",
@@ -311,8 +312,8 @@ final class SearchCommand implements Callable<Integer> {
   /** Models without Fisher files are averaged. */
   private MergeRule rule() {
     return members.stream().allMatch(member -> member.fisher == null)
-        ? new Average()
-        : weighting.rule();
+        ? new Average(scaling.factor)
+        : weighting.rule(scaling.factor);
   }
 
   private MergeRequest request(MergeRequest.Builder request, List<Double> coefficients) {

@@ -15,6 +15,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Kronecker factors, and merges by them, against hooks and dense solves of PyTorch in float64. */
 final class KroneckerCommandsTest {
@@ -189,6 +190,60 @@ final class KroneckerCommandsTest {
               "--out",
               folder.resolve(rule).toString()));
     }
+  }
+
+  /** Every rule writes base + S (merged - base), and says so before. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "average",
+        "merge --rule fisher",
+        "merge --rule kronecker",
+        "merge --rule kronecker --rest fisher"
+      })
+  void scalingFactorsGoAlongTheLineFromTheBase(String command) {
+    List<String> words = new ArrayList<>(List.of(command.split(" ", -1)));
+    words.addAll(List.of("--base", golden("clip-tiny/pretrained")));
+    for (String task : List.of("alpha", "beta")) {
+      words.addAll(List.of("--model", golden("clip-tiny/" + task)));
+      if (command.startsWith("merge")) {
+        run(estimate("clip-tiny", task, "--statistic", "diagonal,kronecker"));
+        words.addAll(List.of("--fisher", file(task)));
+      }
+    }
+    Map<String, TestTensors> merged = new TreeMap<>();
+    for (String s : List.of("1", "1.5", "-0.25")) {
+      List<String> line = new ArrayList<>(words);
+      line.addAll(List.of("--scaling-factor", s, "--out", folder.resolve(s).toString()));
+      run(line);
+      merged.put(s, TestTensors.read(folder.resolve(s)));
+    }
+    TestTensors base = TestTensors.read(Golden.path("clip-tiny/pretrained"));
+    int moved = 0;
+    for (String s : List.of("1.5", "-0.25")) {
+      for (String name : base.tensors().keySet()) {
+        if (!base.get(name).dtype().equals("F32")) {
+          continue;
+        }
+        float[] from = base.get(name).floats();
+        float[] whole = Objects.requireNonNull(merged.get("1")).get(name).floats();
+        float[] found = Objects.requireNonNull(merged.get(s)).get(name).floats();
+        for (int j = 0; j < from.length; j++) {
+          double wanted = from[j] + Double.parseDouble(s) * ((double) whole[j] - from[j]);
+          assertThat(Math.abs(found[j] - wanted))
+              .as("%s %s[%d]", s, name, j)
+              .isLessThanOrEqualTo(1e-6 * (1 + Math.abs(from[j]) + Math.abs(whole[j])));
+          moved += whole[j] != from[j] ? 1 : 0;
+        }
+      }
+    }
+    assertThat(moved).isGreaterThan(1000);
+    words.addAll(List.of("--out", folder.resolve("x").toString(), "--scaling-factor"));
+    List<String> dry = new ArrayList<>(words);
+    dry.addAll(List.of("0.5", "--dry-run"));
+    assertThat(CommandResult.run(dry).succeeds().out()).contains("scaling factor 0.5");
+    words.add("NaN");
+    CommandResult.run(words).fails(1, "--scaling-factor NaN");
   }
 
   /** Halves of the examples, added, are the whole. */

@@ -52,6 +52,8 @@ final class CpuKernels implements KernelProvider {
     List<WeightedInput> inputs = average.inputs();
     long address = NativeStructs.weightedInputs(inputs, arena);
     long count = inputs.size();
+    long base = NativeStructs.valuesOrNull(average.base(), arena);
+    double scalingFactor = average.scalingFactor();
     long target = average.out().address();
     int type = NativeStructs.code(average.outType());
     return (worker, begin, end) -> {
@@ -59,7 +61,7 @@ final class CpuKernels implements KernelProvider {
         NativeBindings.check(
             (int)
                 NativeBindings.WEIGHTED_AVERAGE.invokeExact(
-                    table, address, count, target, type, begin, end));
+                    table, address, count, base, scalingFactor, target, type, begin, end));
       } catch (Throwable e) {
         throw NativeBindings.rethrow(e);
       }

@@ -222,7 +222,10 @@ public final class Kernels implements AutoCloseable {
     }
     MemorySegment out =
         Bounds.writable("out", average.out(), average.count(), average.outType().bytes());
-    return new WeightedAverage(inputs, out, average.outType(), average.count());
+    TypedValues base =
+        average.base() == null ? null : check("base", average.base(), average.count());
+    return new WeightedAverage(
+        inputs, base, average.scalingFactor(), out, average.outType(), average.count());
   }
 
   private static WeightedInput check(WeightedInput input, int i, long count) {

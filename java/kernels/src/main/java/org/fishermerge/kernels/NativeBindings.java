@@ -25,7 +25,7 @@ import org.jspecify.annotations.Nullable;
  */
 @SuppressWarnings("restricted")
 final class NativeBindings {
-  static final int ABI_VERSION = 3;
+  static final int ABI_VERSION = 4;
 
   static final @Nullable Throwable FAILURE;
   static final String LIBRARY;
@@ -69,7 +69,16 @@ final class NativeBindings {
   static final MethodHandle WEIGHTED_AVERAGE =
       handle(
           "fm_weighted_average",
-          status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG));
+          status(
+              JAVA_LONG,
+              JAVA_LONG,
+              JAVA_LONG,
+              JAVA_LONG,
+              JAVA_DOUBLE,
+              JAVA_LONG,
+              JAVA_INT,
+              JAVA_LONG,
+              JAVA_LONG));
   static final MethodHandle STATISTICS =
       handle(
           "fm_statistics",

@@ -197,6 +197,11 @@ final class NativeStructs {
         segment.get(JAVA_LONG, at + STATISTICS_BELOW));
   }
 
+  /** A {@code fm_values}, or null. */
+  static long valuesOrNull(@Nullable TypedValues values, Arena arena) {
+    return values == null ? 0 : values(List.of(values), arena);
+  }
+
   /** An array of {@code fm_values}. */
   static long values(List<TypedValues> rows, Arena arena) {
     MemorySegment array = arena.allocate(VALUES, rows.size());

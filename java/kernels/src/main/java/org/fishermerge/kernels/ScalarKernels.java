@@ -40,6 +40,7 @@ final class ScalarKernels implements KernelProvider {
     List<WeightedInput> inputs = average.inputs();
     MemorySegment out = average.out();
     ElementType outType = average.outType();
+    TypedValues base = average.base();
     return (worker, begin, end) -> {
       for (long j = begin; j < end; j++) {
         double numerator = 0;
@@ -56,7 +57,12 @@ final class ScalarKernels implements KernelProvider {
           numerator = i == 0 ? term : numerator + term;
           denominator = i == 0 ? weight : denominator + weight;
         }
-        set(out, outType, j, numerator / denominator);
+        double result = numerator / denominator;
+        if (base != null) {
+          double from = get(base.data(), base.type(), j);
+          result = from + average.scalingFactor() * (result - from);
+        }
+        set(out, outType, j, result);
       }
     };
   }

@@ -143,11 +143,27 @@ abstract class KernelContract {
       inputs.add(new WeightedInput(values, c.values(), fisher, c.fisher(), scale, offset));
     }
     MemorySegment out = guarded(c.count(), c.out(), c.shift());
+    MemorySegment base = guarded(c.count(), c.fisher(), c.shift());
+    double s = random.nextDouble(-1, 2);
+    double[] moved = new double[c.count()];
+    for (int j = 0; j < c.count(); j++) {
+      double from = put(base, c.fisher(), j, random.nextDouble(-2, 2));
+      moved[j] = from + s * (numerator[j] / denominator[j] - from);
+    }
 
     kernels().weightedAverage(new WeightedAverage(inputs, out, c.out(), c.count()));
 
     for (int j = 0; j < c.count(); j++) {
       assertBits(bits(out, c.out(), j), round(numerator[j] / denominator[j], c.out()), c, j);
+    }
+
+    kernels()
+        .weightedAverage(
+            new WeightedAverage(
+                inputs, new TypedValues(base, c.fisher()), s, out, c.out(), c.count()));
+
+    for (int j = 0; j < c.count(); j++) {
+      assertBits(bits(out, c.out(), j), round(moved[j], c.out()), c, j);
     }
   }
 

@@ -72,7 +72,7 @@ final class RequestChecks {
     boolean negative = request.rule().takesNegativeCoefficients();
     request.models().forEach(model -> requireCoefficient(model, negative));
     double sum = 0;
-    for (MergeSource operand : request.operands()) {
+    for (MergeSource operand : request.rule().elementwise().weighted(request.operands())) {
       // The share that a rule gives the base may have either sign.
       requireCoefficient(operand, true);
       sum += operand.coefficient();

@@ -183,7 +183,7 @@ final class StatisticScan {
     return squares;
   }
 
-  /** What the rule is to know of each operand for one tensor, by its canonical name. */
+  /** What the rule is to know of each weighted operand for one tensor, by its canonical name. */
   List<ElementwiseRule.Operand> operands(String tensor) {
     return operands(
         plan.rule().normalization() == Normalization.TENSOR
@@ -198,7 +198,7 @@ final class StatisticScan {
 
   private List<ElementwiseRule.Operand> operands(double[] by) {
     List<ElementwiseRule.Operand> operands = new ArrayList<>();
-    for (int i = 0; i < sources.size(); i++) {
+    for (int i = 0; i < plan.rule().weighted(sources).size(); i++) {
       boolean known = i < inputs.fishers().size();
       operands.add(
           new ElementwiseRule.Operand(
@@ -211,7 +211,11 @@ final class StatisticScan {
 
   /** What was learned of each operand, in their order. */
   List<MergeResult.ModelStatistics> results() {
-    List<Double> shares = plan.rule().shares(operands());
+    List<Double> shares = new ArrayList<>();
+    plan.rule().shares(operands()).forEach(share -> shares.add(plan.rule().scaling() * share));
+    if (shares.size() < sources.size()) {
+      shares.add(1 - plan.rule().scaling());
+    }
     List<MergeResult.ModelStatistics> results = new ArrayList<>();
     for (int i = 0; i < shares.size(); i++) {
       boolean known = i < inputs.fishers().size();
