@@ -1,8 +1,8 @@
 // Weighted average of N models in one pass over memory.
 //
 // Accumulation: double, w = scale * F + offset, num = sum w v, den = sum w, models in order starting from the first
-// one's terms; multiplication and addition are separate, so every tier gives the same bits; where there is a base,
-// base + s (num / den - base). Rounding: once, to the output type, to nearest even; overflow becomes infinity. NaN and infinity follow IEEE 754: a NaN
+// one's terms; multiplication and addition are separate, so every tier gives the same bits; then base + s
+// (num / den - base), or s num / den where there is no base. Rounding: once, to the output type, to nearest even; overflow becomes infinity. NaN and infinity follow IEEE 754: a NaN
 // in any model or Fisher with any weight, or a zero sum of weights, makes the element NaN; NaN stays quiet.
 //
 // A block's num and den stay in L1 while the models are visited two at a time: four input streams are as many as the
@@ -235,7 +235,11 @@ void weighted_average(const fm_weighted_input *inputs, int64_t input_count, cons
       add_models(v, from, n, num, den);
       i += v.count;
     }
-    if (base != nullptr) scale_from(base, scaling_factor, from, n, num);
+    if (base != nullptr) {
+      scale_from(base, scaling_factor, from, n, num);
+    } else if (scaling_factor != 1) {
+      for (int64_t k = 0; k < n; ++k) num[k] = scaling_factor * num[k];
+    }
     switch (out_type) {
       case FM_F32: write<FM_F32>(out, from, n, stream && !(from == begin && peel > 0), num); break;
       case FM_F16: write<FM_F16>(out, from, n, false, num); break;

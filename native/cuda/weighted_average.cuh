@@ -1,8 +1,8 @@
 // Weighted average of N models in one pass over memory.
 //
 // Accumulation: double, w = scale * F + offset, num = sum w v, den = sum w, models in order starting from the first
-// one's terms, multiplication and addition separate; then base + s (num / den - base) where there is a base; rounded
-// once: the bits of native/cpu.
+// one's terms, multiplication and addition separate; then base + s (num / den - base), or s num / den without a
+// base; rounded once: the bits of native/cpu.
 //
 // A thread keeps eight elements' sums in registers while it visits all models: every operand is read once, in pieces of
 // 16 bytes, and only the result is written. Groups are laid out from the first 16-byte boundary of the result; what is
@@ -63,6 +63,9 @@ struct weighted_average_kernel {
       for (int k = 0; k < kGroup; ++k) {
         num[k] = add(base[k], multiply(j.scaling_factor, add(num[k], -base[k])));
       }
+    } else {
+      FMC_UNROLL
+      for (int k = 0; k < kGroup; ++k) num[k] = multiply(j.scaling_factor, num[k]);
     }
     store_group(j.out, j.out_type, begin, count, num);
   }

@@ -119,6 +119,67 @@ final class CpuKernels implements KernelProvider {
   }
 
   @Override
+  public RangeWork taskVectors(TaskVectorMix mix, Arena arena) {
+    long vectors = NativeStructs.taskVectors(mix.vectors(), arena);
+    long count = mix.vectors().size();
+    long base = NativeStructs.values(List.of(mix.base()), arena);
+    int how = NativeStructs.code(mix.how());
+    long target = mix.out().address();
+    int type = NativeStructs.code(mix.outType());
+    return (worker, begin, end) -> {
+      try {
+        NativeBindings.check(
+            (int)
+                NativeBindings.TASK_VECTORS.invokeExact(
+                    table, vectors, count, base, how, mix.factor(), mix.first(), target, type,
+                    begin, end));
+      } catch (Throwable e) {
+        throw NativeBindings.rethrow(e);
+      }
+    };
+  }
+
+  @Override
+  public MagnitudeScan magnitudes(TypedValues values, TypedValues base, Arena arena) {
+    long row = NativeStructs.values(List.of(values), arena);
+    long other = NativeStructs.values(List.of(base), arena);
+    MemorySegment counts = arena.allocate(NativeStructs.MAGNITUDE_COUNTS);
+    return (low, high, found, begin, end) -> {
+      try {
+        NativeBindings.check(
+            (int)
+                NativeBindings.MAGNITUDES.invokeExact(
+                    table, row, other, low, high, found.address(), counts.address(), begin, end));
+      } catch (Throwable e) {
+        throw NativeBindings.rethrow(e);
+      }
+      return NativeStructs.magnitudeCounts(counts);
+    };
+  }
+
+  @Override
+  public TaskVectorNorms taskVectorNorms(
+      TaskVector vector, TypedValues base, long first, long begin, long end) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment norms = arena.allocate(JAVA_DOUBLE, 2);
+      NativeBindings.check(
+          (int)
+              NativeBindings.TASK_VECTOR_NORMS.invokeExact(
+                  table,
+                  NativeStructs.taskVectors(List.of(vector), arena),
+                  NativeStructs.values(List.of(base), arena),
+                  first,
+                  norms.address(),
+                  begin,
+                  end));
+      return new TaskVectorNorms(
+          norms.getAtIndex(JAVA_DOUBLE, 0), norms.getAtIndex(JAVA_DOUBLE, 1));
+    } catch (Throwable e) {
+      throw NativeBindings.rethrow(e);
+    }
+  }
+
+  @Override
   public RangeWork addSquares(MemorySegment gradient, double scale, MemorySegment fisher) {
     long source = gradient.address();
     long target = fisher.address();

@@ -167,7 +167,7 @@ final class StreamingAverage {
     for (Piece piece : chunk) {
       CheckpointTensor tensor = piece.tensor();
       List<ElementwiseRule.Weight> weights =
-          plan.rule().weights(scan.operands(tensor.canonicalName()));
+          plan.rule().weights(scan.operands(tensor));
       List<WeightedInput> operands = new ArrayList<>(weights.size());
       for (int i = 0; i < weights.size(); i++) {
         operands.add(operand(i, piece, weights.get(i), computed));
