@@ -6,9 +6,9 @@
 // tier gives the same bits, and those of the formulas of mergekit's merge methods in float32. A difference that is not
 // finite is never trimmed, and makes the result NaN.
 //
-// A block's differences and sums stay in L1 while the models are visited one after the other, so that few streams are
-// read at a time; the next block of the same stream is prefetched meanwhile. Arrays have a vector of slack and are
-// filled up to whole vectors, so that only loading and storing knows of a remainder.
+// A block's differences of a few models are stored in L1 one after the other, so that few streams are read at a time,
+// and then mixed with the sums in registers: stores are what limits this kernel. What comes next in a stream is prefetched
+// meanwhile. Arrays have slack and are filled up to whole vectors, so that only loading and storing knows of a remainder.
 #include "tier.h"
 
 #if defined(FM_TIER_avx512) || defined(FM_TIER_avx2)
@@ -18,8 +18,10 @@
 namespace fm::FM_TIER {
 namespace {
 
-constexpr int64_t kBlock = 512;
+constexpr int64_t kBlock = 256;
 constexpr int64_t kRoom = kBlock + 16;
+constexpr int64_t kAhead = 512;  // elements to prefetch ahead
+constexpr int kGroup = 8;        // models whose differences are stored at a time
 constexpr int64_t kLine = 64;
 
 typedef int32_t vi __attribute__((vector_size(sizeof(vf))));
@@ -31,9 +33,17 @@ FM_INLINE vu set_u(uint32_t x) { return (vu)(vi{} + static_cast<int32_t>(x)); }
 
 // ---- differences ----
 
+template <int Type>
+constexpr bool kIsNarrow = Type == FM_F32 || Type == FM_BF16;
+
+bool is_narrow(int32_t type) { return type == FM_F32 || type == FM_BF16; }
+
+// A block of the base.
 struct base_block {
+  const float *floats;  // where it is narrow: as it lies in memory, or in `narrow`
+  bool is_wide;         // whether the following is filled
   alignas(64) double wide[kRoom];
-  alignas(64) float narrow[kRoom];  // where the base is no wider
+  alignas(64) float narrow[kRoom];
 };
 
 template <int Type>
@@ -42,23 +52,27 @@ FM_INLINE vd load_whole_or_first(const void *p, int64_t index, int64_t n) {
 }
 
 template <int Type>
-void load_base(const void *p, int64_t from, int64_t n, base_block *base) {
+void widen_base(const void *p, int64_t from, int64_t n, base_block *base) {
   for (int64_t k = 0; k < n; k += kLanesD) {
-    if (k * kBytes<Type> % kLine == 0) {
-      __builtin_prefetch(static_cast<const char *>(p) + (from + kBlock + k) * kBytes<Type>, 0, 2);
-    }
     const vd x = load_whole_or_first<Type>(p, from + k, n - k);
     store_f64(base->wide + k, x);
     store_f32(base->narrow + k, narrow(x));
   }
 }
 
-void load_base(const fm_values *p, int64_t from, int64_t n, base_block *base) {
+// wide: whether a model needs its doubles.
+void load_base(const fm_values *p, int64_t from, int64_t n, bool wide, base_block *base) {
+  const char *next = static_cast<const char *>(p->data);
+  const int64_t bytes = p->type == FM_F64 ? 8 : p->type == FM_F32 ? 4 : 2;
+  for (int64_t k = 0; k < n * bytes; k += kLine) __builtin_prefetch(next + (from + kAhead) * bytes + k, 0, 2);
+  base->floats = p->type == FM_F32 ? at(static_cast<const float *>(p->data), from) : base->narrow;
+  base->is_wide = wide || p->type != FM_F32 || n % kLanesF != 0;
+  if (!base->is_wide) return;
   switch (p->type) {
-    case FM_F32: return load_base<FM_F32>(p->data, from, n, base);
-    case FM_F16: return load_base<FM_F16>(p->data, from, n, base);
-    case FM_BF16: return load_base<FM_BF16>(p->data, from, n, base);
-    default: return load_base<FM_F64>(p->data, from, n, base);
+    case FM_F32: return widen_base<FM_F32>(p->data, from, n, base);
+    case FM_F16: return widen_base<FM_F16>(p->data, from, n, base);
+    case FM_BF16: return widen_base<FM_BF16>(p->data, from, n, base);
+    default: return widen_base<FM_F64>(p->data, from, n, base);
   }
 }
 
@@ -75,10 +89,10 @@ template <int Type>
 void subtract(const void *p, int64_t from, int64_t n, bool wide_base, const base_block *base, float *delta) {
   const char *values = static_cast<const char *>(p) + from * kBytes<Type>;
   int64_t k = 0;
-  if constexpr (Type == FM_F32 || Type == FM_BF16) {
+  if constexpr (kIsNarrow<Type>) {
     for (; !wide_base && k + kLanesF <= n; k += kLanesF) {
-      if (k * kBytes<Type> % kLine == 0) __builtin_prefetch(values + (kBlock + k) * kBytes<Type>, 0, 2);
-      store_f(delta + k, load_floats<Type>(values + k * kBytes<Type>) - load_f(base->narrow + k));
+      if (k * kBytes<Type> % kLine == 0) __builtin_prefetch(values + (kAhead + k) * kBytes<Type>, 0, 2);
+      store_f(delta + k, load_floats<Type>(values + k * kBytes<Type>) - load_f(at(base->floats, k)));
     }
   }
   for (; k < n; k += kLanesD) {
@@ -188,38 +202,55 @@ struct sums {
   alignas(64) float down_weights[kRoom];
 };
 
-template <bool Elect, bool Mean, bool Rescale>
-void add(const fm_task_vector *v, const float *delta, int64_t n, bool begin, sums *s) {
-  const vf weight = set_f(static_cast<float>(v->weight));
-  const vf rescale = set_f(static_cast<float>(v->rescale));
+// Models whose differences are stored.
+struct group {
+  alignas(64) float delta[kGroup][kRoom];
+  float weights[kGroup];
+  float rescales[kGroup];
+  int count;
+};
+
+template <bool Elect, bool Mean>
+void add(const group &g, int64_t n, bool begin, sums *s) {
   const vf zero = zero_f();
   for (int64_t k = 0; k < n; k += kLanesF) {
-    vf d = load_f(delta + k);
-    if constexpr (Rescale) d = d * rescale;
-    const vf term = d * weight;
-    store_f(s->all + k, (begin ? zero : load_f(s->all + k)) + term);
+    vf all = begin ? zero : load_f(s->all + k);
+    vf up = begin || !Elect ? zero : load_f(s->up + k);
+    vf down = begin || !Elect ? zero : load_f(s->down + k);
+    vf up_weights = begin || !Mean ? zero : load_f(s->up_weights + k);
+    vf down_weights = begin || !Mean ? zero : load_f(s->down_weights + k);
+    for (int i = 0; i < g.count; ++i) {
+      const vf weight = broadcast_f(&g.weights[i]);
+      const vf term = load_f(g.delta[i] + k) * broadcast_f(&g.rescales[i]) * weight;
+      all = all + term;
+      if constexpr (Elect) {
+        const vi is_up = (vi)(term > zero);
+        const vi is_down = (vi)(term < zero);
+        up = up + masked(term, is_up);
+        down = down + masked(term, is_down);
+        if constexpr (Mean) {
+          up_weights = up_weights + masked(weight, is_up);
+          down_weights = down_weights + masked(weight, is_down);
+        }
+      }
+    }
+    store_f(s->all + k, all);
     if constexpr (Elect) {
-      const vi up = (vi)(term > zero);
-      const vi down = (vi)(term < zero);
-      store_f(s->up + k, (begin ? zero : load_f(s->up + k)) + masked(term, up));
-      store_f(s->down + k, (begin ? zero : load_f(s->down + k)) + masked(term, down));
+      store_f(s->up + k, up);
+      store_f(s->down + k, down);
       if constexpr (Mean) {
-        store_f(s->up_weights + k, (begin ? zero : load_f(s->up_weights + k)) + masked(weight, up));
-        store_f(s->down_weights + k, (begin ? zero : load_f(s->down_weights + k)) + masked(weight, down));
+        store_f(s->up_weights + k, up_weights);
+        store_f(s->down_weights + k, down_weights);
       }
     }
   }
 }
 
-void add(const fm_task_vector *v, int32_t mix, const float *delta, int64_t n, bool begin, sums *s) {
-  const bool rescale = v->rescale != 1;
+void add(const group &g, int32_t mix, int64_t n, bool begin, sums *s) {
   switch (mix) {
-    case FM_MIX_ELECTED_SUM:
-      return rescale ? add<true, false, true>(v, delta, n, begin, s) : add<true, false, false>(v, delta, n, begin, s);
-    case FM_MIX_ELECTED_MEAN:
-      return rescale ? add<true, true, true>(v, delta, n, begin, s) : add<true, true, false>(v, delta, n, begin, s);
-    default:
-      return rescale ? add<false, false, true>(v, delta, n, begin, s) : add<false, false, false>(v, delta, n, begin, s);
+    case FM_MIX_ELECTED_SUM: return add<true, false>(g, n, begin, s);
+    case FM_MIX_ELECTED_MEAN: return add<true, true>(g, n, begin, s);
+    default: return add<false, false>(g, n, begin, s);
   }
 }
 
@@ -249,7 +280,10 @@ void finish(float total_weight, float factor, int64_t n, sums *s) {
 template <int Type>
 void write(void *out, int64_t from, int64_t n, const base_block *base, const float *mixed) {
   int64_t k = 0;
-  for (; k + kLanesD <= n; k += kLanesD) store<Type>(out, from + k, load_f64(base->wide + k) + load_f32(mixed + k));
+  for (; k + kLanesD <= n; k += kLanesD) {
+    const vd b = base->is_wide ? load_f64(base->wide + k) : load<FM_F32>(base->floats, k);
+    store<Type>(out, from + k, b + load_f32(mixed + k));
+  }
   if (k < n) store_first<Type>(out, from + k, n - k, load_f64(base->wide + k) + load_f32(mixed + k));
 }
 
@@ -259,19 +293,28 @@ void task_vectors(const fm_task_vector *vectors, int64_t vector_count, const fm_
                   int64_t first, void *out, int32_t out_type, int64_t begin, int64_t end) {
   base_block from_base;
   sums s;
-  alignas(64) float delta[kRoom];
+  group g;
   float total_weight = 0;
-  for (int64_t i = 0; i < vector_count; ++i) total_weight = total_weight + static_cast<float>(vectors[i].weight);
+  bool wide = base->type == FM_F64;
+  for (int64_t i = 0; i < vector_count; ++i) {
+    total_weight = total_weight + static_cast<float>(vectors[i].weight);
+    wide |= !is_narrow(vectors[i].value_type);
+  }
   if ((total_weight < 0 ? -total_weight : total_weight) < 1e-8F) total_weight = 1;
   const float scale = static_cast<float>(factor);
   for (int64_t from = begin; from < end; from += kBlock) {
     const int64_t n = min64(kBlock, end - from);
-    load_base(base, from, n, &from_base);
-    for (int64_t i = 0; i < vector_count; ++i) {
-      const fm_task_vector *v = &vectors[i];
-      subtract(v->values, v->value_type, from, n, base->type == FM_F64, &from_base, delta);
-      trim(v, first + from, n, delta);
-      add(v, mix, delta, n, i == 0, &s);
+    load_base(base, from, n, wide, &from_base);
+    for (int64_t i = 0; i < vector_count; i += kGroup) {
+      g.count = static_cast<int>(min64(kGroup, vector_count - i));
+      for (int m = 0; m < g.count; ++m) {
+        const fm_task_vector *v = &vectors[i + m];
+        g.weights[m] = static_cast<float>(v->weight);
+        g.rescales[m] = static_cast<float>(v->rescale);
+        subtract(v->values, v->value_type, from, n, base->type == FM_F64, &from_base, g.delta[m]);
+        trim(v, first + from, n, g.delta[m]);
+      }
+      add(g, mix, n, i == 0, &s);
     }
     switch (mix) {
       case FM_MIX_SUM: finish<false, false>(total_weight, scale, n, &s); break;
@@ -311,6 +354,71 @@ FM_INLINE int64_t sum_of(vi x) {
 
 }  // namespace
 
+namespace {
+
+// Counts in lanes, which hold less than 2^31.
+struct lane_counts {
+  vi below = {};
+  vi at_low = {};
+  vi at_high = {};
+
+  void add_to(fm_magnitude_counts *counts) const {
+    counts->below += sum_of(below);
+    counts->at_low += sum_of(at_low);
+    counts->at_high += sum_of(at_high);
+  }
+};
+
+FM_INLINE void count(vf m, vf low, vf high, float *found, lane_counts *lanes, fm_magnitude_counts *counts) {
+  lanes->below -= (vi)(m < low);
+  lanes->at_low -= (vi)(m == low);
+  lanes->at_high -= (vi)(m == high);
+  uint32_t bits = bits_of((vi)(m > low) & (vi)(m < high));
+  if (bits == 0) return;
+  alignas(64) float lane[kLanesF];
+  store_f(lane, m);
+  for (; bits != 0; bits &= bits - 1) put_float_at(found, counts->between++, lane[__builtin_ctz(bits)]);
+}
+
+// Whole vectors of types no wider than float, straight from memory; returns where it stopped.
+template <int Values, int Base>
+int64_t count_narrow(const void *values, const void *base, float low, float high, float *found,
+                     fm_magnitude_counts *counts, int64_t begin, int64_t end) {
+  const char *v = static_cast<const char *>(values);
+  const char *b = static_cast<const char *>(base);
+  const vf lower = set_f(low);
+  const vf upper = set_f(high);
+  constexpr int64_t kTurn = int64_t{1} << 20;
+  int64_t j = begin;
+  while (j + kLanesF <= end) {
+    lane_counts lanes;
+    const int64_t until = min64(end, j + kTurn);
+    for (; j + kLanesF <= until; j += kLanesF) {
+      __builtin_prefetch(v + (j + kAhead) * kBytes<Values>, 0, 2);
+      __builtin_prefetch(b + (j + kAhead) * kBytes<Base>, 0, 2);
+      const vf delta = load_floats<Values>(v + j * kBytes<Values>) - load_floats<Base>(b + j * kBytes<Base>);
+      count(magnitude(delta), lower, upper, found, &lanes, counts);
+    }
+    lanes.add_to(counts);
+  }
+  return j;
+}
+
+int64_t count_narrow(const fm_values *values, const fm_values *base, float low, float high, float *found,
+                     fm_magnitude_counts *counts, int64_t begin, int64_t end) {
+  if (!is_narrow(values->type) || !is_narrow(base->type)) return begin;
+  if (values->type == FM_F32) {
+    return base->type == FM_F32
+               ? count_narrow<FM_F32, FM_F32>(values->data, base->data, low, high, found, counts, begin, end)
+               : count_narrow<FM_F32, FM_BF16>(values->data, base->data, low, high, found, counts, begin, end);
+  }
+  return base->type == FM_F32
+             ? count_narrow<FM_BF16, FM_F32>(values->data, base->data, low, high, found, counts, begin, end)
+             : count_narrow<FM_BF16, FM_BF16>(values->data, base->data, low, high, found, counts, begin, end);
+}
+
+}  // namespace
+
 void magnitudes(const fm_values *values, const fm_values *base, float low, float high, float *found,
                 fm_magnitude_counts *counts, int64_t begin, int64_t end) {
   base_block from_base;
@@ -318,27 +426,15 @@ void magnitudes(const fm_values *values, const fm_values *base, float low, float
   const vf lower = set_f(low);
   const vf upper = set_f(high);
   *counts = {};
+  begin = count_narrow(values, base, low, high, found, counts, begin, end);
   for (int64_t from = begin; from < end; from += kBlock) {
     const int64_t n = min64(kBlock, end - from);
-    load_base(base, from, n, &from_base);
+    load_base(base, from, n, !is_narrow(values->type), &from_base);
     subtract(values->data, values->type, from, n, base->type == FM_F64, &from_base, delta);
     for (int64_t l = n; l % kLanesF != 0; ++l) delta[l] = __builtin_nanf("");
-    vi below = {};
-    vi at_low = {};
-    vi at_high = {};
-    for (int64_t k = 0; k < n; k += kLanesF) {
-      const vf m = magnitude(load_f(delta + k));
-      below -= (vi)(m < lower);
-      at_low -= (vi)(m == lower);
-      at_high -= (vi)(m == upper);
-      for (uint32_t bits = bits_of((vi)(m > lower) & (vi)(m < upper)); bits != 0; bits &= bits - 1) {
-        const float x = delta[k + __builtin_ctz(bits)];
-        put_float_at(found, counts->between++, x < 0 ? -x : x);
-      }
-    }
-    counts->below += sum_of(below);
-    counts->at_low += sum_of(at_low);
-    counts->at_high += sum_of(at_high);
+    lane_counts lanes;
+    for (int64_t k = 0; k < n; k += kLanesF) count(magnitude(load_f(delta + k)), lower, upper, found, &lanes, counts);
+    lanes.add_to(counts);
   }
 }
 
@@ -378,7 +474,7 @@ void task_vector_norms(const fm_task_vector *vector, const fm_values *base, int6
   for (vd &p : kept) p = set_d(0.0);
   for (int64_t from = begin; from < end; from += kBlock) {
     const int64_t n = min64(kBlock, end - from);
-    load_base(base, from, n, &from_base);
+    load_base(base, from, n, !is_narrow(vector->value_type), &from_base);
     subtract(vector->values, vector->value_type, from, n, base->type == FM_F64, &from_base, delta);
     add_magnitudes(delta, n, all);
     trim(vector, first + from, n, delta);
