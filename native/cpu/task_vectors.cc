@@ -29,6 +29,22 @@ typedef uint32_t vu __attribute__((vector_size(sizeof(vf))));
 
 FM_INLINE vf magnitude(vf x) { return (vf)((vi)x & INT32_MAX); }
 FM_INLINE vf masked(vf x, vi mask) { return (vf)((vi)x & mask); }
+// The compiler's comparisons make whole vectors of masks, which AVX-512 has registers for.
+#if defined(FM_TIER_avx512)
+FM_INLINE vf add_above_0(vf sum, vf x, vf term) {
+  return _mm512_mask_add_ps(sum, _mm512_cmp_ps_mask(term, _mm512_setzero_ps(), _CMP_GT_OQ), sum, x);
+}
+FM_INLINE vf add_below_0(vf sum, vf x, vf term) {
+  return _mm512_mask_add_ps(sum, _mm512_cmp_ps_mask(term, _mm512_setzero_ps(), _CMP_LT_OQ), sum, x);
+}
+FM_INLINE vf not_below(vf x, vf low) {
+  return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(magnitude(x), low, _CMP_NLT_UQ), x);
+}
+#else
+FM_INLINE vf add_above_0(vf sum, vf x, vf term) { return sum + masked(x, (vi)(term > zero_f())); }
+FM_INLINE vf add_below_0(vf sum, vf x, vf term) { return sum + masked(x, (vi)(term < zero_f())); }
+FM_INLINE vf not_below(vf x, vf low) { return masked(x, ~(vi)(magnitude(x) < low)); }
+#endif
 FM_INLINE vu set_u(uint32_t x) { return (vu)(vi{} + static_cast<int32_t>(x)); }
 
 // ---- differences ----
@@ -155,6 +171,10 @@ void trim(const fm_task_vector *v, float least, float most, int64_t place, int64
   for (int l = 0; l < kLanesF; ++l) places[l] = static_cast<uint32_t>(place) + static_cast<uint32_t>(l);
   for (int64_t k = 0; k < n; k += kLanesF) {
     const vf d = load_f(delta + k);
+    if constexpr (!Upper && !Random) {
+      store_f(delta + k, not_below(d, low));
+      continue;
+    }
     const vf m = magnitude(d);
     vi kept = ~(vi)(m < low);
     if constexpr (Upper) kept &= (vi)(m <= high);
@@ -210,7 +230,7 @@ struct group {
   int count;
 };
 
-template <bool Elect, bool Mean>
+template <bool Elect, bool Mean, bool Rescale>
 void add(const group &g, int64_t n, bool begin, sums *s) {
   const vf zero = zero_f();
   for (int64_t k = 0; k < n; k += kLanesF) {
@@ -221,16 +241,16 @@ void add(const group &g, int64_t n, bool begin, sums *s) {
     vf down_weights = begin || !Mean ? zero : load_f(s->down_weights + k);
     for (int i = 0; i < g.count; ++i) {
       const vf weight = broadcast_f(&g.weights[i]);
-      const vf term = load_f(g.delta[i] + k) * broadcast_f(&g.rescales[i]) * weight;
+      vf term = load_f(g.delta[i] + k);
+      if constexpr (Rescale) term = term * broadcast_f(&g.rescales[i]);
+      term = term * weight;
       all = all + term;
       if constexpr (Elect) {
-        const vi is_up = (vi)(term > zero);
-        const vi is_down = (vi)(term < zero);
-        up = up + masked(term, is_up);
-        down = down + masked(term, is_down);
+        up = add_above_0(up, term, term);
+        down = add_below_0(down, term, term);
         if constexpr (Mean) {
-          up_weights = up_weights + masked(weight, is_up);
-          down_weights = down_weights + masked(weight, is_down);
+          up_weights = add_above_0(up_weights, weight, term);
+          down_weights = add_below_0(down_weights, weight, term);
         }
       }
     }
@@ -246,12 +266,19 @@ void add(const group &g, int64_t n, bool begin, sums *s) {
   }
 }
 
+template <bool Rescale>
 void add(const group &g, int32_t mix, int64_t n, bool begin, sums *s) {
   switch (mix) {
-    case FM_MIX_ELECTED_SUM: return add<true, false>(g, n, begin, s);
-    case FM_MIX_ELECTED_MEAN: return add<true, true>(g, n, begin, s);
-    default: return add<false, false>(g, n, begin, s);
+    case FM_MIX_ELECTED_SUM: return add<true, false, Rescale>(g, n, begin, s);
+    case FM_MIX_ELECTED_MEAN: return add<true, true, Rescale>(g, n, begin, s);
+    default: return add<false, false, Rescale>(g, n, begin, s);
   }
+}
+
+void add(const group &g, int32_t mix, int64_t n, bool begin, sums *s) {
+  bool rescale = false;
+  for (int i = 0; i < g.count; ++i) rescale |= g.rescales[i] != 1;
+  return rescale ? add<true>(g, mix, n, begin, s) : add<false>(g, mix, n, begin, s);
 }
 
 // The mix times the factor takes the place of the sum of all terms.

@@ -207,7 +207,7 @@ void average_case(int64_t models, int64_t count, int value_type, int fisher_type
   for (int64_t j = 0; j < count; ++j) {
     const double average = num[static_cast<size_t>(j)] / den[static_cast<size_t>(j)];
     const double b = read(base, fisher_type, j);
-    const double expected = round_to(scaled ? b + 0.3 * (average - b) : average, out_type);
+    const double expected = round_to(scaled ? b + 0.3 * (average - b) : 0.3 * average, out_type);
     EXPECT(same(read(out, out_type, j), expected), "models %d count %d types %d %d %d shift %d at %d: %a, expected %a",
            static_cast<int>(models), static_cast<int>(count), value_type, fisher_type, out_type, shift,
            static_cast<int>(j), read(out, out_type, j), expected);
@@ -653,6 +653,22 @@ void arguments() {
   EXPECT_INVALID(fm_weighted_average(kernels, &input, 0, nullptr, 1, x, FM_F32, 0, 4), "input_count");
   EXPECT_INVALID(fm_weighted_average(kernels, &bad_type, 1, nullptr, 1, x, FM_F32, 0, 4), "inputs.value_type: unknown element type 9");
   const fm_values no_base = {nullptr, FM_F32};
+  const fm_values four = {x, FM_F32};
+  const fm_task_vector vector = {x, 1, 1, 0, INT64_MAX, INT64_MAX, 0, uint64_t{1} << 32, 0, INFINITY, FM_F32};
+  fm_task_vector crossed = vector;
+  crossed.least = 2;
+  crossed.most = 1;
+  fm_magnitude_counts counts;
+  double norms[2];
+  EXPECT_INVALID(fm_task_vectors(kernels, &vector, 0, &four, FM_MIX_SUM, 1, 0, x, FM_F32, 0, 4), "vector_count");
+  EXPECT_INVALID(fm_task_vectors(kernels, &vector, 1, nullptr, FM_MIX_SUM, 1, 0, x, FM_F32, 0, 4), "base is null");
+  EXPECT_INVALID(fm_task_vectors(kernels, &vector, 1, &four, 4, 1, 0, x, FM_F32, 0, 4), "mix: unknown way of mixing 4");
+  EXPECT_INVALID(fm_task_vectors(kernels, &crossed, 1, &four, FM_MIX_SUM, 1, 0, x, FM_F32, 0, 4), "least and most");
+  EXPECT_INVALID(fm_task_vectors(kernels, &vector, 1, &four, FM_MIX_SUM, 1, -1, x, FM_F32, 0, 4), "first");
+  EXPECT_INVALID(fm_magnitudes(kernels, &four, &four, 2, 1, x, &counts, 0, 4), "low and high");
+  EXPECT_INVALID(fm_magnitudes(kernels, &four, &four, 1, 2, x, &counts, 5, 4), "range [5, 4)");
+  EXPECT_INVALID(fm_task_vector_norms(kernels, &vector, &four, 0, nullptr, 0, 4), "norms is null");
+  EXPECT_OK(fm_task_vector_norms(kernels, &vector, &four, 0, norms, 0, 4));
   const fm_values bad_base = {x, 7};
   EXPECT_INVALID(fm_weighted_average(kernels, &input, 1, &no_base, 1, x, FM_F32, 0, 4), "base.data is null");
   EXPECT_INVALID(fm_weighted_average(kernels, &input, 1, &bad_base, 1, x, FM_F32, 0, 4), "base.type: unknown element type 7");
@@ -702,7 +718,7 @@ void interface() {
 #define FM_COUNT(name, parameters, arguments) kernel_count += &fm_##name != nullptr;
   FM_KERNEL_LIST(FM_COUNT)
 #undef FM_COUNT
-  EXPECT(kernel_count == 11, "%d kernels", kernel_count);
+  EXPECT(kernel_count == 14, "%d kernels", kernel_count);
 }
 
 // A file of three pages that is cut to one: guarded, the rest reads as zeros; unguarded, reading it ends the process.

@@ -169,6 +169,12 @@ abstract class KernelContract {
     for (int j = 0; j < c.count(); j++) {
       assertBits(bits(out, c.out(), j), round(moved[j], c.out()), c, j);
     }
+
+    kernels().weightedAverage(new WeightedAverage(inputs, null, s, out, c.out(), c.count()));
+
+    for (int j = 0; j < c.count(); j++) {
+      assertBits(bits(out, c.out(), j), round(s * (numerator[j] / denominator[j]), c.out()), c, j);
+    }
   }
 
   @ParameterizedTest
