@@ -40,11 +40,6 @@ final class DareCommand extends SparseMergeCommand {
   @Override
   MergeRule rule() {
     return rule(
-        Trim.RANDOM,
-        TensorSetting.of(0),
-        consensus == Consensus.TIES,
-        false,
-        Rescale.L1,
-        seed);
+        Trim.RANDOM, TensorSetting.of(0), consensus == Consensus.TIES, false, Rescale.L1, seed);
   }
 }

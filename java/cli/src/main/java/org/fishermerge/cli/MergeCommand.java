@@ -85,7 +85,7 @@ final class MergeCommand implements Callable<Integer> {
   public Integer call() {
     try (Places places = new Places(spec)) {
       options.locate(places);
-      MergeRequest.Builder request = 
+      MergeRequest.Builder request =
           weighting.apply(
               options.request(rule()).coefficients(coefficients.byTensor(pairs.size())));
       for (int i = 0; i < pairs.size(); i++) {

@@ -128,8 +128,7 @@ final class MergeOptions {
   }
 
   /** The same for commands that have options of their own. */
-  static int run(
-      MergeRequest request, boolean dryRun, DeviceOption device, CommandLine command) {
+  static int run(MergeRequest request, boolean dryRun, DeviceOption device, CommandLine command) {
     try (MergeSession session = MergeSession.open(request)) {
       MergePlan plan = session.plan();
       if (dryRun) {

@@ -86,7 +86,14 @@ final class MergekitRecipe {
 
   private static final List<String> PARAMETERS =
       List.of(
-          "weight", "density", "gamma", "epsilon", "lambda", "normalize", "rescale", "int8_mask",
+          "weight",
+          "density",
+          "gamma",
+          "epsilon",
+          "lambda",
+          "normalize",
+          "rescale",
+          "int8_mask",
           "t");
 
   private static final String FILTER_FORM =
@@ -177,8 +184,7 @@ final class MergekitRecipe {
   }
 
   private Method method() {
-    String name =
-        text("merge_method", root).orElseThrow(() -> wrong("merge_method", "is missing"));
+    String name = text("merge_method", root).orElseThrow(() -> wrong("merge_method", "is missing"));
     List<String> known = new ArrayList<>();
     for (Method each : Method.values()) {
       if (each.text().equals(name)) {
@@ -198,7 +204,8 @@ final class MergekitRecipe {
     }
     if (models.isPresent()) {
       return List.of(
-          new Slice(sources("models", models.get(), List.of("model", "parameters")), empty(), 0, -1));
+          new Slice(
+              sources("models", models.get(), List.of("model", "parameters")), empty(), 0, -1));
     }
     List<Slice> all = new ArrayList<>();
     int next = 0;
@@ -272,8 +279,8 @@ final class MergekitRecipe {
           child(item.getValue(), "model")
               .filter(value -> value instanceof Scalar s && s.value() instanceof String)
               .map(value -> String.valueOf(((Scalar) value).value()))
-              .orElseThrow(() ->
-                  wrong(item.getKey() + ".model", "expected a folder or a name on the hub"));
+              .orElseThrow(
+                  () -> wrong(item.getKey() + ".model", "expected a folder or a name on the hub"));
       sources.add(new Source(model, parameters(item.getKey() + ".parameters", item.getValue())));
     }
     return sources;
@@ -329,7 +336,8 @@ final class MergekitRecipe {
       }
       checkKeys(at + ".", filter, List.of("filter", "value"), List.of());
       text(at + ".filter", new Mapping(Map.of(at + ".filter", filterOf(filter))));
-      ConfigValue value = child(filter, "value").orElseThrow(() -> wrong(at + ".value", "is missing"));
+      ConfigValue value =
+          child(filter, "value").orElseThrow(() -> wrong(at + ".value", "is missing"));
       boolean numbers =
           value instanceof Sequence values
               && !values.items().isEmpty()
@@ -375,7 +383,8 @@ final class MergekitRecipe {
     if (last.end() >= 0 && last.end() != most) {
       throw wrong(
           "slices",
-          "end at layer %d, but the base has %d layers; all of them stay".formatted(last.end(), most));
+          "end at layer %d, but the base has %d layers; all of them stay"
+              .formatted(last.end(), most));
     }
   }
 
@@ -528,8 +537,8 @@ final class MergekitRecipe {
     if (method != Method.SLERP) {
       request.coefficients(setting("weight", models, Optional.empty()));
     }
-    models.forEach(model ->
-        request.model(MergeSource.of(Objects.requireNonNull(places.get(model)))));
+    models.forEach(
+        model -> request.model(MergeSource.of(Objects.requireNonNull(places.get(model)))));
     return request;
   }
 
@@ -575,8 +584,8 @@ final class MergekitRecipe {
       Optional<String> text = text(key, root);
       if (text.isPresent()) {
         return DType.ofFloats(text.get())
-            .orElseThrow(() ->
-                wrong(key, text.get() + ": expected float32, float16, bfloat16 or float64"));
+            .orElseThrow(
+                () -> wrong(key, text.get() + ": expected float32, float16, bfloat16 or float64"));
       }
     }
     return null;

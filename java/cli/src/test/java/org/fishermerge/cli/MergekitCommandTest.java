@@ -53,7 +53,9 @@ final class MergekitCommandTest {
   }
 
   private static int layer(String name) {
-    return name.contains(".layers.") ? Integer.parseInt(name.replaceAll(".*\\.layers\\.(\\d+)\\..*", "$1")) : -1;
+    return name.contains(".layers.")
+        ? Integer.parseInt(name.replaceAll(".*\\.layers\\.(\\d+)\\..*", "$1"))
+        : -1;
   }
 
   /** A tensor under any of its names. */
@@ -80,7 +82,8 @@ final class MergekitCommandTest {
     Path out = folder.resolve("recipe");
     List<String> line =
         new ArrayList<>(
-            List.of("mergekit", write("recipe.yml", text).toString(), out.toString(), "--overwrite"));
+            List.of(
+                "mergekit", write("recipe.yml", text).toString(), out.toString(), "--overwrite"));
     line.addAll(List.of(options));
     CommandResult.run(line).succeeds();
     return TestTensors.read(out);
@@ -207,7 +210,8 @@ final class MergekitCommandTest {
   @Test
   void slices() {
     StringBuilder text =
-        new StringBuilder("merge_method: ties\nbase_model: {BASE}\nparameters: {density: 0.5}\nslices:\n");
+        new StringBuilder(
+            "merge_method: ties\nbase_model: {BASE}\nparameters: {density: 0.5}\nslices:\n");
     for (int k = 0; k < layers; k++) {
       text.append(
           """
@@ -289,7 +293,8 @@ final class MergekitCommandTest {
   @Test
   void coefficientsOfAFile() {
     Path file =
-        write("c.yml", "'.*\\.layers\\.0\\.': [1, 0]\n'.*embed': 0.5\n'.*layernorm': [0.25, 0.75]\n");
+        write(
+            "c.yml", "'.*\\.layers\\.0\\.': [1, 0]\n'.*embed': 0.5\n'.*layernorm': [0.25, 0.75]\n");
     TestTensors found = command("average --coefficients 3,1 --coefficients-file " + file);
     TestTensors alpha = TestTensors.read(Path.of(ALPHA));
     for (String name : names) {
@@ -297,8 +302,7 @@ final class MergekitCommandTest {
         assertThat(found.get(name).bytes()).as(name).isEqualTo(named(alpha, name).bytes());
         continue;
       }
-      String weights =
-          name.contains("embed") ? "1,1" : name.contains("layernorm") ? "1,3" : "3,1";
+      String weights = name.contains("embed") ? "1,1" : name.contains("layernorm") ? "1,3" : "3,1";
       TestTensors wanted = command("average --coefficients " + weights);
       TestTensors.assertClose(name, found.get(name), 1, wanted.get(name), 1e-6);
     }

@@ -131,8 +131,17 @@ final class CpuKernels implements KernelProvider {
         NativeBindings.check(
             (int)
                 NativeBindings.TASK_VECTORS.invokeExact(
-                    table, vectors, count, base, how, mix.factor(), mix.first(), target, type,
-                    begin, end));
+                    table,
+                    vectors,
+                    count,
+                    base,
+                    how,
+                    mix.factor(),
+                    mix.first(),
+                    target,
+                    type,
+                    begin,
+                    end));
       } catch (Throwable e) {
         throw NativeBindings.rethrow(e);
       }

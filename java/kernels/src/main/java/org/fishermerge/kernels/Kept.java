@@ -1,8 +1,8 @@
 package org.fishermerge.kernels;
 
 /**
- * Which elements of a task vector are kept. With m the magnitude of the difference at place k of its
- * tensor, those are kept for which
+ * Which elements of a task vector are kept. With m the magnitude of the difference at place k of
+ * its tensor, those are kept for which
  *
  * <ul>
  *   <li>m is above {@code least}, or equal to it and {@code leastFrom <= k < leastUntil};
@@ -44,13 +44,7 @@ public record Kept(
   /** Those that come before an element in the order of falling magnitude. */
   public static Kept before(RankedMagnitude first) {
     return new Kept(
-        first.magnitude(),
-        0,
-        first.place(),
-        Float.POSITIVE_INFINITY,
-        Long.MAX_VALUE,
-        0,
-        ONE);
+        first.magnitude(), 0, first.place(), Float.POSITIVE_INFINITY, Long.MAX_VALUE, 0, ONE);
   }
 
   /** An element and those that come after it in the order of rising magnitude. */

@@ -318,10 +318,7 @@ public final class Kernels implements AutoCloseable {
       vectors.add(
           new TaskVector(
               Bounds.readable(
-                  "vectors[%d].values".formatted(i),
-                  vector.values(),
-                  count,
-                  vector.type().bytes()),
+                  "vectors[%d].values".formatted(i), vector.values(), count, vector.type().bytes()),
               vector.type(),
               vector.weight(),
               vector.rescale(),

@@ -86,7 +86,12 @@ final class MagnitudeRanks {
     if (count <= FEW) {
       int[] keys = all(0, count);
       Selected selected = select(keys.clone(), (int) rank, 0, LARGEST);
-      note(0, selected.key(), selected.key(), new MagnitudeScan.Counts(0, selected.equal(), 0, 0), 0);
+      note(
+          0,
+          selected.key(),
+          selected.key(),
+          new MagnitudeScan.Counts(0, selected.equal(), 0, 0),
+          0);
       return selected;
     }
     int[] sample = sample();
@@ -98,10 +103,7 @@ final class MagnitudeRanks {
     Selected from = select(sample.clone(), low, 0, LARGEST);
     Selected to = select(sample, high, 0, LARGEST);
     Selected selected =
-        within(
-            rank,
-            low == 0 ? 0 : from.key(),
-            high == sample.length - 1 ? LARGEST : to.key());
+        within(rank, low == 0 ? 0 : from.key(), high == sample.length - 1 ? LARGEST : to.key());
     return selected == null ? bisect(rank) : selected;
   }
 
@@ -134,9 +136,7 @@ final class MagnitudeRanks {
       Selected selected = select(keys, (int) within, low, high);
       return new Selected(selected.key(), below + atLow + selected.below(), selected.equal());
     }
-    return within < between + atHigh
-        ? new Selected(high, below + atLow + between, atHigh)
-        : null;
+    return within < between + atHigh ? new Selected(high, below + atLow + between, atHigh) : null;
   }
 
   private void note(int b, int low, int high, MagnitudeScan.Counts there, long foundUntil) {
@@ -218,8 +218,7 @@ final class MagnitudeRanks {
   private int[] all(long begin, long end) {
     int length = (int) (end - begin);
     int[] keys = new int[length];
-    MagnitudeScan.Counts there =
-        magnitudes.scan(-1, Float.MAX_VALUE, block, begin, end);
+    MagnitudeScan.Counts there = magnitudes.scan(-1, Float.MAX_VALUE, block, begin, end);
     if (there.between() == length) {
       MemorySegment.copy(block, JAVA_INT, 0, keys, 0, length);
       return keys;

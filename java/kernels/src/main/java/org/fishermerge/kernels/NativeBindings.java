@@ -121,8 +121,7 @@ final class NativeBindings {
   static final MethodHandle TASK_VECTOR_NORMS =
       handle(
           "fm_task_vector_norms",
-          status(
-              JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+          status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
   static final MethodHandle SQUARE_ACCUMULATE =
       handle(
           "fm_square_accumulate",

@@ -335,8 +335,20 @@ abstract class KernelContract {
 
   /** A stable sort of all magnitudes tells which elements come before one of a rank. */
   @ParameterizedTest
-  @CsvSource({"1, 0", "2, 1", "7, 0", "500, 1", "4097, 0", "16384, 2", "16385, 0", "70001, 0",
-    "70001, 1", "131073, 2", "200003, 3", "200003, 0"})
+  @CsvSource({
+    "1, 0",
+    "2, 1",
+    "7, 0",
+    "500, 1",
+    "4097, 0",
+    "16384, 2",
+    "16385, 0",
+    "70001, 0",
+    "70001, 1",
+    "131073, 2",
+    "200003, 3",
+    "200003, 0"
+  })
   void ranksMagnitudes(int count, int kind) {
     SplittableRandom random = new SplittableRandom(SEED + count + kind);
     ElementType type = count > 5000 ? ElementType.F32 : ElementType.values()[count % 4];
@@ -349,15 +361,16 @@ abstract class KernelContract {
     }
     List<Integer> rising = new ArrayList<>();
     IntStream.range(0, count).forEach(rising::add);
-    rising.sort(Comparator.comparing(j -> Math.abs(exactDifference(x, base, j))));
+    rising.sort(Comparator.comparingDouble(j -> Math.abs(exactDifference(x, base, j))));
     List<Integer> falling = new ArrayList<>();
     IntStream.range(0, count).forEach(falling::add);
-    falling.sort(Comparator.comparing(j -> -Math.abs(exactDifference(x, base, j))));
+    falling.sort(Comparator.comparingDouble(j -> -Math.abs(exactDifference(x, base, j))));
     List<MagnitudeQuery> queries = new ArrayList<>();
     for (boolean descending : new boolean[] {false, true}) {
       for (double share : new double[] {0, 0.01, 0.2, 0.5, 0.8, 0.93, 1}) {
         queries.add(
-            new MagnitudeQuery(x, base, count, descending, Math.min(count - 1, (long) (share * count))));
+            new MagnitudeQuery(
+                x, base, count, descending, Math.min(count - 1, (long) (share * count))));
       }
     }
     List<RankedMagnitude> found = kernels(1).rankedMagnitudes(queries);
@@ -372,8 +385,7 @@ abstract class KernelContract {
           .isEqualTo(Math.abs(exactDifference(x, base, order.get((int) query.rank()))));
       for (int j = 0; j < count; j++) {
         float m = Math.abs(exactDifference(x, base, j));
-        boolean comes =
-            query.descending() ? m > magnitude : m < magnitude;
+        boolean comes = query.descending() ? m > magnitude : m < magnitude;
         comes |= m == magnitude && j < found.get(q).place();
         assertThat(comes).as("%s at %d, seed %d", query, j, SEED).isEqualTo(before.contains(j));
       }
@@ -389,7 +401,8 @@ abstract class KernelContract {
     for (int period : new int[] {1024, 512, 20_000}) {
       float[] sorted = new float[count];
       for (int j = 0; j < count; j++) {
-        boolean odd = Integer.toUnsignedLong(Kept.hash(j / 1024, 0)) % (1024 - 16) / 64 == j % period / 64;
+        boolean odd =
+            Integer.toUnsignedLong(Kept.hash(j / 1024, 0)) % (1024 - 16) / 64 == j % period / 64;
         sorted[j] = odd ? 1000 + j : j / 1000f;
         put(x.data(), ElementType.F32, j, sorted[j]);
       }
@@ -425,16 +438,26 @@ abstract class KernelContract {
     }
     boolean enough =
         m > kept.least()
-            || m == kept.least() && place >= kept.leastFrom() && place < kept.leastUntil();
-    boolean notTooMuch = m < kept.most() || m == kept.most() && place < kept.mostUntil();
-    long x = place + kept.seed() & 0xFFFF_FFFFL;
-    x = (x ^ x >> 16) * 0x7FEB352DL & 0xFFFF_FFFFL;
-    x = (x ^ x >> 15 ^ kept.seed() >>> 32) * 0x846CA68BL & 0xFFFF_FFFFL;
-    return enough && notTooMuch && (x ^ x >> 16) < kept.share();
+            || (m == kept.least() && place >= kept.leastFrom() && place < kept.leastUntil());
+    boolean notTooMuch = m < kept.most() || (m == kept.most() && place < kept.mostUntil());
+    long x = (place + kept.seed()) & 0xFFFF_FFFFL;
+    x = ((x ^ (x >> 16)) * 0x7FEB352DL) & 0xFFFF_FFFFL;
+    x = ((x ^ (x >> 15) ^ (kept.seed() >>> 32)) * 0x846CA68BL) & 0xFFFF_FFFFL;
+    return enough && notTooMuch && (x ^ (x >> 16)) < kept.share();
   }
 
   @ParameterizedTest
-  @CsvSource({"1, 1", "3, 15", "2, 16", "9, 17", "4, 511", "8, 512", "5, 513", "3, 1500", "2, 70001"})
+  @CsvSource({
+    "1, 1",
+    "3, 15",
+    "2, 16",
+    "9, 17",
+    "4, 511",
+    "8, 512",
+    "5, 513",
+    "3, 1500",
+    "2, 70001"
+  })
   void mixesTaskVectors(int models, int count) {
     SplittableRandom random = new SplittableRandom(SEED + count);
     for (TaskVectorMix.Mix how : TaskVectorMix.Mix.values()) {
@@ -451,7 +474,8 @@ abstract class KernelContract {
         }
         List<TaskVector> vectors = new ArrayList<>();
         for (int m = 0; m < models; m++) {
-          ElementType type = mixed ? types[(m + variant) % 4] : m == 1 ? ElementType.BF16 : ElementType.F32;
+          ElementType type =
+              mixed ? types[(m + variant) % 4] : m == 1 ? ElementType.BF16 : ElementType.F32;
           MemorySegment values = guarded(count, type, m % 4);
           for (int j = 0; j < count; j++) {
             put(values, type, j, at(base, j) + difference(random, random.nextInt(4)));
@@ -459,7 +483,8 @@ abstract class KernelContract {
           double weight = how.ordinal() % 2 == 1 && m == 2 ? -0.75 : random.nextDouble(0.1, 1);
           double rescale = variant % 3 == 2 ? 1.7 : 1;
           vectors.add(
-              new TaskVector(values, type, weight, rescale, keptFor(m + variant, count, 77L << 30)));
+              new TaskVector(
+                  values, type, weight, rescale, keptFor(m + variant, count, 77L << 30)));
         }
         MemorySegment result = guarded(count, out, variant % 4);
         TaskVectorMix mix =
@@ -481,8 +506,7 @@ abstract class KernelContract {
           double kept = 0;
           TaskVector vector = vectors.get(m);
           for (int j = 0; j < count; j++) {
-            float delta =
-                exactDifference(new TypedValues(vector.values(), vector.type()), base, j);
+            float delta = exactDifference(new TypedValues(vector.values(), vector.type()), base, j);
             all += Math.abs(delta);
             kept += isKept(vector.kept(), delta, first + j) ? Math.abs(delta) : 0;
           }
@@ -547,8 +571,7 @@ abstract class KernelContract {
               kernels()
                   .mixTaskVectors(
                       List.of(
-                          new TaskVectorMix(
-                              vectors, base, how, 1, 0, out, ElementType.F32, count)))
+                          new TaskVectorMix(vectors, base, how, 1, 0, out, ElementType.F32, count)))
                   .getFirst();
           assertThat(found.finite()).isFalse();
           assertThat(out.get(JAVA_FLOAT_UNALIGNED, 80)).isNaN();
@@ -612,7 +635,14 @@ abstract class KernelContract {
                 .mixTaskVectors(
                     List.of(
                         new TaskVectorMix(
-                            List.of(vector), row, sum, 1, 0, memory.allocate(8), ElementType.F32, 4))));
+                            List.of(vector),
+                            row,
+                            sum,
+                            1,
+                            0,
+                            memory.allocate(8),
+                            ElementType.F32,
+                            4))));
     rejects("0 <= least <= most", () -> new Kept(2, 0, 0, 1, 0, 0, 0));
   }
 

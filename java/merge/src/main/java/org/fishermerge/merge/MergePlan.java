@@ -195,8 +195,7 @@ public final class MergePlan {
       text.append(
           request.coefficients() == null
               ? String.format(Locale.ROOT, "  coefficient %s%n", source.coefficient())
-              : String.format(
-                  Locale.ROOT, "  coefficient %s%n", request.coefficients().text()));
+              : String.format(Locale.ROOT, "  coefficient %s%n", request.coefficients().text()));
     }
     request
         .rule()

@@ -75,9 +75,7 @@ public record MergeRequest(
 
   /** A model's coefficient in one tensor, by the base's name of it. */
   double coefficient(String tensor, int model) {
-    return coefficients == null
-        ? models.get(model).coefficient()
-        : coefficients.of(tensor, model);
+    return coefficients == null ? models.get(model).coefficient() : coefficients.of(tensor, model);
   }
 
   /** Starts a request; see the record's components for what the paths may be. */

@@ -7,7 +7,8 @@ import org.fishermerge.checkpoint.StatisticKind;
 /**
  * How the values of several models become those of one. An {@link ElementwiseRule} weights each
  * element by itself, so that one pass over the files applies it; a {@link TensorRule} looks at each
- * tensor as a whole first; a {@link LayerRule} solves for the weights of a layer at once. Immutable, and safe for threads.
+ * tensor as a whole first; a {@link LayerRule} solves for the weights of a layer at once.
+ * Immutable, and safe for threads.
  */
 public sealed interface MergeRule permits ElementwiseRule, LayerRule, TensorRule {
   /** What messages call a merge by this rule. */

@@ -10,7 +10,8 @@ import org.fishermerge.checkpoint.ParameterNames;
 
 /**
  * A setting by regular expressions, matched from the start of the base's name of a tensor or of its
- * canonical one; the first that matches counts. One that matches nothing that is merged is an error.
+ * canonical one; the first that matches counts. One that matches nothing that is merged is an
+ * error.
  *
  * @param origin where the expressions stand, for messages
  * @param entries tried in order

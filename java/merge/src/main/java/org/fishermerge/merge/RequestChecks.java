@@ -6,9 +6,9 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.Collectors;
+import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
-import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.Reasons;
 import org.fishermerge.checkpoint.SafetensorsHeader;
@@ -115,7 +115,7 @@ final class RequestChecks {
       if (!(sum > 0)) {
         throw new InputException(
             "the coefficients of tensor '%s' sum to %s; at least one must be positive, and the sum"
-                .formatted(name, sum)
+                    .formatted(name, sum)
                 + " too");
       }
     }

@@ -169,13 +169,13 @@ public record SparseTaskArithmetic(
     for (byte b : tensor.getBytes(StandardCharsets.UTF_8)) {
       hash = (hash ^ (b & 0xFF)) * 0x100000001B3L;
     }
-    return mixed(mixed(seed) ^ mixed(hash) + model * 0x9E3779B97F4A7C15L);
+    return mixed(mixed(seed) ^ (mixed(hash) + model * 0x9E3779B97F4A7C15L));
   }
 
   /** The finaliser of SplittableRandom (Steele et al. 2014). */
   private static long mixed(long x) {
-    long z = (x ^ x >>> 30) * 0xBF58476D1CE4E5B9L;
-    z = (z ^ z >>> 27) * 0x94D049BB133111EBL;
-    return z ^ z >>> 31;
+    long z = (x ^ (x >>> 30)) * 0xBF58476D1CE4E5B9L;
+    z = (z ^ (z >>> 27)) * 0x94D049BB133111EBL;
+    return z ^ (z >>> 31);
   }
 }

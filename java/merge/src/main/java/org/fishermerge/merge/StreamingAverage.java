@@ -166,8 +166,7 @@ final class StreamingAverage {
     List<WeightedAverage> averages = new ArrayList<>(chunk.size());
     for (Piece piece : chunk) {
       CheckpointTensor tensor = piece.tensor();
-      List<ElementwiseRule.Weight> weights =
-          plan.rule().weights(scan.operands(tensor));
+      List<ElementwiseRule.Weight> weights = plan.rule().weights(scan.operands(tensor));
       List<WeightedInput> operands = new ArrayList<>(weights.size());
       for (int i = 0; i < weights.size(); i++) {
         operands.add(operand(i, piece, weights.get(i), computed));

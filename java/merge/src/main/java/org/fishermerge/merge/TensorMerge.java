@@ -107,10 +107,7 @@ final class TensorMerge {
 
   private MemorySegment source(int i, Parameter parameter) {
     CheckpointTensor value = inputs.valueOf(i, parameter);
-    return inputs
-        .models()
-        .get(i)
-        .source(value.canonicalName(), 0, value.info().elementCount());
+    return inputs.models().get(i).source(value.canonicalName(), 0, value.info().elementCount());
   }
 
   private void write(List<Parameter> batch, CheckpointWriter writer) {
@@ -226,9 +223,7 @@ final class TensorMerge {
   }
 
   private static boolean keepsAll(SparseTaskArithmetic sparse, Job job, int model) {
-    return sparse.trim() == Trim.NONE
-        || job.count() == 0
-        || sparse.density(job.name(), model) >= 1;
+    return sparse.trim() == Trim.NONE || job.count() == 0 || sparse.density(job.name(), model) >= 1;
   }
 
   /** What {@link #kept} needs to know of a model's tensor. */
@@ -283,8 +278,7 @@ final class TensorMerge {
               ? 1
               : SparseTaskArithmetic.rescaling(norms.get(i).all(), norms.get(i).kept());
       vectors.add(
-          new TaskVector(
-              vector.values(), vector.type(), vector.weight(), rescale, vector.kept()));
+          new TaskVector(vector.values(), vector.type(), vector.weight(), rescale, vector.kept()));
     }
     return new TaskVectorMix(
         vectors,
@@ -334,8 +328,7 @@ final class TensorMerge {
             new WeightedInput(
                 values.data(), values.type(), null, ElementType.F32, 0, weights.get(i)));
       }
-      sums.add(
-          new WeightedAverage(inputsOfJob, null, sum, job.out(), outType(job), job.count()));
+      sums.add(new WeightedAverage(inputsOfJob, null, sum, job.out(), outType(job), job.count()));
     }
     return kernels.weightedAverages(sums, List.of()).stream()
         .map(WeightedAverage.Statistics::out)

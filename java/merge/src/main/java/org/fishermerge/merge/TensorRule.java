@@ -8,7 +8,8 @@ import org.fishermerge.checkpoint.StatisticKind;
  * files. {@link TensorMerge} applies it; where its operations have no kernel for a GPU, they run on
  * the CPU.
  */
-public sealed interface TensorRule extends MergeRule permits SparseTaskArithmetic, Slerp, WeightedSum {
+public sealed interface TensorRule extends MergeRule
+    permits SparseTaskArithmetic, Slerp, WeightedSum {
   /** How often the models are read. */
   int passes();
 

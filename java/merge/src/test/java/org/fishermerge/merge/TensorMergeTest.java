@@ -95,7 +95,13 @@ final class TensorMergeTest {
             1,
             0.5,
             0.7),
-        of("ties-sum", sparse(Trim.MAGNITUDE, all(0.2), none, true, false, no, 0.3, 0), true, 1, 1, 1),
+        of(
+            "ties-sum",
+            sparse(Trim.MAGNITUDE, all(0.2), none, true, false, no, 0.3, 0),
+            true,
+            1,
+            1,
+            1),
         of(
             "ties-rescaled",
             sparse(Trim.MAGNITUDE, all(0.4), none, true, true, Rescale.L1, 1, 0),
@@ -165,16 +171,18 @@ final class TensorMergeTest {
   void mergesAreTheOracles(Case c) throws IOException {
     Map<String, TestTensors.Data> expected =
         TestTensors.read(
-            TestTensors.extract(
-                vectors(), c.name() + "/", folder.resolve("expected.safetensors")));
+            TestTensors.extract(vectors(), c.name() + "/", folder.resolve("expected.safetensors")));
     byte[] first = null;
-    for (String options : List.of("cpu 1", "cpu 3", "scalar 2")) {
+    for (String options : List.of("cpu 1", "cpu 3", "scalar 2", "cuda 2")) {
       String[] words = options.split(" ", -1);
       MergeRequest request = request(c.rule(), options, c.weights()).build();
       try (Kernels kernels =
           Kernels.open(
               new KernelOptions(
-                  words[0], "auto", Optional.empty(), Integer.parseInt(words[1])))) {
+                  words[0],
+                  "auto",
+                  Optional.of(words[0]).filter("cuda"::equals),
+                  Integer.parseInt(words[1])))) {
         Merging.run(request, kernels);
       }
       byte[] bytes = Files.readAllBytes(request.output());
@@ -216,11 +224,9 @@ final class TensorMergeTest {
     order.sort((a, b) -> Double.compare(Math.abs(to[b] - from[b]), Math.abs(to[a] - from[a])));
     for (double density : new double[] {0.01, 0.2, 0.5}) {
       Path output = folder.resolve(density + ".safetensors");
-      MergeRule ties =
-          sparse(Trim.MAGNITUDE, all(density), all(0), true, true, Rescale.NONE, 1, 0);
+      MergeRule ties = sparse(Trim.MAGNITUDE, all(density), all(0), true, true, Rescale.NONE, 1, 0);
       try (Kernels kernels = Kernels.open()) {
-        Merging.run(
-            MergeRequest.builder(base, output, ties).model(model).build(), kernels);
+        Merging.run(MergeRequest.builder(base, output, ties).model(model).build(), kernels);
       }
       double[] expected = from.clone();
       order.subList(0, (int) (density * count)).forEach(j -> expected[j] = to[j]);
@@ -278,8 +284,7 @@ final class TensorMergeTest {
                 "layers.0.weight", List.of(0.25, 0.75),
                 "layers.1.weight", List.of(2.0, 0.5),
                 "scale", List.of(1.0, 1.0));
-        Map<String, TestTensors.Data> both =
-            TestTensors.read(folder.resolve("both.safetensors"));
+        Map<String, TestTensors.Data> both = TestTensors.read(folder.resolve("both.safetensors"));
         wanted.forEach((tensor, weights) -> {
           Merging.run(request(rule, "one-for-all", weights).overwrite(true).build(), kernels);
           assertThat(Objects.requireNonNull(both.get(tensor)).values())
@@ -310,7 +315,8 @@ final class TensorMergeTest {
     assertThatThrownBy(() -> PatternSetting.builder("c.yml", all(1)).add("(", all(1)))
         .isInstanceOf(InputException.class)
         .hasMessageContaining("c.yml: '(' is not a regular expression");
-    assertThatThrownBy(() -> sparse(Trim.NONE, all(1), all(0), true, true, Rescale.NONE, Double.NaN, 0))
+    assertThatThrownBy(
+            () -> sparse(Trim.NONE, all(1), all(0), true, true, Rescale.NONE, Double.NaN, 0))
         .isInstanceOf(InputException.class);
   }
 
