@@ -1,8 +1,8 @@
 // Rates of the kernels that carry the work, against what the machine can do:
 //   squared_gradients      GFLOP/s (2 V B T O I), against a register-only multiply-add loop
-//   weighted_average, pair_sums  GB/s read, against a loop that only reads
+//   weighted_average, task_vectors, pair_sums  GB/s read, against a loop that only reads
 // Each figure is the best of several runs, one item of work handed out at a time to `threads` threads.
-// Usage: fm_bench [threads] [isa] [squared_gradients|relatives|weighted_average|pair_sums]
+// Usage: fm_bench [threads] [isa] [squared_gradients|relatives|weighted_average|task_vectors|pair_sums]
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,7 +147,7 @@ void weighted_average(int64_t models, int64_t count) {
   const double read = read_rate(streams, count);
   const double seconds = best_seconds(7, [&] {
     parallel(count, 65536, [&](int, int64_t begin, int64_t end) {
-      check(fm_weighted_average(kernels, inputs.data(), models, out, FM_F32, begin, end));
+      check(fm_weighted_average(kernels, inputs.data(), models, nullptr, 1, out, FM_F32, begin, end));
     });
   });
   const double bytes = 8.0 * static_cast<double>(models) * static_cast<double>(count);
@@ -155,6 +155,62 @@ void weighted_average(int64_t models, int64_t count) {
   printf("weighted_average %lld models F32            %7.1f GB/s read of %5.1f: %.3f (with the output %.3f)\n",
          static_cast<long long>(models), rate, read, rate / read,
          rate * (1 + 0.5 / static_cast<double>(models)) / read);
+  for (float *p : streams) free(p);
+  free(out);
+}
+
+// Trimming by magnitude with an elected sign, as ties does; and what decides on it.
+void task_vectors(int64_t models, int64_t count) {
+  std::vector<float *> streams;
+  for (int64_t s = 0; s < models + 1; ++s) {
+    streams.push_back(buffer(count));
+    uint32_t x = 12345 + static_cast<uint32_t>(s);
+    for (int64_t k = 0; k < count; ++k) streams.back()[k] = static_cast<float>(x = x * 1664525 + 1013904223) * 1e-9f;
+  }
+  float *out = buffer(count);
+  const fm_values base = {streams.back(), FM_F32};
+  std::vector<fm_task_vector> ties;
+  for (int64_t m = 0; m < models; ++m) {
+    ties.push_back({streams[static_cast<size_t>(m)], 0.5, 1, 0, INT64_MAX, INT64_MAX, 0, uint64_t{1} << 32, 2.0f,
+                    __builtin_inff(), FM_F32});
+  }
+  std::vector<fm_task_vector> dare = ties;
+  for (fm_task_vector &v : dare) v.least = 0, v.share = uint64_t{1} << 31, v.rescale = 2, v.seed = 7;
+  const double read = read_rate(streams, count);
+  const double bytes = 4.0 * static_cast<double>(models + 1) * static_cast<double>(count);
+  auto report = [&](const char *name, double seconds, double moved) {
+    printf("%-24s %lld models F32     %7.1f GB/s read of %5.1f: %.3f\n", name, static_cast<long long>(models),
+           moved / seconds * 1e-9, read, moved / seconds * 1e-9 / read);
+  };
+  auto mix = [&](const std::vector<fm_task_vector> &vectors, int32_t how) {
+    return best_seconds(7, [&] {
+      parallel(count, 65536, [&](int, int64_t begin, int64_t end) {
+        check(fm_task_vectors(kernels, vectors.data(), models, &base, how, 1, 0, out, FM_F32, begin, end));
+      });
+    });
+  };
+  report("task_vectors, ties", mix(ties, FM_MIX_ELECTED_MEAN), bytes);
+  report("task_vectors, dare", mix(dare, FM_MIX_SUM), bytes);
+  std::vector<std::vector<float>> space(static_cast<size_t>(threads), std::vector<float>(65536));
+  const double counted = best_seconds(7, [&] {
+    for (int64_t m = 0; m < models; ++m) {
+      const fm_values values = {streams[static_cast<size_t>(m)], FM_F32};
+      parallel(count, 65536, [&](int worker, int64_t begin, int64_t end) {
+        fm_magnitude_counts counts;
+        check(fm_magnitudes(kernels, &values, &base, 2.0f, 2.05f, space[static_cast<size_t>(worker)].data(), &counts, begin, end));
+      });
+    }
+  });
+  report("magnitudes", counted, bytes * 2 * static_cast<double>(models) / static_cast<double>(models + 1));
+  const double norms = best_seconds(7, [&] {
+    for (int64_t m = 0; m < models; ++m) {
+      parallel(count, 4096, [&](int, int64_t begin, int64_t end) {
+        double found[2];
+        check(fm_task_vector_norms(kernels, &dare[static_cast<size_t>(m)], &base, 0, found, begin, end));
+      });
+    }
+  });
+  report("task_vector_norms, dare", norms, bytes * 2 * static_cast<double>(models) / static_cast<double>(models + 1));
   for (float *p : streams) free(p);
   free(out);
 }
@@ -233,6 +289,7 @@ int main(int argc, char **argv) {
   if (wanted("weighted_average")) {
     for (int64_t models : {2, 8, 32}) weighted_average(models, (int64_t{1} << 26) / models);
   }
+  if (wanted("task_vectors")) task_vectors(8, int64_t{1} << 23);
   if (wanted("pair_sums")) {
     for (int64_t rows : {2, 8, 64}) pair_sums(rows, 1 << 22);
   }

@@ -64,10 +64,10 @@ void memory_bound() {
     inputs.push_back({random_floats(count, 2 * m), random_floats(count, 2 * m + 1), 0.1, 1e-6, FM_F32, FM_F32});
   }
   report("weighted_average, 8 models, f32", "cuda_average_f32_over_copy", 68.0 * static_cast<double>(count),
-         [&] { check(fmc_weighted_average(inputs.data(), 8, to, FM_F32, count, nullptr)); });
+         [&] { check(fmc_weighted_average(inputs.data(), 8, nullptr, 1, to, FM_F32, count, nullptr)); });
   for (fm_weighted_input &in : inputs) in.value_type = in.fisher_type = FM_BF16;
   report("weighted_average, 8 models, bf16", "cuda_average_bf16_over_copy", 34.0 * static_cast<double>(count),
-         [&] { check(fmc_weighted_average(inputs.data(), 8, to, FM_BF16, count, nullptr)); });
+         [&] { check(fmc_weighted_average(inputs.data(), 8, nullptr, 1, to, FM_BF16, count, nullptr)); });
   int64_t bytes = 0;
   check(fmc_statistics_workspace(count, &bytes));
   char *workspace = allocate<char>(bytes);

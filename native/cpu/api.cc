@@ -62,8 +62,8 @@ int32_t check_activations(const char *name, const fm_activations *a) {
   return FM_OK;
 }
 
-int32_t check_weighted_average(const fm_weighted_input *inputs, int64_t input_count, void *out, int32_t out_type,
-                               int64_t begin, int64_t end) {
+int32_t check_weighted_average(const fm_weighted_input *inputs, int64_t input_count, const fm_values *base, double,
+                               void *out, int32_t out_type, int64_t begin, int64_t end) {
   FM_REQUIRE(input_count >= 1, "input_count: at least one input is needed");
   FM_CHECK(check_not_null("inputs", inputs));
   FM_CHECK(check_not_null("out", out));
@@ -72,6 +72,10 @@ int32_t check_weighted_average(const fm_weighted_input *inputs, int64_t input_co
     FM_CHECK(check_not_null("inputs.values", inputs[i].values));
     FM_CHECK(check_type("inputs.value_type", inputs[i].value_type));
     if (inputs[i].fisher != nullptr) FM_CHECK(check_type("inputs.fisher_type", inputs[i].fisher_type));
+  }
+  if (base != nullptr) {
+    FM_CHECK(check_not_null("base.data", base->data));
+    FM_CHECK(check_type("base.type", base->type));
   }
   return check_range(begin, end, INT64_MAX);
 }
@@ -95,6 +99,52 @@ int32_t check_pair_sums(const fm_values *rows, int64_t row_count, double *scratc
     FM_CHECK(check_type("rows.type", rows[p].type));
   }
   return check_range(begin, end, INT64_MAX);
+}
+
+int32_t check_values(const char *name, const char *type_name, const fm_values *values) {
+  FM_CHECK(check_not_null(name, values));
+  FM_CHECK(check_not_null(name, values->data));
+  return check_type(type_name, values->type);
+}
+
+int32_t check_task_vector(const fm_task_vector *vector) {
+  FM_CHECK(check_not_null("vector.values", vector->values));
+  FM_CHECK(check_type("vector.value_type", vector->value_type));
+  FM_REQUIRE(vector->least >= 0 && vector->most >= vector->least, "least and most: expected 0 <= least <= most");
+  return FM_OK;
+}
+
+int32_t check_task_vectors(const fm_task_vector *vectors, int64_t vector_count, const fm_values *base, int32_t mix,
+                           double, int64_t first, void *out, int32_t out_type, int64_t begin, int64_t end) {
+  FM_REQUIRE(vector_count >= 1, "vector_count: at least one vector is needed");
+  FM_CHECK(check_not_null("vectors", vectors));
+  for (int64_t i = 0; i < vector_count; ++i) FM_CHECK(check_task_vector(&vectors[i]));
+  FM_CHECK(check_values("base", "base.type", base));
+  FM_REQUIRE(mix >= FM_MIX_SUM && mix <= FM_MIX_ELECTED_MEAN, "mix: unknown way of mixing %d", mix);
+  FM_REQUIRE(first >= 0, "first: must not be negative");
+  FM_CHECK(check_not_null("out", out));
+  FM_CHECK(check_type("out_type", out_type));
+  return check_range(begin, end, INT64_MAX - first);
+}
+
+int32_t check_magnitudes(const fm_values *values, const fm_values *base, float low, float high, float *found,
+                         fm_magnitude_counts *counts, int64_t begin, int64_t end) {
+  FM_CHECK(check_values("values", "values.type", values));
+  FM_CHECK(check_values("base", "base.type", base));
+  FM_REQUIRE(low <= high, "low and high: expected low <= high");
+  FM_CHECK(check_not_null("found", found));
+  FM_CHECK(check_not_null("counts", counts));
+  return check_range(begin, end, INT64_MAX);
+}
+
+int32_t check_task_vector_norms(const fm_task_vector *vector, const fm_values *base, int64_t first, double *norms,
+                                int64_t begin, int64_t end) {
+  FM_CHECK(check_not_null("vector", vector));
+  FM_CHECK(check_task_vector(vector));
+  FM_CHECK(check_values("base", "base.type", base));
+  FM_REQUIRE(first >= 0, "first: must not be negative");
+  FM_CHECK(check_not_null("norms", norms));
+  return check_range(begin, end, INT64_MAX - first);
 }
 
 int32_t check_square_accumulate(const float *gradient, double, float *fisher, int64_t begin, int64_t end) {

@@ -3,9 +3,9 @@
 
 #define FM_KERNEL_LIST(FM_KERNEL)                                                                                    \
   FM_KERNEL(weighted_average,                                                                                        \
-            (const fm_weighted_input *inputs, int64_t input_count, void *out, int32_t out_type, int64_t begin,       \
-             int64_t end),                                                                                           \
-            (inputs, input_count, out, out_type, begin, end))                                                        \
+            (const fm_weighted_input *inputs, int64_t input_count, const fm_values *base, double scaling_factor,     \
+             void *out, int32_t out_type, int64_t begin, int64_t end),                                               \
+            (inputs, input_count, base, scaling_factor, out, out_type, begin, end))                                  \
   FM_KERNEL(statistics,                                                                                              \
             (const void *x, int32_t type, int64_t begin, int64_t end, double threshold,                              \
              fm_value_statistics *result),                                                                           \
@@ -14,6 +14,18 @@
             (const fm_values *rows, int64_t row_count, double *scratch, double *products, double *roots,             \
              int64_t begin, int64_t end),                                                                            \
             (rows, row_count, scratch, products, roots, begin, end))                                                 \
+  FM_KERNEL(task_vectors,                                                                                            \
+            (const fm_task_vector *vectors, int64_t vector_count, const fm_values *base, int32_t mix, double factor, \
+             int64_t first, void *out, int32_t out_type, int64_t begin, int64_t end),                                \
+            (vectors, vector_count, base, mix, factor, first, out, out_type, begin, end))                            \
+  FM_KERNEL(magnitudes,                                                                                              \
+            (const fm_values *values, const fm_values *base, float low, float high, float *found,                    \
+             fm_magnitude_counts *counts, int64_t begin, int64_t end),                                               \
+            (values, base, low, high, found, counts, begin, end))                                                    \
+  FM_KERNEL(task_vector_norms,                                                                                       \
+            (const fm_task_vector *vector, const fm_values *base, int64_t first, double *norms, int64_t begin,       \
+             int64_t end),                                                                                           \
+            (vector, base, first, norms, begin, end))                                                                \
   FM_KERNEL(square_accumulate, (const float *gradient, double scale, float *fisher, int64_t begin, int64_t end),     \
             (gradient, scale, fisher, begin, end))                                                                   \
   FM_KERNEL(squared_gradients_prepare,                                                                               \

@@ -1,8 +1,8 @@
 // Weighted average of N models in one pass over memory.
 //
 // Accumulation: double, w = scale * F + offset, num = sum w v, den = sum w, models in order starting from the first
-// one's terms; multiplication and addition are separate, so every tier gives the same bits. Rounding: once, from
-// num / den to the output type, to nearest even; overflow becomes infinity. NaN and infinity follow IEEE 754: a NaN
+// one's terms; multiplication and addition are separate, so every tier gives the same bits; then base + s
+// (num / den - base), or s num / den where there is no base. Rounding: once, to the output type, to nearest even; overflow becomes infinity. NaN and infinity follow IEEE 754: a NaN
 // in any model or Fisher with any weight, or a zero sum of weights, makes the element NaN; NaN stays quiet.
 //
 // A block's num and den stay in L1 while the models are visited two at a time: four input streams are as many as the
@@ -165,6 +165,32 @@ void add_models(const visit &v, int64_t from, int64_t n, double *num, double *de
   }
 }
 
+// Moves the quotients along the line from the base.
+template <int Type>
+void scale_from(const void *base, double scaling_factor, int64_t from, int64_t n, double *quotients) {
+  const vd factor = set_d(scaling_factor);
+  const char *next = static_cast<const char *>(base) + (from + kBlock) * kBytes<Type>;
+  int64_t k = 0;
+  for (; k + kLanesD <= n; k += kLanesD) {
+    if (k % kLine == 0) __builtin_prefetch(next + k * kBytes<Type>, 0, 2);
+    const vd b = load<Type>(base, from + k);
+    store_f64(quotients + k, b + factor * (load_f64(quotients + k) - b));
+  }
+  if (k < n) {
+    const vd b = load_first<Type>(base, from + k, n - k);
+    store_f64(quotients + k, b + factor * (load_f64(quotients + k) - b));
+  }
+}
+
+void scale_from(const fm_values *base, double scaling_factor, int64_t from, int64_t n, double *quotients) {
+  switch (base->type) {
+    case FM_F32: return scale_from<FM_F32>(base->data, scaling_factor, from, n, quotients);
+    case FM_F16: return scale_from<FM_F16>(base->data, scaling_factor, from, n, quotients);
+    case FM_BF16: return scale_from<FM_BF16>(base->data, scaling_factor, from, n, quotients);
+    default: return scale_from<FM_F64>(base->data, scaling_factor, from, n, quotients);
+  }
+}
+
 template <int Type>
 void write(void *out, int64_t from, int64_t n, bool stream, const double *quotients) {
   int64_t k = 0;
@@ -192,8 +218,8 @@ int64_t elements_to_alignment(const void *out, int64_t begin) {
 
 }  // namespace
 
-void weighted_average(const fm_weighted_input *inputs, int64_t input_count, void *out, int32_t out_type, int64_t begin,
-                      int64_t end) {
+void weighted_average(const fm_weighted_input *inputs, int64_t input_count, const fm_values *base,
+                      double scaling_factor, void *out, int32_t out_type, int64_t begin, int64_t end) {
   // One vector of slack: the last, partial vector of a block is computed whole.
   alignas(64) double num[kBlock + kLanesD];
   alignas(64) double den[kBlock + kLanesD];
@@ -208,6 +234,11 @@ void weighted_average(const fm_weighted_input *inputs, int64_t input_count, void
       const visit v = next_visit(inputs, input_count, i);
       add_models(v, from, n, num, den);
       i += v.count;
+    }
+    if (base != nullptr) {
+      scale_from(base, scaling_factor, from, n, num);
+    } else if (scaling_factor != 1) {
+      for (int64_t k = 0; k < n; ++k) num[k] = scaling_factor * num[k];
     }
     switch (out_type) {
       case FM_F32: write<FM_F32>(out, from, n, stream && !(from == begin && peel > 0), num); break;

@@ -1,7 +1,8 @@
 // Weighted average of N models in one pass over memory.
 //
 // Accumulation: double, w = scale * F + offset, num = sum w v, den = sum w, models in order starting from the first
-// one's terms, multiplication and addition separate; rounded once from num / den: the bits of native/cpu.
+// one's terms, multiplication and addition separate; then base + s (num / den - base), or s num / den without a
+// base; rounded once: the bits of native/cpu.
 //
 // A thread keeps eight elements' sums in registers while it visits all models: every operand is read once, in pieces of
 // 16 bytes, and only the result is written. Groups are laid out from the first 16-byte boundary of the result; what is
@@ -20,6 +21,8 @@ struct weighted_average_kernel {
   struct job {
     fm_weighted_input inputs[FMC_MAX_INPUTS];
     int64_t input_count;
+    fm_values base;  // without data: none
+    double scaling_factor;
     void *out;
     int64_t count;
     int64_t head;  // elements before the first group
@@ -53,17 +56,30 @@ struct weighted_average_kernel {
     }
     FMC_UNROLL
     for (int k = 0; k < kGroup; ++k) num[k] = divide(num[k], den[k]);
+    if (j.base.data != nullptr) {
+      double base[kGroup];
+      load_group(j.base.data, j.base.type, begin, count, base);
+      FMC_UNROLL
+      for (int k = 0; k < kGroup; ++k) {
+        num[k] = add(base[k], multiply(j.scaling_factor, add(num[k], -base[k])));
+      }
+    } else {
+      FMC_UNROLL
+      for (int k = 0; k < kGroup; ++k) num[k] = multiply(j.scaling_factor, num[k]);
+    }
     store_group(j.out, j.out_type, begin, count, num);
   }
 };
 
 template <class Launch>
-void weighted_average(Launch &launch, const fm_weighted_input *inputs, int64_t input_count, void *out, int32_t out_type,
-                      int64_t count) {
+void weighted_average(Launch &launch, const fm_weighted_input *inputs, int64_t input_count, const fm_values *base,
+                      double scaling_factor, void *out, int32_t out_type, int64_t count) {
   if (count == 0) return;
   weighted_average_kernel::job job = {};
   for (int64_t i = 0; i < input_count; ++i) job.inputs[i] = inputs[i];
   job.input_count = input_count;
+  if (base != nullptr) job.base = *base;
+  job.scaling_factor = scaling_factor;
   job.out = out;
   job.out_type = out_type;
   job.count = count;

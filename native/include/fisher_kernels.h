@@ -21,7 +21,7 @@ extern "C" {
 
 #pragma GCC visibility push(default)
 
-#define FM_ABI_VERSION 3
+#define FM_ABI_VERSION 4
 
 enum fm_status { FM_OK = 0, FM_INVALID_ARGUMENT = 1, FM_UNKNOWN_ISA = 2 };
 
@@ -56,11 +56,19 @@ typedef struct fm_weighted_input {
   int32_t fisher_type;
 } fm_weighted_input;
 
-/* out[j] = sum_i weight_i[j] values_i[j] / sum_i weight_i[j] for j in [begin, end).
+/* Values of one operand among several of different types. */
+typedef struct fm_values {
+  const void *data;
+  int32_t type;
+} fm_values;
+
+/* average[j] = sum_i weight_i[j] values_i[j] / sum_i weight_i[j] for j in [begin, end); out = base + scaling_factor
+ * (average - base), or scaling_factor average where base is null.
  * Arithmetic is in double without contraction, models in order, so every instruction set gives the same bits;
  * rounded once, to nearest even, to out_type. Overflow gives infinity; a zero sum of weights gives NaN. */
-int32_t fm_weighted_average(const fm_kernels *kernels, const fm_weighted_input *inputs, int64_t input_count, void *out,
-                            int32_t out_type, int64_t begin, int64_t end);
+int32_t fm_weighted_average(const fm_kernels *kernels, const fm_weighted_input *inputs, int64_t input_count,
+                            const fm_values *base, double scaling_factor, void *out, int32_t out_type, int64_t begin,
+                            int64_t end);
 
 typedef struct fm_value_statistics {
   double sum_of_squares; /* NaN or infinite if and only if a value is, or if the sum overflows */
@@ -73,12 +81,6 @@ typedef struct fm_value_statistics {
 int32_t fm_statistics(const fm_kernels *kernels, const void *x, int32_t type, int64_t begin, int64_t end,
                       double threshold, fm_value_statistics *result);
 
-/* Values of one operand among several of different types. */
-typedef struct fm_values {
-  const void *data;
-  int32_t type;
-} fm_values;
-
 /* The scratch of fm_pair_sums is FM_PAIR_SUMS_SCRATCH * (row_count + 3) doubles. */
 #define FM_PAIR_SUMS_SCRATCH 272
 
@@ -90,6 +92,60 @@ typedef struct fm_values {
  * range. */
 int32_t fm_pair_sums(const fm_kernels *kernels, const fm_values *rows, int64_t row_count, double *scratch,
                      double *products, double *roots, int64_t begin, int64_t end);
+
+/* One model's task vector: the differences delta[j] = values[j] - base[j] in float, and which of them are kept. With
+ * m = |delta[j]| and k = first + j, the element's place in its tensor, those are kept for which
+ *   m > least, or m == least and least_from <= k < least_until; and
+ *   m < most, or m == most and k < most_until; and
+ *   drawn(seed, k) < share, where share < 2^32.
+ * drawn is a hash of 32 bits (C. Wellons' lowbias32) of the low half of k plus the low half of the seed, into which the
+ * high half goes between its multiplications. A difference that is not finite is always kept. */
+typedef struct fm_task_vector {
+  const void *values;
+  double weight;
+  double rescale; /* by which kept differences are multiplied */
+  int64_t least_from;
+  int64_t least_until;
+  int64_t most_until;
+  uint64_t seed;
+  uint64_t share;
+  float least; /* 0 keeps all */
+  float most;  /* infinity keeps all */
+  int32_t value_type;
+} fm_task_vector;
+
+enum fm_mix {
+  FM_MIX_SUM = 0,                  /* sum_i weight_i delta_i */
+  FM_MIX_MEAN = 1,                 /* the same over sum_i weight_i, or over 1 where that is below 1e-8 */
+  FM_MIX_ELECTED_SUM = 2,          /* of those i only whose term has the elected sign */
+  FM_MIX_ELECTED_MEAN = 3          /* the same over their weights, or over 1 where these sum to 0 */
+};
+
+/* out[j] = base[j] + factor * mix of the kept task vectors, for j in [begin, end). The elected sign is that of the sum of
+ * all terms, + where it is 0 (Yadav et al. 2023). Differences, terms, sums over models in order, quotient and product
+ * with the factor are floats without contraction; base + mix is a double, rounded once to out_type. A difference that is
+ * not finite makes its element NaN. */
+int32_t fm_task_vectors(const fm_kernels *kernels, const fm_task_vector *vectors, int64_t vector_count,
+                        const fm_values *base, int32_t mix, double factor, int64_t first, void *out, int32_t out_type,
+                        int64_t begin, int64_t end);
+
+typedef struct fm_magnitude_counts {
+  int64_t below;   /* m < low */
+  int64_t at_low;  /* m == low */
+  int64_t between; /* low < m < high: these are in `found`, in order */
+  int64_t at_high; /* m == high, also where high == low */
+} fm_magnitude_counts;
+
+/* Counts the magnitudes m of a task vector's differences, kept or not, for j in [begin, end), where low <= high.
+ * found: room for end - begin floats. NaN is counted nowhere. */
+int32_t fm_magnitudes(const fm_kernels *kernels, const fm_values *values, const fm_values *base, float low, float high,
+                      float *found, fm_magnitude_counts *counts, int64_t begin, int64_t end);
+
+/* norms[0]: the sum of the magnitudes of a task vector's differences for j in [begin, end); norms[1]: of those that are
+ * kept, without their rescaling. In double: 16 interleaved partial sums, then a balanced tree over them; the same bits on
+ * every instruction set. Here the result does depend on the range. */
+int32_t fm_task_vector_norms(const fm_kernels *kernels, const fm_task_vector *vector, const fm_values *base,
+                             int64_t first, double *norms, int64_t begin, int64_t end);
 
 /* fisher[j] += scale * gradient[j]^2 for j in [begin, end), in double, rounded once to float. */
 int32_t fm_square_accumulate(const fm_kernels *kernels, const float *gradient, double scale, float *fisher,

@@ -28,7 +28,7 @@ extern "C" {
 
 #pragma GCC visibility push(default)
 
-#define FMC_ABI_VERSION 2
+#define FMC_ABI_VERSION 3
 
 /* Beside those of fm_status. */
 enum fmc_status { FMC_UNAVAILABLE = 16, FMC_OUT_OF_MEMORY = 17, FMC_DEVICE_ERROR = 18 };
@@ -83,8 +83,8 @@ int32_t fmc_stream_synchronize(void *stream);
 /* out[j] = sum_i weight_i[j] values_i[j] / sum_i weight_i[j] for j in [0, count), 1 to FMC_MAX_INPUTS models.
  * The contract of fm_weighted_average, and its bits (but for the payload of a NaN): double without contraction, models
  * in order, rounded once to nearest even. */
-int32_t fmc_weighted_average(const fm_weighted_input *inputs, int64_t input_count, void *out, int32_t out_type,
-                             int64_t count, void *stream);
+int32_t fmc_weighted_average(const fm_weighted_input *inputs, int64_t input_count, const fm_values *base,
+                             double scaling_factor, void *out, int32_t out_type, int64_t count, void *stream);
 
 /* Bytes of workspace that fmc_statistics needs. */
 int32_t fmc_statistics_workspace(int64_t count, int64_t *bytes);

@@ -20,7 +20,8 @@ class engine {
   virtual void fetch(void *to, const void *from, size_t bytes) = 0;
   virtual void reset() = 0;
 
-  virtual void weighted_average(const std::vector<fm_weighted_input> &inputs, void *out, int32_t type, int64_t n) = 0;
+  virtual void weighted_average(const std::vector<fm_weighted_input> &inputs, const fm_values *base,
+                                double scaling_factor, void *out, int32_t type, int64_t n) = 0;
   virtual void statistics(const void *x, int32_t type, int64_t n, double threshold, fm_value_statistics *result) = 0;
   virtual void square_accumulate(const float *gradient, double scale, float *fisher, int64_t n) = 0;
   virtual void squared_gradients(const fm_cotangents &g, const fm_activations &a, int32_t precision, int32_t splits,
@@ -152,10 +153,16 @@ inline void average_case(int64_t models, int64_t count, int32_t out_type, int64_
   }
   const size_t bytes = static_cast<size_t>(count) * size_of(out_type);
   std::vector<char> expected(bytes + 1);  // never null
-  EXPECT(fm_weighted_average(cpu, host.data(), models, expected.data(), out_type, 0, count) == FM_OK, "%s",
-         fm_last_error());
+  const int32_t base_type = types[(models + shift) % 4];
+  owned.push_back(any_values(random, base_type, count, special));
+  const fm_values host_base = {owned.back().data(), base_type};
+  const fm_values placed_base = {on->place(host_base.data, static_cast<size_t>(count) * size_of(base_type),
+                                           static_cast<size_t>(shift) * size_of(base_type)), base_type};
+  const bool scaled = count % 2 == 1;
+  EXPECT(fm_weighted_average(cpu, host.data(), models, scaled ? &host_base : nullptr, 0.3, expected.data(), out_type, 0,
+                             count) == FM_OK, "%s", fm_last_error());
   void *out = on->place(nullptr, bytes, static_cast<size_t>(shift) * size_of(out_type));
-  on->weighted_average(placed, out, out_type, count);
+  on->weighted_average(placed, scaled ? &placed_base : nullptr, 0.3, out, out_type, count);
   std::vector<char> found(bytes);
   on->fetch(found.data(), out, bytes);
   for (size_t k = 0; k < bytes; k += size_of(out_type)) {
@@ -194,11 +201,11 @@ inline void rounding() {
     const int64_t count = static_cast<int64_t>(x.size());
     const fm_weighted_input host = {x.data(), nullptr, 0.0, 1.0, FM_F64, FM_F64};
     std::vector<uint16_t> expected(x.size());
-    EXPECT(fm_weighted_average(cpu, &host, 1, expected.data(), type, 0, count) == FM_OK, "%s", fm_last_error());
+    EXPECT(fm_weighted_average(cpu, &host, 1, nullptr, 1, expected.data(), type, 0, count) == FM_OK, "%s", fm_last_error());
     fm_weighted_input placed = host;
     placed.values = place(x);
     uint16_t *out = place(std::vector<uint16_t>(x.size()));
-    on->weighted_average({placed}, out, type, count);
+    on->weighted_average({placed}, nullptr, 1, out, type, count);
     const std::vector<uint16_t> found = fetch(out, x.size());
     for (size_t k = 0; k < x.size(); ++k) {
       EXPECT(found[k] == expected[k], "type %d: %a became %04x, expected %04x", type, x[k], found[k], expected[k]);
@@ -213,7 +220,7 @@ inline double as_double(const char *x, int32_t type) {
   // The CPU's average of one model with weight 1 is the value itself.
   const fm_weighted_input one = {x, nullptr, 0.0, 1.0, type, type};
   double value = 0;
-  EXPECT(fm_weighted_average(cpu, &one, 1, &value, FM_F64, 0, 1) == FM_OK, "%s", fm_last_error());
+  EXPECT(fm_weighted_average(cpu, &one, 1, nullptr, 1, &value, FM_F64, 0, 1) == FM_OK, "%s", fm_last_error());
   return value;
 }
 

@@ -37,8 +37,9 @@ class emulation : public engine {
     owned_.clear();
   }
 
-  void weighted_average(const std::vector<fm_weighted_input> &inputs, void *out, int32_t type, int64_t n) override {
-    fmc::weighted_average(launch, inputs.data(), static_cast<int64_t>(inputs.size()), out, type, n);
+  void weighted_average(const std::vector<fm_weighted_input> &inputs, const fm_values *base, double scaling_factor,
+                        void *out, int32_t type, int64_t n) override {
+    fmc::weighted_average(launch, inputs.data(), static_cast<int64_t>(inputs.size()), base, scaling_factor, out, type, n);
   }
   void statistics(const void *x, int32_t type, int64_t n, double threshold, fm_value_statistics *result) override {
     fmc::statistics(launch, x, type, n, threshold, workspace(fmc::statistics_workspace(n)), result);

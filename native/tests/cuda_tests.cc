@@ -17,7 +17,7 @@ void large(device &gpu, const fmc_device &info) {
   host[static_cast<size_t>(count) - 12345] = 0x4040;               // 3
   void *a = gpu.place(host.data(), bytes, 0);
   void *out = gpu.place(nullptr, bytes, 0);
-  gpu.weighted_average({{a, nullptr, 0, 1, FM_BF16, 0}, {a, a, 1, 1, FM_BF16, FM_BF16}}, out, FM_BF16, count);
+  gpu.weighted_average({{a, nullptr, 0, 1, FM_BF16, 0}, {a, a, 1, 1, FM_BF16, FM_BF16}}, nullptr, 1, out, FM_BF16, count);
   std::vector<uint16_t> found(static_cast<size_t>(count));
   gpu.fetch(found.data(), out, bytes);
   EXPECT(found == host, "an average of a model with itself is another");
@@ -40,11 +40,11 @@ void arguments() {
   };
   alignas(16) float x[4] = {};
   fm_weighted_input in = {x, nullptr, 0, 1, FM_F32, FM_F32};
-  refused(fmc_weighted_average(&in, 0, x, FM_F32, 1, nullptr), "input_count");
-  refused(fmc_weighted_average(&in, FMC_MAX_INPUTS + 1, x, FM_F32, 1, nullptr), "input_count");
-  refused(fmc_weighted_average(nullptr, 1, x, FM_F32, 1, nullptr), "inputs");
-  refused(fmc_weighted_average(&in, 1, x, 9, 1, nullptr), "out_type");
-  refused(fmc_weighted_average(&in, 1, reinterpret_cast<char *>(x) + 1, FM_F32, 1, nullptr), "aligned");
+  refused(fmc_weighted_average(&in, 0, nullptr, 1, x, FM_F32, 1, nullptr), "input_count");
+  refused(fmc_weighted_average(&in, FMC_MAX_INPUTS + 1, nullptr, 1, x, FM_F32, 1, nullptr), "input_count");
+  refused(fmc_weighted_average(nullptr, 1, nullptr, 1, x, FM_F32, 1, nullptr), "inputs");
+  refused(fmc_weighted_average(&in, 1, nullptr, 1, x, 9, 1, nullptr), "out_type");
+  refused(fmc_weighted_average(&in, 1, nullptr, 1, reinterpret_cast<char *>(x) + 1, FM_F32, 1, nullptr), "aligned");
   refused(fmc_square_accumulate(x, 1, x, -1, nullptr), "count");
   fm_cotangents g = {x, 0, 0, 0, nullptr, 0, 1, 1, 1, 4};
   const fm_activations a = {x, 0, 0, 4};

@@ -31,8 +31,10 @@ class device : public engine {
     owned_.clear();
   }
 
-  void weighted_average(const std::vector<fm_weighted_input> &inputs, void *out, int32_t type, int64_t n) override {
-    require(fmc_weighted_average(inputs.data(), static_cast<int64_t>(inputs.size()), out, type, n, nullptr));
+  void weighted_average(const std::vector<fm_weighted_input> &inputs, const fm_values *base, double scaling_factor,
+                        void *out, int32_t type, int64_t n) override {
+    require(fmc_weighted_average(inputs.data(), static_cast<int64_t>(inputs.size()), base,
+                                 scaling_factor, out, type, n, nullptr));
     wait();
   }
   void statistics(const void *x, int32_t type, int64_t n, double threshold, fm_value_statistics *result) override {

@@ -22,6 +22,25 @@ static_assert(sizeof(fm_values) == 16);
 static_assert(offsetof(fm_values, data) == 0);
 static_assert(offsetof(fm_values, type) == 8);
 
+static_assert(sizeof(fm_task_vector) == 80);
+static_assert(offsetof(fm_task_vector, values) == 0);
+static_assert(offsetof(fm_task_vector, weight) == 8);
+static_assert(offsetof(fm_task_vector, rescale) == 16);
+static_assert(offsetof(fm_task_vector, least_from) == 24);
+static_assert(offsetof(fm_task_vector, least_until) == 32);
+static_assert(offsetof(fm_task_vector, most_until) == 40);
+static_assert(offsetof(fm_task_vector, seed) == 48);
+static_assert(offsetof(fm_task_vector, share) == 56);
+static_assert(offsetof(fm_task_vector, least) == 64);
+static_assert(offsetof(fm_task_vector, most) == 68);
+static_assert(offsetof(fm_task_vector, value_type) == 72);
+
+static_assert(sizeof(fm_magnitude_counts) == 32);
+static_assert(offsetof(fm_magnitude_counts, below) == 0);
+static_assert(offsetof(fm_magnitude_counts, at_low) == 8);
+static_assert(offsetof(fm_magnitude_counts, between) == 16);
+static_assert(offsetof(fm_magnitude_counts, at_high) == 24);
+
 static_assert(sizeof(fm_cotangents) == 80);
 static_assert(offsetof(fm_cotangents, data) == 0);
 static_assert(offsetof(fm_cotangents, probe_stride) == 8);
@@ -62,14 +81,18 @@ static_assert(offsetof(fmc_squared_gradients_plan, workspace_bytes) == 0);
 static_assert(offsetof(fmc_squared_gradients_plan, precision) == 8);
 static_assert(offsetof(fmc_squared_gradients_plan, splits) == 12);
 
-static_assert(FM_ABI_VERSION == 3);
+static_assert(FM_ABI_VERSION == 4);
 static_assert(FM_INVALID_ARGUMENT == 1);
 static_assert(FM_F32 == 0);
 static_assert(FM_F16 == 1);
 static_assert(FM_BF16 == 2);
 static_assert(FM_F64 == 3);
 static_assert(FM_PAIR_SUMS_SCRATCH == 272);
-static_assert(FMC_ABI_VERSION == 2);
+static_assert(FM_MIX_SUM == 0);
+static_assert(FM_MIX_MEAN == 1);
+static_assert(FM_MIX_ELECTED_SUM == 2);
+static_assert(FM_MIX_ELECTED_MEAN == 3);
+static_assert(FMC_ABI_VERSION == 3);
 static_assert(FMC_OUT_OF_MEMORY == 17);
 static_assert(FMC_FP32 == 0);
 static_assert(FMC_TF32 == 1);

@@ -197,10 +197,17 @@ void average_case(int64_t models, int64_t count, int value_type, int fisher_type
     }
     inputs.push_back({values->data(), fisher == nullptr ? nullptr : fisher->data(), scale, offset, value_type, fisher_type});
   }
+  guarded<uint8_t> base(count * bytes_of(fisher_type), shift);
+  for (int64_t j = 0; j < count; ++j) write(base, fisher_type, j, round_to(random.uniform(-2, 2), fisher_type));
+  const bool scaled = count % 2 == 1;
+  const fm_values base_values = {base.data(), fisher_type};
+  const fm_values *from = scaled ? &base_values : nullptr;
   guarded<uint8_t> out(count * bytes_of(out_type), shift);
-  EXPECT_OK(fm_weighted_average(kernels, inputs.data(), models, out.data(), out_type, 0, count));
+  EXPECT_OK(fm_weighted_average(kernels, inputs.data(), models, from, 0.3, out.data(), out_type, 0, count));
   for (int64_t j = 0; j < count; ++j) {
-    const double expected = round_to(num[static_cast<size_t>(j)] / den[static_cast<size_t>(j)], out_type);
+    const double average = num[static_cast<size_t>(j)] / den[static_cast<size_t>(j)];
+    const double b = read(base, fisher_type, j);
+    const double expected = round_to(scaled ? b + 0.3 * (average - b) : 0.3 * average, out_type);
     EXPECT(same(read(out, out_type, j), expected), "models %d count %d types %d %d %d shift %d at %d: %a, expected %a",
            static_cast<int>(models), static_cast<int>(count), value_type, fisher_type, out_type, shift,
            static_cast<int>(j), read(out, out_type, j), expected);
@@ -208,7 +215,7 @@ void average_case(int64_t models, int64_t count, int value_type, int fisher_type
   const std::vector<uint8_t> whole = out.copy();
   for (int64_t begin = 0; begin < count;) {
     const int64_t end = std::min(count, begin + 1 + random.below(1500));
-    EXPECT_OK(fm_weighted_average(kernels, inputs.data(), models, out.data(), out_type, begin, end));
+    EXPECT_OK(fm_weighted_average(kernels, inputs.data(), models, from, 0.3, out.data(), out_type, begin, end));
     begin = end;
   }
   EXPECT(same_bits(out, whole), "ranges change the bits at count %d", static_cast<int>(count));
@@ -237,7 +244,7 @@ void rounding() {
     guarded<double> out(65536);
     for (int64_t k = 0; k < 65536; ++k) in.set(k, static_cast<uint16_t>(k));
     const fm_weighted_input input = {in.data(), nullptr, 0, 1, type, FM_F32};
-    EXPECT_OK(fm_weighted_average(kernels, &input, 1, out.data(), FM_F64, 0, 65536));
+    EXPECT_OK(fm_weighted_average(kernels, &input, 1, nullptr, 1, out.data(), FM_F64, 0, 65536));
     for (int64_t k = 0; k < 65536; ++k) {
       EXPECT(same(out.get(k), decode_half(static_cast<uint16_t>(k), type)), "type %d bits %04x", type,
              static_cast<unsigned>(k));
@@ -267,7 +274,7 @@ void rounding() {
     wide.assign(x);
     guarded<uint8_t> narrow(2 * count);
     const fm_weighted_input wide_input = {wide.data(), nullptr, 0, 1, FM_F64, FM_F32};
-    EXPECT_OK(fm_weighted_average(kernels, &wide_input, 1, narrow.data(), type, 0, count));
+    EXPECT_OK(fm_weighted_average(kernels, &wide_input, 1, nullptr, 1, narrow.data(), type, 0, count));
     for (int64_t k = 0; k < count; ++k) {
       const double expected = round_to(wide.get(k), type);
       EXPECT(same(read(narrow, type, k), expected), "type %d of %a: %a, expected %a", type, wide.get(k),
@@ -296,7 +303,7 @@ void special_values() {
       }
       const fm_weighted_input inputs[] = {{v0.data(), f0.data(), 1, 0, FM_F32, FM_F32},
                                           {v1.data(), f1.data(), 1, 0, FM_F32, FM_F32}};
-      EXPECT_OK(fm_weighted_average(kernels, inputs, 2, out.data(), FM_F32, 0, count));
+      EXPECT_OK(fm_weighted_average(kernels, inputs, 2, nullptr, 1, out.data(), FM_F32, 0, count));
       for (int64_t k = 0; k < count; ++k) EXPECT(same(out.get(k), r[4]), "%a, expected %a", static_cast<double>(out.get(k)), r[4]);
     }
   }
@@ -642,12 +649,32 @@ void arguments() {
   const fm_activations a = {x, 0, 0, 4};
   const fm_activations narrow = {x, 0, 0, 3};
   fm_squared_gradients_plan plan;
-  EXPECT_INVALID(fm_weighted_average(nullptr, &input, 1, x, FM_F32, 0, 4), "kernels is null");
-  EXPECT_INVALID(fm_weighted_average(kernels, &input, 0, x, FM_F32, 0, 4), "input_count");
-  EXPECT_INVALID(fm_weighted_average(kernels, &bad_type, 1, x, FM_F32, 0, 4), "inputs.value_type: unknown element type 9");
-  EXPECT_INVALID(fm_weighted_average(kernels, &input, 1, x, -1, 0, 4), "out_type");
-  EXPECT_INVALID(fm_weighted_average(kernels, &input, 1, nullptr, FM_F32, 0, 4), "out is null");
-  EXPECT_INVALID(fm_weighted_average(kernels, &input, 1, x, FM_F32, 3, 2), "range [3, 2)");
+  EXPECT_INVALID(fm_weighted_average(nullptr, &input, 1, nullptr, 1, x, FM_F32, 0, 4), "kernels is null");
+  EXPECT_INVALID(fm_weighted_average(kernels, &input, 0, nullptr, 1, x, FM_F32, 0, 4), "input_count");
+  EXPECT_INVALID(fm_weighted_average(kernels, &bad_type, 1, nullptr, 1, x, FM_F32, 0, 4), "inputs.value_type: unknown element type 9");
+  const fm_values no_base = {nullptr, FM_F32};
+  const fm_values four = {x, FM_F32};
+  const fm_task_vector vector = {x, 1, 1, 0, INT64_MAX, INT64_MAX, 0, uint64_t{1} << 32, 0, INFINITY, FM_F32};
+  fm_task_vector crossed = vector;
+  crossed.least = 2;
+  crossed.most = 1;
+  fm_magnitude_counts counts;
+  double norms[2];
+  EXPECT_INVALID(fm_task_vectors(kernels, &vector, 0, &four, FM_MIX_SUM, 1, 0, x, FM_F32, 0, 4), "vector_count");
+  EXPECT_INVALID(fm_task_vectors(kernels, &vector, 1, nullptr, FM_MIX_SUM, 1, 0, x, FM_F32, 0, 4), "base is null");
+  EXPECT_INVALID(fm_task_vectors(kernels, &vector, 1, &four, 4, 1, 0, x, FM_F32, 0, 4), "mix: unknown way of mixing 4");
+  EXPECT_INVALID(fm_task_vectors(kernels, &crossed, 1, &four, FM_MIX_SUM, 1, 0, x, FM_F32, 0, 4), "least and most");
+  EXPECT_INVALID(fm_task_vectors(kernels, &vector, 1, &four, FM_MIX_SUM, 1, -1, x, FM_F32, 0, 4), "first");
+  EXPECT_INVALID(fm_magnitudes(kernels, &four, &four, 2, 1, x, &counts, 0, 4), "low and high");
+  EXPECT_INVALID(fm_magnitudes(kernels, &four, &four, 1, 2, x, &counts, 5, 4), "range [5, 4)");
+  EXPECT_INVALID(fm_task_vector_norms(kernels, &vector, &four, 0, nullptr, 0, 4), "norms is null");
+  EXPECT_OK(fm_task_vector_norms(kernels, &vector, &four, 0, norms, 0, 4));
+  const fm_values bad_base = {x, 7};
+  EXPECT_INVALID(fm_weighted_average(kernels, &input, 1, &no_base, 1, x, FM_F32, 0, 4), "base.data is null");
+  EXPECT_INVALID(fm_weighted_average(kernels, &input, 1, &bad_base, 1, x, FM_F32, 0, 4), "base.type: unknown element type 7");
+  EXPECT_INVALID(fm_weighted_average(kernels, &input, 1, nullptr, 1, x, -1, 0, 4), "out_type");
+  EXPECT_INVALID(fm_weighted_average(kernels, &input, 1, nullptr, 1, nullptr, FM_F32, 0, 4), "out is null");
+  EXPECT_INVALID(fm_weighted_average(kernels, &input, 1, nullptr, 1, x, FM_F32, 3, 2), "range [3, 2)");
   EXPECT_INVALID(fm_statistics(kernels, x, 4, 0, 4, 0, &found), "type");
   EXPECT_INVALID(fm_statistics(kernels, x, FM_F32, -1, 4, 0, &found), "range [-1, 4)");
   const fm_values row = {x, FM_F32}, untyped = {x, 7};
@@ -691,7 +718,7 @@ void interface() {
 #define FM_COUNT(name, parameters, arguments) kernel_count += &fm_##name != nullptr;
   FM_KERNEL_LIST(FM_COUNT)
 #undef FM_COUNT
-  EXPECT(kernel_count == 11, "%d kernels", kernel_count);
+  EXPECT(kernel_count == 14, "%d kernels", kernel_count);
 }
 
 // A file of three pages that is cut to one: guarded, the rest reads as zeros; unguarded, reading it ends the process.

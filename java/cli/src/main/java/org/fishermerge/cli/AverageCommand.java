@@ -1,16 +1,9 @@
 package org.fishermerge.cli;
 
-import java.nio.file.Path;
-import java.util.List;
-import java.util.concurrent.Callable;
 import org.fishermerge.merge.Average;
-import org.fishermerge.merge.MergeRequest;
-import org.fishermerge.merge.MergeSource;
+import org.fishermerge.merge.MergeRule;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code average}: the plain average of several models, the yardstick of every merge. */
 @Command(
@@ -18,31 +11,11 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true,
     sortOptions = false,
     description = "Averages models without Fisher information.")
-final class AverageCommand implements Callable<Integer> {
-  @Spec private CommandSpec spec = CommandSpec.create();
-
-  @Mixin private MergeOptions options = new MergeOptions();
-
-  @Option(
-      names = "--model",
-      required = true,
-      paramLabel = "DIR",
-      description = "A fine-tuned model; BASE+ADAPTER for a LoRA adapter. Repeatable.")
-  private List<Path> models = List.of();
-
-  @Mixin private CoefficientOptions coefficients = new CoefficientOptions();
+final class AverageCommand extends PlainMergeCommand {
+  @Mixin private ScalingOption scaling = new ScalingOption();
 
   @Override
-  public Integer call() {
-    try (Places places = new Places(spec)) {
-      options.locate(places);
-      MergeRequest.Builder request = options.request(new Average());
-      for (int i = 0; i < models.size(); i++) {
-        request.model(
-            MergeSource.of(places.model(models.get(i)))
-                .withCoefficient(coefficients.of(i, models.size())));
-      }
-      return options.run(request.build(), spec.commandLine());
-    }
+  MergeRule rule() {
+    return new Average(scaling.factor);
   }
 }

@@ -1,6 +1,5 @@
 package org.fishermerge.cli;
 
-import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.merge.Average;
 import org.fishermerge.merge.ElementwiseRule;
 import org.fishermerge.merge.KroneckerFisher;
@@ -47,26 +46,20 @@ final class LayerRuleOptions {
               + " diagonal,gram).")
   private @Nullable Rest rest;
 
-  @Option(
-      names = "--scaling-factor",
-      paramLabel = "S",
-      description =
-          "With --rule kronecker or regmean: base + S * (merged - base), of all parameters (default:"
-              + " 1).")
-  private @Nullable Double scalingFactor;
-
   /**
    * By Kronecker factors.
    *
    * @param weighting how models are normalised, and the rest if it is merged by Fisher
+   * @param scalingFactor of layers and the rest
    */
-  KroneckerFisher kronecker(WeightingOptions weighting, CommandLine command) {
+  KroneckerFisher kronecker(
+      WeightingOptions weighting, double scalingFactor, CommandLine command) {
     requireUnused(command, "--off-diagonal", offDiagonal, "--rule regmean");
     return kronecker(
         damping == null ? KroneckerFisher.DEFAULT_DAMPING : damping,
         weighting,
-        others(weighting),
-        scalingFactor());
+        others(weighting, scalingFactor),
+        scalingFactor);
   }
 
   /** By Kronecker factors with this damping, everything else as without options. */
@@ -78,7 +71,7 @@ final class LayerRuleOptions {
       double damping, WeightingOptions weighting, ElementwiseRule rest, double scalingFactor) {
     return new KroneckerFisher(
         damping,
-        scale(weighting.rule().normalization()),
+        scale(weighting.rule(1).normalization()),
         KroneckerFisher.DEFAULT_TOLERANCE,
         KroneckerFisher.DEFAULT_ITERATIONS,
         rest,
@@ -89,25 +82,18 @@ final class LayerRuleOptions {
    * By regression means.
    *
    * @param weighting the rest if it is merged by Fisher
+   * @param scalingFactor of layers and the rest
    */
-  RegMean regMean(WeightingOptions weighting, CommandLine command) {
+  RegMean regMean(WeightingOptions weighting, double scalingFactor, CommandLine command) {
     requireUnused(command, "--damping", damping, "--rule kronecker");
     return new RegMean(
         offDiagonal == null ? RegMean.DEFAULT_OFF_DIAGONAL : offDiagonal,
-        others(weighting),
-        scalingFactor());
+        others(weighting, scalingFactor),
+        scalingFactor);
   }
 
-  private double scalingFactor() {
-    return scalingFactor == null ? 1 : scalingFactor;
-  }
-
-  private ElementwiseRule others(WeightingOptions weighting) {
-    double s = scalingFactor();
-    if (rest == Rest.FISHER && s != 1) {
-      throw new InputException("--scaling-factor " + s + ": goes with --rest average only");
-    }
-    return rest == Rest.FISHER ? weighting.rule() : new Average(s);
+  private ElementwiseRule others(WeightingOptions weighting, double scalingFactor) {
+    return rest == Rest.FISHER ? weighting.rule(scalingFactor) : new Average(scalingFactor);
   }
 
   private static Scale scale(Normalization normalization) {
@@ -123,7 +109,6 @@ final class LayerRuleOptions {
     requireUnused(command, "--damping", damping, "--rule kronecker");
     requireUnused(command, "--off-diagonal", offDiagonal, "--rule regmean");
     requireUnused(command, "--rest", rest, "--rule kronecker or regmean");
-    requireUnused(command, "--scaling-factor", scalingFactor, "--rule kronecker or regmean");
   }
 
   private static void requireUnused(

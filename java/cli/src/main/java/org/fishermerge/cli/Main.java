@@ -32,7 +32,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
 /** The {@code fisher-merge} command. Exit codes: 0 done, 1 failed, 2 wrong usage. */
 @Command(
     name = "fisher-merge",
-    description = "Merges fine-tuned neural networks by diagonal-Fisher weighting.",
+    description = "Merges fine-tuned neural networks.",
     mixinStandardHelpOptions = true,
     versionProvider = Version.class,
     synopsisSubcommandLabel = "COMMAND",
@@ -42,6 +42,12 @@ import picocli.CommandLine.UnmatchedArgumentException;
       MergeCommand.class,
       AverageCommand.class,
       TaskArithmeticCommand.class,
+      LinearCommand.class,
+      TiesCommand.class,
+      DareCommand.class,
+      BreadcrumbsCommand.class,
+      SlerpCommand.class,
+      MergekitCommand.class,
       SearchCommand.class,
       AddCommand.class,
       SimilarityCommand.class,

@@ -50,6 +50,7 @@ final class MergeCommand implements Callable<Integer> {
   }
 
   @Mixin private WeightingOptions weighting = new WeightingOptions();
+  @Mixin private ScalingOption scaling = new ScalingOption();
   @Mixin private CoefficientOptions coefficients = new CoefficientOptions();
 
   /** Which rule weighs the models. */
@@ -78,10 +79,10 @@ final class MergeCommand implements Callable<Integer> {
     return switch (rule) {
       case FISHER -> {
         layers.requireUnused(spec.commandLine());
-        yield weighting.rule();
+        yield weighting.rule(scaling.factor);
       }
-      case KRONECKER -> layers.kronecker(weighting, spec.commandLine());
-      case REGMEAN -> layers.regMean(weighting, spec.commandLine());
+      case KRONECKER -> layers.kronecker(weighting, scaling.factor, spec.commandLine());
+      case REGMEAN -> layers.regMean(weighting, scaling.factor, spec.commandLine());
     };
   }
 
@@ -89,7 +90,9 @@ final class MergeCommand implements Callable<Integer> {
   public Integer call() {
     try (Places places = new Places(spec)) {
       options.locate(places);
-      MergeRequest.Builder request = weighting.apply(options.request(rule()));
+      MergeRequest.Builder request =
+          weighting.apply(
+              options.request(rule()).coefficients(coefficients.byTensor(pairs.size())));
       for (int i = 0; i < pairs.size(); i++) {
         Pair pair = pairs.get(i);
         request.model(

@@ -18,6 +18,7 @@ import org.fishermerge.merge.MergeResult;
 import org.fishermerge.merge.MergeRule;
 import org.fishermerge.merge.MergeSession;
 import org.fishermerge.merge.ProgressListener;
+import org.fishermerge.merge.SparseTaskArithmetic;
 import org.fishermerge.torch.runtime.LibTorchAlgebra;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
@@ -123,6 +124,11 @@ final class MergeOptions {
 
   /** Plans and, unless this is a dry run, merges. */
   int run(MergeRequest request, CommandLine command) {
+    return run(request, dryRun, device, command);
+  }
+
+  /** The same for commands that have options of their own. */
+  static int run(MergeRequest request, boolean dryRun, DeviceOption device, CommandLine command) {
     try (MergeSession session = MergeSession.open(request)) {
       MergePlan plan = session.plan();
       if (dryRun) {
@@ -130,7 +136,12 @@ final class MergeOptions {
         return 0;
       }
       plan.warnings().forEach(warning -> command.getErr().println("warning: " + warning));
-      try (Kernels kernels = openKernels()) {
+      try (Kernels kernels = CommandDevice.forMerging(device.name).open()) {
+        if (kernels.usesGpu() && request.rule() instanceof SparseTaskArithmetic) {
+          command
+              .getErr()
+              .println("warning: a " + request.rule().title() + " is computed on the CPU");
+        }
         merge(plan, command, listener -> session.run(kernels, new LibTorchAlgebra(), listener));
       }
     }

@@ -217,6 +217,7 @@ final class SearchCommand implements Callable<Integer> {
   private int workers = Runtime.getRuntime().availableProcessors();
 
   @Mixin private WeightingOptions weighting = new WeightingOptions();
+  @Mixin private ScalingOption scaling = new ScalingOption();
 
   @Option(
       names = "--report",
@@ -233,6 +234,10 @@ final class SearchCommand implements Callable<Integer> {
     tries = triesGiven != null ? triesGiven : by == By.ACCURACY ? TRIES_BY_ACCURACY : DivergenceSearch.TRIES;
     BadRows.parse(badRows, "--bad-rows");
     divergence.check(spec.commandLine(), by);
+    if (by != By.ACCURACY && scaling.factor != 1) {
+      throw new ParameterException(
+          spec.commandLine(), "--scaling-factor goes with --by accuracy: kl and blend search it");
+    }
     requireAtLeastOne("--tries", tries);
     requireAtLeastOne("--examples", examples);
     requireAtLeastOne("--batch-size", batchSize);
@@ -318,9 +323,8 @@ final class SearchCommand implements Callable<Integer> {
   }
 
   private void write(DivergenceSearch.Choice choice, Kernels kernels) {
-    MergeRequest.Builder request = options.request(choice.rule());
-    choice.directions().forEach(request::model);
-    try (MergeSession last = MergeSession.open(request.build())) {
+    MergeRequest request = choice.addTo(options.request(choice.rule())).build();
+    try (MergeSession last = MergeSession.open(request)) {
       MergeOptions.merge(
           last.plan(), spec.commandLine(), listener -> last.run(kernels, listener));
     }
@@ -340,7 +344,7 @@ final class SearchCommand implements Callable<Integer> {
     }
     List<Direction.Family> families = new ArrayList<>();
     if (kinds.contains(StatisticKind.DIAGONAL_FISHER)) {
-      families.add(Direction.diagonal(weighting.rule()));
+      families.add(Direction.diagonal(weighting.rule(1)));
     }
     if (kinds.contains(StatisticKind.GRAM)) {
       families.add(Direction.regMean(RegMean.DEFAULT_OFF_DIAGONAL));
@@ -469,8 +473,8 @@ final class SearchCommand implements Callable<Integer> {
   /** Models without Fisher files are averaged. */
   private MergeRule rule() {
     return members.stream().allMatch(member -> member.fisher == null)
-        ? new Average()
-        : weighting.rule();
+        ? new Average(scaling.factor)
+        : weighting.rule(scaling.factor);
   }
 
   private MergeRequest request(MergeRequest.Builder request, List<Double> coefficients) {

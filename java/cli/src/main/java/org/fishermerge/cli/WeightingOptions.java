@@ -28,8 +28,13 @@ final class WeightingOptions {
               + " every tensor's first page is compared.")
   private boolean verify;
 
-  DiagonalFisher rule() {
-    return new DiagonalFisher(normalization, minimalFisher);
+  /**
+   * The rule.
+   *
+   * @param scalingFactor how far it goes from the base
+   */
+  DiagonalFisher rule(double scalingFactor) {
+    return new DiagonalFisher(normalization, minimalFisher, scalingFactor);
   }
 
   MergeRequest.Builder apply(MergeRequest.Builder request) {

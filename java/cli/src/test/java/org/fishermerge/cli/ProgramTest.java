@@ -693,8 +693,6 @@ final class ProgramTest {
         "method=clip_kronecker_fisher method.labels=batch-square | method.labels=batch-square",
         "method=clip_kronecker_fisher method.damping=-1 | method.damping is -1.0",
         "method=clip_kronecker_fisher method.rest=sum | method.rest is sum ; average or fisher",
-        "method=clip_kronecker_fisher method.rest=fisher method.scaling_factor=2"
-            + " | method.scaling_factor is 2.0 ; rest: average only",
         "method=clip_kronecker_fisher method.tune=labels | method.tune is labels; expected kl or blend",
         "method=clip_regmean method.tune=kl method.tune_tries=0 | method.tune_tries is 0",
         "class_names=/no/such.json  | /no/such.json: no such file",

@@ -170,6 +170,83 @@ final class CpuEngine implements Engine {
   }
 
   @Override
+  public List<ValueStatistics> mixTaskVectors(List<TaskVectorMix> mixes) {
+    long[] counts = mixes.stream().mapToLong(TaskVectorMix::count).toArray();
+    StatisticsBlocks blocks = new StatisticsBlocks(counts, 1);
+    try (Arena arena = Arena.ofConfined()) {
+      List<RangeWork> tasks = new ArrayList<>(mixes.size());
+      for (TaskVectorMix mix : mixes) {
+        tasks.add(provider.taskVectors(mix, arena));
+      }
+      blocks.run(
+          pool,
+          (worker, item, from, to, found) -> {
+            TaskVectorMix mix = mixes.get(item);
+            tasks.get(item).run(worker, from, to);
+            found[0] =
+                provider.statistics(mix.out(), mix.outType(), from, to, Double.NEGATIVE_INFINITY);
+          });
+    }
+    List<ValueStatistics> result = new ArrayList<>();
+    for (int item = 0; item < counts.length; item++) {
+      result.add(blocks.total(item).getFirst());
+    }
+    return result;
+  }
+
+  @Override
+  public List<RankedMagnitude> rankedMagnitudes(List<MagnitudeQuery> queries) {
+    RankedMagnitude[] found = new RankedMagnitude[queries.size()];
+    pool.run(
+        found.length,
+        1,
+        (worker, begin, end) -> {
+          for (long k = begin; k < end; k++) {
+            MagnitudeQuery query = queries.get((int) k);
+            try (Arena arena = Arena.ofConfined()) {
+              found[(int) k] =
+                  MagnitudeRanks.find(
+                      provider.magnitudes(query.values(), query.base(), arena), query);
+            }
+          }
+        });
+    return List.of(found);
+  }
+
+  @Override
+  public List<TaskVectorNorms> taskVectorNorms(TaskVectorMix mix) {
+    int vectors = mix.vectors().size();
+    int blocks = Math.toIntExact(Math.ceilDiv(mix.count(), SUM_BLOCK));
+    TaskVectorNorms[] found = new TaskVectorNorms[vectors * blocks];
+    pool.run(
+        found.length,
+        1,
+        (worker, begin, end) -> {
+          for (long k = begin; k < end; k++) {
+            long from = k / vectors * SUM_BLOCK;
+            found[(int) k] =
+                provider.taskVectorNorms(
+                    mix.vectors().get((int) (k % vectors)),
+                    mix.base(),
+                    mix.first(),
+                    from,
+                    Math.min(mix.count(), from + SUM_BLOCK));
+          }
+        });
+    List<TaskVectorNorms> totals = new ArrayList<>();
+    for (int i = 0; i < vectors; i++) {
+      double all = 0;
+      double kept = 0;
+      for (int b = 0; b < blocks; b++) {
+        all += found[b * vectors + i].all();
+        kept += found[b * vectors + i].kept();
+      }
+      totals.add(new TaskVectorNorms(all, kept));
+    }
+    return totals;
+  }
+
+  @Override
   public void addSquares(MemorySegment gradient, double scale, MemorySegment fisher, long count) {
     pool.run(count, ELEMENT_GRAIN, provider.addSquares(gradient, scale, fisher));
   }

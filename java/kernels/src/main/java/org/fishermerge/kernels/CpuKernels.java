@@ -52,6 +52,8 @@ final class CpuKernels implements KernelProvider {
     List<WeightedInput> inputs = average.inputs();
     long address = NativeStructs.weightedInputs(inputs, arena);
     long count = inputs.size();
+    long base = NativeStructs.valuesOrNull(average.base(), arena);
+    double scalingFactor = average.scalingFactor();
     long target = average.out().address();
     int type = NativeStructs.code(average.outType());
     return (worker, begin, end) -> {
@@ -59,7 +61,7 @@ final class CpuKernels implements KernelProvider {
         NativeBindings.check(
             (int)
                 NativeBindings.WEIGHTED_AVERAGE.invokeExact(
-                    table, address, count, target, type, begin, end));
+                    table, address, count, base, scalingFactor, target, type, begin, end));
       } catch (Throwable e) {
         throw NativeBindings.rethrow(e);
       }
@@ -111,6 +113,76 @@ final class CpuKernels implements KernelProvider {
                   end));
       MemorySegment.copy(productSums, JAVA_DOUBLE, 0, products, 0, products.length);
       MemorySegment.copy(rootSums, JAVA_DOUBLE, 0, roots, 0, roots.length);
+    } catch (Throwable e) {
+      throw NativeBindings.rethrow(e);
+    }
+  }
+
+  @Override
+  public RangeWork taskVectors(TaskVectorMix mix, Arena arena) {
+    long vectors = NativeStructs.taskVectors(mix.vectors(), arena);
+    long count = mix.vectors().size();
+    long base = NativeStructs.values(List.of(mix.base()), arena);
+    int how = NativeStructs.code(mix.how());
+    long target = mix.out().address();
+    int type = NativeStructs.code(mix.outType());
+    return (worker, begin, end) -> {
+      try {
+        NativeBindings.check(
+            (int)
+                NativeBindings.TASK_VECTORS.invokeExact(
+                    table,
+                    vectors,
+                    count,
+                    base,
+                    how,
+                    mix.factor(),
+                    mix.first(),
+                    target,
+                    type,
+                    begin,
+                    end));
+      } catch (Throwable e) {
+        throw NativeBindings.rethrow(e);
+      }
+    };
+  }
+
+  @Override
+  public MagnitudeScan magnitudes(TypedValues values, TypedValues base, Arena arena) {
+    long row = NativeStructs.values(List.of(values), arena);
+    long other = NativeStructs.values(List.of(base), arena);
+    MemorySegment counts = arena.allocate(NativeStructs.MAGNITUDE_COUNTS);
+    return (low, high, found, begin, end) -> {
+      try {
+        NativeBindings.check(
+            (int)
+                NativeBindings.MAGNITUDES.invokeExact(
+                    table, row, other, low, high, found.address(), counts.address(), begin, end));
+      } catch (Throwable e) {
+        throw NativeBindings.rethrow(e);
+      }
+      return NativeStructs.magnitudeCounts(counts);
+    };
+  }
+
+  @Override
+  public TaskVectorNorms taskVectorNorms(
+      TaskVector vector, TypedValues base, long first, long begin, long end) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment norms = arena.allocate(JAVA_DOUBLE, 2);
+      NativeBindings.check(
+          (int)
+              NativeBindings.TASK_VECTOR_NORMS.invokeExact(
+                  table,
+                  NativeStructs.taskVectors(List.of(vector), arena),
+                  NativeStructs.values(List.of(base), arena),
+                  first,
+                  norms.address(),
+                  begin,
+                  end));
+      return new TaskVectorNorms(
+          norms.getAtIndex(JAVA_DOUBLE, 0), norms.getAtIndex(JAVA_DOUBLE, 1));
     } catch (Throwable e) {
       throw NativeBindings.rethrow(e);
     }

@@ -128,12 +128,13 @@ final class CudaAverages implements AutoCloseable {
 
   /** As many as fit into a slot, in multiples of the chunks that the statistics kernel reduces. */
   private long elementsOfPart(WeightedAverage average, int kinds) {
-    long operands = average.inputs().size() * 2L + 2 + kinds;
+    long operands = average.inputs().size() * 2L + 3 + kinds;
     long each = average.outType().bytes();
     for (WeightedInput input : average.inputs()) {
       each += input.valueType().bytes();
       each += input.fisher() == null ? 0 : input.fisherType().bytes();
     }
+    each += average.base() == null ? 0 : average.base().type().bytes();
     long room = (slotBytes - operands * ALIGNMENT) / each;
     long grain = 16384;
     if (room < grain) {
@@ -211,6 +212,7 @@ final class CudaAverages implements AutoCloseable {
      * A part in its slot, which has what is sent, then statistics, then the result.
      *
      * @param inputs operands at their addresses on the device
+     * @param base the same of the base, if there is one
      * @param transfers what is sent for them
      * @param statistics offset of the statistics
      * @param out offset of the result
@@ -219,6 +221,7 @@ final class CudaAverages implements AutoCloseable {
     private record Placed(
         Part part,
         List<WeightedInput> inputs,
+        @Nullable TypedValues base,
         List<Transfer> transfers,
         long statistics,
         long out,
@@ -276,10 +279,16 @@ final class CudaAverages implements AutoCloseable {
                 input.scale(),
                 input.offset()));
       }
+      TypedValues base = part.average().base();
+      if (base != null) {
+        base =
+            new TypedValues(
+                placing.place(part.of(base.data(), base.type()), base.type()), base.type());
+      }
       long statistics = placing.at;
       long out = align(statistics + kinds * STATISTICS_BYTES);
       long end = align(out + part.count() * part.average().outType().bytes());
-      return new Placed(part, inputs, placing.transfers, statistics, out, end);
+      return new Placed(part, inputs, base, placing.transfers, statistics, out, end);
     }
 
     /** Finds places for operands, one after the other. */
@@ -316,6 +325,8 @@ final class CudaAverages implements AutoCloseable {
         cuda.weightedAverage(
             NativeStructs.weightedInputs(placed.inputs(), arena),
             placed.inputs().size(),
+            NativeStructs.valuesOrNull(placed.base(), arena),
+            average.scalingFactor(),
             out,
             NativeStructs.code(average.outType()),
             count,

@@ -22,7 +22,7 @@ import org.jspecify.annotations.Nullable;
  */
 @SuppressWarnings("restricted")
 final class CudaBindings {
-  static final int ABI_VERSION = 2;
+  static final int ABI_VERSION = 3;
 
   private final SymbolLookup symbols = SymbolLookup.loaderLookup();
   private final MethodHandle lastError = handle("fmc_last_error", FunctionDescriptor.of(ADDRESS));
@@ -41,7 +41,15 @@ final class CudaBindings {
   private final MethodHandle synchronize = status("fmc_stream_synchronize", JAVA_LONG);
   private final MethodHandle weightedAverage =
       status(
-          "fmc_weighted_average", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG);
+          "fmc_weighted_average",
+          JAVA_LONG,
+          JAVA_LONG,
+          JAVA_LONG,
+          JAVA_DOUBLE,
+          JAVA_LONG,
+          JAVA_INT,
+          JAVA_LONG,
+          JAVA_LONG);
   private final MethodHandle statisticsWorkspace =
       status("fmc_statistics_workspace", JAVA_LONG, JAVA_LONG);
   private final MethodHandle statistics =
@@ -283,9 +291,20 @@ final class CudaBindings {
 
   // ---- kernels; structs lie in host memory ----
 
-  void weightedAverage(long inputs, long inputCount, long out, int type, long count, long stream) {
+  void weightedAverage(
+      long inputs,
+      long inputCount,
+      long base,
+      double scalingFactor,
+      long out,
+      int type,
+      long count,
+      long stream) {
     try {
-      check((int) weightedAverage.invokeExact(inputs, inputCount, out, type, count, stream));
+      check(
+          (int)
+              weightedAverage.invokeExact(
+                  inputs, inputCount, base, scalingFactor, out, type, count, stream));
     } catch (Throwable e) {
       throw NativeBindings.rethrow(e);
     }

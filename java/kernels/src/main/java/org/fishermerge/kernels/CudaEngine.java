@@ -106,6 +106,21 @@ final class CudaEngine implements Engine {
     return cpu.pairSums(rows, count);
   }
 
+  @Override
+  public List<ValueStatistics> mixTaskVectors(List<TaskVectorMix> mixes) {
+    return cpu.mixTaskVectors(mixes);
+  }
+
+  @Override
+  public List<RankedMagnitude> rankedMagnitudes(List<MagnitudeQuery> queries) {
+    return cpu.rankedMagnitudes(queries);
+  }
+
+  @Override
+  public List<TaskVectorNorms> taskVectorNorms(TaskVectorMix mix) {
+    return cpu.taskVectorNorms(mix);
+  }
+
   // ---- operands in the GPU's memory ----
 
   @Override

@@ -52,6 +52,15 @@ interface Engine extends AutoCloseable {
   /** Sums over blocks of 65536 elements, added in order. */
   PairSums pairSums(List<TypedValues> rows, long count);
 
+  /** Several mixes of task vectors, and statistics of their results. */
+  List<ValueStatistics> mixTaskVectors(List<TaskVectorMix> mixes);
+
+  /** One for each query; threads share the queries. */
+  List<RankedMagnitude> rankedMagnitudes(List<MagnitudeQuery> queries);
+
+  /** One for each vector of {@code mix}, which is not mixed; over blocks, added in order. */
+  List<TaskVectorNorms> taskVectorNorms(TaskVectorMix mix);
+
   /** Squares of a gradient of {@code count} elements. */
   void addSquares(MemorySegment gradient, double scale, MemorySegment fisher, long count);
 

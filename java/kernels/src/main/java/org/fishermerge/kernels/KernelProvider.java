@@ -28,6 +28,16 @@ interface KernelProvider {
   /** Fills {@code sums}, which is new. */
   void pairSums(List<TypedValues> rows, long begin, long end, PairSums sums);
 
+  /** Items are elements of {@code out}. The arena outlives the task. */
+  RangeWork taskVectors(TaskVectorMix mix, Arena arena);
+
+  /** Of the differences between two rows. The arena outlives the scan. */
+  MagnitudeScan magnitudes(TypedValues values, TypedValues base, Arena arena);
+
+  /** Here the sums depend on the range, as those of {@link #statistics} do. */
+  TaskVectorNorms taskVectorNorms(
+      TaskVector vector, TypedValues base, long first, long begin, long end);
+
   /** Items are elements. */
   RangeWork addSquares(MemorySegment gradient, double scale, MemorySegment fisher);
 

@@ -222,7 +222,10 @@ public final class Kernels implements AutoCloseable {
     }
     MemorySegment out =
         Bounds.writable("out", average.out(), average.count(), average.outType().bytes());
-    return new WeightedAverage(inputs, out, average.outType(), average.count());
+    TypedValues base =
+        average.base() == null ? null : check("base", average.base(), average.count());
+    return new WeightedAverage(
+        inputs, base, average.scalingFactor(), out, average.outType(), average.count());
   }
 
   private static WeightedInput check(WeightedInput input, int i, long count) {
@@ -238,6 +241,98 @@ public final class Kernels implements AutoCloseable {
         input.fisherType(),
         input.scale(),
         input.offset());
+  }
+
+  /**
+   * Mixes several sets of task vectors. All providers give the same bits; with the cuda provider
+   * the CPU does the work.
+   *
+   * @param mixes whose operands do not overlap the result of another one
+   * @return statistics of each result, in order, as {@link #statistics} gives them
+   */
+  public synchronized List<ValueStatistics> mixTaskVectors(List<TaskVectorMix> mixes) {
+    requireOpen();
+    List<TaskVectorMix> checked = mixes.stream().map(mix -> check(mix, true)).toList();
+    try {
+      return engine.mixTaskVectors(checked);
+    } finally {
+      Reference.reachabilityFence(mixes);
+    }
+  }
+
+  /**
+   * Finds elements by the rank of their magnitude, exactly. A query is one thread's work, and reads
+   * its operands about once; it takes up to 64 MiB. With the cuda provider the CPU does the work.
+   *
+   * @return one for each query, in order; of no meaning where a difference is not a number
+   */
+  public synchronized List<RankedMagnitude> rankedMagnitudes(List<MagnitudeQuery> queries) {
+    requireOpen();
+    List<MagnitudeQuery> checked = new ArrayList<>(queries.size());
+    for (MagnitudeQuery query : queries) {
+      if (query.rank() < 0 || query.rank() >= query.count()) {
+        throw new IllegalArgumentException(
+            "rank %d does not lie in [0, %d)".formatted(query.rank(), query.count()));
+      }
+      checked.add(
+          new MagnitudeQuery(
+              check("values", query.values(), query.count()),
+              check("base", query.base(), query.count()),
+              query.count(),
+              query.descending(),
+              query.rank()));
+    }
+    try {
+      return engine.rankedMagnitudes(checked);
+    } finally {
+      Reference.reachabilityFence(queries);
+    }
+  }
+
+  /**
+   * L1 norms of the task vectors of a mix, over blocks of 65536 elements, added in order. All
+   * providers give the same bits; with the cuda provider the CPU does the work.
+   *
+   * @param mix whose result is not written
+   * @return one for each vector, in order
+   */
+  public synchronized List<TaskVectorNorms> taskVectorNorms(TaskVectorMix mix) {
+    requireOpen();
+    TaskVectorMix checked = check(mix, false);
+    try {
+      return engine.taskVectorNorms(checked);
+    } finally {
+      Reference.reachabilityFence(mix);
+    }
+  }
+
+  private static TaskVectorMix check(TaskVectorMix mix, boolean writes) {
+    long count = Bounds.requireCount("count", mix.count());
+    Bounds.requireCount("first", mix.first());
+    if (mix.vectors().isEmpty()) {
+      throw new IllegalArgumentException("vectors: at least one is needed");
+    }
+    List<TaskVector> vectors = new ArrayList<>(mix.vectors().size());
+    for (int i = 0; i < mix.vectors().size(); i++) {
+      TaskVector vector = mix.vectors().get(i);
+      vectors.add(
+          new TaskVector(
+              Bounds.readable(
+                  "vectors[%d].values".formatted(i), vector.values(), count, vector.type().bytes()),
+              vector.type(),
+              vector.weight(),
+              vector.rescale(),
+              vector.kept()));
+    }
+    return new TaskVectorMix(
+        vectors,
+        check("base", mix.base(), count),
+        mix.how(),
+        mix.factor(),
+        mix.first(),
+        writes ? Bounds.writable("out", mix.out(), count, mix.outType().bytes()) : mix.out(),
+        mix.outType(),
+        count);
   }
 
   private static TypedValues check(String name, TypedValues values, long count) {

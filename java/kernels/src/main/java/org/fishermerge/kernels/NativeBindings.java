@@ -2,6 +2,7 @@ package org.fishermerge.kernels;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
@@ -25,7 +26,7 @@ import org.jspecify.annotations.Nullable;
  */
 @SuppressWarnings("restricted")
 final class NativeBindings {
-  static final int ABI_VERSION = 3;
+  static final int ABI_VERSION = 4;
 
   static final @Nullable Throwable FAILURE;
   static final String LIBRARY;
@@ -69,7 +70,16 @@ final class NativeBindings {
   static final MethodHandle WEIGHTED_AVERAGE =
       handle(
           "fm_weighted_average",
-          status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG));
+          status(
+              JAVA_LONG,
+              JAVA_LONG,
+              JAVA_LONG,
+              JAVA_LONG,
+              JAVA_DOUBLE,
+              JAVA_LONG,
+              JAVA_INT,
+              JAVA_LONG,
+              JAVA_LONG));
   static final MethodHandle STATISTICS =
       handle(
           "fm_statistics",
@@ -80,6 +90,38 @@ final class NativeBindings {
           status(
               JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
               JAVA_LONG));
+  static final MethodHandle TASK_VECTORS =
+      handle(
+          "fm_task_vectors",
+          status(
+              JAVA_LONG,
+              JAVA_LONG,
+              JAVA_LONG,
+              JAVA_LONG,
+              JAVA_INT,
+              JAVA_DOUBLE,
+              JAVA_LONG,
+              JAVA_LONG,
+              JAVA_INT,
+              JAVA_LONG,
+              JAVA_LONG));
+  static final MethodHandle MAGNITUDES =
+      handle(
+          "fm_magnitudes",
+          status(
+              JAVA_LONG,
+              JAVA_LONG,
+              JAVA_LONG,
+              JAVA_FLOAT,
+              JAVA_FLOAT,
+              JAVA_LONG,
+              JAVA_LONG,
+              JAVA_LONG,
+              JAVA_LONG));
+  static final MethodHandle TASK_VECTOR_NORMS =
+      handle(
+          "fm_task_vector_norms",
+          status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
   static final MethodHandle SQUARE_ACCUMULATE =
       handle(
           "fm_square_accumulate",

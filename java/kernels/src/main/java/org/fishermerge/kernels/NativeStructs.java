@@ -3,6 +3,7 @@ package org.fishermerge.kernels;
 import static java.lang.foreign.MemoryLayout.PathElement.groupElement;
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
@@ -68,6 +69,47 @@ final class NativeStructs {
 
   private static final long VALUES_DATA = offset(VALUES, "data");
   private static final long VALUES_TYPE = offset(VALUES, "type");
+
+  private static final StructLayout TASK_VECTOR =
+      struct(
+          "fm_task_vector",
+          JAVA_LONG.withName("values"),
+          JAVA_DOUBLE.withName("weight"),
+          JAVA_DOUBLE.withName("rescale"),
+          JAVA_LONG.withName("least_from"),
+          JAVA_LONG.withName("least_until"),
+          JAVA_LONG.withName("most_until"),
+          JAVA_LONG.withName("seed"),
+          JAVA_LONG.withName("share"),
+          JAVA_FLOAT.withName("least"),
+          JAVA_FLOAT.withName("most"),
+          JAVA_INT.withName("value_type"),
+          MemoryLayout.paddingLayout(4));
+
+  private static final long VECTOR_VALUES = offset(TASK_VECTOR, "values");
+  private static final long VECTOR_WEIGHT = offset(TASK_VECTOR, "weight");
+  private static final long VECTOR_RESCALE = offset(TASK_VECTOR, "rescale");
+  private static final long VECTOR_LEAST_FROM = offset(TASK_VECTOR, "least_from");
+  private static final long VECTOR_LEAST_UNTIL = offset(TASK_VECTOR, "least_until");
+  private static final long VECTOR_MOST_UNTIL = offset(TASK_VECTOR, "most_until");
+  private static final long VECTOR_SEED = offset(TASK_VECTOR, "seed");
+  private static final long VECTOR_SHARE = offset(TASK_VECTOR, "share");
+  private static final long VECTOR_LEAST = offset(TASK_VECTOR, "least");
+  private static final long VECTOR_MOST = offset(TASK_VECTOR, "most");
+  private static final long VECTOR_VALUE_TYPE = offset(TASK_VECTOR, "value_type");
+
+  static final StructLayout MAGNITUDE_COUNTS =
+      struct(
+          "fm_magnitude_counts",
+          JAVA_LONG.withName("below"),
+          JAVA_LONG.withName("at_low"),
+          JAVA_LONG.withName("between"),
+          JAVA_LONG.withName("at_high"));
+
+  private static final long COUNTS_BELOW = offset(MAGNITUDE_COUNTS, "below");
+  private static final long COUNTS_AT_LOW = offset(MAGNITUDE_COUNTS, "at_low");
+  private static final long COUNTS_BETWEEN = offset(MAGNITUDE_COUNTS, "between");
+  private static final long COUNTS_AT_HIGH = offset(MAGNITUDE_COUNTS, "at_high");
 
   private static final StructLayout COTANGENTS =
       struct(
@@ -157,6 +199,8 @@ final class NativeStructs {
           WEIGHTED_INPUT,
           VALUE_STATISTICS,
           VALUES,
+          TASK_VECTOR,
+          MAGNITUDE_COUNTS,
           COTANGENTS,
           ACTIVATIONS,
           SQUARED_GRADIENTS_PLAN,
@@ -197,6 +241,11 @@ final class NativeStructs {
         segment.get(JAVA_LONG, at + STATISTICS_BELOW));
   }
 
+  /** A {@code fm_values}, or null. */
+  static long valuesOrNull(@Nullable TypedValues values, Arena arena) {
+    return values == null ? 0 : values(List.of(values), arena);
+  }
+
   /** An array of {@code fm_values}. */
   static long values(List<TypedValues> rows, Arena arena) {
     MemorySegment array = arena.allocate(VALUES, rows.size());
@@ -207,6 +256,37 @@ final class NativeStructs {
       at += VALUES.byteSize();
     }
     return array.address();
+  }
+
+  /** An array of {@code fm_task_vector}. */
+  static long taskVectors(List<TaskVector> vectors, Arena arena) {
+    MemorySegment array = arena.allocate(TASK_VECTOR, vectors.size());
+    long at = 0;
+    for (TaskVector vector : vectors) {
+      Kept kept = vector.kept();
+      array.set(JAVA_LONG, at + VECTOR_VALUES, vector.values().address());
+      array.set(JAVA_DOUBLE, at + VECTOR_WEIGHT, vector.weight());
+      array.set(JAVA_DOUBLE, at + VECTOR_RESCALE, vector.rescale());
+      array.set(JAVA_LONG, at + VECTOR_LEAST_FROM, kept.leastFrom());
+      array.set(JAVA_LONG, at + VECTOR_LEAST_UNTIL, kept.leastUntil());
+      array.set(JAVA_LONG, at + VECTOR_MOST_UNTIL, kept.mostUntil());
+      array.set(JAVA_LONG, at + VECTOR_SEED, kept.seed());
+      array.set(JAVA_LONG, at + VECTOR_SHARE, kept.share());
+      array.set(JAVA_FLOAT, at + VECTOR_LEAST, kept.least());
+      array.set(JAVA_FLOAT, at + VECTOR_MOST, kept.most());
+      array.set(JAVA_INT, at + VECTOR_VALUE_TYPE, code(vector.type()));
+      at += TASK_VECTOR.byteSize();
+    }
+    return array.address();
+  }
+
+  /** What an {@code fm_magnitude_counts} says. */
+  static MagnitudeScan.Counts magnitudeCounts(MemorySegment counts) {
+    return new MagnitudeScan.Counts(
+        counts.get(JAVA_LONG, COUNTS_BELOW),
+        counts.get(JAVA_LONG, COUNTS_AT_LOW),
+        counts.get(JAVA_LONG, COUNTS_BETWEEN),
+        counts.get(JAVA_LONG, COUNTS_AT_HIGH));
   }
 
   /** A {@code fm_cotangents}. */
@@ -238,6 +318,16 @@ final class NativeStructs {
 
   private static long addressOrNull(@Nullable MemorySegment segment) {
     return segment == null ? 0 : segment.address();
+  }
+
+  /** The {@code fm_mix} of a way of mixing. */
+  static int code(TaskVectorMix.Mix how) {
+    return switch (how) {
+      case SUM -> 0;
+      case MEAN -> 1;
+      case ELECTED_SUM -> 2;
+      case ELECTED_MEAN -> 3;
+    };
   }
 
   /** The {@code fm_type} of a format. */

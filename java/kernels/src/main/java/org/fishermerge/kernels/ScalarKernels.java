@@ -40,6 +40,7 @@ final class ScalarKernels implements KernelProvider {
     List<WeightedInput> inputs = average.inputs();
     MemorySegment out = average.out();
     ElementType outType = average.outType();
+    TypedValues base = average.base();
     return (worker, begin, end) -> {
       for (long j = begin; j < end; j++) {
         double numerator = 0;
@@ -56,7 +57,15 @@ final class ScalarKernels implements KernelProvider {
           numerator = i == 0 ? term : numerator + term;
           denominator = i == 0 ? weight : denominator + weight;
         }
-        set(out, outType, j, numerator / denominator);
+        double result = numerator / denominator;
+        double s = average.scalingFactor();
+        if (base == null) {
+          result = s * result;
+        } else {
+          double from = get(base.data(), base.type(), j);
+          result = from + s * (result - from);
+        }
+        set(out, outType, j, result);
       }
     };
   }
@@ -120,6 +129,91 @@ final class ScalarKernels implements KernelProvider {
       }
     }
     return partial[0];
+  }
+
+  private static float difference(TypedValues values, TypedValues base, long j) {
+    return (float) (get(values.data(), values.type(), j) - get(base.data(), base.type(), j));
+  }
+
+  @Override
+  public RangeWork taskVectors(TaskVectorMix mix, Arena arena) {
+    float weights = 0;
+    for (TaskVector vector : mix.vectors()) {
+      weights += (float) vector.weight();
+    }
+    float sumOfWeights = Math.abs(weights) < 1e-8F ? 1 : weights;
+    return (worker, begin, end) -> {
+      for (long j = begin; j < end; j++) {
+        double base = get(mix.base().data(), mix.base().type(), j);
+        set(mix.out(), mix.outType(), j, base + mixed(mix, j, sumOfWeights));
+      }
+    };
+  }
+
+  private static float mixed(TaskVectorMix mix, long j, float sumOfWeights) {
+    float[] sums = new float[3]; // of all, of those above 0, of those below
+    float[] weights = new float[3];
+    for (TaskVector vector : mix.vectors()) {
+      TypedValues values = new TypedValues(vector.values(), vector.type());
+      float delta = difference(values, mix.base(), j);
+      if (!vector.kept().keeps(delta, mix.first() + j)) {
+        delta = 0;
+      }
+      float term = delta * (float) vector.rescale() * (float) vector.weight();
+      sums[0] += term;
+      int side = term > 0 ? 1 : term < 0 ? 2 : 0;
+      if (side > 0) {
+        sums[side] += term;
+        weights[side] += (float) vector.weight();
+      }
+    }
+    if (!Float.isFinite(sums[0])) {
+      return Float.NaN;
+    }
+    int elected = sums[0] >= 0 ? 1 : 2;
+    float result =
+        switch (mix.how()) {
+          case SUM -> sums[0];
+          case MEAN -> sums[0] / sumOfWeights;
+          case ELECTED_SUM -> sums[elected];
+          case ELECTED_MEAN -> sums[elected] / (weights[elected] == 0 ? 1 : weights[elected]);
+        };
+    return result * (float) mix.factor();
+  }
+
+  @Override
+  public MagnitudeScan magnitudes(TypedValues values, TypedValues base, Arena arena) {
+    return (low, high, found, begin, end) -> {
+      long below = 0;
+      long atLow = 0;
+      long between = 0;
+      long atHigh = 0;
+      for (long j = begin; j < end; j++) {
+        float m = Math.abs(difference(values, base, j));
+        below += m < low ? 1 : 0;
+        atLow += m == low ? 1 : 0;
+        atHigh += m == high ? 1 : 0;
+        if (m > low && m < high) {
+          setFloat(found, between++, m);
+        }
+      }
+      return new MagnitudeScan.Counts(below, atLow, between, atHigh);
+    };
+  }
+
+  @Override
+  public TaskVectorNorms taskVectorNorms(
+      TaskVector vector, TypedValues base, long first, long begin, long end) {
+    TypedValues values = new TypedValues(vector.values(), vector.type());
+    double[] all = new double[PARTIAL_SUMS];
+    double[] kept = new double[PARTIAL_SUMS];
+    for (long j = begin; j < end; j++) {
+      float delta = difference(values, base, j);
+      int partial = (int) ((j - begin) % PARTIAL_SUMS);
+      all[partial] += Math.abs(delta);
+      kept[partial] += vector.kept().keeps(delta, first + j) ? Math.abs(delta) : 0;
+    }
+    return new TaskVectorNorms(tree(all), tree(kept));
   }
 
   @Override

@@ -14,12 +14,16 @@ import java.math.MathContext;
 import java.math.RoundingMode;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 import java.util.SplittableRandom;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.assertj.core.data.Percentage;
 import org.jspecify.annotations.Nullable;
@@ -143,11 +147,33 @@ abstract class KernelContract {
       inputs.add(new WeightedInput(values, c.values(), fisher, c.fisher(), scale, offset));
     }
     MemorySegment out = guarded(c.count(), c.out(), c.shift());
+    MemorySegment base = guarded(c.count(), c.fisher(), c.shift());
+    double s = random.nextDouble(-1, 2);
+    double[] moved = new double[c.count()];
+    for (int j = 0; j < c.count(); j++) {
+      double from = put(base, c.fisher(), j, random.nextDouble(-2, 2));
+      moved[j] = from + s * (numerator[j] / denominator[j] - from);
+    }
 
     kernels().weightedAverage(new WeightedAverage(inputs, out, c.out(), c.count()));
 
     for (int j = 0; j < c.count(); j++) {
       assertBits(bits(out, c.out(), j), round(numerator[j] / denominator[j], c.out()), c, j);
+    }
+
+    kernels()
+        .weightedAverage(
+            new WeightedAverage(
+                inputs, new TypedValues(base, c.fisher()), s, out, c.out(), c.count()));
+
+    for (int j = 0; j < c.count(); j++) {
+      assertBits(bits(out, c.out(), j), round(moved[j], c.out()), c, j);
+    }
+
+    kernels().weightedAverage(new WeightedAverage(inputs, null, s, out, c.out(), c.count()));
+
+    for (int j = 0; j < c.count(); j++) {
+      assertBits(bits(out, c.out(), j), round(s * (numerator[j] / denominator[j]), c.out()), c, j);
     }
   }
 
@@ -281,6 +307,343 @@ abstract class KernelContract {
           .as("row %d", j)
           .isEqualTo(round(rows[j][4], ElementType.F32));
     }
+  }
+
+  // ---- task vectors ----
+
+  /** Magnitudes that are all different, few different ones, mostly zeros, or all the same. */
+  private double difference(SplittableRandom random, int kind) {
+    return switch (kind) {
+      case 0 -> random.nextDouble(-1, 1);
+      case 1 -> random.nextInt(-4, 5) / 8.0;
+      case 2 -> random.nextInt(10) == 0 ? random.nextGaussian() : 0;
+      default -> random.nextBoolean() ? 0.25 : -0.25;
+    };
+  }
+
+  private static float exactDifference(TypedValues x, TypedValues base, int j) {
+    return (float) (at(x, j) - at(base, j));
+  }
+
+  private static double at(TypedValues x, int j) {
+    return switch (x.type()) {
+      case F32 -> x.data().get(JAVA_FLOAT_UNALIGNED, 4L * j);
+      case F64 -> x.data().get(JAVA_DOUBLE_UNALIGNED, 8L * j);
+      default -> decode(x.data().get(JAVA_SHORT_UNALIGNED, 2L * j), x.type());
+    };
+  }
+
+  /** A stable sort of all magnitudes tells which elements come before one of a rank. */
+  @ParameterizedTest
+  @CsvSource({
+    "1, 0",
+    "2, 1",
+    "7, 0",
+    "500, 1",
+    "4097, 0",
+    "16384, 2",
+    "16385, 0",
+    "70001, 0",
+    "70001, 1",
+    "131073, 2",
+    "200003, 3",
+    "200003, 0"
+  })
+  void ranksMagnitudes(int count, int kind) {
+    SplittableRandom random = new SplittableRandom(SEED + count + kind);
+    ElementType type = count > 5000 ? ElementType.F32 : ElementType.values()[count % 4];
+    ElementType baseType = count > 5000 ? ElementType.F32 : ElementType.values()[count % 3];
+    TypedValues x = new TypedValues(guarded(count, type, 1), type);
+    TypedValues base = new TypedValues(guarded(count, baseType, 2), baseType);
+    for (int j = 0; j < count; j++) {
+      double from = put(base.data(), baseType, j, kind == 0 ? random.nextDouble(-1, 1) : 1);
+      put(x.data(), type, j, from + difference(random, kind));
+    }
+    List<Integer> rising = new ArrayList<>();
+    IntStream.range(0, count).forEach(rising::add);
+    rising.sort(Comparator.comparingDouble(j -> Math.abs(exactDifference(x, base, j))));
+    List<Integer> falling = new ArrayList<>();
+    IntStream.range(0, count).forEach(falling::add);
+    falling.sort(Comparator.comparingDouble(j -> -Math.abs(exactDifference(x, base, j))));
+    List<MagnitudeQuery> queries = new ArrayList<>();
+    for (boolean descending : new boolean[] {false, true}) {
+      for (double share : new double[] {0, 0.01, 0.2, 0.5, 0.8, 0.93, 1}) {
+        queries.add(
+            new MagnitudeQuery(
+                x, base, count, descending, Math.min(count - 1, (long) (share * count))));
+      }
+    }
+    List<RankedMagnitude> found = kernels(1).rankedMagnitudes(queries);
+    assertThat(kernels(3).rankedMagnitudes(queries)).isEqualTo(found);
+    for (int q = 0; q < queries.size(); q++) {
+      MagnitudeQuery query = queries.get(q);
+      List<Integer> order = query.descending() ? falling : rising;
+      float magnitude = found.get(q).magnitude();
+      Set<Integer> before = new HashSet<>(order.subList(0, (int) query.rank()));
+      assertThat(magnitude)
+          .as("%s, seed %d", query, SEED)
+          .isEqualTo(Math.abs(exactDifference(x, base, order.get((int) query.rank()))));
+      for (int j = 0; j < count; j++) {
+        float m = Math.abs(exactDifference(x, base, j));
+        boolean comes = query.descending() ? m > magnitude : m < magnitude;
+        comes |= m == magnitude && j < found.get(q).place();
+        assertThat(comes).as("%s at %d, seed %d", query, j, SEED).isEqualTo(before.contains(j));
+      }
+    }
+  }
+
+  /** One group of elements in each stretch is unlike all others: the sample may see only it. */
+  @Test
+  void ranksMagnitudesWhereASampleMisleads() {
+    int count = 40_000;
+    TypedValues x = new TypedValues(guarded(count, ElementType.F32, 0), ElementType.F32);
+    TypedValues base = new TypedValues(guarded(count, ElementType.F32, 0), ElementType.F32);
+    for (int period : new int[] {1024, 512, 20_000}) {
+      float[] sorted = new float[count];
+      for (int j = 0; j < count; j++) {
+        boolean odd =
+            Integer.toUnsignedLong(Kept.hash(j / 1024, 0)) % (1024 - 16) / 64 == j % period / 64;
+        sorted[j] = odd ? 1000 + j : j / 1000f;
+        put(x.data(), ElementType.F32, j, sorted[j]);
+      }
+      Arrays.sort(sorted);
+      for (int rank : new int[] {0, 3000, 20_000, 36_000, 39_000, count - 1}) {
+        assertThat(
+                kernels()
+                    .rankedMagnitudes(List.of(new MagnitudeQuery(x, base, count, false, rank)))
+                    .getFirst()
+                    .magnitude())
+            .isEqualTo(sorted[rank]);
+      }
+    }
+  }
+
+  private static Kept keptFor(int variant, int count, long seed) {
+    RankedMagnitude low = new RankedMagnitude(0.25f, count / 3);
+    return switch (variant % 6) {
+      case 0 -> Kept.ALL;
+      case 1 -> Kept.before(low);
+      case 2 -> Kept.from(low).until(new RankedMagnitude(0.5f, count / 2));
+      case 3 -> Kept.drawn(0.4, seed);
+      case 4 -> Kept.from(low).until(low);
+      default -> new Kept(0.125f, 5, 900, 0.5f, 0, seed, 3L << 30);
+    };
+  }
+
+  /** As {@link Kept} says it, in other words. */
+  private static boolean isKept(Kept kept, float difference, long place) {
+    double m = Math.abs((double) difference);
+    if (!(m <= Float.MAX_VALUE)) {
+      return true;
+    }
+    boolean enough =
+        m > kept.least()
+            || (m == kept.least() && place >= kept.leastFrom() && place < kept.leastUntil());
+    boolean notTooMuch = m < kept.most() || (m == kept.most() && place < kept.mostUntil());
+    long x = (place + kept.seed()) & 0xFFFF_FFFFL;
+    x = ((x ^ (x >> 16)) * 0x7FEB352DL) & 0xFFFF_FFFFL;
+    x = ((x ^ (x >> 15) ^ (kept.seed() >>> 32)) * 0x846CA68BL) & 0xFFFF_FFFFL;
+    return enough && notTooMuch && (x ^ (x >> 16)) < kept.share();
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "1, 1",
+    "3, 15",
+    "2, 16",
+    "9, 17",
+    "4, 511",
+    "8, 512",
+    "5, 513",
+    "3, 1500",
+    "2, 70001"
+  })
+  void mixesTaskVectors(int models, int count) {
+    SplittableRandom random = new SplittableRandom(SEED + count);
+    for (TaskVectorMix.Mix how : TaskVectorMix.Mix.values()) {
+      for (int variant = 0; variant < (count > 5000 ? 2 : 12); variant++) {
+        ElementType[] types = ElementType.values();
+        boolean mixed = count < 5000 && variant % 2 == 1;
+        ElementType baseType = mixed ? types[variant % 4] : ElementType.F32;
+        ElementType out = mixed ? types[(variant + how.ordinal()) % 4] : ElementType.F32;
+        long first = variant % 3 * 1000;
+        double factor = variant % 4 == 0 ? 1 : 0.3;
+        TypedValues base = new TypedValues(guarded(count, baseType, variant % 4), baseType);
+        for (int j = 0; j < count; j++) {
+          put(base.data(), baseType, j, random.nextInt(3) == 0 ? 1 : random.nextDouble(-1, 1));
+        }
+        List<TaskVector> vectors = new ArrayList<>();
+        for (int m = 0; m < models; m++) {
+          ElementType type =
+              mixed ? types[(m + variant) % 4] : m == 1 ? ElementType.BF16 : ElementType.F32;
+          MemorySegment values = guarded(count, type, m % 4);
+          for (int j = 0; j < count; j++) {
+            put(values, type, j, at(base, j) + difference(random, random.nextInt(4)));
+          }
+          double weight = how.ordinal() % 2 == 1 && m == 2 ? -0.75 : random.nextDouble(0.1, 1);
+          double rescale = variant % 3 == 2 ? 1.7 : 1;
+          vectors.add(
+              new TaskVector(
+                  values, type, weight, rescale, keptFor(m + variant, count, 77L << 30)));
+        }
+        MemorySegment result = guarded(count, out, variant % 4);
+        TaskVectorMix mix =
+            new TaskVectorMix(vectors, base, how, factor, first, result, out, count);
+
+        kernels().mixTaskVectors(List.of(mix));
+
+        for (int j = 0; j < count; j++) {
+          assertBits(
+              bits(result, out, j),
+              round(at(base, j) + expectedMix(mix, j), out),
+              how + " variant " + variant,
+              j);
+        }
+        List<TaskVectorNorms> norms = kernels(1).taskVectorNorms(mix);
+        assertThat(kernels(3).taskVectorNorms(mix)).isEqualTo(norms);
+        for (int m = 0; m < models; m++) {
+          double all = 0;
+          double kept = 0;
+          TaskVector vector = vectors.get(m);
+          for (int j = 0; j < count; j++) {
+            float delta = exactDifference(new TypedValues(vector.values(), vector.type()), base, j);
+            all += Math.abs(delta);
+            kept += isKept(vector.kept(), delta, first + j) ? Math.abs(delta) : 0;
+          }
+          assertThat(norms.get(m).all()).isCloseTo(all, within(1e-12 * all));
+          assertThat(norms.get(m).kept()).isCloseTo(kept, within(1e-12 * all));
+        }
+      }
+    }
+  }
+
+  private static float expectedMix(TaskVectorMix mix, int j) {
+    float all = 0;
+    float weights = 0;
+    List<float[]> terms = new ArrayList<>();
+    for (TaskVector v : mix.vectors()) {
+      float delta = exactDifference(new TypedValues(v.values(), v.type()), mix.base(), j);
+      float w = (float) v.weight();
+      float term = isKept(v.kept(), delta, mix.first() + j) ? delta * (float) v.rescale() * w : 0;
+      terms.add(new float[] {term, w});
+      all += term;
+      weights += w;
+    }
+    float sign = all >= 0 ? 1 : -1;
+    float elected = 0;
+    float electedWeights = 0;
+    for (float[] term : terms) {
+      if (Math.signum(term[0]) == sign) {
+        elected += term[0];
+        electedWeights += term[1];
+      }
+    }
+    float result =
+        switch (mix.how()) {
+          case SUM -> all;
+          case MEAN -> all / (Math.abs(weights) < 1e-8f ? 1 : weights);
+          case ELECTED_SUM -> elected;
+          case ELECTED_MEAN -> elected / (electedWeights == 0 ? 1 : electedWeights);
+        };
+    return result * (float) mix.factor();
+  }
+
+  /** What is not finite is seen in the result, whether it would be kept or not. */
+  @Test
+  void differencesThatAreNotFiniteAreSeen() {
+    int count = 33;
+    for (double bad : new double[] {Double.NaN, Double.POSITIVE_INFINITY, -Double.MAX_VALUE}) {
+      for (int variant = 0; variant < 6; variant++) {
+        for (TaskVectorMix.Mix how : TaskVectorMix.Mix.values()) {
+          MemorySegment zeros = guarded(count, ElementType.F64, 0);
+          MemorySegment values = guarded(count, ElementType.F64, 0);
+          for (int j = 0; j < count; j++) {
+            put(zeros, ElementType.F64, j, 0);
+            put(values, ElementType.F64, j, j == 20 ? bad : 0.5);
+          }
+          MemorySegment out = guarded(count, ElementType.F32, 0);
+          TypedValues base = new TypedValues(zeros, ElementType.F64);
+          List<TaskVector> vectors =
+              List.of(
+                  new TaskVector(zeros, ElementType.F64, 1, 1, Kept.ALL),
+                  new TaskVector(values, ElementType.F64, 0.5, 1, keptFor(variant, count, 5)));
+          ValueStatistics found =
+              kernels()
+                  .mixTaskVectors(
+                      List.of(
+                          new TaskVectorMix(vectors, base, how, 1, 0, out, ElementType.F32, count)))
+                  .getFirst();
+          assertThat(found.finite()).isFalse();
+          assertThat(out.get(JAVA_FLOAT_UNALIGNED, 80)).isNaN();
+          assertThat(out.get(JAVA_FLOAT_UNALIGNED, 76)).isFinite();
+        }
+      }
+    }
+  }
+
+  /** Kept at the probability, differently for each seed, and as often together as chance has it. */
+  @Test
+  void drawsAreIndependent() {
+    int count = 1 << 18;
+    for (double p : new double[] {0.1, 0.5, 0.9}) {
+      Kept one = Kept.drawn(p, 1);
+      List<Kept> others = List.of(Kept.drawn(p, 2), Kept.drawn(p, 1L << 32), Kept.drawn(p, -1));
+      for (Kept other : others) {
+        long kept = 0;
+        long both = 0;
+        long next = 0;
+        for (int j = 0; j < count; j++) {
+          boolean first = one.keeps(1, j);
+          kept += first ? 1 : 0;
+          both += first && other.keeps(1, j) ? 1 : 0;
+          next += first && one.keeps(1, j + 1) ? 1 : 0;
+        }
+        double deviation = 5 / Math.sqrt(count);
+        assertThat((double) kept / count).isCloseTo(p, within(deviation));
+        assertThat((double) both / count).isCloseTo(p * p, within(deviation));
+        assertThat((double) next / count).isCloseTo(p * p, within(deviation));
+      }
+    }
+    assertThat(IntStream.range(0, 1000).allMatch(j -> Kept.drawn(1, 3).keeps(1, j))).isTrue();
+    assertThat(IntStream.range(0, 1000).noneMatch(j -> Kept.drawn(0, 3).keeps(1, j))).isTrue();
+  }
+
+  @Test
+  void wrongTaskVectorsAreRejected() {
+    MemorySegment four = memory.allocate(16);
+    TypedValues row = new TypedValues(four, ElementType.F32);
+    rejects(
+        "rank 4 does not lie in [0, 4)",
+        () -> kernels().rankedMagnitudes(List.of(new MagnitudeQuery(row, row, 4, true, 4))));
+    rejects(
+        "values is too short",
+        () -> kernels().rankedMagnitudes(List.of(new MagnitudeQuery(row, row, 5, true, 1))));
+    TaskVector vector = new TaskVector(four, ElementType.F32, 1, 1, Kept.ALL);
+    TaskVectorMix.Mix sum = TaskVectorMix.Mix.SUM;
+    rejects(
+        "vectors: at least one is needed",
+        () ->
+            kernels()
+                .mixTaskVectors(
+                    List.of(
+                        new TaskVectorMix(
+                            List.of(), row, sum, 1, 0, memory.allocate(16), ElementType.F32, 4))));
+    rejects(
+        "out is too short",
+        () ->
+            kernels()
+                .mixTaskVectors(
+                    List.of(
+                        new TaskVectorMix(
+                            List.of(vector),
+                            row,
+                            sum,
+                            1,
+                            0,
+                            memory.allocate(8),
+                            ElementType.F32,
+                            4))));
+    rejects("0 <= least <= most", () -> new Kept(2, 0, 0, 1, 0, 0, 0));
   }
 
   // ---- squares ----

@@ -52,6 +52,9 @@ class NativeStructsTest {
     for (ElementType type : ElementType.values()) {
       facts.put("FM_" + type, (long) NativeStructs.code(type));
     }
+    for (TaskVectorMix.Mix how : TaskVectorMix.Mix.values()) {
+      facts.put("FM_MIX_" + how, (long) NativeStructs.code(how));
+    }
     for (int k = 0; k < CudaDevice.PRECISIONS.size(); k++) {
       facts.put("FMC_" + CudaDevice.PRECISIONS.get(k).toUpperCase(Locale.ROOT), (long) k);
     }

@@ -1,7 +1,5 @@
 package org.fishermerge.merge;
 
-import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -30,17 +28,8 @@ public record Average(double scalingFactor) implements ElementwiseRule {
   }
 
   @Override
-  public List<MergeSource> operands(Path base, List<MergeSource> models) {
-    if (scalingFactor == 1) {
-      return List.copyOf(models);
-    }
-    double sum = models.stream().mapToDouble(MergeSource::coefficient).sum();
-    List<MergeSource> operands = new ArrayList<>();
-    for (MergeSource model : models) {
-      operands.add(model.withCoefficient(scalingFactor * model.coefficient() / sum));
-    }
-    operands.add(MergeSource.of(base).withCoefficient(1 - scalingFactor));
-    return operands;
+  public double scaling() {
+    return scalingFactor;
   }
 
   @Override
@@ -55,7 +44,7 @@ public record Average(double scalingFactor) implements ElementwiseRule {
 
   @Override
   public Optional<String> settings() {
-    return scalingFactor == 1 ? Optional.empty() : Optional.of("scaling factor " + scalingFactor);
+    return scalingSetting(scalingFactor);
   }
 
   @Override
@@ -78,6 +67,11 @@ public record Average(double scalingFactor) implements ElementwiseRule {
     if (!Double.isFinite(scalingFactor)) {
       throw new InputException("--scaling-factor " + scalingFactor + ": must be finite");
     }
+  }
+
+  /** The factor in a plan's text, where it has an effect. */
+  static Optional<String> scalingSetting(double scalingFactor) {
+    return scalingFactor == 1 ? Optional.empty() : Optional.of("scaling factor " + scalingFactor);
   }
 
   /** Weights that are the coefficients, for every rule that is an average at heart. */

@@ -16,11 +16,14 @@ import org.fishermerge.checkpoint.StatisticKind;
  *
  * with F_i the mean Fisher of model i, eps the minimal Fisher and c'_i the model's coefficient,
  * normalised as {@link Normalization} says. eps = 0 is the limit eps to 0 from above: where every
- * Fisher is zero, the coefficients alone weigh.
+ * Fisher is zero, the coefficients alone weigh. Moved along the line from the base to it, as an
+ * {@link Average} is.
  *
  * @param minimalFisher eps, finite and not negative, added to the mean Fisher of every model
+ * @param scalingFactor s in base + s (theta - base), finite; at 1 the base has no share
  */
-public record DiagonalFisher(Normalization normalization, double minimalFisher)
+public record DiagonalFisher(
+    Normalization normalization, double minimalFisher, double scalingFactor)
     implements ElementwiseRule {
   /** FusionBench's {@code minimal_fisher_weight}. */
   public static final double DEFAULT_MINIMAL_FISHER = 1e-6;
@@ -35,16 +38,28 @@ public record DiagonalFisher(Normalization normalization, double minimalFisher)
    */
   private static final double FLOOR = 1e-200;
 
+  /** The weighted average itself. */
+  public DiagonalFisher(Normalization normalization, double minimalFisher) {
+    this(normalization, minimalFisher, 1);
+  }
+
   /**
-   * Checks the minimal Fisher.
+   * Checks the settings.
    *
-   * @throws InputException if it is negative or not finite
+   * @throws InputException if the minimal Fisher is negative or not finite, or the factor not
+   *     finite
    */
   public DiagonalFisher {
     if (!Double.isFinite(minimalFisher) || minimalFisher < 0) {
       throw new InputException(
           "--minimal-fisher is " + minimalFisher + "; it is finite and not negative");
     }
+    Average.requireScalingFactor(scalingFactor);
+  }
+
+  @Override
+  public double scaling() {
+    return scalingFactor;
   }
 
   @Override
@@ -60,8 +75,11 @@ public record DiagonalFisher(Normalization normalization, double minimalFisher)
   @Override
   public Optional<String> settings() {
     return Optional.of(
-        "normalisation %s, minimal Fisher %s"
-            .formatted(normalization.name().toLowerCase(Locale.ROOT), minimalFisher));
+        "normalisation %s, minimal Fisher %s%s"
+            .formatted(
+                normalization.name().toLowerCase(Locale.ROOT),
+                minimalFisher,
+                Average.scalingSetting(scalingFactor).map(text -> ", " + text).orElse("")));
   }
 
   @Override

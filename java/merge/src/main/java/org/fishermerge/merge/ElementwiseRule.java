@@ -1,6 +1,7 @@
 package org.fishermerge.merge;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 
 /**
@@ -10,16 +11,33 @@ import java.util.List;
  * theta_j = sum_i w_ij theta_ij / sum_i w_ij,   w_ij = scale_i F_ij + offset_i
  * </pre>
  *
- * with F_ij model i's statistic as its file stores it. A rule without a statistic has scale 0.
- * {@link StreamingAverage} computes the sums, in double, rounded once to the output's dtype.
+ * with F_ij model i's statistic as its file stores it; then moved along the line from the base,
+ * base + s (theta - base). A rule without a statistic has scale 0. {@link StreamingAverage}
+ * computes the sums, in double, rounded once to the output's dtype.
  */
 public sealed interface ElementwiseRule extends MergeRule
-    permits Average, Blend, DiagonalFisher, TaskArithmetic {
+    permits Average, DiagonalFisher, TaskArithmetic {
+  /** s in base + s (theta - base). */
+  default double scaling() {
+    return 1;
+  }
+
   /**
-   * What the sums run over: the models, and behind them the base where the rule gives it a share.
+   * What is read: the models, and behind them the base where the rule gives it a share. Where
+   * {@link #scaling} does so, the base is not among the weighted sums.
    */
   default List<MergeSource> operands(Path base, List<MergeSource> models) {
-    return List.copyOf(models);
+    if (scaling() == 1) {
+      return List.copyOf(models);
+    }
+    List<MergeSource> operands = new ArrayList<>(models);
+    operands.add(MergeSource.of(base).withCoefficient(1 - scaling()));
+    return operands;
+  }
+
+  /** Those of the operands that the sums run over. */
+  default <T> List<T> weighted(List<T> operands) {
+    return scaling() == 1 ? operands : operands.subList(0, operands.size() - 1);
   }
 
   @Override
@@ -37,19 +55,12 @@ public sealed interface ElementwiseRule extends MergeRule
     return 0;
   }
 
-  /** The weights of one tensor's elements, in the order of the operands. */
+  /** The weights of one tensor's elements, in the order of the {@link #weighted} operands. */
   List<Weight> weights(List<Operand> operands);
 
   /**
-   * The same of a parameter by its canonical name, for rules that treat parameters differently.
-   */
-  default List<Weight> weights(String parameter, List<Operand> operands) {
-    return weights(operands);
-  }
-
-  /**
-   * Each operand's share of the merge as far as the statistics leave it open, in their order; the
-   * sum is 1. Reported to the user.
+   * Each weighted operand's share of theta as far as the statistics leave it open, in their order;
+   * the sum is 1.
    */
   List<Double> shares(List<Operand> operands);
 

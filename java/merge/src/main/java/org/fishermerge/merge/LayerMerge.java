@@ -212,7 +212,7 @@ final class LayerMerge {
     Matrix weight = weight(checkpoint, value, layer.layer());
     progress.advance(value.info().byteCount());
     return new LayerOperand(
-        plan.request().models().get(model).coefficient(), share, weight, factors);
+        plan.request().coefficient(baseTensor(layer).name(), model), share, weight, factors);
   }
 
   /** A stored weight as [O, I]. */

@@ -92,7 +92,9 @@ public final class MergePlan {
     this.solvingBytes = solving;
     this.largestLayer = largest;
     long kept = choice.kept().stream().mapToLong(t -> t.info().byteCount()).sum();
-    this.bytesRead = hashedBytes + (scansFirst ? 2 : 1) * statistics + factors + values + kept;
+    int passes = request.rule() instanceof TensorRule rule ? rule.passes() : 1;
+    this.bytesRead =
+        hashedBytes + (scansFirst ? 2 : 1) * statistics + factors + passes * values + kept;
     this.bytesWritten =
         writtenBytes(choice.mergedTensors())
             + writtenBytes(choice.copies())
@@ -165,15 +167,17 @@ public final class MergePlan {
     return bytesWritten;
   }
 
-  /** Passes over data: verifying models, norms of Fishers, merging. */
+  /** Passes over data: verifying models, norms of Fishers, what a tensor's rule asks, merging. */
   public int passes() {
-    return (hashedBytes > 0 ? 1 : 0) + (scansFirst ? 1 : 0) + 1;
+    int merging = request.rule() instanceof TensorRule rule ? rule.passes() : 1;
+    return (hashedBytes > 0 ? 1 : 0) + (scansFirst ? 1 : 0) + merging;
   }
 
   /**
    * Anonymous memory needed beyond the JVM's own, an upper estimate in bytes. It grows with the
    * number of tensors, not with their size: data is mapped in and out. A {@link LayerRule} takes
-   * the factors of the largest layer besides, of all models.
+   * the factors of the largest layer besides, of all models; a {@link TensorRule} that ranks
+   * magnitudes takes up to 64 MiB for each thread.
    */
   public long memoryBytes() {
     return (7L << 20) + tensorsKnown * 2048 + solvingBytes;
@@ -213,10 +217,15 @@ public final class MergePlan {
             modelsText(),
             request.output()));
     text.append(String.format(Locale.ROOT, "  base        %s%n", request.base()));
-    for (MergeSource source : request.operands()) {
+    List<MergeSource> shown =
+        request.rule() instanceof TensorRule ? request.models() : request.operands();
+    for (MergeSource source : shown) {
       text.append(String.format(Locale.ROOT, "  model       %s", source.model()));
       source.statistic().ifPresent(file -> text.append("  fisher ").append(file));
-      text.append(String.format(Locale.ROOT, "  coefficient %s%n", source.coefficient()));
+      text.append(
+          request.coefficients() == null
+              ? String.format(Locale.ROOT, "  coefficient %s%n", source.coefficient())
+              : String.format(Locale.ROOT, "  coefficient %s%n", request.coefficients().text()));
     }
     request
         .rule()

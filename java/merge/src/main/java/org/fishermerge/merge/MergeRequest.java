@@ -18,6 +18,8 @@ import org.jspecify.annotations.Nullable;
  *     folder or a .safetensors file
  * @param output a folder that transformers opens, or a single file if it ends in .safetensors
  * @param models each with the statistic file that the rule needs, or without if it needs none
+ * @param coefficients of the models tensor by tensor, in place of those of {@code models}; null for
+ *     these
  * @param exclude regular expressions; a parameter whose name one of them matches from its start
  *     (like Python's {@code re.match}) keeps the base's value and counts in no norm. Tried on the
  *     canonical name, the base's name and the first model's name of it.
@@ -38,6 +40,7 @@ public record MergeRequest(
     Path output,
     MergeRule rule,
     List<MergeSource> models,
+    @Nullable TensorSetting coefficients,
     List<String> exclude,
     List<String> include,
     @Nullable DType outputDtype,
@@ -58,6 +61,23 @@ public record MergeRequest(
     return rule.elementwise().operands(base, models);
   }
 
+  /** The same with the coefficients of one tensor, by the base's name of it. */
+  List<MergeSource> operands(String tensor) {
+    if (coefficients == null) {
+      return operands();
+    }
+    List<MergeSource> sources = new ArrayList<>();
+    for (int i = 0; i < models.size(); i++) {
+      sources.add(models.get(i).withCoefficient(coefficient(tensor, i)));
+    }
+    return rule.elementwise().operands(base, sources);
+  }
+
+  /** A model's coefficient in one tensor, by the base's name of it. */
+  double coefficient(String tensor, int model) {
+    return coefficients == null ? models.get(model).coefficient() : coefficients.of(tensor, model);
+  }
+
   /** Starts a request; see the record's components for what the paths may be. */
   public static Builder builder(Path base, Path output, MergeRule rule) {
     return new Builder(base, output, rule);
@@ -71,6 +91,7 @@ public record MergeRequest(
     private final List<MergeSource> models = new ArrayList<>();
     private final List<String> exclude = new ArrayList<>();
     private final List<String> include = new ArrayList<>();
+    private @Nullable TensorSetting coefficients;
     private @Nullable DType outputDtype;
     private long shardBytes = CheckpointWriter.UNBOUNDED;
     private boolean overwrite;
@@ -96,6 +117,12 @@ public record MergeRequest(
     /** Adds a model. */
     public Builder model(MergeSource source) {
       models.add(source);
+      return this;
+    }
+
+    /** Default null: those of the models. */
+    public Builder coefficients(@Nullable TensorSetting value) {
+      coefficients = value;
       return this;
     }
 
@@ -148,6 +175,7 @@ public record MergeRequest(
           output,
           rule,
           models,
+          coefficients,
           exclude,
           include,
           outputDtype,

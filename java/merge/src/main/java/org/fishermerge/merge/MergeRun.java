@@ -21,6 +21,7 @@ final class MergeRun {
   private final StreamingAverage average;
   private final KeptTensors kept;
   private final Optional<LayerMerge> layers;
+  private final Optional<TensorMerge> tensors;
 
   private MergeRun(
       MergePlan plan,
@@ -38,6 +39,10 @@ final class MergeRun {
         plan.request().rule() instanceof LayerRule rule
             ? Optional.of(
                 new LayerMerge(plan, rule, inputs, kernels, required(algebra, rule), progress))
+            : Optional.empty();
+    this.tensors =
+        plan.request().rule() instanceof TensorRule rule
+            ? Optional.of(new TensorMerge(plan, rule, inputs, kernels, progress))
             : Optional.empty();
   }
 
@@ -91,7 +96,11 @@ final class MergeRun {
 
   private void write(Path target) {
     try (CheckpointWriter writer = create(target)) {
-      average.write(writer);
+      if (tensors.isPresent()) {
+        tensors.get().write(writer);
+      } else {
+        average.write(writer);
+      }
       if (scan.recomputesNorms()) {
         average.write(writer);
       }

@@ -6,6 +6,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.Collectors;
+import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
@@ -22,6 +23,10 @@ final class RequestChecks {
   static void check(MergeRequest request) {
     if (request.models().isEmpty()) {
       throw new InputException("there is no model to merge; give at least one");
+    }
+    if (request.rule() instanceof Slerp && request.models().size() != 2) {
+      throw new InputException(
+          "SLERP interpolates between two models, and not " + request.models().size());
     }
     checkStatistics(request);
     checkCoefficients(request);
@@ -72,7 +77,7 @@ final class RequestChecks {
     boolean negative = request.rule().takesNegativeCoefficients();
     request.models().forEach(model -> requireCoefficient(model, negative));
     double sum = 0;
-    for (MergeSource operand : request.operands()) {
+    for (MergeSource operand : request.rule().elementwise().weighted(request.operands())) {
       // The share that a rule gives the base may have either sign.
       requireCoefficient(operand, true);
       sum += operand.coefficient();
@@ -80,6 +85,60 @@ final class RequestChecks {
     if (!(sum > 0)) {
       throw new InputException(
           "the coefficients sum to " + sum + "; at least one must be positive, and the sum too");
+    }
+  }
+
+  /** Of coefficients tensor by tensor, once it is known which tensors there are. */
+  static void checkTensorCoefficients(MergeRequest request, TensorChoice choice) {
+    List<String> names = choice.mergedTensors().stream().map(CheckpointTensor::name).toList();
+    if (request.coefficients() != null) {
+      request.coefficients().requireUsed(names);
+    }
+    for (String name : names) {
+      double sum = 0;
+      List<MergeSource> operands = request.operands(name);
+      for (MergeSource operand : request.rule().elementwise().weighted(operands)) {
+        sum += operand.coefficient();
+      }
+      for (int i = 0; i < request.models().size(); i++) {
+        double c = request.coefficient(name, i);
+        if (!Double.isFinite(c) || (c < 0 && !request.rule().takesNegativeCoefficients())) {
+          throw new InputException(
+              "the coefficient of %s is %s in tensor '%s'; coefficients are finite%s"
+                  .formatted(
+                      request.models().get(i).model(),
+                      c,
+                      name,
+                      request.rule().takesNegativeCoefficients() ? "" : " and not negative"));
+        }
+      }
+      if (!(sum > 0)) {
+        throw new InputException(
+            "the coefficients of tensor '%s' sum to %s; at least one must be positive, and the sum"
+                    .formatted(name, sum)
+                + " too");
+      }
+    }
+    if (request.rule() instanceof SparseTaskArithmetic sparse) {
+      for (String name : names) {
+        for (int i = 0; i < request.models().size(); i++) {
+          sparse.density(name, i);
+          sparse.gamma(name, i);
+        }
+      }
+      sparse.density().requireUsed(names);
+      sparse.gamma().requireUsed(names);
+    }
+    if (request.rule() instanceof Slerp slerp) {
+      for (String name : names) {
+        double t = slerp.t().of(name, 1);
+        if (!(t >= 0 && t <= 1)) {
+          throw new InputException(
+              "t of tensor '%s' is %s; it goes from 0, the first model, to 1, the second"
+                  .formatted(name, t));
+        }
+      }
+      slerp.t().requireUsed(names);
     }
   }
 

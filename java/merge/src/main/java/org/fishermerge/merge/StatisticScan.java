@@ -183,26 +183,27 @@ final class StatisticScan {
     return squares;
   }
 
-  /** What the rule is to know of each operand for one tensor, by its canonical name. */
-  List<ElementwiseRule.Operand> operands(String tensor) {
+  /** What the rule is to know of each weighted operand for one tensor of the base. */
+  List<ElementwiseRule.Operand> operands(CheckpointTensor tensor) {
     return operands(
+        plan.request().operands(tensor.name()),
         plan.rule().normalization() == Normalization.TENSOR
-            ? Objects.requireNonNull(tensorNorms.get(tensor))
+            ? Objects.requireNonNull(tensorNorms.get(tensor.canonicalName()))
             : norms);
   }
 
   /** The same for the models as a whole. */
   List<ElementwiseRule.Operand> operands() {
-    return operands(norms);
+    return operands(sources, norms);
   }
 
-  private List<ElementwiseRule.Operand> operands(double[] by) {
+  private List<ElementwiseRule.Operand> operands(List<MergeSource> of, double[] by) {
     List<ElementwiseRule.Operand> operands = new ArrayList<>();
-    for (int i = 0; i < sources.size(); i++) {
+    for (int i = 0; i < plan.rule().weighted(of).size(); i++) {
       boolean known = i < inputs.fishers().size();
       operands.add(
           new ElementwiseRule.Operand(
-              sources.get(i).coefficient(),
+              of.get(i).coefficient(),
               known ? inputs.fishers().get(i).examples() : 1,
               known ? by[i] : Double.NaN));
     }
@@ -211,7 +212,11 @@ final class StatisticScan {
 
   /** What was learned of each operand, in their order. */
   List<MergeResult.ModelStatistics> results() {
-    List<Double> shares = plan.rule().shares(operands());
+    List<Double> shares = new ArrayList<>();
+    plan.rule().shares(operands()).forEach(share -> shares.add(plan.rule().scaling() * share));
+    if (shares.size() < sources.size()) {
+      shares.add(1 - plan.rule().scaling());
+    }
     List<MergeResult.ModelStatistics> results = new ArrayList<>();
     for (int i = 0; i < shares.size(); i++) {
       boolean known = i < inputs.fishers().size();

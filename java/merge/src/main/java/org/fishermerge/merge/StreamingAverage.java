@@ -11,6 +11,7 @@ import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.MappedData;
 import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.kernels.TypedValues;
 import org.fishermerge.kernels.ValueStatistics;
 import org.fishermerge.kernels.WeightedAverage;
 import org.fishermerge.kernels.WeightedInput;
@@ -165,17 +166,22 @@ final class StreamingAverage {
     List<WeightedAverage> averages = new ArrayList<>(chunk.size());
     for (Piece piece : chunk) {
       CheckpointTensor tensor = piece.tensor();
-      List<ElementwiseRule.Weight> weights =
-          plan.rule()
-              .weights(tensor.canonicalName(), scan.operands(tensor.canonicalName()));
+      List<ElementwiseRule.Weight> weights = plan.rule().weights(scan.operands(tensor));
       List<WeightedInput> operands = new ArrayList<>(weights.size());
       for (int i = 0; i < weights.size(); i++) {
         operands.add(operand(i, piece, weights.get(i), computed));
+      }
+      TypedValues base = null;
+      if (plan.rule().scaling() != 1) {
+        int last = inputs.models().size() - 1;
+        base = new TypedValues(values(last, piece, computed), type(last, piece));
       }
       DType dtype = plan.outputDtype(tensor);
       averages.add(
           new WeightedAverage(
               operands,
+              base,
+              plan.rule().scaling(),
               piece.of(writer.segment(tensor.name()), dtype),
               FisherValues.elementType(dtype),
               piece.count()));
@@ -185,14 +191,8 @@ final class StreamingAverage {
 
   private WeightedInput operand(
       int i, Piece piece, ElementwiseRule.Weight weight, ComputedValues.Chunk computed) {
-    Checkpoint model = inputs.models().get(i);
-    CheckpointTensor value = inputs.valueOf(i, piece.parameter());
-    String name = value.canonicalName();
-    MemorySegment values =
-        model.isComputed(name)
-            ? computed.place(model, name, piece.from(), piece.count())
-            : model.source(name, piece.from(), piece.count());
-    ElementType type = FisherValues.elementType(value.info().dtype());
+    MemorySegment values = values(i, piece, computed);
+    ElementType type = type(i, piece);
     if (inputs.fishers().isEmpty()) {
       return new WeightedInput(
           values, type, null, ElementType.F32, weight.scale(), weight.offset());
@@ -208,8 +208,23 @@ final class StreamingAverage {
         weight.offset());
   }
 
+  private MemorySegment values(int i, Piece piece, ComputedValues.Chunk computed) {
+    Checkpoint model = inputs.models().get(i);
+    String name = inputs.valueOf(i, piece.parameter()).canonicalName();
+    return model.isComputed(name)
+        ? computed.place(model, name, piece.from(), piece.count())
+        : model.source(name, piece.from(), piece.count());
+  }
+
+  private ElementType type(int i, Piece piece) {
+    return FisherValues.elementType(inputs.valueOf(i, piece.parameter()).info().dtype());
+  }
+
   private static List<MemorySegment> operands(WeightedAverage average) {
     List<MemorySegment> operands = new ArrayList<>();
+    if (average.base() != null) {
+      operands.add(average.base().data());
+    }
     for (WeightedInput input : average.inputs()) {
       operands.add(input.values());
       if (input.fisher() != null) {

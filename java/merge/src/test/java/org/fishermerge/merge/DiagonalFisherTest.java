@@ -3,6 +3,7 @@ package org.fishermerge.merge;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import java.nio.file.Path;
 import java.util.List;
 import org.fishermerge.merge.ElementwiseRule.Operand;
 import org.fishermerge.merge.ElementwiseRule.Weight;
@@ -54,6 +55,18 @@ final class DiagonalFisherTest {
     List<Weight> weights = new DiagonalFisher(Normalization.MODEL, 0).weights(operands(1, 1, 1, 4));
     assertThat(merge(weights, 0, 0, 10, 20))
         .isCloseTo((10 + 20 / 4.0) / (1 + 1 / 4.0), within(1e-12));
+  }
+
+  @Test
+  void theBaseIsReadWhereItHasAShare() {
+    Path base = Path.of("base");
+    List<MergeSource> models = List.of(MergeSource.of(Path.of("a")), MergeSource.of(Path.of("b")));
+    DiagonalFisher scaled = new DiagonalFisher(Normalization.MODEL, 0, 0.25);
+    assertThat(DiagonalFisher.DEFAULT.operands(base, models)).isEqualTo(models);
+    List<MergeSource> operands = scaled.operands(base, models);
+    assertThat(operands).hasSize(3).last().isEqualTo(MergeSource.of(base).withCoefficient(0.75));
+    assertThat(scaled.weighted(operands)).isEqualTo(models);
+    assertThat(scaled.settings().orElseThrow()).contains("scaling factor 0.25");
   }
 
   @Test

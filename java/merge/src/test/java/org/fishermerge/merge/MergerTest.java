@@ -54,13 +54,13 @@ final class MergerTest {
       int count = 1 + random.nextInt(3000);
       double[][] theta = new double[models][count];
       double[][] fisher = new double[models][count];
-      Path base = write(seed + "base", DType.F32, new double[count]);
+      double[] from =
+          random.doubles(count, -1, 1).map(v -> TestTensors.stored(DType.F32, v)).toArray();
+      double s = seed % 2 == 0 ? 1 : random.nextDouble(-0.5, 2);
+      Path base = write(seed + "base", DType.F32, from);
       Path output = folder.resolve(outputDtype + "out" + seed + ".safetensors");
       MergeRequest.Builder request =
-          MergeRequest.builder(
-                  base,
-                  output,
-                  new DiagonalFisher(Normalization.NONE, DiagonalFisher.DEFAULT_MINIMAL_FISHER))
+          MergeRequest.builder(base, output, new DiagonalFisher(Normalization.NONE, 1e-6, s))
               .outputDtype(outputDtype);
       double[] coefficients = new double[models];
       for (int i = 0; i < models; i++) {
@@ -87,7 +87,7 @@ final class MergerTest {
           weights += weight;
         }
         // One rounding; sums in another order may fall on the other side of a tie in F32.
-        double wanted = TestTensors.stored(outputDtype, sum / weights);
+        double wanted = TestTensors.stored(outputDtype, from[j] + s * (sum / weights - from[j]));
         double slack = outputDtype == DType.F32 ? Math.ulp((float) wanted) : 0;
         assertThat(Math.abs(merged[j] - wanted))
             .as("seed %d [%d]", seed, j)

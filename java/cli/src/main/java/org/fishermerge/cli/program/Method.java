@@ -156,7 +156,7 @@ sealed interface Method {
   record StatisticReader(
       Section section, String target, long seed, Precision precision, BadRows badRows) {
     StatisticMerging fisher(Family family) {
-      DiagonalFisher rule = diagonal();
+      DiagonalFisher rule = diagonal(section.number("scaling_factor").orElse(1.0));
       return merging(family, rule, "num_fisher_examples", "fisher_cache");
     }
 
@@ -167,16 +167,12 @@ sealed interface Method {
         throw new InputException(
             section.path("rest") + " is " + rest + "; expected average or fisher");
       }
-      if (rest.equals("fisher") && s != 1) {
-        throw new InputException(
-            section.path("scaling_factor") + " is " + s + "; it goes with rest: average only");
-      }
       double damping = section.requiredNumber("damping");
       if (damping < 0) {
         throw new InputException(
             section.path("damping") + " is " + damping + "; it must not be negative");
       }
-      DiagonalFisher diagonal = diagonal();
+      DiagonalFisher diagonal = diagonal(s);
       KroneckerFisher rule =
           new KroneckerFisher(
               damping,
@@ -205,7 +201,7 @@ sealed interface Method {
           family, new RegMean(ratio, new Average(s), s), "num_regmean_examples", "gram_cache");
     }
 
-    private DiagonalFisher diagonal() {
+    private DiagonalFisher diagonal(double scalingFactor) {
       double minimal = section.requiredNumber("minimal_fisher_weight");
       if (minimal < 0) {
         throw new InputException(
@@ -213,7 +209,8 @@ sealed interface Method {
       }
       return new DiagonalFisher(
           section.flag("normalize_fisher_weight") ? Normalization.MODEL : Normalization.NONE,
-          minimal);
+          minimal,
+          scalingFactor);
     }
 
     /**
@@ -288,7 +285,8 @@ sealed interface Method {
           switch (rule) {
             case KroneckerFisher kronecker -> Direction.kronecker(kronecker);
             case RegMean regMean -> Direction.regMean(regMean.offDiagonal());
-            default -> Direction.diagonal(rule);
+            case DiagonalFisher diagonal -> Direction.diagonal(diagonal);
+            default -> throw new IllegalArgumentException(rule.title());
           };
       return Optional.of(
           new DivergenceSearch.Settings(

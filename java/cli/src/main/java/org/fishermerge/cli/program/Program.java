@@ -541,8 +541,7 @@ public final class Program {
           new DivergenceSearch(tuning, members, directions, kernels, base, out, err, warnings);
       DivergenceSearch.Choice choice = search.run();
       MergeRequest.Builder request = request(inputs, choice.rule(), widest.output());
-      choice.directions().forEach(request::model);
-      merge(request.build(), kernels);
+      merge(choice.addTo(request).build(), kernels);
       search.printComparison();
       report.own().set("tuning", search.json());
     }

@@ -5,6 +5,8 @@ import java.math.MathContext;
 import java.util.List;
 import java.util.function.DoubleFunction;
 import org.fishermerge.merge.Average;
+import org.fishermerge.merge.DiagonalFisher;
+import org.fishermerge.merge.ElementwiseRule;
 import org.fishermerge.merge.KroneckerFisher;
 import org.fishermerge.merge.MergeRule;
 import org.fishermerge.merge.RegMean;
@@ -26,10 +28,16 @@ public record Direction(String name, List<String> command, MergeRule rule) {
     record Damped(double start, DoubleFunction<Direction> at) implements Family {}
   }
 
-  /** By the diagonal Fisher, or whatever else weights each element. */
-  public static Family diagonal(MergeRule rule) {
+  /** By the diagonal Fisher; the rule's scale counts nothing. */
+  public static Family diagonal(DiagonalFisher rule) {
     return new Family.Single(
-        new Direction("diagonal Fisher", List.of("merge", "--rule", "fisher"), rule));
+        new Direction("diagonal Fisher", List.of("merge", "--rule", "fisher"), atScale1(rule)));
+  }
+
+  private static ElementwiseRule atScale1(ElementwiseRule rule) {
+    return rule instanceof DiagonalFisher diagonal
+        ? new DiagonalFisher(diagonal.normalization(), diagonal.minimalFisher())
+        : new Average();
   }
 
   /** By regression means, everything else averaged. */
@@ -55,7 +63,7 @@ public record Direction(String name, List<String> command, MergeRule rule) {
                   rule.scale(),
                   rule.tolerance(),
                   rule.iterations(),
-                  rule.rest() instanceof Average ? new Average() : rule.rest(),
+                  atScale1(rule.rest()),
                   1));
         });
   }

@@ -31,8 +31,9 @@ import org.fishermerge.estimate.tune.DivergenceMeter.Half;
 import org.fishermerge.estimate.tune.OwnPredictions;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.Average;
-import org.fishermerge.merge.Blend;
+import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeRule;
+import org.fishermerge.merge.TaskArithmetic;
 import org.fishermerge.torch.WeightBlend;
 import org.jspecify.annotations.Nullable;
 
@@ -100,8 +101,19 @@ public final class DivergenceSearch {
    * The merge that was found: of which directions, by which rule.
    *
    * @param name what messages call it
+   * @param coefficients of the directions, if not all are 1
    */
-  public record Choice(String name, List<Path> directions, MergeRule rule) {}
+  public record Choice(
+      String name,
+      List<Path> directions,
+      MergeRule rule,
+      Optional<TensorCoefficients> coefficients) {
+    /** Adds all of it to a request by the rule. */
+    public MergeRequest.Builder addTo(MergeRequest.Builder request) {
+      directions.forEach(request::model);
+      return request.coefficients(coefficients.orElse(null));
+    }
+  }
 
   private final Settings settings;
   private final List<Member> members;
@@ -257,7 +269,8 @@ public final class DivergenceSearch {
 
   private Choice confirm(DivergenceMeter meter, String name, Direction direction, double scale) {
     confirming.put(name, measure(meter, direction, scale, Half.CONFIRMING));
-    return new Choice(name, List.of(directions.of(direction).path()), new Average(scale));
+    return new Choice(
+        name, List.of(directions.of(direction).path()), new Average(scale), Optional.empty());
   }
 
   /** Mixes all that was merged, and the models, from the best try on. */
@@ -308,7 +321,9 @@ public final class DivergenceSearch {
     return new Choice(
         "blend",
         from.stream().map(Checkpoint::path).toList(),
-        new Blend(byName, Arrays.stream(start).boxed().toList()));
+        new TaskArithmetic(1),
+        Optional.of(
+            new TensorCoefficients(byName, Arrays.stream(start).boxed().toList())));
   }
 
   /** The last and most tuned one, unless the other half of the examples says that it is worse. */
@@ -397,13 +412,12 @@ public final class DivergenceSearch {
     tries.forEach(each -> put(all.addObject(), each));
     ObjectNode kl = json.putObject("confirming_kl");
     confirming.forEach((name, values) -> values.forEach(kl.withArray(name)::add));
-    if (choice().rule instanceof Blend blend) {
+    choice().coefficients.ifPresent(found -> {
       ObjectNode node = json.putObject("blend");
       blended.forEach(node.putArray("directions")::add);
       ObjectNode byName = node.putObject("coefficients");
-      blend.coefficients()
-          .forEach((name, values) -> values.forEach(byName.withArray(name)::add));
-    }
+      found.byName().forEach((name, values) -> values.forEach(byName.withArray(name)::add));
+    });
     return json;
   }
 

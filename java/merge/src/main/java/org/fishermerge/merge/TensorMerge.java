@@ -1,0 +1,337 @@
+package org.fishermerge.merge;
+
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Function;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.CheckpointTensor;
+import org.fishermerge.checkpoint.CheckpointWriter;
+import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.MappedData;
+import org.fishermerge.kernels.ElementType;
+import org.fishermerge.kernels.Kept;
+import org.fishermerge.kernels.Kernels;
+import org.fishermerge.kernels.MagnitudeQuery;
+import org.fishermerge.kernels.PairSums;
+import org.fishermerge.kernels.RankedMagnitude;
+import org.fishermerge.kernels.TaskVector;
+import org.fishermerge.kernels.TaskVectorMix;
+import org.fishermerge.kernels.TaskVectorNorms;
+import org.fishermerge.kernels.TypedValues;
+import org.fishermerge.kernels.ValueStatistics;
+import org.fishermerge.kernels.WeightedAverage;
+import org.fishermerge.kernels.WeightedInput;
+import org.fishermerge.merge.SparseTaskArithmetic.Rescale;
+import org.fishermerge.merge.SparseTaskArithmetic.Trim;
+
+/**
+ * Applies a {@link TensorRule}. Tensors are taken whole, a batch at a time, from mapped inputs to
+ * the mapped output: threads share what is looked for in a batch. The result has the same bits for
+ * any number of threads.
+ */
+final class TensorMerge {
+  /** Input bytes of a batch; a larger tensor is a batch by itself. */
+  private static final long BATCH_BYTES = 256L << 20;
+
+  private final MergePlan plan;
+  private final TensorRule rule;
+  private final MergeInputs inputs;
+  private final Kernels kernels;
+  private final MergeProgress progress;
+
+  TensorMerge(
+      MergePlan plan,
+      TensorRule rule,
+      MergeInputs inputs,
+      Kernels kernels,
+      MergeProgress progress) {
+    this.plan = plan;
+    this.rule = rule;
+    this.inputs = inputs;
+    this.kernels = kernels;
+    this.progress = progress;
+  }
+
+  /**
+   * A tensor of a batch.
+   *
+   * @param operands its values, of the models and, where it is one of them, of the base
+   */
+  private record Job(Parameter parameter, List<TypedValues> operands, MemorySegment out) {
+    long count() {
+      return parameter.tensor().info().elementCount();
+    }
+
+    String name() {
+      return parameter.tensor().name();
+    }
+
+    TypedValues base() {
+      return operands.getLast();
+    }
+  }
+
+  /** Writes all merged tensors, but for the copies of tied ones. */
+  void write(CheckpointWriter writer) {
+    List<List<Parameter>> batches = batches();
+    for (int b = 0; b < batches.size(); b++) {
+      if (b + 1 < batches.size()) {
+        batches.get(b + 1).forEach(this::readAhead);
+      }
+      write(batches.get(b), writer);
+    }
+  }
+
+  private List<List<Parameter>> batches() {
+    List<List<Parameter>> batches = new ArrayList<>();
+    long bytes = BATCH_BYTES;
+    for (Parameter parameter : plan.choice().streamed()) {
+      if (bytes >= BATCH_BYTES) {
+        batches.add(new ArrayList<>());
+        bytes = 0;
+      }
+      batches.getLast().add(parameter);
+      for (int i = 0; i < inputs.models().size(); i++) {
+        bytes += inputs.valueOf(i, parameter).info().byteCount();
+      }
+    }
+    return batches;
+  }
+
+  private void readAhead(Parameter parameter) {
+    for (int i = 0; i < inputs.models().size(); i++) {
+      MappedData.readAhead(source(i, parameter));
+    }
+  }
+
+  private MemorySegment source(int i, Parameter parameter) {
+    CheckpointTensor value = inputs.valueOf(i, parameter);
+    return inputs.models().get(i).source(value.canonicalName(), 0, value.info().elementCount());
+  }
+
+  private void write(List<Parameter> batch, CheckpointWriter writer) {
+    long computedBytes = 0;
+    for (Parameter parameter : batch) {
+      for (int i = 0; i < inputs.models().size(); i++) {
+        String name = inputs.valueOf(i, parameter).canonicalName();
+        computedBytes +=
+            ComputedValues.alignedBytes(
+                inputs.models().get(i), name, parameter.tensor().info().elementCount());
+      }
+    }
+    try (ComputedValues computed = new ComputedValues(computedBytes)) {
+      ComputedValues.Chunk chunk = computed.chunk();
+      List<Job> jobs = batch.stream().map(parameter -> job(parameter, chunk, writer)).toList();
+      chunk.compute();
+      List<ValueStatistics> found =
+          switch (rule) {
+            case SparseTaskArithmetic sparse -> mix(sparse, jobs);
+            case Slerp slerp -> interpolate(slerp, jobs);
+            case WeightedSum sum -> weightedSums(jobs, this::coefficients);
+          };
+      for (int k = 0; k < jobs.size(); k++) {
+        finish(jobs.get(k), found.get(k), writer);
+      }
+    }
+  }
+
+  private Job job(Parameter parameter, ComputedValues.Chunk chunk, CheckpointWriter writer) {
+    List<TypedValues> operands = new ArrayList<>();
+    for (int i = 0; i < inputs.models().size(); i++) {
+      Checkpoint model = inputs.models().get(i);
+      CheckpointTensor value = inputs.valueOf(i, parameter);
+      String name = value.canonicalName();
+      MemorySegment values =
+          model.isComputed(name)
+              ? chunk.place(model, name, 0, value.info().elementCount())
+              : source(i, parameter);
+      operands.add(new TypedValues(values, FisherValues.elementType(value.info().dtype())));
+    }
+    return new Job(parameter, operands, writer.segment(parameter.tensor().name()));
+  }
+
+  private void finish(Job job, ValueStatistics found, CheckpointWriter writer) {
+    CheckpointTensor tensor = job.parameter().tensor();
+    DType dtype = plan.outputDtype(tensor);
+    if (!found.finite()) {
+      BadValues.requireFinite(inputs, job.parameter(), job.out(), dtype);
+    }
+    for (int i = 0; i < inputs.models().size(); i++) {
+      progress.advance(rule.passes() * inputs.valueOf(i, job.parameter()).info().byteCount());
+      MappedData.release(source(i, job.parameter()));
+    }
+    writer.writeBehind(tensor.name(), job.out());
+  }
+
+  private ElementType outType(Job job) {
+    return FisherValues.elementType(plan.outputDtype(job.parameter().tensor()));
+  }
+
+  // ---- sparse task arithmetic ----
+
+  private List<ValueStatistics> mix(SparseTaskArithmetic sparse, List<Job> jobs) {
+    int models = plan.request().models().size();
+    List<MagnitudeQuery> queries = new ArrayList<>();
+    for (Job job : jobs) {
+      for (int i = 0; i < models; i++) {
+        queries.addAll(queries(sparse, job, i));
+      }
+    }
+    Answers answers = new Answers(kernels.rankedMagnitudes(queries));
+    List<TaskVectorMix> mixes = new ArrayList<>();
+    for (Job job : jobs) {
+      List<TaskVector> vectors = new ArrayList<>();
+      for (int i = 0; i < models; i++) {
+        Kept kept = kept(sparse, job, i, answers);
+        double density = sparse.trim() == Trim.NONE ? 1 : sparse.density(job.name(), i);
+        vectors.add(
+            new TaskVector(
+                job.operands().get(i).data(),
+                job.operands().get(i).type(),
+                plan.request().coefficient(job.name(), i),
+                sparse.rescale() == Rescale.DENSITY && density < 1 ? 1 / density : 1,
+                kept));
+      }
+      TaskVectorMix mix =
+          new TaskVectorMix(
+              vectors,
+              job.base(),
+              sparse.how(),
+              sparse.scalingFactor(),
+              0,
+              job.out(),
+              outType(job),
+              job.count());
+      mixes.add(sparse.rescale() == Rescale.L1 ? rescaled(mix) : mix);
+    }
+    return kernels.mixTaskVectors(mixes);
+  }
+
+  /** What was found, in the order of the queries. */
+  private static final class Answers {
+    private final List<RankedMagnitude> all;
+    private int next;
+
+    Answers(List<RankedMagnitude> all) {
+      this.all = all;
+    }
+
+    RankedMagnitude next() {
+      return all.get(next++);
+    }
+  }
+
+  private static boolean keepsAll(SparseTaskArithmetic sparse, Job job, int model) {
+    return sparse.trim() == Trim.NONE || job.count() == 0 || sparse.density(job.name(), model) >= 1;
+  }
+
+  /** What {@link #kept} needs to know of a model's tensor. */
+  private static List<MagnitudeQuery> queries(SparseTaskArithmetic sparse, Job job, int i) {
+    if (keepsAll(sparse, job, i) || sparse.trim() == Trim.RANDOM) {
+      return List.of();
+    }
+    long count = job.count();
+    long kept = SparseTaskArithmetic.kept(sparse.density(job.name(), i), count);
+    TypedValues values = job.operands().get(i);
+    List<MagnitudeQuery> queries = new ArrayList<>();
+    if (sparse.trim() == Trim.MAGNITUDE) {
+      if (kept < count) {
+        queries.add(new MagnitudeQuery(values, job.base(), count, true, kept));
+      }
+      return queries;
+    }
+    long outliers = SparseTaskArithmetic.outliers(sparse.gamma(job.name(), i), kept, count);
+    queries.add(new MagnitudeQuery(values, job.base(), count, false, count - kept - outliers));
+    if (outliers > 0) {
+      queries.add(new MagnitudeQuery(values, job.base(), count, false, count - outliers));
+    }
+    return queries;
+  }
+
+  private static Kept kept(SparseTaskArithmetic sparse, Job job, int i, Answers answers) {
+    if (keepsAll(sparse, job, i)) {
+      return Kept.ALL;
+    }
+    if (sparse.trim() == Trim.RANDOM) {
+      String name = job.parameter().name();
+      return Kept.drawn(sparse.density(job.name(), i), sparse.seed(name, i));
+    }
+    int asked = queries(sparse, job, i).size();
+    if (asked == 0) {
+      return Kept.ALL;
+    }
+    if (sparse.trim() == Trim.MAGNITUDE) {
+      return Kept.before(answers.next());
+    }
+    Kept kept = Kept.from(answers.next());
+    return asked > 1 ? kept.until(answers.next()) : kept;
+  }
+
+  private TaskVectorMix rescaled(TaskVectorMix mix) {
+    List<TaskVectorNorms> norms = kernels.taskVectorNorms(mix);
+    List<TaskVector> vectors = new ArrayList<>();
+    for (int i = 0; i < norms.size(); i++) {
+      TaskVector vector = mix.vectors().get(i);
+      double rescale =
+          vector.kept().equals(Kept.ALL)
+              ? 1
+              : SparseTaskArithmetic.rescaling(norms.get(i).all(), norms.get(i).kept());
+      vectors.add(
+          new TaskVector(vector.values(), vector.type(), vector.weight(), rescale, vector.kept()));
+    }
+    return new TaskVectorMix(
+        vectors,
+        mix.base(),
+        mix.how(),
+        mix.factor(),
+        mix.first(),
+        mix.out(),
+        mix.outType(),
+        mix.count());
+  }
+
+  // ---- weighted sums ----
+
+  private List<ValueStatistics> interpolate(Slerp slerp, List<Job> jobs) {
+    return weightedSums(
+        jobs,
+        job -> {
+          PairSums pairs = kernels.pairSums(job.operands(), job.count());
+          return Slerp.weights(
+              slerp.t().of(job.name(), 1),
+              pairs.product(0, 0),
+              pairs.product(0, 1),
+              pairs.product(1, 1));
+        });
+  }
+
+  private List<Double> coefficients(Job job) {
+    List<Double> coefficients = new ArrayList<>();
+    for (int i = 0; i < job.operands().size(); i++) {
+      coefficients.add(plan.request().coefficient(job.name(), i));
+    }
+    return coefficients;
+  }
+
+  private List<ValueStatistics> weightedSums(
+      List<Job> jobs, Function<Job, List<Double>> weightsOf) {
+    List<WeightedAverage> sums = new ArrayList<>();
+    for (Job job : jobs) {
+      List<Double> weights = weightsOf.apply(job);
+      // The kernel divides by the sum of the weights.
+      double sum = weights.stream().mapToDouble(Double::doubleValue).sum();
+      List<WeightedInput> inputsOfJob = new ArrayList<>();
+      for (int i = 0; i < weights.size(); i++) {
+        TypedValues values = job.operands().get(i);
+        inputsOfJob.add(
+            new WeightedInput(
+                values.data(), values.type(), null, ElementType.F32, 0, weights.get(i)));
+      }
+      sums.add(new WeightedAverage(inputsOfJob, null, sum, job.out(), outType(job), job.count()));
+    }
+    return kernels.weightedAverages(sums, List.of()).stream()
+        .map(WeightedAverage.Statistics::out)
+        .toList();
+  }
+}
