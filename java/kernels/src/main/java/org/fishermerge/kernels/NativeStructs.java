@@ -83,16 +83,16 @@ final class NativeStructs {
           JAVA_LONG.withName("tokens"),
           JAVA_LONG.withName("width"));
 
-  private static final long G_DATA = offset(COTANGENTS, "data");
-  private static final long G_PROBE_STRIDE = offset(COTANGENTS, "probe_stride");
-  private static final long G_EXAMPLE_STRIDE = offset(COTANGENTS, "example_stride");
-  private static final long G_TOKEN_STRIDE = offset(COTANGENTS, "token_stride");
-  private static final long G_WEIGHTS = offset(COTANGENTS, "weights");
-  private static final long G_WEIGHT_PROBE_STRIDE = offset(COTANGENTS, "weight_probe_stride");
-  private static final long G_PROBES = offset(COTANGENTS, "probes");
-  private static final long G_EXAMPLES = offset(COTANGENTS, "examples");
-  private static final long G_TOKENS = offset(COTANGENTS, "tokens");
-  private static final long G_WIDTH = offset(COTANGENTS, "width");
+  private static final int G_DATA = index(COTANGENTS, "data");
+  private static final int G_PROBE_STRIDE = index(COTANGENTS, "probe_stride");
+  private static final int G_EXAMPLE_STRIDE = index(COTANGENTS, "example_stride");
+  private static final int G_TOKEN_STRIDE = index(COTANGENTS, "token_stride");
+  private static final int G_WEIGHTS = index(COTANGENTS, "weights");
+  private static final int G_WEIGHT_PROBE_STRIDE = index(COTANGENTS, "weight_probe_stride");
+  private static final int G_PROBES = index(COTANGENTS, "probes");
+  private static final int G_EXAMPLES = index(COTANGENTS, "examples");
+  private static final int G_TOKENS = index(COTANGENTS, "tokens");
+  private static final int G_WIDTH = index(COTANGENTS, "width");
 
   private static final StructLayout ACTIVATIONS =
       struct(
@@ -102,10 +102,10 @@ final class NativeStructs {
           JAVA_LONG.withName("token_stride"),
           JAVA_LONG.withName("width"));
 
-  private static final long A_DATA = offset(ACTIVATIONS, "data");
-  private static final long A_EXAMPLE_STRIDE = offset(ACTIVATIONS, "example_stride");
-  private static final long A_TOKEN_STRIDE = offset(ACTIVATIONS, "token_stride");
-  private static final long A_WIDTH = offset(ACTIVATIONS, "width");
+  private static final int A_DATA = index(ACTIVATIONS, "data");
+  private static final int A_EXAMPLE_STRIDE = index(ACTIVATIONS, "example_stride");
+  private static final int A_TOKEN_STRIDE = index(ACTIVATIONS, "token_stride");
+  private static final int A_WIDTH = index(ACTIVATIONS, "width");
 
   static final StructLayout SQUARED_GRADIENTS_PLAN =
       struct(
@@ -117,12 +117,12 @@ final class NativeStructs {
           JAVA_LONG.withName("pack_a_items"),
           JAVA_LONG.withName("blocks"));
 
-  static final long PLAN_PACKED_G = offset(SQUARED_GRADIENTS_PLAN, "packed_g");
-  static final long PLAN_PACKED_A = offset(SQUARED_GRADIENTS_PLAN, "packed_a");
-  static final long PLAN_SCRATCH = offset(SQUARED_GRADIENTS_PLAN, "scratch");
-  static final long PLAN_PACK_G_ITEMS = offset(SQUARED_GRADIENTS_PLAN, "pack_g_items");
-  static final long PLAN_PACK_A_ITEMS = offset(SQUARED_GRADIENTS_PLAN, "pack_a_items");
-  static final long PLAN_BLOCKS = offset(SQUARED_GRADIENTS_PLAN, "blocks");
+  static final int PLAN_PACKED_G = index(SQUARED_GRADIENTS_PLAN, "packed_g");
+  static final int PLAN_PACKED_A = index(SQUARED_GRADIENTS_PLAN, "packed_a");
+  static final int PLAN_SCRATCH = index(SQUARED_GRADIENTS_PLAN, "scratch");
+  static final int PLAN_PACK_G_ITEMS = index(SQUARED_GRADIENTS_PLAN, "pack_g_items");
+  static final int PLAN_PACK_A_ITEMS = index(SQUARED_GRADIENTS_PLAN, "pack_a_items");
+  static final int PLAN_BLOCKS = index(SQUARED_GRADIENTS_PLAN, "blocks");
 
   static final StructLayout CUDA_DEVICE =
       struct(
@@ -173,6 +173,11 @@ final class NativeStructs {
     return struct.byteOffset(groupElement(field));
   }
 
+  /** Where a field of a struct of longs is, counted in longs. */
+  private static int index(StructLayout struct, String field) {
+    return Math.toIntExact(offset(struct, field) / Long.BYTES);
+  }
+
   /** An array of {@code fm_weighted_input}. */
   static long weightedInputs(List<WeightedInput> inputs, Arena arena) {
     MemorySegment array = arena.allocate(WEIGHTED_INPUT, inputs.size());
@@ -209,31 +214,38 @@ final class NativeStructs {
     return array.address();
   }
 
+  // Structs of longs are filled in an array and copied at once. An access of its own for each field
+  // is ten kilobytes of code to the JVM's first compiler, which competes with the first batches.
+
   /** A {@code fm_cotangents}. */
   static long cotangents(Batch batch, Arena arena) {
-    MemorySegment struct = arena.allocate(COTANGENTS);
+    long[] struct = longs(COTANGENTS);
     Cotangents g = batch.g();
-    struct.set(JAVA_LONG, G_DATA, g.data().address());
-    struct.set(JAVA_LONG, G_PROBE_STRIDE, g.probeStride());
-    struct.set(JAVA_LONG, G_EXAMPLE_STRIDE, g.exampleStride());
-    struct.set(JAVA_LONG, G_TOKEN_STRIDE, g.tokenStride());
-    struct.set(JAVA_LONG, G_WEIGHTS, addressOrNull(batch.weights()));
-    struct.set(JAVA_LONG, G_WEIGHT_PROBE_STRIDE, batch.weightStride());
-    struct.set(JAVA_LONG, G_PROBES, batch.shape().probes());
-    struct.set(JAVA_LONG, G_EXAMPLES, batch.shape().examples());
-    struct.set(JAVA_LONG, G_TOKENS, batch.shape().tokens());
-    struct.set(JAVA_LONG, G_WIDTH, batch.width());
-    return struct.address();
+    struct[G_DATA] = g.data().address();
+    struct[G_PROBE_STRIDE] = g.probeStride();
+    struct[G_EXAMPLE_STRIDE] = g.exampleStride();
+    struct[G_TOKEN_STRIDE] = g.tokenStride();
+    struct[G_WEIGHTS] = addressOrNull(batch.weights());
+    struct[G_WEIGHT_PROBE_STRIDE] = batch.weightStride();
+    struct[G_PROBES] = batch.shape().probes();
+    struct[G_EXAMPLES] = batch.shape().examples();
+    struct[G_TOKENS] = batch.shape().tokens();
+    struct[G_WIDTH] = batch.width();
+    return arena.allocateFrom(JAVA_LONG, struct).address();
   }
 
   /** A {@code fm_activations}. */
   static long activations(Activations a, long width, Arena arena) {
-    MemorySegment struct = arena.allocate(ACTIVATIONS);
-    struct.set(JAVA_LONG, A_DATA, a.data().address());
-    struct.set(JAVA_LONG, A_EXAMPLE_STRIDE, a.exampleStride());
-    struct.set(JAVA_LONG, A_TOKEN_STRIDE, a.tokenStride());
-    struct.set(JAVA_LONG, A_WIDTH, width);
-    return struct.address();
+    long[] struct = longs(ACTIVATIONS);
+    struct[A_DATA] = a.data().address();
+    struct[A_EXAMPLE_STRIDE] = a.exampleStride();
+    struct[A_TOKEN_STRIDE] = a.tokenStride();
+    struct[A_WIDTH] = width;
+    return arena.allocateFrom(JAVA_LONG, struct).address();
+  }
+
+  private static long[] longs(StructLayout struct) {
+    return new long[Math.toIntExact(struct.byteSize() / Long.BYTES)];
   }
 
   private static long addressOrNull(@Nullable MemorySegment segment) {
