@@ -1,7 +1,6 @@
 package org.fishermerge.kernels;
 
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
-import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -160,7 +159,7 @@ final class CpuKernels implements KernelProvider {
     } catch (Throwable e) {
       throw NativeBindings.rethrow(e);
     }
-    long[] fields = plan.toArray(JAVA_LONG);
+    long[] fields = NativeStructs.longs(plan, NativeStructs.SQUARED_GRADIENTS_PLAN);
     return new Plan(
         fields[NativeStructs.PLAN_PACKED_G],
         fields[NativeStructs.PLAN_PACKED_A],

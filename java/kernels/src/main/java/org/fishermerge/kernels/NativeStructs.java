@@ -163,6 +163,15 @@ final class NativeStructs {
           CUDA_DEVICE,
           CUDA_SQUARED_GRADIENTS_PLAN);
 
+  /**
+   * Structs of longs are read and written in an array, one for each thread, and copied at once. To
+   * the JVM's first compiler an access of its own for each field is ten kilobytes of code, and that
+   * compiler competes with the first batches of a run.
+   */
+  private static final ThreadLocal<long[]> LONGS =
+      ThreadLocal.withInitial(() ->
+          new long[ALL.stream().mapToInt(NativeStructs::count).max().orElseThrow()]);
+
   private NativeStructs() {}
 
   private static StructLayout struct(String name, MemoryLayout... fields) {
@@ -214,12 +223,9 @@ final class NativeStructs {
     return array.address();
   }
 
-  // Structs of longs are filled in an array and copied at once. An access of its own for each field
-  // is ten kilobytes of code to the JVM's first compiler, which competes with the first batches.
-
   /** A {@code fm_cotangents}. */
   static long cotangents(Batch batch, Arena arena) {
-    long[] struct = longs(COTANGENTS);
+    long[] struct = LONGS.get();
     Cotangents g = batch.g();
     struct[G_DATA] = g.data().address();
     struct[G_PROBE_STRIDE] = g.probeStride();
@@ -231,21 +237,37 @@ final class NativeStructs {
     struct[G_EXAMPLES] = batch.shape().examples();
     struct[G_TOKENS] = batch.shape().tokens();
     struct[G_WIDTH] = batch.width();
-    return arena.allocateFrom(JAVA_LONG, struct).address();
+    return copied(struct, COTANGENTS, arena);
   }
 
   /** A {@code fm_activations}. */
   static long activations(Activations a, long width, Arena arena) {
-    long[] struct = longs(ACTIVATIONS);
+    long[] struct = LONGS.get();
     struct[A_DATA] = a.data().address();
     struct[A_EXAMPLE_STRIDE] = a.exampleStride();
     struct[A_TOKEN_STRIDE] = a.tokenStride();
     struct[A_WIDTH] = width;
-    return arena.allocateFrom(JAVA_LONG, struct).address();
+    return copied(struct, ACTIVATIONS, arena);
   }
 
-  private static long[] longs(StructLayout struct) {
-    return new long[Math.toIntExact(struct.byteSize() / Long.BYTES)];
+  private static long copied(long[] fields, StructLayout struct, Arena arena) {
+    MemorySegment segment = arena.allocate(struct);
+    MemorySegment.copy(fields, 0, segment, JAVA_LONG, 0, count(struct));
+    return segment.address();
+  }
+
+  /**
+   * The fields of a struct of longs, by their {@link #index}; valid until another is read or
+   * written by this thread.
+   */
+  static long[] longs(MemorySegment segment, StructLayout struct) {
+    long[] fields = LONGS.get();
+    MemorySegment.copy(segment, JAVA_LONG, 0, fields, 0, count(struct));
+    return fields;
+  }
+
+  private static int count(StructLayout struct) {
+    return Math.toIntExact(struct.byteSize() / Long.BYTES);
   }
 
   private static long addressOrNull(@Nullable MemorySegment segment) {
