@@ -445,6 +445,7 @@ public final class StatisticFile implements AutoCloseable {
         reference.modelSha256(),
         reference.modelFingerprint(),
         reference.precision(),
+        null,
         tool);
   }
 

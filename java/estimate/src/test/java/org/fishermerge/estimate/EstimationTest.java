@@ -121,7 +121,7 @@ final class EstimationTest {
     return new EstimationSettings(
         Objective.parse(labels),
         null,
-        1,
+        ExampleCount.of(1),
         0,
         batchSize,
         32,

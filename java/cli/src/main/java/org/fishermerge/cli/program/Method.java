@@ -16,6 +16,7 @@ import org.fishermerge.cli.program.ModelPool.Family;
 import org.fishermerge.estimate.BadRows;
 import org.fishermerge.estimate.BatchSize;
 import org.fishermerge.estimate.EstimationSettings;
+import org.fishermerge.estimate.ExampleCount;
 import org.fishermerge.merge.Average;
 import org.fishermerge.merge.DiagonalFisher;
 import org.fishermerge.merge.MergeRule;
@@ -170,7 +171,7 @@ sealed interface Method {
         new EstimationSettings(
             rule,
             order(section),
-            examples,
+            ExampleCount.of(examples),
             seed,
             rule.squaresBatches() ? Integer.toString(batchSize) : BatchSize.AUTO,
             batchSize,

@@ -646,7 +646,7 @@ public final class Program {
       case Method.FisherMerging fisher ->
           own.put("labels", fisher.estimate().rule().text())
               .put("selection", fisher.estimate().chosenOrder().text())
-              .put("num_fisher_examples", fisher.estimate().examples())
+              .put("num_fisher_examples", fisher.estimate().examples().most())
               .put("normalize_fisher_weight", fisher.rule().normalization() != Normalization.NONE)
               .put("minimal_fisher_weight", fisher.rule().minimalFisher());
       default -> {}
