@@ -7,6 +7,7 @@ import java.util.Locale;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.AtomicOutput;
+import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.cli.task.EstimationPrinter;
 import org.fishermerge.cli.task.Progress;
@@ -74,7 +75,7 @@ final class FisherCommand implements Callable<Integer> {
       description =
           "Examples to use; all where the data has fewer (default: ${DEFAULT-VALUE}). auto:10 goes"
               + " on until the standard error of the Fisher that comes from their choice is 10 %%, or"
-              + " 4096 are used.")
+              + " 16384 are used.")
   private String examples = Long.toString(EstimationSettings.DEFAULT_EXAMPLES);
 
   @Option(
@@ -179,7 +180,7 @@ final class FisherCommand implements Callable<Integer> {
         new EstimationSettings(
             rule,
             selection,
-            ExampleCount.parse(examples, spelling),
+            exampleCount(spelling),
             seed,
             batchSize,
             Integer.MAX_VALUE,
@@ -224,6 +225,14 @@ final class FisherCommand implements Callable<Integer> {
         result.examples() / result.seconds());
     result.samplingError().ifPresent(error -> printError(results, error, settings.examples()));
     return 0;
+  }
+
+  private ExampleCount exampleCount(EstimationSettings.Spelling spelling) {
+    try {
+      return ExampleCount.parse(examples, spelling);
+    } catch (InputException e) {
+      throw usage(String.valueOf(e.getMessage()));
+    }
   }
 
   private static void printError(PrintWriter results, double error, ExampleCount asked) {

@@ -18,7 +18,7 @@ public record ExampleCount(long most, double error) {
   public static final double AUTO_PERCENT = 10;
 
   /** What auto does not go beyond. */
-  public static final long AUTO_MOST = 4096;
+  public static final long AUTO_MOST = 16_384;
 
   /** What auto does not end before: fewer examples do not tell their own error well enough. */
   public static final long AUTO_LEAST = 128;
@@ -60,7 +60,7 @@ public record ExampleCount(long most, double error) {
   /** As it is parsed. */
   public String text() {
     return isAuto()
-        ? String.format(Locale.ROOT, "%s:%s", AUTO, Double.toString(100 * error))
+        ? String.format(Locale.ROOT, "%s:%.6g", AUTO, 100 * error).replaceAll("\\.?0+$", "")
         : Long.toString(most);
   }
 }
