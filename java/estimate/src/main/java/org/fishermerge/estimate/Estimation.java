@@ -493,7 +493,7 @@ public final class Estimation {
 
     /**
      * How labels are averaged over, such as {@code exact}, {@code lowrank:3} or {@code true}; by
-     * default {@code adaptive:4}.
+     * default {@code adaptive:2}.
      *
      * @throws InputException if there is no such rule
      */

@@ -39,7 +39,7 @@ public record EstimationSettings(
     BadRows badRows,
     Spelling spelling) {
   /** The rule unless another is asked for. */
-  public static final String DEFAULT_LABELS = "adaptive:4";
+  public static final String DEFAULT_LABELS = "adaptive:2";
 
   /** How many examples unless that is said. */
   public static final long DEFAULT_EXAMPLES = 256;
