@@ -34,9 +34,7 @@ public enum LayerFactor {
 
   /** The factor that a tensor of that name is; empty if it is none. */
   public static Optional<LayerFactor> ofTensor(String name) {
-    return Arrays.stream(values())
-        .filter(factor -> name.endsWith("." + factor.suffix))
-        .findFirst();
+    return Arrays.stream(values()).filter(factor -> name.endsWith("." + factor.suffix)).findFirst();
   }
 
   private static String stem(String weight) {

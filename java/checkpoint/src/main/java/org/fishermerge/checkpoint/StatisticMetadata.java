@@ -105,7 +105,16 @@ public record StatisticMetadata(
       @Nullable String modelFingerprint,
       @Nullable String tool) {
     this(
-        examples, labels, dataset, selection, seed, modelSha256, modelFingerprint, null, null, tool);
+        examples,
+        labels,
+        dataset,
+        selection,
+        seed,
+        modelSha256,
+        modelFingerprint,
+        null,
+        null,
+        tool);
   }
 
   private static void requireMatch(

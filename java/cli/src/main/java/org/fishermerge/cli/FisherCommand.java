@@ -175,7 +175,8 @@ final class FisherCommand implements Callable<Integer> {
         script.file == null ? EstimationSettings.DEFAULT_LABELS : DEFAULT_SCRIPT_LABELS;
     Objective rule = Objective.parse(labels == null ? byDefault : labels);
     CommandDevice device = device();
-    EstimationSettings.Spelling spelling = (setting, value) -> ("--" + setting + " " + value).strip();
+    EstimationSettings.Spelling spelling =
+        (setting, value) -> ("--" + setting + " " + value).strip();
     EstimationSettings settings =
         new EstimationSettings(
             rule,

@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeMap;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.StatisticFile;
@@ -19,9 +20,9 @@ import org.junit.jupiter.api.io.TempDir;
 class SamplingErrorCommandsTest {
   private static final String TASK = "dots";
 
-  @TempDir static Path folder;
+  @TempDir static Path folder = Path.of("");
 
-  private static Path pictures;
+  private static Path pictures = Path.of("");
 
   @BeforeAll
   static void draw() {
@@ -44,7 +45,8 @@ class SamplingErrorCommandsTest {
 
   private static double stated(String file) {
     try (StatisticFile statistics = StatisticFile.open(folder.resolve(file))) {
-      return Double.parseDouble(statistics.metadata().orElseThrow().samplingError());
+      return Double.parseDouble(
+          Objects.requireNonNull(statistics.metadata().orElseThrow().samplingError()));
     }
   }
 
@@ -74,7 +76,7 @@ class SamplingErrorCommandsTest {
     double difference = 0;
     double norm = 0;
     for (Map.Entry<String, float[]> entry : b.entrySet()) {
-      float[] other = a.get(entry.getKey());
+      float[] other = Objects.requireNonNull(a.get(entry.getKey()));
       for (int j = 0; j < other.length; j++) {
         difference += Math.pow((double) other[j] - entry.getValue()[j], 2);
         norm += Math.pow(entry.getValue()[j], 2);

@@ -229,8 +229,7 @@ public final class Estimation {
         onData.write(
             estimator,
             file,
-            inputs.metadata(
-                estimator, objective, batch, dataset, onData.modelFingerprint()));
+            inputs.metadata(estimator, objective, batch, dataset, onData.modelFingerprint()));
         shown
             .filter(plan -> !plan.gpu() && device.wasNotShared())
             .ifPresent(plan ->
@@ -342,7 +341,8 @@ public final class Estimation {
     if (byLabel) {
       onData.withLabels(new long[0], skipped); // says so where there is no label at all
     }
-    long[] chosen = order.selection(settings.examples().most(), settings.seed()).rows(onData.examples());
+    long[] chosen =
+        order.selection(settings.examples().most(), settings.seed()).rows(onData.examples());
     skipped.of(chosen.length);
     long[] usable = onData.readable(byLabel ? onData.withLabels(chosen, skipped) : chosen, skipped);
     skipped.requireSome(usable.length);

@@ -169,8 +169,8 @@ final class NativeStructs {
    * compiler competes with the first batches of a run.
    */
   private static final ThreadLocal<long[]> LONGS =
-      ThreadLocal.withInitial(() ->
-          new long[ALL.stream().mapToInt(NativeStructs::count).max().orElseThrow()]);
+      ThreadLocal.withInitial(
+          () -> new long[ALL.stream().mapToInt(NativeStructs::count).max().orElseThrow()]);
 
   private NativeStructs() {}
 

@@ -144,7 +144,7 @@ public final class SamplingError implements AutoCloseable {
       set(SQUARES + kind, number(SQUARES + kind) + squares[kind] / block);
     }
     set(BLOCKS, number(BLOCKS) + 1);
-    set(EXAMPLES, examples);
+    set(EXAMPLES, (double) examples);
   }
 
   /** The error at the end of the last block; empty before there are two, or if all sums are 0. */

@@ -327,7 +327,8 @@ final class FisherEstimatorTest {
         ClipVisionTower tower = TASK.tower();
         ZeroShotHead head = TASK.head()) {
       NetworkClassifier<Pixels> classifier = tower.under(head);
-      MemorySegment pixels = arena.allocateFrom(ValueLayout.JAVA_FLOAT, TASK.values("pixel_values"));
+      MemorySegment pixels =
+          arena.allocateFrom(ValueLayout.JAVA_FLOAT, TASK.values("pixel_values"));
       Map<String, MemorySegment> whole;
       double expected;
       try (FisherEstimator estimator = new FisherEstimator(classifier, sampled, 1, kernels);
@@ -383,7 +384,8 @@ final class FisherEstimatorTest {
         ZeroShotHead head = TASK.head();
         FisherEstimator estimator =
             new FisherEstimator(tower.under(head), Objective.parse(rule), 1, kernels)) {
-      MemorySegment pixels = arena.allocateFrom(ValueLayout.JAVA_FLOAT, TASK.values("pixel_values"));
+      MemorySegment pixels =
+          arena.allocateFrom(ValueLayout.JAVA_FLOAT, TASK.values("pixel_values"));
       estimator.trackSamplingError();
       for (int batch = 0; batch < batches; batch++) {
         add(estimator, tower.under(head), pixels);

@@ -7,7 +7,9 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Random;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -25,7 +27,8 @@ class SamplingErrorTest {
     return sums;
   }
 
-  private static void add(MemorySegment sum, long j, double value) {
+  private static void add(@Nullable MemorySegment ofName, long j, double value) {
+    MemorySegment sum = Objects.requireNonNull(ofName);
     float before = sum.getAtIndex(ValueLayout.JAVA_FLOAT, j);
     sum.setAtIndex(ValueLayout.JAVA_FLOAT, j, (float) (before + value));
   }
@@ -73,8 +76,7 @@ class SamplingErrorTest {
         error.endBlock(examples, sums);
         assertThat(error.relative().isPresent()).isEqualTo(k > 0);
       }
-      assertThat(error.relative().orElseThrow())
-          .isCloseTo(definition(blocks, sizes), within(1e-5));
+      assertThat(error.relative().orElseThrow()).isCloseTo(definition(blocks, sizes), within(1e-5));
     }
   }
 
@@ -168,8 +170,16 @@ class SamplingErrorTest {
 
   @ParameterizedTest
   @CsvSource({
-    "0, 32", "31, 32", "32, 64", "255, 256", "256, 288", "511, 512", "512, 576", "575, 576",
-    "1024, 1152", "16383, 16384"
+    "0, 32",
+    "31, 32",
+    "32, 64",
+    "255, 256",
+    "256, 288",
+    "511, 512",
+    "512, 576",
+    "575, 576",
+    "1024, 1152",
+    "16383, 16384"
   })
   void blocksGrowWithTheRun(long position, long end) {
     assertThat(SamplingError.blockEnd(position)).isEqualTo(end);
