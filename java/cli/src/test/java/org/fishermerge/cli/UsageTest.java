@@ -114,7 +114,7 @@ final class UsageTest {
         "fisher --model m --clip c --data d --out o                       | --classes ; --heads",
         "fisher --model m --clip c --heads h --classes j --data d --out o | --classes ; --heads",
         "fisher --model m --clip c --heads h --data d --out o --selection last | --selection ; last",
-        "fisher --model m --clip c --heads h --data d --out o --examples x     | --examples x ; expected a number of examples, or auto:PERCENT",
+        "fisher --model m --clip c --heads h --data d --out o --examples x     | --examples x ; expected a number of examples, or auto with a standard error in percent",
         "fisher --model m --clip c --heads h --data d --out o --examples auto: | --examples auto: ; such as auto:10",
         "fisher --model m --clip c --heads h --data d --out o --examples auto:0 | --examples auto:0 ; between 0 and 100",
         "fisher --model m --clip c --heads h --data d --out o --seed 1.5       | --seed ; '1.5'",

@@ -48,7 +48,7 @@ public record ExampleCount(long most, double error) {
     }
     throw new InputException(
         spelling.of("examples", text)
-            + ": expected a number of examples, or auto:PERCENT with a standard error between 0"
+            + ": expected a number of examples, or auto with a standard error in percent between 0"
             + " and 100, such as auto:10");
   }
 
