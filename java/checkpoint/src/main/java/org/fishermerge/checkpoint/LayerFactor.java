@@ -1,5 +1,8 @@
 package org.fishermerge.checkpoint;
 
+import java.util.Arrays;
+import java.util.Optional;
+
 /**
  * A symmetric matrix that a statistic file holds of a linear layer. It is stored as its lower
  * triangle, row by row, F32 [n (n + 1) / 2], under the name of the layer's weight with {@code
@@ -27,6 +30,11 @@ public enum LayerFactor {
   public String tensorName(String weight) {
     String layer = weight.endsWith("." + WEIGHT) ? stem(weight) : weight + ".";
     return layer + suffix;
+  }
+
+  /** The factor that a tensor of that name is; empty if it is none. */
+  public static Optional<LayerFactor> ofTensor(String name) {
+    return Arrays.stream(values()).filter(factor -> name.endsWith("." + factor.suffix)).findFirst();
   }
 
   private static String stem(String weight) {

@@ -455,6 +455,7 @@ public final class StatisticFile implements AutoCloseable {
         reference.modelSha256(),
         reference.modelFingerprint(),
         reference.precision(),
+        null,
         tool);
   }
 

@@ -19,6 +19,8 @@ import org.jspecify.annotations.Nullable;
  * @param modelSha256 {@link Checkpoint#tensorSha256} of the model
  * @param modelFingerprint {@link Checkpoint#fingerprint} of the model
  * @param precision what the model was multiplied in, if not fp32
+ * @param samplingError the relative standard error that comes from the choice of examples, in
+ *     decimal; not known of files that were added
  * @param tool what wrote the file
  */
 public record StatisticMetadata(
@@ -30,6 +32,7 @@ public record StatisticMetadata(
     @Nullable String modelSha256,
     @Nullable String modelFingerprint,
     @Nullable String precision,
+    @Nullable String samplingError,
     @Nullable String tool) {
   private static final String PREFIX = "fisher_";
   private static final String FORMAT = "fisher_format";
@@ -48,6 +51,7 @@ public record StatisticMetadata(
   private static final String MODEL_SHA256 = "fisher_model_sha256";
   private static final String MODEL_FINGERPRINT = "fisher_model_fingerprint";
   private static final String PRECISION = "fisher_precision";
+  private static final String SAMPLING_ERROR = "fisher_sampling_error";
   private static final String TOOL = "fisher_tool";
   private static final Set<String> KEYS =
       Set.of(
@@ -60,6 +64,7 @@ public record StatisticMetadata(
           MODEL_SHA256,
           MODEL_FINGERPRINT,
           PRECISION,
+          SAMPLING_ERROR,
           TOOL,
           SumsOfSquares.KEY,
           Traces.KEY,
@@ -68,6 +73,7 @@ public record StatisticMetadata(
 
   private static final Pattern COUNT = Pattern.compile("[0-9]{1,18}");
   private static final Pattern SEEDS = Pattern.compile("-?\\d+(\\+-?\\d+)*");
+  private static final Pattern FRACTION = Pattern.compile("\\d+(\\.\\d+)?([eE]-?\\d+)?");
   private static final Pattern SHA256 = Pattern.compile("[0-9a-f]{64}");
 
   /**
@@ -84,6 +90,7 @@ public record StatisticMetadata(
       throw new IllegalArgumentException(LABELS + " must name the label expectation, it is blank");
     }
     requireMatch(SEED, seed, SEEDS, "a whole number, or several joined with +");
+    requireMatch(SAMPLING_ERROR, samplingError, FRACTION, "a decimal fraction such as 0.12");
     requireMatch(MODEL_SHA256, modelSha256, SHA256, "64 lower-case hexadecimal digits");
     requireMatch(MODEL_FINGERPRINT, modelFingerprint, SHA256, "64 lower-case hexadecimal digits");
   }
@@ -98,7 +105,17 @@ public record StatisticMetadata(
       @Nullable String modelSha256,
       @Nullable String modelFingerprint,
       @Nullable String tool) {
-    this(examples, labels, dataset, selection, seed, modelSha256, modelFingerprint, null, tool);
+    this(
+        examples,
+        labels,
+        dataset,
+        selection,
+        seed,
+        modelSha256,
+        modelFingerprint,
+        null,
+        null,
+        tool);
   }
 
   private static void requireMatch(
@@ -127,6 +144,7 @@ public record StatisticMetadata(
     putIfKnown(map, MODEL_SHA256, modelSha256);
     putIfKnown(map, MODEL_FINGERPRINT, modelFingerprint);
     putIfKnown(map, PRECISION, precision);
+    putIfKnown(map, SAMPLING_ERROR, samplingError);
     putIfKnown(map, TOOL, tool);
     return map;
   }
@@ -193,6 +211,7 @@ public record StatisticMetadata(
               map.get(MODEL_SHA256),
               map.get(MODEL_FINGERPRINT),
               map.get(PRECISION),
+              map.get(SAMPLING_ERROR),
               map.get(TOOL)));
     } catch (IllegalArgumentException e) {
       throw problem(header, String.valueOf(e.getMessage()));

@@ -395,7 +395,7 @@ class StatisticFileTest {
     UnaryOperator<StatisticMetadata> otherPrecision =
         m ->
             new StatisticMetadata(
-                m.examples(), m.labels(), null, null, null, HASH, null, "bf16", null);
+                m.examples(), m.labels(), null, null, null, HASH, null, "bf16", null, null);
     return Stream.of(
         Arguments.of(otherModel, "is of another model than"),
         Arguments.of(otherPrecision, "was estimated in bf16, but"),

@@ -7,6 +7,7 @@ import java.util.Locale;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.AtomicOutput;
+import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.cli.task.EstimationPrinter;
 import org.fishermerge.cli.task.Progress;
@@ -16,6 +17,7 @@ import org.fishermerge.estimate.BatchSize;
 import org.fishermerge.estimate.CommandDevice;
 import org.fishermerge.estimate.Estimation;
 import org.fishermerge.estimate.EstimationSettings;
+import org.fishermerge.estimate.ExampleCount;
 import org.fishermerge.estimate.ModelSource;
 import org.fishermerge.estimate.ScriptOnData;
 import org.fishermerge.estimate.SharedDevice;
@@ -71,9 +73,12 @@ final class FisherCommand implements Callable<Integer> {
 
   @Option(
       names = "--examples",
-      paramLabel = "N",
-      description = "Examples to use; all where the data has fewer (default: ${DEFAULT-VALUE}).")
-  private long examples = 256;
+      paramLabel = "N|auto[:PERCENT]",
+      description =
+          "Examples to use; all where the data has fewer (default: ${DEFAULT-VALUE}). auto:10 goes"
+              + " on until the standard error of the Fisher that comes from their choice is 10 %%, or"
+              + " 16384 are used.")
+  private String examples = Long.toString(EstimationSettings.DEFAULT_EXAMPLES);
 
   @Option(
       names = "--batch-size",
@@ -189,11 +194,13 @@ final class FisherCommand implements Callable<Integer> {
     boolean dependsOnLabels = statistics.stream().anyMatch(StatisticKind::dependsOnLabels);
     Objective rule = Objective.parse(labels == null ? byDefault : labels);
     CommandDevice device = device();
+    EstimationSettings.Spelling spelling =
+        (setting, value) -> ("--" + setting + " " + value).strip();
     EstimationSettings settings =
         new EstimationSettings(
             rule,
             selection,
-            examples,
+            exampleCount(spelling),
             seed,
             batchSize,
             Integer.MAX_VALUE,
@@ -201,7 +208,7 @@ final class FisherCommand implements Callable<Integer> {
             device.precision(),
             statistics,
             data.badRows(),
-            (setting, value) -> ("--" + setting + " " + value).strip());
+            spelling);
     AtomicOutput.requireNoInput(
         out,
         new InputPaths().add(model).add(script.file).add(head).add(text).add(data.source).all());
@@ -241,7 +248,27 @@ final class FisherCommand implements Callable<Integer> {
         result.batch(),
         Progress.duration(result.seconds()),
         result.examples() / result.seconds());
+    result.samplingError().ifPresent(error -> printError(results, error, settings.examples()));
     return 0;
+  }
+
+  private ExampleCount exampleCount(EstimationSettings.Spelling spelling) {
+    try {
+      return ExampleCount.parse(examples, spelling);
+    } catch (InputException e) {
+      throw usage(String.valueOf(e.getMessage()));
+    }
+  }
+
+  private static void printError(PrintWriter results, double error, ExampleCount asked) {
+    results.printf(
+        Locale.ROOT,
+        "sampling error: %.2g %% (relative standard error of the Fisher that comes from the choice"
+            + " of examples)%s%n",
+        100 * error,
+        asked.isAuto() && error > asked.error()
+            ? String.format(Locale.ROOT, "; %.3g %% takes more examples", 100 * asked.error())
+            : "");
   }
 
   private ModelSource module(Path module, Objective rule, Places places) {

@@ -241,6 +241,7 @@ final class BadInputCommandsTest {
         "fisher   | --batch-size 0                | 1 | --batch-size 0 ; at least 1",
         "fisher   | --batch-size x                | 1 | --batch-size x ; auto",
         "fisher   | --check --labels batch-square | 1 | --check ; batch-square ; by definition",
+        "fisher   | --examples auto --labels batch-square | 1 | --examples auto:10 ; --labels batch-square ; does not fall",
         "fisher   | --check --examples 1          | 1 | --check ; at least two",
         "fisher   | --workers -1                  | 1 | --workers -1",
         "fisher   | --selection last              | 2 | 'last' ; first, shuffled, stratified",

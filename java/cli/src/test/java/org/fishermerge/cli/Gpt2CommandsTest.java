@@ -340,7 +340,7 @@ final class Gpt2CommandsTest {
                 "--out",
                 out.toString())
             .succeeds();
-    assertThat(result.out()).contains("check: 6 examples", "adaptive:4");
+    assertThat(result.out()).contains("check: 6 examples", "adaptive:2");
     assertIsFisher(TestTensors.read(out), "mnli", "exact");
   }
 

@@ -403,7 +403,7 @@ final class ProgramTest {
     assertThat(report.path("average").path("loss").doubleValue()).isEqualTo(losses / 3);
 
     JsonNode own = report.path("fisher_merge");
-    assertThat(own.path("labels").textValue()).isEqualTo("adaptive:4");
+    assertThat(own.path("labels").textValue()).isEqualTo("adaptive:2");
     assertThat(own.path("selection").textValue()).isEqualTo("shuffled");
     assertThat(own.path("models").path("beta").path("sha256").textValue())
         .isEqualTo(hash(Golden.path("clip-tiny/beta")));

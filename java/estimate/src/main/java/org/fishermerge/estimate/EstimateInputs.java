@@ -1,6 +1,9 @@
 package org.fishermerge.estimate;
 
+import java.math.BigDecimal;
+import java.math.MathContext;
 import java.util.Objects;
+import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.TreeMap;
 import org.fishermerge.checkpoint.StatisticKind;
@@ -9,6 +12,7 @@ import org.fishermerge.data.Columns;
 import org.fishermerge.data.LabelMap.Matching;
 import org.fishermerge.data.files.DataSource;
 import org.fishermerge.data.files.SplitFiles;
+import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
 import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.Precision;
@@ -39,8 +43,9 @@ record EstimateInputs(String modelSha256, EstimationSettings settings) {
             .add(classifier)
             .add(settings.rule().text())
             .add(settings.chosenOrder().text())
-            .add(settings.examples())
+            .add(settings.examples().most())
             .add(settings.seed());
+    addTarget(key);
     if (settings.rule().squaresBatches()) {
       key.add(settings.batchSize());
     }
@@ -88,6 +93,7 @@ record EstimateInputs(String modelSha256, EstimationSettings settings) {
             .add(dataset);
     addPrecision(key);
     addStatistics(key);
+    addTarget(key);
     for (long row : rows) {
       key.add(row);
     }
@@ -97,6 +103,12 @@ record EstimateInputs(String modelSha256, EstimationSettings settings) {
   private void addStatistics(ContentKey key) {
     if (!settings.statistics().equals(Set.of(StatisticKind.DIAGONAL_FISHER))) {
       settings.statistics().forEach(kind -> key.add(kind.label()));
+    }
+  }
+
+  private void addTarget(ContentKey key) {
+    if (settings.examples().isAuto()) {
+      key.add(settings.examples().text());
     }
   }
 
@@ -120,12 +132,14 @@ record EstimateInputs(String modelSha256, EstimationSettings settings) {
   /**
    * What the file says about itself.
    *
+   * @param estimator that ran, finished
    * @param batch examples of a batch, which is a part of what batch squares are
    */
   StatisticMetadata metadata(
-      long examples, Objective rule, int batch, String dataset, String fingerprint) {
+      FisherEstimator estimator, Objective rule, int batch, String dataset, String fingerprint) {
+    OptionalDouble error = estimator.samplingError();
     return new StatisticMetadata(
-        examples,
+        estimator.examples(),
         rule.squaresBatches() ? rule.text() + ":" + batch : rule.text(),
         dataset,
         settings.chosenOrder().text(),
@@ -133,6 +147,9 @@ record EstimateInputs(String modelSha256, EstimationSettings settings) {
         modelSha256,
         fingerprint,
         settings.precision() == Precision.FP32 ? null : settings.precision().text(),
+        error.isEmpty()
+            ? null
+            : new BigDecimal(error.getAsDouble()).round(new MathContext(3)).toPlainString(),
         Tool.nameAndVersion());
   }
 }

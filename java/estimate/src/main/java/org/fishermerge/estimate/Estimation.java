@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.concurrent.CancellationException;
@@ -27,6 +28,7 @@ import org.fishermerge.torch.Classifier;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.FisherProgress;
 import org.fishermerge.torch.ForwardPass;
+import org.fishermerge.torch.SamplingError;
 import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.Precision;
 import org.fishermerge.torch.statistic.LinearLayers;
@@ -52,9 +54,15 @@ public final class Estimation {
 
   private static final int MEASURED_ON_GPU = 8;
 
-  /** What a run did. */
+  /**
+   * What a run did.
+   *
+   * @param samplingError the relative standard error that comes from the choice of examples, see
+   *     {@link SamplingError}; empty of batch squares, of parts, and of too few examples to tell
+   */
   public record Result(
       long examples,
+      OptionalDouble samplingError,
       SkippedRows skipped,
       Objective rule,
       double probesPerExample,
@@ -147,7 +155,7 @@ public final class Estimation {
     if (order == Order.FIRST) {
       warnOfClassOrder(onData.examples(), chosen);
     }
-    long[] rows = onData.inRunOrder(chosen, rule);
+    long[] rows = inRunOrder(onData, chosen, rule);
     listener.preparing();
     try (Kernels kernels = device.device().open();
         ProcessMemory memory = new ProcessMemory()) {
@@ -201,6 +209,7 @@ public final class Estimation {
       try (FisherEstimator estimator = estimators.get()) {
         listener.running(rows.length);
         if (parts.isEmpty()) {
+          estimator.trackSamplingError();
           saved.resume(estimator, run, batch, rows.length);
         } else {
           PairwiseSums sums = new PairwiseSums();
@@ -211,9 +220,15 @@ public final class Estimation {
                   sums);
           estimator.restore(sums.total(), whole.layout(), rows.length, whole.probes());
         }
-        if (estimator.examples() < rows.length) {
+        while (estimator.examples() < rows.length && !sufficient(estimator)) {
+          long begin = estimator.examples();
+          // Batches of auto do not go beyond a block, so that they have no say in where it ends.
+          long end =
+              settings.examples().isAuto()
+                  ? Math.min(SamplingError.blockEnd(begin), rows.length)
+                  : rows.length;
           onData.accumulate(
-              Arrays.copyOfRange(rows, Math.toIntExact(estimator.examples()), rows.length),
+              Arrays.copyOfRange(rows, Math.toIntExact(begin), Math.toIntExact(end)),
               batch,
               objective,
               estimator,
@@ -227,18 +242,19 @@ public final class Estimation {
                 device.betweenBatches();
               });
         }
+        estimator.finish();
         onData.remark(estimator, listener::remark);
         onData.write(
             estimator,
             file,
-            inputs.metadata(
-                estimator.examples(), objective, batch, dataset, onData.modelFingerprint()));
+            inputs.metadata(estimator, objective, batch, dataset, onData.modelFingerprint()));
         shown
             .filter(plan -> !plan.gpu() && device.wasNotShared())
             .ifPresent(plan ->
                 memory.peak().ifPresent(peak -> listener.memoryUsed(peak, plan.peak(largest))));
         return new Result(
             estimator.examples(),
+            estimator.samplingError(),
             skipped,
             objective,
             (double) estimator.probes() / estimator.examples(),
@@ -246,6 +262,30 @@ public final class Estimation {
             (System.nanoTime() - start) / 1e9);
       }
     }
+  }
+
+  /** Whether examples are as many as was asked for by their error. */
+  private boolean sufficient(FisherEstimator estimator) {
+    ExampleCount count = settings.examples();
+    return count.isAuto()
+        && estimator.examples() >= ExampleCount.AUTO_LEAST
+        && estimator.examples() == SamplingError.blockEnd(estimator.examples() - 1)
+        && estimator.samplingError().orElse(Double.POSITIVE_INFINITY) <= count.error();
+  }
+
+  /**
+   * The order in which chosen rows run: within each block of {@link SamplingError} what is best for
+   * the model, so that blocks stay alike but for chance.
+   */
+  private static long[] inRunOrder(ModelOnData onData, long[] chosen, Objective rule) {
+    long[] ordered = new long[chosen.length];
+    for (int begin = 0; begin < chosen.length; ) {
+      int end = Math.toIntExact(Math.min(SamplingError.blockEnd(begin), chosen.length));
+      long[] block = onData.inRunOrder(Arrays.copyOfRange(chosen, begin, end), rule);
+      System.arraycopy(block, 0, ordered, begin, block.length);
+      begin = end;
+    }
+    return ordered;
   }
 
   /** Writes what some rows of the run add up to. */
@@ -299,6 +339,7 @@ public final class Estimation {
         .write(file, sums);
     return new Result(
         count,
+        OptionalDouble.empty(),
         skipped,
         objective,
         (double) probes / count,
@@ -328,7 +369,8 @@ public final class Estimation {
     if (byLabel) {
       onData.withLabels(new long[0], skipped); // says so where there is no label at all
     }
-    long[] chosen = order.selection(settings.examples(), settings.seed()).rows(onData.examples());
+    long[] chosen =
+        order.selection(settings.examples().most(), settings.seed()).rows(onData.examples());
     skipped.of(chosen.length);
     long[] usable = onData.readable(byLabel ? onData.withLabels(chosen, skipped) : chosen, skipped);
     skipped.requireSome(usable.length);
@@ -483,7 +525,7 @@ public final class Estimation {
     private final ModelSource source;
     private Objective rule = Objective.parse(EstimationSettings.DEFAULT_LABELS);
     private @Nullable Order order;
-    private long examples = EstimationSettings.DEFAULT_EXAMPLES;
+    private ExampleCount examples = ExampleCount.of(EstimationSettings.DEFAULT_EXAMPLES);
     private long seed;
     private String batchSize = BatchSize.AUTO;
     private Precision precision = Precision.FP32;
@@ -504,7 +546,7 @@ public final class Estimation {
 
     /**
      * How labels are averaged over, such as {@code exact}, {@code lowrank:3} or {@code true}; by
-     * default {@code adaptive:4}.
+     * default {@code adaptive:2}.
      *
      * @throws InputException if there is no such rule
      */
@@ -521,6 +563,11 @@ public final class Estimation {
 
     /** How many examples; all where the data has fewer. By default 256. */
     public Builder examples(long examples) {
+      return examples(ExampleCount.of(examples));
+    }
+
+    /** The same, or as many as an error asks for. */
+    public Builder examples(ExampleCount examples) {
       this.examples = examples;
       return this;
     }
@@ -667,6 +714,11 @@ public final class Estimation {
         throw new InputException(
             whole.spelling().of("labels", whole.rule().text())
                 + ": is defined by batches, not by rows; it cannot be estimated in parts");
+      }
+      if (whole.examples().isAuto()) {
+        throw new InputException(
+            whole.spelling().of("examples", whole.examples().text())
+                + ": parts do not know each other's error; give a number of examples");
       }
       if (whole.batchSize().equals(BatchSize.AUTO)) {
         throw new InputException(

@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
  * @param rule how labels are averaged over; {@link Objective#none} where nothing that is estimated
  *     depends on labels, whatever is given
  * @param order which examples; null is that of the rule
- * @param examples how many, at most
+ * @param examples how many
  * @param seed of the selection and of drawn labels
  * @param batchSize examples per forward pass, or {@link BatchSize#AUTO}
  * @param atMost what auto does not go beyond
@@ -30,7 +30,7 @@ import org.jspecify.annotations.Nullable;
 public record EstimationSettings(
     Objective rule,
     @Nullable Order order,
-    long examples,
+    ExampleCount examples,
     long seed,
     String batchSize,
     int atMost,
@@ -40,7 +40,7 @@ public record EstimationSettings(
     BadRows badRows,
     Spelling spelling) {
   /** The rule unless another is asked for. */
-  public static final String DEFAULT_LABELS = "adaptive:4";
+  public static final String DEFAULT_LABELS = "adaptive:2";
 
   /** How many examples unless that is said. */
   public static final long DEFAULT_EXAMPLES = 256;
@@ -76,8 +76,15 @@ public record EstimationSettings(
    * @throws InputException if one of them is out of range or two contradict each other
    */
   public EstimationSettings {
-    if (examples < 1) {
-      throw new InputException(spelling.of("examples", examples + ": must be at least 1"));
+    if (examples.most() < 1) {
+      throw new InputException(spelling.of("examples", examples.text() + ": must be at least 1"));
+    }
+    if (examples.isAuto() && rule.squaresBatches()) {
+      throw new InputException(
+          spelling.of("examples", examples.text())
+              + ": the error of "
+              + spelling.of("labels", rule.text())
+              + " does not fall with more examples; give a number of them");
     }
     BatchSize.check(batchSize, spelling);
     statistics = Collections.unmodifiableSet(EnumSet.copyOf(statistics));

@@ -23,6 +23,7 @@ import org.fishermerge.torch.runtime.Precision;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
 final class EstimationTest {
@@ -119,7 +120,7 @@ final class EstimationTest {
     return new EstimationSettings(
         Objective.parse(labels),
         null,
-        1,
+        ExampleCount.of(1),
         0,
         batchSize,
         32,
@@ -147,6 +148,28 @@ final class EstimationTest {
     assertThatThrownBy(() -> settings("exact", "0", false))
         .isInstanceOf(InputException.class)
         .hasMessageStartingWith("settings.batch-size=0: expected a number");
+  }
+
+  @ParameterizedTest
+  @CsvSource({"7, 7, 0", "auto, 16384, 0.1", "auto:2.5, 16384, 0.025"})
+  void readsNumbersOfExamples(String text, long most, double error) {
+    ExampleCount count = ExampleCount.parse(text, (setting, value) -> setting + " " + value);
+    assertThat(count).isEqualTo(new ExampleCount(most, error));
+    assertThat(ExampleCount.parse(count.text(), (setting, value) -> "")).isEqualTo(count);
+  }
+
+  @Test
+  void partsDoNotKnowTheirError() {
+    Estimation.Builder part =
+        estimation()
+            .examples(new ExampleCount(100, 0.1))
+            .batchSize(2)
+            .rows(0, 2)
+            .output(folder.resolve("part.safetensors"));
+    assertThatThrownBy(part::build)
+        .isInstanceOf(InputException.class)
+        .hasMessage(
+            "examples auto:10: parts do not know each other's error; give a number of examples");
   }
 
   @Test

@@ -1,7 +1,6 @@
 package org.fishermerge.kernels;
 
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
-import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -232,13 +231,14 @@ final class CpuKernels implements KernelProvider {
     } catch (Throwable e) {
       throw NativeBindings.rethrow(e);
     }
+    long[] fields = NativeStructs.longs(plan, NativeStructs.SQUARED_GRADIENTS_PLAN);
     return new Plan(
-        plan.get(JAVA_LONG, NativeStructs.PLAN_PACKED_G),
-        plan.get(JAVA_LONG, NativeStructs.PLAN_PACKED_A),
-        plan.get(JAVA_LONG, NativeStructs.PLAN_SCRATCH),
-        plan.get(JAVA_LONG, NativeStructs.PLAN_PACK_G_ITEMS),
-        plan.get(JAVA_LONG, NativeStructs.PLAN_PACK_A_ITEMS),
-        plan.get(JAVA_LONG, NativeStructs.PLAN_BLOCKS));
+        fields[NativeStructs.PLAN_PACKED_G],
+        fields[NativeStructs.PLAN_PACKED_A],
+        fields[NativeStructs.PLAN_SCRATCH],
+        fields[NativeStructs.PLAN_PACK_G_ITEMS],
+        fields[NativeStructs.PLAN_PACK_A_ITEMS],
+        fields[NativeStructs.PLAN_BLOCKS]);
   }
 
   @Override

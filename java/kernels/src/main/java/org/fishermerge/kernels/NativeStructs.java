@@ -125,16 +125,16 @@ final class NativeStructs {
           JAVA_LONG.withName("tokens"),
           JAVA_LONG.withName("width"));
 
-  private static final long G_DATA = offset(COTANGENTS, "data");
-  private static final long G_PROBE_STRIDE = offset(COTANGENTS, "probe_stride");
-  private static final long G_EXAMPLE_STRIDE = offset(COTANGENTS, "example_stride");
-  private static final long G_TOKEN_STRIDE = offset(COTANGENTS, "token_stride");
-  private static final long G_WEIGHTS = offset(COTANGENTS, "weights");
-  private static final long G_WEIGHT_PROBE_STRIDE = offset(COTANGENTS, "weight_probe_stride");
-  private static final long G_PROBES = offset(COTANGENTS, "probes");
-  private static final long G_EXAMPLES = offset(COTANGENTS, "examples");
-  private static final long G_TOKENS = offset(COTANGENTS, "tokens");
-  private static final long G_WIDTH = offset(COTANGENTS, "width");
+  private static final int G_DATA = index(COTANGENTS, "data");
+  private static final int G_PROBE_STRIDE = index(COTANGENTS, "probe_stride");
+  private static final int G_EXAMPLE_STRIDE = index(COTANGENTS, "example_stride");
+  private static final int G_TOKEN_STRIDE = index(COTANGENTS, "token_stride");
+  private static final int G_WEIGHTS = index(COTANGENTS, "weights");
+  private static final int G_WEIGHT_PROBE_STRIDE = index(COTANGENTS, "weight_probe_stride");
+  private static final int G_PROBES = index(COTANGENTS, "probes");
+  private static final int G_EXAMPLES = index(COTANGENTS, "examples");
+  private static final int G_TOKENS = index(COTANGENTS, "tokens");
+  private static final int G_WIDTH = index(COTANGENTS, "width");
 
   private static final StructLayout ACTIVATIONS =
       struct(
@@ -144,10 +144,10 @@ final class NativeStructs {
           JAVA_LONG.withName("token_stride"),
           JAVA_LONG.withName("width"));
 
-  private static final long A_DATA = offset(ACTIVATIONS, "data");
-  private static final long A_EXAMPLE_STRIDE = offset(ACTIVATIONS, "example_stride");
-  private static final long A_TOKEN_STRIDE = offset(ACTIVATIONS, "token_stride");
-  private static final long A_WIDTH = offset(ACTIVATIONS, "width");
+  private static final int A_DATA = index(ACTIVATIONS, "data");
+  private static final int A_EXAMPLE_STRIDE = index(ACTIVATIONS, "example_stride");
+  private static final int A_TOKEN_STRIDE = index(ACTIVATIONS, "token_stride");
+  private static final int A_WIDTH = index(ACTIVATIONS, "width");
 
   static final StructLayout SQUARED_GRADIENTS_PLAN =
       struct(
@@ -159,12 +159,12 @@ final class NativeStructs {
           JAVA_LONG.withName("pack_a_items"),
           JAVA_LONG.withName("blocks"));
 
-  static final long PLAN_PACKED_G = offset(SQUARED_GRADIENTS_PLAN, "packed_g");
-  static final long PLAN_PACKED_A = offset(SQUARED_GRADIENTS_PLAN, "packed_a");
-  static final long PLAN_SCRATCH = offset(SQUARED_GRADIENTS_PLAN, "scratch");
-  static final long PLAN_PACK_G_ITEMS = offset(SQUARED_GRADIENTS_PLAN, "pack_g_items");
-  static final long PLAN_PACK_A_ITEMS = offset(SQUARED_GRADIENTS_PLAN, "pack_a_items");
-  static final long PLAN_BLOCKS = offset(SQUARED_GRADIENTS_PLAN, "blocks");
+  static final int PLAN_PACKED_G = index(SQUARED_GRADIENTS_PLAN, "packed_g");
+  static final int PLAN_PACKED_A = index(SQUARED_GRADIENTS_PLAN, "packed_a");
+  static final int PLAN_SCRATCH = index(SQUARED_GRADIENTS_PLAN, "scratch");
+  static final int PLAN_PACK_G_ITEMS = index(SQUARED_GRADIENTS_PLAN, "pack_g_items");
+  static final int PLAN_PACK_A_ITEMS = index(SQUARED_GRADIENTS_PLAN, "pack_a_items");
+  static final int PLAN_BLOCKS = index(SQUARED_GRADIENTS_PLAN, "blocks");
 
   static final StructLayout CUDA_DEVICE =
       struct(
@@ -207,6 +207,15 @@ final class NativeStructs {
           CUDA_DEVICE,
           CUDA_SQUARED_GRADIENTS_PLAN);
 
+  /**
+   * Structs of longs are read and written in an array, one for each thread, and copied at once. To
+   * the JVM's first compiler an access of its own for each field is ten kilobytes of code, and that
+   * compiler competes with the first batches of a run.
+   */
+  private static final ThreadLocal<long[]> LONGS =
+      ThreadLocal.withInitial(
+          () -> new long[ALL.stream().mapToInt(NativeStructs::count).max().orElseThrow()]);
+
   private NativeStructs() {}
 
   private static StructLayout struct(String name, MemoryLayout... fields) {
@@ -215,6 +224,11 @@ final class NativeStructs {
 
   private static long offset(StructLayout struct, String field) {
     return struct.byteOffset(groupElement(field));
+  }
+
+  /** Where a field of a struct of longs is, counted in longs. */
+  private static int index(StructLayout struct, String field) {
+    return Math.toIntExact(offset(struct, field) / Long.BYTES);
   }
 
   /** An array of {@code fm_weighted_input}. */
@@ -291,29 +305,49 @@ final class NativeStructs {
 
   /** A {@code fm_cotangents}. */
   static long cotangents(Batch batch, Arena arena) {
-    MemorySegment struct = arena.allocate(COTANGENTS);
+    long[] struct = LONGS.get();
     Cotangents g = batch.g();
-    struct.set(JAVA_LONG, G_DATA, g.data().address());
-    struct.set(JAVA_LONG, G_PROBE_STRIDE, g.probeStride());
-    struct.set(JAVA_LONG, G_EXAMPLE_STRIDE, g.exampleStride());
-    struct.set(JAVA_LONG, G_TOKEN_STRIDE, g.tokenStride());
-    struct.set(JAVA_LONG, G_WEIGHTS, addressOrNull(batch.weights()));
-    struct.set(JAVA_LONG, G_WEIGHT_PROBE_STRIDE, batch.weightStride());
-    struct.set(JAVA_LONG, G_PROBES, batch.shape().probes());
-    struct.set(JAVA_LONG, G_EXAMPLES, batch.shape().examples());
-    struct.set(JAVA_LONG, G_TOKENS, batch.shape().tokens());
-    struct.set(JAVA_LONG, G_WIDTH, batch.width());
-    return struct.address();
+    struct[G_DATA] = g.data().address();
+    struct[G_PROBE_STRIDE] = g.probeStride();
+    struct[G_EXAMPLE_STRIDE] = g.exampleStride();
+    struct[G_TOKEN_STRIDE] = g.tokenStride();
+    struct[G_WEIGHTS] = addressOrNull(batch.weights());
+    struct[G_WEIGHT_PROBE_STRIDE] = batch.weightStride();
+    struct[G_PROBES] = batch.shape().probes();
+    struct[G_EXAMPLES] = batch.shape().examples();
+    struct[G_TOKENS] = batch.shape().tokens();
+    struct[G_WIDTH] = batch.width();
+    return copied(struct, COTANGENTS, arena);
   }
 
   /** A {@code fm_activations}. */
   static long activations(Activations a, long width, Arena arena) {
-    MemorySegment struct = arena.allocate(ACTIVATIONS);
-    struct.set(JAVA_LONG, A_DATA, a.data().address());
-    struct.set(JAVA_LONG, A_EXAMPLE_STRIDE, a.exampleStride());
-    struct.set(JAVA_LONG, A_TOKEN_STRIDE, a.tokenStride());
-    struct.set(JAVA_LONG, A_WIDTH, width);
-    return struct.address();
+    long[] struct = LONGS.get();
+    struct[A_DATA] = a.data().address();
+    struct[A_EXAMPLE_STRIDE] = a.exampleStride();
+    struct[A_TOKEN_STRIDE] = a.tokenStride();
+    struct[A_WIDTH] = width;
+    return copied(struct, ACTIVATIONS, arena);
+  }
+
+  private static long copied(long[] fields, StructLayout struct, Arena arena) {
+    MemorySegment segment = arena.allocate(struct);
+    MemorySegment.copy(fields, 0, segment, JAVA_LONG, 0, count(struct));
+    return segment.address();
+  }
+
+  /**
+   * The fields of a struct of longs, by their {@link #index}; valid until another is read or
+   * written by this thread.
+   */
+  static long[] longs(MemorySegment segment, StructLayout struct) {
+    long[] fields = LONGS.get();
+    MemorySegment.copy(segment, JAVA_LONG, 0, fields, 0, count(struct));
+    return fields;
+  }
+
+  private static int count(StructLayout struct) {
+    return Math.toIntExact(struct.byteSize() / Long.BYTES);
   }
 
   private static long addressOrNull(@Nullable MemorySegment segment) {

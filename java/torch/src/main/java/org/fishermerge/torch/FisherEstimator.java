@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.function.IntFunction;
@@ -68,6 +69,8 @@ public final class FisherEstimator implements AutoCloseable {
   private static final long PROBE_BYTES = 64L << 20;
   private static final int MAX_PROBES = 1024;
 
+  private static final String ERROR_STATE = "sampling error";
+
   private final Classifier classifier;
   private final Objective objective;
   private final long seed;
@@ -76,6 +79,7 @@ public final class FisherEstimator implements AutoCloseable {
   private final LinearLayers layers;
   private final Optional<GramMatrices> grams;
   private final Statistic sums;
+  private @Nullable SamplingError error;
   private LongUnaryOperator rowOf = LongUnaryOperator.identity();
   private long examples;
   private long probes;
@@ -353,6 +357,29 @@ public final class FisherEstimator implements AutoCloseable {
   }
 
   /**
+   * From now on the error that comes from the choice of examples is estimated, see {@link
+   * SamplingError}. Of batch squares there is none.
+   *
+   * @throws IllegalStateException if examples were added already
+   */
+  public void trackSamplingError() {
+    if (examples > 0 || finished) {
+      throw new IllegalStateException("begun already");
+    }
+    if (!objective.squaresBatches() && error == null) {
+      error = new SamplingError(sums.byName());
+    }
+  }
+
+  /**
+   * The relative standard error of what is summed up, at the end of the last block, or at the end
+   * of the run once that is finished; empty unless it is tracked and there are two blocks.
+   */
+  public OptionalDouble samplingError() {
+    return error == null ? OptionalDouble.empty() : error.relative();
+  }
+
+  /**
    * The sums so far, without the objective's weight, by canonical parameter name, fp32; valid until
    * this estimator is closed.
    */
@@ -476,6 +503,9 @@ public final class FisherEstimator implements AutoCloseable {
       }
     }
     examples += pass.examples();
+    if (error != null && examples >= SamplingError.blockEnd(error.examples())) {
+      error.endBlock(examples, sums.byName());
+    }
   }
 
   private Probes probes(ForwardPass pass, long @Nullable [] trueLabels) {
@@ -552,7 +582,16 @@ public final class FisherEstimator implements AutoCloseable {
     if (finished) {
       throw new IllegalStateException("finished already");
     }
-    new FisherProgress(run, batch, examples, probes, layout()).write(file, sums.byName());
+    new FisherProgress(run, batch, examples, probes, layout()).write(file, state());
+  }
+
+  /** All that a run goes on from. */
+  private Map<String, MemorySegment> state() {
+    Map<String, MemorySegment> state = new LinkedHashMap<>(sums.byName());
+    if (error != null) {
+      state.put(ERROR_STATE, error.state());
+    }
+    return state;
   }
 
   /**
@@ -566,7 +605,7 @@ public final class FisherEstimator implements AutoCloseable {
     if (examples > 0 || finished) {
       throw new IllegalStateException("begun already");
     }
-    if (!progress.layout().hasShapeOf(layout()) || !progress.load(file, sums.byName())) {
+    if (!progress.layout().hasShapeOf(layout()) || !progress.load(file, state())) {
       return false;
     }
     sums.store();
@@ -585,6 +624,9 @@ public final class FisherEstimator implements AutoCloseable {
   public Map<String, MemorySegment> finish() {
     if (examples == 0) {
       throw new InputException("no examples: a Fisher information needs at least one");
+    }
+    if (!finished && error != null && examples > error.examples()) {
+      error.endBlock(examples, sums.byName());
     }
     if (!finished && objective.weight() != 1) {
       sums.scale(objective.weight());
@@ -728,6 +770,9 @@ public final class FisherEstimator implements AutoCloseable {
 
   @Override
   public void close() {
+    if (error != null) {
+      error.close();
+    }
     sums.close();
   }
 }

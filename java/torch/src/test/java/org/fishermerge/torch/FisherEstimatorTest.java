@@ -4,8 +4,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
@@ -30,6 +32,7 @@ import org.fishermerge.torch.objective.LabelRule;
 import org.fishermerge.torch.objective.Objective;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -311,6 +314,84 @@ final class FisherEstimatorTest {
           new FisherEstimator(classifier, Objective.parse(labels), 0, kernels)) {
         use.with(classifier, estimator);
       }
+    }
+  }
+
+  /** Batches do not fall together with blocks, and it is saved in the middle of one. */
+  @Test
+  void theSamplingErrorGoesOnFromWhatWasSaved(@TempDir Path folder) {
+    Objective sampled = new LabelRule.Sampled(1);
+    Path file = folder.resolve("progress");
+    try (Kernels kernels = kernels(2);
+        Arena arena = Arena.ofConfined();
+        ClipVisionTower tower = TASK.tower();
+        ZeroShotHead head = TASK.head()) {
+      NetworkClassifier<Pixels> classifier = tower.under(head);
+      MemorySegment pixels =
+          arena.allocateFrom(ValueLayout.JAVA_FLOAT, TASK.values("pixel_values"));
+      Map<String, MemorySegment> whole;
+      double expected;
+      try (FisherEstimator estimator = new FisherEstimator(classifier, sampled, 1, kernels);
+          FisherEstimator stopped = new FisherEstimator(classifier, sampled, 1, kernels);
+          FisherEstimator resumed = new FisherEstimator(classifier, sampled, 1, kernels)) {
+        estimator.trackSamplingError();
+        for (int batch = 0; batch < 40; batch++) {
+          add(estimator, classifier, pixels);
+        }
+        estimator.finish();
+        expected = estimator.samplingError().orElseThrow();
+        assertThat(expected).isBetween(0.01, 1.0);
+
+        stopped.trackSamplingError();
+        for (int batch = 0; batch < 13; batch++) {
+          add(stopped, classifier, pixels);
+        }
+        assertThat(stopped.samplingError().orElseThrow()).isNotEqualTo(expected);
+        stopped.save(file, "run", 6);
+        FisherProgress progress = FisherProgress.read(file).orElseThrow();
+        assertThat(resumed.resume(file, progress)).as("without an error to go on from").isFalse();
+        resumed.trackSamplingError();
+        assertThat(resumed.resume(file, progress)).isTrue();
+        for (int batch = 13; batch < 40; batch++) {
+          add(resumed, classifier, pixels);
+        }
+        whole = resumed.finish();
+        assertThat(resumed.samplingError()).hasValue(expected);
+        estimator
+            .sums()
+            .forEach((name, sum) ->
+                assertThat(sum.mismatch(Objects.requireNonNull(whole.get(name))))
+                    .as(name)
+                    .isEqualTo(-1));
+      }
+    }
+  }
+
+  private static void add(
+      FisherEstimator estimator, NetworkClassifier<Pixels> classifier, MemorySegment pixels) {
+    try (ForwardPass pass = classifier.forward(new Pixels(pixels, 6))) {
+      estimator.add(pass, null);
+    }
+  }
+
+  /** Batch squares have none, and a run that is too short does not know its own. */
+  @ParameterizedTest
+  @CsvSource({"batch-square, 20", "sampled:1, 5"})
+  void whereThereIsNoSamplingError(String rule, int batches) {
+    try (Kernels kernels = kernels(2);
+        Arena arena = Arena.ofConfined();
+        ClipVisionTower tower = TASK.tower();
+        ZeroShotHead head = TASK.head();
+        FisherEstimator estimator =
+            new FisherEstimator(tower.under(head), Objective.parse(rule), 1, kernels)) {
+      MemorySegment pixels =
+          arena.allocateFrom(ValueLayout.JAVA_FLOAT, TASK.values("pixel_values"));
+      estimator.trackSamplingError();
+      for (int batch = 0; batch < batches; batch++) {
+        add(estimator, tower.under(head), pixels);
+      }
+      estimator.finish();
+      assertThat(estimator.samplingError()).isEmpty();
     }
   }
 

@@ -17,6 +17,7 @@ import org.fishermerge.cli.tune.DivergenceSearch;
 import org.fishermerge.estimate.BadRows;
 import org.fishermerge.estimate.BatchSize;
 import org.fishermerge.estimate.EstimationSettings;
+import org.fishermerge.estimate.ExampleCount;
 import org.fishermerge.merge.Average;
 import org.fishermerge.merge.DiagonalFisher;
 import org.fishermerge.merge.KroneckerFisher;
@@ -244,7 +245,7 @@ sealed interface Method {
           new EstimationSettings(
               labels,
               order(),
-              examples,
+              ExampleCount.of(examples),
               seed,
               labels.squaresBatches() ? Integer.toString(batchSize) : BatchSize.AUTO,
               batchSize,

@@ -762,7 +762,7 @@ public final class Program {
     own.put("selection", estimate.chosenOrder().text());
     String examples =
         merging.rule() instanceof RegMean ? "num_regmean_examples" : "num_fisher_examples";
-    own.put(examples, estimate.examples());
+    own.put(examples, estimate.examples().most());
     switch (merging.rule()) {
       case RegMean regMean ->
           own.put("reduce_non_diagonal_ratio", regMean.offDiagonal())

@@ -1,5 +1,6 @@
 package org.fishermerge.torch.objective;
 
+import java.util.stream.LongStream;
 import org.bytedeco.pytorch.BoolOptional;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarTypeOptional;
@@ -100,10 +101,16 @@ final class LabelCovariance {
             .sqrt_()
             .masked_fill_(none, new Scalar(0.0));
     Tensor ofRest = rest.masked_fill(none, new Scalar(1.0)).unsqueeze(2);
-    Tensor byRank =
-        p.unsqueeze(1).div(ofRest).mul_(pivots.neg().unsqueeze(2)).triu_(1); // [B, K-1, K]
-    byRank.diagonal(0, 1, 2).copy_(pivots);
-    return byClass(byRank);
+    // By class from the start: a class is in the columns of the ranks before its own.
+    Tensor own = order.narrow(1, 0, columns).unsqueeze(2);
+    long[] ranks = LongStream.range(0, classes()).toArray();
+    Tensor column = Tensors.copyOf(ranks, ranks.length, 1).narrow(0, 0, columns);
+    return p.gather(1, rank)
+        .unsqueeze(1)
+        .div(ofRest)
+        .mul_(pivots.neg().unsqueeze(2))
+        .masked_fill_(rank.unsqueeze(1).le(column), new Scalar(0.0))
+        .scatter_(2, own, pivots.unsqueeze(2));
   }
 
   /** Along the last dimension, which is kept. */

@@ -11,9 +11,7 @@ import java.util.stream.LongStream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.LongOptional;
 import org.bytedeco.pytorch.Scalar;
-import org.bytedeco.pytorch.StringViewOptional;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.global.torch;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.torch.runtime.Tensors;
@@ -338,16 +336,11 @@ public sealed interface LabelRule extends Objective {
         }
       }
       // The first class up to which the probabilities sum to more than the number drawn.
-      Tensor labels =
-          torch
-              .searchsorted(
-                  p.cumsum(1),
-                  Tensors.copyOf(uniform, examples.count(), draws),
-                  false,
-                  true,
-                  new StringViewOptional(),
-                  new TensorOptional())
-              .clamp_max_(new Scalar(p.size(1) - 1));
+      Tensor below =
+          p.cumsum(1)
+              .unsqueeze(1)
+              .le(Tensors.copyOf(uniform, examples.count(), draws, 1)); // [B, V, K]
+      Tensor labels = below.sum(2).clamp_max_(new Scalar(p.size(1) - 1));
       return ofLabels(p, labels);
     }
   }

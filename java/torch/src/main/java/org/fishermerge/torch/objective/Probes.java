@@ -3,7 +3,6 @@ package org.fishermerge.torch.objective;
 import java.util.Arrays;
 import java.util.stream.LongStream;
 import org.bytedeco.pytorch.Scalar;
-import org.bytedeco.pytorch.ScalarOptional;
 import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -27,17 +26,19 @@ public final class Probes {
 
   private final Tensor cotangents; // [B, V, K], float64
   private final long[] shape; // of an example's logits, K in all
-  private final Tensor order; // [B, V], int64: those that count, then the others
-  private final Tensor counted; // [B], int64
+  private final Tensor counted; // [B, V]: whether a cotangent counts
   private final int[] counts;
+  // [B, V], int64: those that count, then the others; null where all count
+  private final @Nullable Tensor order;
   private final boolean scaled;
 
-  private Probes(Tensor cotangents, Tensor order, Tensor counted, boolean scaled) {
+  private Probes(Tensor cotangents, Tensor counted, boolean scaled) {
     this.cotangents = cotangents.flatten(2, -1);
-    this.shape = Arrays.stream(cotangents.sizes().vec().get()).skip(2).toArray();
-    this.order = order;
+    this.shape = LongStream.range(2, cotangents.dim()).map(cotangents::size).toArray();
     this.counted = counted;
-    this.counts = Tensors.ints(counted);
+    this.counts = Tensors.ints(counted.sum(1));
+    boolean all = Arrays.stream(counts).allMatch(count -> count == counted.size(1));
+    this.order = all ? null : torch.argsort(counted.to(ScalarType.Byte), true, 1, true);
     this.scaled = scaled;
   }
 
@@ -50,18 +51,16 @@ public final class Probes {
    */
   static Probes of(Tensor cotangents, boolean scaled) {
     Tensor squares =
-        cotangents
-            .flatten(2, -1)
-            .norm(new ScalarOptional(new Scalar(2.0)), new long[] {2}, false)
+        torch
+            .linalg_vector_norm(
+                cotangents.flatten(2, -1),
+                new Scalar(2.0),
+                new long[] {2},
+                false,
+                new ScalarTypeOptional())
             .square_();
-    Tensor least = squares.sum(new long[] {1}, true, none()).mul_(new Scalar(NEGLIGIBLE));
-    Tensor counts = squares.gt(least);
-    Tensor order = torch.argsort(counts.to(ScalarType.Byte), true, 1, true);
-    return new Probes(cotangents, order, counts.sum(new long[] {1}, false, none()), scaled);
-  }
-
-  private static ScalarTypeOptional none() {
-    return new ScalarTypeOptional();
+    Tensor least = LabelCovariance.sum(squares).mul_(new Scalar(NEGLIGIBLE));
+    return new Probes(cotangents, squares.gt(least), scaled);
   }
 
   /** How many probes each example has [B]. */
@@ -87,24 +86,42 @@ public final class Probes {
    */
   public Group group(int first, int end, @Nullable Tensor examples) {
     long probes = (long) end - first;
-    long classes = cotangents.size(2);
-    Tensor which = Tensors.entries(order, examples).narrow(1, first, probes).t(); // [V, n]
+    if (order == null) {
+      Tensor chosen = Tensors.entries(cotangents.narrow(1, first, probes), examples);
+      return group(chosen.transpose(0, 1), null);
+    }
+    Tensor which = Tensors.entries(order.narrow(1, first, probes), examples).t(); // [V, n]
     long count = which.size(1);
     // Rows of the cotangents, when those of all examples are laid end to end.
-    Tensor firstRow = examples == null ? Tensors.indices(count, order) : examples;
-    Tensor rows = which.add(firstRow.mul(new Scalar(cotangents.size(1))));
-    Tensor chosen =
-        cotangents.view(-1, classes).index_select(0, rows.flatten()).view(probes, count, classes);
-    Tensor has =
-        Tensors.indices(probes, order)
-            .add_(new Scalar((long) first))
-            .unsqueeze(1)
-            .lt(Tensors.entries(counted, examples)); // [V, n]
-    chosen.mul_(has.unsqueeze(2));
+    Tensor firstRow =
+        examples == null ? Tensors.copyOf(LongStream.range(0, count).toArray(), count) : examples;
+    Tensor rows = which.add(firstRow.mul(new Scalar(cotangents.size(1)))).flatten();
+    Tensor chosen = cotangents.flatten(0, 1).index_select(0, rows).view(probes, count, -1);
+    Tensor counting = counted.flatten().index_select(0, rows).view(probes, count, 1);
+    return group(chosen, counting);
+  }
+
+  /**
+   * A group of cotangents.
+   *
+   * @param chosen [V, n, K]
+   * @param counting which of them count [V, n, 1]; null for all
+   */
+  private Group group(Tensor chosen, @Nullable Tensor counting) {
     Tensor scale = scaled ? scale(chosen) : torch.ones_like(chosen.narrow(2, 0, 1));
+    Tensor factor = scale.reciprocal();
+    Tensor weights = scale.square_();
+    if (counting != null) {
+      factor.mul_(counting);
+      weights.mul_(counting);
+    }
     return new Group(
-        chosen.div_(scale).to(ScalarType.Float).view(ofGroup(probes, count)),
-        scale.square_().squeeze(2).mul_(has).to(ScalarType.Float).contiguous());
+        chosen
+            .mul(factor)
+            .to(ScalarType.Float)
+            .contiguous()
+            .view(ofGroup(chosen.size(0), chosen.size(1))),
+        weights.squeeze(2).to(ScalarType.Float).contiguous());
   }
 
   private long[] ofGroup(long probes, long count) {
@@ -117,7 +134,10 @@ public final class Probes {
    * underflow, and its square, a weight without rounding, puts the squares right.
    */
   private static Tensor scale(Tensor cotangents) {
-    Tensor largest = cotangents.abs().amax(new long[] {2}, true);
+    // Without a copy of all absolute values.
+    long[] classes = {2};
+    Tensor largest =
+        torch.maximum(cotangents.amax(classes, true), cotangents.amin(classes, true).neg_());
     return largest
         .view(ScalarType.Long)
         .bitwise_and(new Scalar(EXPONENT_BITS))

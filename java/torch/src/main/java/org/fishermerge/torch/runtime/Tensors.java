@@ -6,7 +6,6 @@ import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
@@ -68,11 +67,6 @@ public final class Tensors {
     Tensor tensor = torch.empty(shape).to(type);
     segment(tensor).copyFrom(values);
     return LibTorch.onDevice(tensor);
-  }
-
-  /** The numbers 0 to {@code count} - 1, where {@code like} is and of its dtype. */
-  public static Tensor indices(long count, Tensor like) {
-    return torch.arange(new Scalar(count), like.options());
   }
 
   /** The values of an fp32 tensor in row-major order. */
