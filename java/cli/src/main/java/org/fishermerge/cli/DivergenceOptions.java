@@ -40,13 +40,17 @@ final class DivergenceOptions {
   @Option(
       names = "--steps",
       paramLabel = "N",
-      description = "By blend: most steps of the search (default: " + BlendTuning.Settings.USUAL_STEPS + ").")
+      description =
+          "By blend: most steps of the search (default: " + BlendTuning.Settings.USUAL_STEPS + ").")
   private @Nullable Integer steps;
 
   @Option(
       names = "--step-examples",
       paramLabel = "N",
-      description = "By blend: examples of each task in a step (default: " + BlendTuning.Settings.USUAL_EXAMPLES + ").")
+      description =
+          "By blend: examples of each task in a step (default: "
+              + BlendTuning.Settings.USUAL_EXAMPLES
+              + ").")
   private @Nullable Integer stepExamples;
 
   /** Refuses what the way of searching does not take. */

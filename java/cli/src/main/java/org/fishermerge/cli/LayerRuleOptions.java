@@ -52,8 +52,7 @@ final class LayerRuleOptions {
    * @param weighting how models are normalised, and the rest if it is merged by Fisher
    * @param scalingFactor of layers and the rest
    */
-  KroneckerFisher kronecker(
-      WeightingOptions weighting, double scalingFactor, CommandLine command) {
+  KroneckerFisher kronecker(WeightingOptions weighting, double scalingFactor, CommandLine command) {
     requireUnused(command, "--off-diagonal", offDiagonal, "--rule regmean");
     return kronecker(
         damping == null ? KroneckerFisher.DEFAULT_DAMPING : damping,

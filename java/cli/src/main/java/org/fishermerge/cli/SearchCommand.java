@@ -231,7 +231,10 @@ final class SearchCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     warnings = new Warnings(err());
-    tries = triesGiven != null ? triesGiven : by == By.ACCURACY ? TRIES_BY_ACCURACY : DivergenceSearch.TRIES;
+    tries =
+        triesGiven != null
+            ? triesGiven
+            : by == By.ACCURACY ? TRIES_BY_ACCURACY : DivergenceSearch.TRIES;
     BadRows.parse(badRows, "--bad-rows");
     divergence.check(spec.commandLine(), by);
     if (by != By.ACCURACY && scaling.factor != 1) {
@@ -325,8 +328,7 @@ final class SearchCommand implements Callable<Integer> {
   private void write(DivergenceSearch.Choice choice, Kernels kernels) {
     MergeRequest request = choice.addTo(options.request(choice.rule())).build();
     try (MergeSession last = MergeSession.open(request)) {
-      MergeOptions.merge(
-          last.plan(), spec.commandLine(), listener -> last.run(kernels, listener));
+      MergeOptions.merge(last.plan(), spec.commandLine(), listener -> last.run(kernels, listener));
     }
   }
 

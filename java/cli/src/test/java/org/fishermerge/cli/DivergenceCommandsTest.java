@@ -222,8 +222,7 @@ final class DivergenceCommandsTest {
     assertThat(out).contains("found: average").contains("written: " + written);
     double scale = written.equals("found") ? found : written.equals("average") ? 1 : 0;
     List<String> average =
-        new ArrayList<>(
-            List.of("task-arithmetic", "--base", golden("clip-tiny/pretrained")));
+        new ArrayList<>(List.of("task-arithmetic", "--base", golden("clip-tiny/pretrained")));
     average.addAll(List.of("--scaling-factor", String.valueOf(scale / 3)));
     average.addAll(List.of("--out", path("again")));
     tasks("clip-tiny")
@@ -263,7 +262,8 @@ final class DivergenceCommandsTest {
     tasks(pool).forEach(task -> average.addAll(List.of("--model", golden(pool + "/" + task))));
     run(average);
     directions.add(TestTensors.read(folder.resolve("average")).tensors());
-    // Models carry their backbone's parameters under the names of the base, or of a model with head.
+    // Models carry their backbone's parameters under the names of the base, or of a model with
+    // head.
     for (String task : tasks(pool)) {
       directions.add(TestTensors.read(Golden.path(pool + "/" + task)).tensors());
     }
@@ -352,7 +352,7 @@ final class DivergenceCommandsTest {
       })
   void badOptionsAreRefused(String by, String option, int code, String message) {
     List<String> line = search("clip-tiny", by, false);
-    line.addAll(List.of(option.split(" ")));
+    line.addAll(List.of(option.split(" ", -1)));
     CommandResult result = CommandResult.run(line);
     assertThat(result.err()).contains(message);
     assertThat(result.code()).isEqualTo(code);

@@ -253,7 +253,7 @@ final class ProgramTest {
                     "modelpool=tiny_gpt2",
                     "print_config=false",
                     "path.root_dir=" + folder),
-            List.of(("method=" + method).split(" ")),
+            List.of(("method=" + method).split(" ", -1)),
             List.of("method.tune=" + by, "method.tune_tries=4", "seed=3"),
             List.of("taskpool=dummy", "report_save_path=" + folder.resolve("report.json")),
             save("tuned"));
@@ -271,8 +271,7 @@ final class ProgramTest {
     } else {
       search.addAll(List.of("--exclude", "score"));
     }
-    search.addAll(
-        List.of("--base", Golden.path(models + "/pretrained").toString()));
+    search.addAll(List.of("--base", Golden.path(models + "/pretrained").toString()));
     JsonNode statistics = own.path(method.contains("regmean") ? "grams" : "fishers");
     for (JsonNode statistic : statistics) {
       String task = statistic.path("task").textValue();

@@ -12,8 +12,8 @@ import org.fishermerge.torch.runtime.Tensors;
 
 /**
  * The divergence of a model's predictions q from those of another model, p, on the same example:
- * KL(p || q) = sum_k p_k (log p_k - log q_k), in nats. Its second derivative by the weights, where q
- * is p, is the Fisher information.
+ * KL(p || q) = sum_k p_k (log p_k - log q_k), in nats. Its second derivative by the weights, where
+ * q is p, is the Fisher information.
  */
 public final class Divergence {
   private Divergence() {}

@@ -43,6 +43,7 @@ public final class WeightBlend {
   private final List<Checkpoint> directions;
   private final Kernels kernels;
   private final List<Part> parts = new ArrayList<>();
+
   /**
    * A blend.
    *

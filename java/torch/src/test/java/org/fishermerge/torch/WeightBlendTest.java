@@ -34,7 +34,9 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Plain gradients, divergences and blended weights, of pictures and of texts of several lengths. */
+/**
+ * Plain gradients, divergences and blended weights, of pictures and of texts of several lengths.
+ */
 final class WeightBlendTest {
   /** A network with examples, whatever they are. */
   private record Subject(
@@ -58,8 +60,9 @@ final class WeightBlendTest {
         work.on(
             new Subject(
                 classifier.backbone(),
-                rows -> classifier.forward(
-                    TokenBatch.of(Arrays.stream(rows).mapToObj(texts.texts()::get).toList())),
+                rows ->
+                    classifier.forward(
+                        TokenBatch.of(Arrays.stream(rows).mapToObj(texts.texts()::get).toList())),
                 texts.labels().length,
                 classifier.classCount()));
       }
@@ -107,32 +110,38 @@ final class WeightBlendTest {
    */
   @ParameterizedTest
   @CsvSource({
-    "clip-tiny, alpha", "clip-tiny, beta", "clip-tiny, gamma", "gpt2-tiny, cola", "gpt2-tiny, mnli"
+    "clip-tiny, alpha",
+    "clip-tiny, beta",
+    "clip-tiny, gamma",
+    "gpt2-tiny, cola",
+    "gpt2-tiny, mnli"
   })
   void gradientsOfCertainLabelsAreTheReferences(String pool, String task) {
     boolean pictures = pool.equals("clip-tiny");
-    long[] labels =
-        pictures ? new GoldenTask(task).labels() : new Gpt2GoldenTask(task).labels();
+    long[] labels = pictures ? new GoldenTask(task).labels() : new Gpt2GoldenTask(task).labels();
     Map<String, float[]> expected =
         pictures
             ? new GoldenTask(task).fisher("empirical")
             : new Gpt2GoldenTask(task).fisher("empirical");
     Map<String, float[]> squares = new TreeMap<>();
-    with(pool, task, subject -> {
-      try (GradientSum gradient = new GradientSum(groups(subject.network))) {
-        for (int b = 0; b < subject.examples; b++) {
-          gradient.clear();
-          double[] certain = new double[subject.classes];
-          certain[(int) labels[b]] = 1;
-          try (ForwardPass pass = subject.forward.apply(new int[] {b})) {
-            double[] p = Divergence.predictions(pass);
-            double[] loss = Divergence.pullBack(pass, certain, 1, gradient);
-            assertThat(loss[0]).isCloseTo(-Math.log(p[(int) labels[b]]), within(1e-9));
+    with(
+        pool,
+        task,
+        subject -> {
+          try (GradientSum gradient = new GradientSum(groups(subject.network))) {
+            for (int b = 0; b < subject.examples; b++) {
+              gradient.clear();
+              double[] certain = new double[subject.classes];
+              certain[(int) labels[b]] = 1;
+              try (ForwardPass pass = subject.forward.apply(new int[] {b})) {
+                double[] p = Divergence.predictions(pass);
+                double[] loss = Divergence.pullBack(pass, certain, 1, gradient);
+                assertThat(loss[0]).isCloseTo(-Math.log(p[(int) labels[b]]), within(1e-9));
+              }
+              add(groups(subject.network), gradient, squares, subject.examples);
+            }
           }
-          add(groups(subject.network), gradient, squares, subject.examples);
-        }
-      }
-    });
+        });
     assertThat(GoldenTask.differences(squares, expected, 2e-4)).isEmpty();
   }
 
@@ -159,22 +168,26 @@ final class WeightBlendTest {
   @ValueSource(ints = {2, 3, 7})
   void divergenceIsItsDefinition(int classes) {
     Random random = new Random(classes);
-    with("clip-tiny", "beta", subject -> {
-      double[] targets = random(subject, random);
-      try (ForwardPass pass = subject.all()) {
-        double[] q = Divergence.predictions(pass);
-        double[] divergences = Divergence.of(pass, targets);
-        for (int b = 0; b < subject.examples; b++) {
-          double sum = 0;
-          for (int k = b * subject.classes; k < (b + 1) * subject.classes; k++) {
-            sum += targets[k] == 0 ? 0 : targets[k] * (Math.log(targets[k]) - Math.log(q[k]));
+    with(
+        "clip-tiny",
+        "beta",
+        subject -> {
+          double[] targets = random(subject, random);
+          try (ForwardPass pass = subject.all()) {
+            double[] q = Divergence.predictions(pass);
+            double[] divergences = Divergence.of(pass, targets);
+            for (int b = 0; b < subject.examples; b++) {
+              double sum = 0;
+              for (int k = b * subject.classes; k < (b + 1) * subject.classes; k++) {
+                sum += targets[k] == 0 ? 0 : targets[k] * (Math.log(targets[k]) - Math.log(q[k]));
+              }
+              assertThat(divergences[b])
+                  .as("example %d, seed %d", b, classes)
+                  .isCloseTo(sum, within(1e-12 + 1e-9 * sum));
+            }
+            assertThat(Divergence.of(pass, q)).containsOnly(new double[] {0}, within(1e-12));
           }
-          assertThat(divergences[b]).as("example %d, seed %d", b, classes)
-              .isCloseTo(sum, within(1e-12 + 1e-9 * sum));
-        }
-        assertThat(Divergence.of(pass, q)).containsOnly(new double[] {0}, within(1e-12));
-      }
-    });
+        });
   }
 
   /** Of each example; the first class of every second one has no probability. */
@@ -211,49 +224,55 @@ final class WeightBlendTest {
     List<Checkpoint> opened = new ArrayList<>();
     try (Kernels kernels = kernels();
         Checkpoint base = Checkpoint.open(Golden.path(pool + "/pretrained"))) {
-      for (String direction : directions.split(" ")) {
+      for (String direction : directions.split(" ", -1)) {
         opened.add(Checkpoint.open(Golden.path(pool + "/" + direction)));
       }
-      with(pool, task, subject -> {
-        WeightBlend blend = new WeightBlend(subject.network, base, opened, kernels);
-        double[] targets = random(subject, random);
-        double[][] c = new double[blend.names().size()][opened.size()];
-        for (double[] ofParameter : c) {
-          Arrays.setAll(ofParameter, k -> 0.3 + random.nextDouble());
-        }
-        blend.set(c);
-        double[][] derivative;
-        try (GradientSum gradient = new GradientSum(groups(subject.network));
-            ForwardPass pass = subject.all()) {
-          Divergence.pullBack(pass, targets, 1.0 / subject.examples, gradient);
-          derivative = blend.derivative(gradient);
-        }
-        double largest =
-            Arrays.stream(derivative).flatMapToDouble(Arrays::stream).map(Math::abs).max()
-                .orElseThrow();
-        int steep = 0;
-        double step = 0.05;
-        for (int t = 0; t < c.length; t++) {
-          for (int k = 0; k < opened.size(); k++) {
-            if (Math.abs(derivative[t][k]) < 0.05 * largest) {
-              continue;
+      with(
+          pool,
+          task,
+          subject -> {
+            WeightBlend blend = new WeightBlend(subject.network, base, opened, kernels);
+            double[] targets = random(subject, random);
+            double[][] c = new double[blend.names().size()][opened.size()];
+            for (double[] ofParameter : c) {
+              Arrays.setAll(ofParameter, k -> 0.3 + random.nextDouble());
             }
-            double[] both = new double[2];
-            for (int side = 0; side < 2; side++) {
-              double before = c[t][k];
-              c[t][k] = before + (side == 0 ? step : -step);
-              blend.set(c);
-              both[side] = mean(subject, targets);
-              c[t][k] = before;
+            blend.set(c);
+            double[][] derivative;
+            try (GradientSum gradient = new GradientSum(groups(subject.network));
+                ForwardPass pass = subject.all()) {
+              Divergence.pullBack(pass, targets, 1.0 / subject.examples, gradient);
+              derivative = blend.derivative(gradient);
             }
-            assertThat(derivative[t][k])
-                .as("%s, direction %d, seed 5", blend.names().get(t), k)
-                .isCloseTo((both[0] - both[1]) / (2 * step), within(0.02 * largest));
-            steep++;
-          }
-        }
-        assertThat(steep).isGreaterThan(8);
-      });
+            double largest =
+                Arrays.stream(derivative)
+                    .flatMapToDouble(Arrays::stream)
+                    .map(Math::abs)
+                    .max()
+                    .orElseThrow();
+            int steep = 0;
+            double step = 0.05;
+            for (int t = 0; t < c.length; t++) {
+              for (int k = 0; k < opened.size(); k++) {
+                if (Math.abs(derivative[t][k]) < 0.05 * largest) {
+                  continue;
+                }
+                double[] both = new double[2];
+                for (int side = 0; side < 2; side++) {
+                  double before = c[t][k];
+                  c[t][k] = before + (side == 0 ? step : -step);
+                  blend.set(c);
+                  both[side] = mean(subject, targets);
+                  c[t][k] = before;
+                }
+                assertThat(derivative[t][k])
+                    .as("%s, direction %d, seed 5", blend.names().get(t), k)
+                    .isCloseTo((both[0] - both[1]) / (2 * step), within(0.02 * largest));
+                steep++;
+              }
+            }
+            assertThat(steep).isGreaterThan(8);
+          });
     } finally {
       opened.forEach(Checkpoint::close);
     }
@@ -264,35 +283,38 @@ final class WeightBlendTest {
   @ValueSource(strings = {"1 0", "0 0", "0.25 -0.5", "1.3 0.9"})
   void weightsAreTheSum(String coefficients) {
     double[] c =
-        Arrays.stream(coefficients.split(" ")).mapToDouble(Double::parseDouble).toArray();
+        Arrays.stream(coefficients.split(" ", -1)).mapToDouble(Double::parseDouble).toArray();
     try (Kernels kernels = kernels();
         Checkpoint base = Checkpoint.open(Golden.path("clip-tiny/pretrained"));
         Checkpoint alpha = Checkpoint.open(Golden.path("clip-tiny/alpha"));
         Checkpoint gamma = Checkpoint.open(Golden.path("clip-tiny/gamma"))) {
-      with("clip-tiny", "beta", subject -> {
-        WeightBlend blend =
-            new WeightBlend(subject.network, base, List.of(alpha, gamma), kernels);
-        double[][] all = new double[blend.names().size()][];
-        Arrays.fill(all, c);
-        blend.set(all);
-        int compared = 0;
-        for (Weights.Parameter parameter : subject.network.weights()) {
-          float[] values = Tensors.floats(parameter.tensor());
-          int at = 0;
-          for (ParameterGroup.Member member : parameter.group().parameters()) {
-            float[] b = base.floats(member.name());
-            float[] x = alpha.floats(member.name());
-            float[] y = gamma.floats(member.name());
-            for (int j = 0; j < b.length; j++) {
-              double sum = b[j] + c[0] * (x[j] - (double) b[j]) + c[1] * (y[j] - (double) b[j]);
-              assertThat(values[at + j]).isCloseTo((float) sum, within(1e-6f));
+      with(
+          "clip-tiny",
+          "beta",
+          subject -> {
+            WeightBlend blend =
+                new WeightBlend(subject.network, base, List.of(alpha, gamma), kernels);
+            double[][] all = new double[blend.names().size()][];
+            Arrays.fill(all, c);
+            blend.set(all);
+            int compared = 0;
+            for (Weights.Parameter parameter : subject.network.weights()) {
+              float[] values = Tensors.floats(parameter.tensor());
+              int at = 0;
+              for (ParameterGroup.Member member : parameter.group().parameters()) {
+                float[] b = base.floats(member.name());
+                float[] x = alpha.floats(member.name());
+                float[] y = gamma.floats(member.name());
+                for (int j = 0; j < b.length; j++) {
+                  double sum = b[j] + c[0] * (x[j] - (double) b[j]) + c[1] * (y[j] - (double) b[j]);
+                  assertThat(values[at + j]).isCloseTo((float) sum, within(1e-6f));
+                }
+                at += b.length;
+                compared++;
+              }
             }
-            at += b.length;
-            compared++;
-          }
-        }
-        assertThat(compared).isEqualTo(blend.names().size());
-      });
+            assertThat(compared).isEqualTo(blend.names().size());
+          });
     }
   }
 
@@ -302,11 +324,14 @@ final class WeightBlendTest {
     try (Kernels kernels = kernels();
         Checkpoint base = Checkpoint.open(Golden.path("clip-tiny/pretrained"));
         Checkpoint wrong = Checkpoint.open(Golden.path(other))) {
-      with("clip-tiny", "beta", subject ->
-          assertThatThrownBy(
-                  () -> new WeightBlend(subject.network, base, List.of(wrong), kernels))
-              .isInstanceOf(InputException.class)
-              .hasMessageContaining(other));
+      with(
+          "clip-tiny",
+          "beta",
+          subject ->
+              assertThatThrownBy(
+                      () -> new WeightBlend(subject.network, base, List.of(wrong), kernels))
+                  .isInstanceOf(InputException.class)
+                  .hasMessageContaining(other));
     }
   }
 }

@@ -57,7 +57,8 @@ public final class Demo {
 
   /**
    * @param folder receives models, data, Fisher files, merged models and the report; must not exist
-   * @param pool a file of models that {@link #train} wrote; empty for those that ship with the program
+   * @param pool a file of models that {@link #train} wrote; empty for those that ship with the
+   *     program
    * @param command runs one fisher-merge command line and returns its exit code
    */
   public Demo(
@@ -164,7 +165,7 @@ public final class Demo {
   }
 
   private List<String> merge(String words, Labels labels, String output) {
-    List<String> line = new ArrayList<>(List.of(words.split(" ")));
+    List<String> line = new ArrayList<>(List.of(words.split(" ", -1)));
     line.addAll(List.of("--base", model("base").toString(), "--out", merged(output).toString()));
     for (DemoTask task : DemoTask.values()) {
       model(line, model(task));

@@ -8,8 +8,8 @@ import org.fishermerge.checkpoint.InputException;
  * @param seed of weights, heads and pictures; the shipped pool has 0
  * @param baseSteps steps of the base on each task
  * @param taskSteps steps of each fine-tuned model
- * @param taskRate largest learning rate of fine-tuning: the higher, the farther the models move from
- *     the base and from each other
+ * @param taskRate largest learning rate of fine-tuning: the higher, the farther the models move
+ *     from the base and from each other
  */
 public record DemoRecipe(long seed, int baseSteps, int taskSteps, double taskRate) {
   /** Of the models that ship with the program. */

@@ -114,7 +114,8 @@ final class DemoTrainer {
     try (Checkpoint checkpoint = Checkpoint.open(base);
         JointTraining training = new JointTraining(checkpoint, projection)) {
       for (int step = 0; step < steps; step++) {
-        double loss = training.step(task, task.classNames().size(), rate(step, steps, recipe.taskRate()));
+        double loss =
+            training.step(task, task.classNames().size(), rate(step, steps, recipe.taskRate()));
         report("fine-tuned", task, step, steps, loss);
       }
       return training.parameters();

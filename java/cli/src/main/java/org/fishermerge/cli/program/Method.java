@@ -271,7 +271,9 @@ sealed interface Method {
           tuning(rule, examples, batchSize));
     }
 
-    /** What {@code tune} and the keys beside it ask for; the rule's own settings are then a start. */
+    /**
+     * What {@code tune} and the keys beside it ask for; the rule's own settings are then a start.
+     */
     private Optional<DivergenceSearch.Settings> tuning(
         MergeRule rule, long examples, int batchSize) {
       String text = section.text("tune").orElse(null);

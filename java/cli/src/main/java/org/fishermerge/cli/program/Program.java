@@ -619,8 +619,7 @@ public final class Program {
       String task = all.get(i).getKey();
       FisherCache.Entry entry = entries.get(i);
       double coefficient = merging.coefficients().isEmpty() ? 1 : merging.coefficients().get(i);
-      sources.add(
-          MergeSource.of(all.get(i).getValue(), entry.file()).withCoefficient(coefficient));
+      sources.add(MergeSource.of(all.get(i).getValue(), entry.file()).withCoefficient(coefficient));
       ObjectNode node = described.addObject();
       node.put("task", task)
           .put("data", trainData(task).description())

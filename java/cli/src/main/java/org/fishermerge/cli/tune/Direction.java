@@ -49,7 +49,9 @@ public record Direction(String name, List<String> command, MergeRule rule) {
             new RegMean(offDiagonal, new Average(), 1)));
   }
 
-  /** By Kronecker factors at any damping; that of the rule comes first, its scale counts nothing. */
+  /**
+   * By Kronecker factors at any damping; that of the rule comes first, its scale counts nothing.
+   */
   public static Family kronecker(KroneckerFisher rule) {
     return new Family.Damped(
         rule.damping() > 0 ? rule.damping() : KroneckerFisher.DEFAULT_DAMPING,
@@ -70,9 +72,6 @@ public record Direction(String name, List<String> command, MergeRule rule) {
 
   /** A setting to three digits, as options and tables have it. */
   private static String text(double setting) {
-    return new BigDecimal(setting)
-        .round(new MathContext(3))
-        .stripTrailingZeros()
-        .toPlainString();
+    return new BigDecimal(setting).round(new MathContext(3)).stripTrailingZeros().toPlainString();
   }
 }

@@ -146,7 +146,7 @@ final class DirectionSearch {
         }
         best = next.get();
       }
-      if (best != from) {
+      if (best.scale != from.scale) {
         return;
       }
     }

@@ -18,9 +18,9 @@ import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.cli.tune.DirectionSearch.Try;
 import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.cli.task.Progress;
+import org.fishermerge.cli.tune.DirectionSearch.Try;
 import org.fishermerge.data.Selection;
 import org.fishermerge.estimate.BadRows;
 import org.fishermerge.estimate.ClassifierOnData;
@@ -38,15 +38,17 @@ import org.fishermerge.torch.WeightBlend;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Finds the merge whose predictions diverge least from each model's own on that model's examples. Rules, their settings and a scale are tried one after the
- * other; a blend then mixes all that was merged, and the models, with coefficients of its own for
- * each tensor. Merges that are tried are only weights of a network in memory.
+ * Finds the merge whose predictions diverge least from each model's own on that model's examples.
+ * Rules, their settings and a scale are tried one after the other; a blend then mixes all that was
+ * merged, and the models, with coefficients of its own for each tensor. Merges that are tried are
+ * only weights of a network in memory.
  */
 public final class DivergenceSearch {
   /** Tries of rules, their settings and scales, unless something else is asked for. */
   public static final int TRIES = 30;
 
-  private static final Direction AVERAGE = new Direction("average", List.of("average"), new Average());
+  private static final Direction AVERAGE =
+      new Direction("average", List.of("average"), new Average());
 
   /** Opens a model under a task's head, on the task's examples. */
   @FunctionalInterface
@@ -300,13 +302,12 @@ public final class DivergenceSearch {
               blending.settings,
               timeIsUp(),
               (step, sampled, confirmed) -> {
-                out
-                    .printf(
-                        Locale.ROOT,
-                        "%5d  %13s  %16.5f%n",
-                        step,
-                        step == 0 ? "" : String.format(Locale.ROOT, "%.5f", sampled),
-                        confirmed);
+                out.printf(
+                    Locale.ROOT,
+                    "%5d  %13s  %16.5f%n",
+                    step,
+                    step == 0 ? "" : String.format(Locale.ROOT, "%.5f", sampled),
+                    confirmed);
                 out.flush();
                 progress.update(step);
               });
@@ -322,8 +323,7 @@ public final class DivergenceSearch {
         "blend",
         from.stream().map(Checkpoint::path).toList(),
         new TaskArithmetic(1),
-        Optional.of(
-            new TensorCoefficients(byName, Arrays.stream(start).boxed().toList())));
+        Optional.of(new TensorCoefficients(byName, Arrays.stream(start).boxed().toList())));
   }
 
   /** The last and most tuned one, unless the other half of the examples says that it is worse. */
@@ -363,14 +363,13 @@ public final class DivergenceSearch {
     if (tries.size() == 1) {
       out.printf("%5s  %10s  %7s  %s%n", "try", "KL, nats", "scale", "merge");
     }
-    out
-        .printf(
-            Locale.ROOT,
-            "%5d  %10.5f  %7.3f  %s%n",
-            tries.size(),
-            tried.divergence(),
-            tried.scale(),
-            name(tried));
+    out.printf(
+        Locale.ROOT,
+        "%5d  %10.5f  %7.3f  %s%n",
+        tries.size(),
+        tried.divergence(),
+        tried.scale(),
+        name(tried));
     out.flush();
   }
 
@@ -381,10 +380,9 @@ public final class DivergenceSearch {
   /** Says what was found, and how it does on the examples that confirm. */
   public void printComparison() {
     Try best = DirectionSearch.best(tries);
-    out
-        .printf(
-            "%nfound: %s (fisher-merge %s --scaling-factor %s)%nwritten: %s%n%n",
-            name(best), String.join(" ", best.direction().command()), best.scale(), choice().name);
+    out.printf(
+        "%nfound: %s (fisher-merge %s --scaling-factor %s)%nwritten: %s%n%n",
+        name(best), String.join(" ", best.direction().command()), best.scale(), choice().name);
     out.printf("%-40s", "mean KL of confirming examples, nats");
     confirming.keySet().forEach(name -> out.printf("  %9s", name));
     out.println();
@@ -412,12 +410,14 @@ public final class DivergenceSearch {
     tries.forEach(each -> put(all.addObject(), each));
     ObjectNode kl = json.putObject("confirming_kl");
     confirming.forEach((name, values) -> values.forEach(kl.withArray(name)::add));
-    choice().coefficients.ifPresent(found -> {
-      ObjectNode node = json.putObject("blend");
-      blended.forEach(node.putArray("directions")::add);
-      ObjectNode byName = node.putObject("coefficients");
-      found.byName().forEach((name, values) -> values.forEach(byName.withArray(name)::add));
-    });
+    choice()
+        .coefficients
+        .ifPresent(found -> {
+          ObjectNode node = json.putObject("blend");
+          blended.forEach(node.putArray("directions")::add);
+          ObjectNode byName = node.putObject("coefficients");
+          found.byName().forEach((name, values) -> values.forEach(byName.withArray(name)::add));
+        });
     return json;
   }
 

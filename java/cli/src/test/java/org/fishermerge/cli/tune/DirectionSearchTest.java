@@ -17,8 +17,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** On valleys whose lowest point is known. */
 final class DirectionSearchTest {
   private static final Direction AVERAGE = direction("average");
-  private static final Direction.Family FISHER =
-      new Direction.Family.Single(direction("diagonal"));
+  private static final Direction.Family FISHER = new Direction.Family.Single(direction("diagonal"));
   private static final Direction.Family DAMPED =
       new Direction.Family.Damped(0.01, damping -> direction("damped " + damping));
 

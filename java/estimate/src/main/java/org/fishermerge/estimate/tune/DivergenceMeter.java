@@ -14,12 +14,12 @@ import org.fishermerge.torch.statistic.GradientSum;
 
 /**
  * How far a merged model's predictions are from those of the models that it was merged from, each
- * on examples of its own task: the mean over tasks of the mean over examples of KL(p_i || p_merged),
- * in nats. No labels are needed.
+ * on examples of its own task: the mean over tasks of the mean over examples of KL(p_i ||
+ * p_merged), in nats. No labels are needed.
  *
  * <p>The tasks share one backbone, whose weights are the merged model's at the time of a
- * measurement. Half of each task's examples choose among merges, the other half confirms the choice.
- * Not thread-safe.
+ * measurement. Half of each task's examples choose among merges, the other half confirms the
+ * choice. Not thread-safe.
  */
 public final class DivergenceMeter {
   /** Which half of the examples. */
@@ -38,7 +38,8 @@ public final class DivergenceMeter {
    */
   public record Task(ClassifierOnData merged, OwnPredictions own) {}
 
-  private record Halves(ClassifierOnData merged, OwnPredictions choosing, OwnPredictions confirming) {
+  private record Halves(
+      ClassifierOnData merged, OwnPredictions choosing, OwnPredictions confirming) {
     OwnPredictions half(Half half) {
       return half == Half.CHOOSING ? choosing : confirming;
     }
@@ -57,8 +58,7 @@ public final class DivergenceMeter {
     this.batchSize = batchSize;
     this.tasks =
         tasks.stream()
-            .map(task ->
-                new Halves(task.merged, task.own.half(false), task.own.half(true)))
+            .map(task -> new Halves(task.merged, task.own.half(false), task.own.half(true)))
             .toList();
     for (Halves task : this.tasks) {
       if (task.confirming.examples() == 0 || task.merged.backbone() != backbone()) {
@@ -92,8 +92,7 @@ public final class DivergenceMeter {
   }
 
   private OwnPredictions batch(OwnPredictions own, int first) {
-    return own.at(
-        IntStream.range(first, Math.min(own.examples(), first + batchSize)).toArray());
+    return own.at(IntStream.range(first, Math.min(own.examples(), first + batchSize)).toArray());
   }
 
   /** The mean over tasks. */
@@ -125,7 +124,9 @@ public final class DivergenceMeter {
     return mean;
   }
 
-  /** So many of the places below {@code count}, drawn without replacement; all if there are fewer. */
+  /**
+   * So many of the places below {@code count}, drawn without replacement; all if there are fewer.
+   */
   private static int[] sample(int count, int wanted, SplittableRandom random) {
     int[] places = IntStream.range(0, count).toArray();
     int taken = Math.min(count, wanted);

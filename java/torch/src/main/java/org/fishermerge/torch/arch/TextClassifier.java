@@ -98,8 +98,7 @@ public final class TextClassifier implements Classifier, AutoCloseable {
    */
   public TextClassifier onBackboneOf(TextClassifier other) {
     backbone.close();
-    return new TextClassifier(
-        inputs, other.backbone, head, warnings, other.backbone.parameters());
+    return new TextClassifier(inputs, other.backbone, head, warnings, other.backbone.parameters());
   }
 
   /** What is odd about the configurations but does not stop their use. */

@@ -28,8 +28,7 @@ public final class GradientSum implements LayerVisitor, AutoCloseable {
     for (ParameterGroup group : groups) {
       sums.put(
           group,
-          Tensors.onlyResultOf(
-              () -> LibTorch.onDevice(zeros(new long[] {group.elementCount()}))));
+          Tensors.onlyResultOf(() -> LibTorch.onDevice(zeros(new long[] {group.elementCount()}))));
     }
   }
 
