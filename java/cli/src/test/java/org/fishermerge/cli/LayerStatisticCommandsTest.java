@@ -335,9 +335,7 @@ final class LayerStatisticCommandsTest {
     Map<String, Tensor> found = canonical(both);
     for (Map.Entry<String, Tensor> tensor : found.entrySet()) {
       String name = tensor.getKey();
-      boolean isSolved =
-          tensor.getValue().shape().size() == 2
-              && layers.contains(name + "\"");
+      boolean isSolved = tensor.getValue().shape().size() == 2 && layers.contains(name + "\"");
       assertThat(tensor.getValue().bytes())
           .as(name)
           .isEqualTo(get(isSolved ? solved : weighted, name).bytes());
