@@ -13,7 +13,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
 import org.fishermerge.checkpoint.Checkpoint;
@@ -228,8 +227,8 @@ public final class DivergenceSearch {
 
   // ---- searching ----
 
-  private BooleanSupplier timeIsUp() {
-    return () -> System.nanoTime() - started > 60e9 * settings.minutes;
+  private boolean timeIsUp() {
+    return System.nanoTime() - started > 60e9 * settings.minutes;
   }
 
   private void search(DivergenceMeter meter) {
@@ -238,7 +237,7 @@ public final class DivergenceSearch {
           AVERAGE,
           settings.families,
           settings.tries,
-          timeIsUp(),
+          this::timeIsUp,
           (direction, scale) ->
               DivergenceMeter.mean(measure(meter, direction, scale, Half.CHOOSING)),
           tried -> {
@@ -300,7 +299,7 @@ public final class DivergenceSearch {
               blending.group,
               start,
               blending.settings,
-              timeIsUp(),
+              this::timeIsUp,
               (step, sampled, confirmed) -> {
                 out.printf(
                     Locale.ROOT,
