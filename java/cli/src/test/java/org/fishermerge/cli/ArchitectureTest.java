@@ -13,6 +13,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.fishermerge.estimate.Gpus;
 import org.junit.jupiter.api.Test;
@@ -127,6 +128,10 @@ final class ArchitectureTest {
     assertThat(forbid(module, usedPackage).evaluate(CLASSES).hasViolation()).isTrue();
   }
 
+  /** What recipes and files of coefficients are read with, too. */
+  private static final Pattern READS_YAML =
+      Pattern.compile(Pattern.quote(ROOT + "cli.config.") + "(YamlFile|ConfigValue)(\\$.*)?");
+
   /** A merge starts without what only a configuration needs. */
   @Test
   void theCommandsKnowTheProgramInOnePlace() {
@@ -135,12 +140,17 @@ final class ArchitectureTest {
                 .filter(type -> type.getPackageName().equals(ROOT + "cli"))
                 .filter(type ->
                     type.getDirectDependenciesFromSelf().stream()
-                        .map(d -> d.getTargetClass().getPackageName())
-                        .anyMatch(Set.of(ROOT + "cli.program", ROOT + "cli.config")::contains))
+                        .map(d -> d.getTargetClass().getName())
+                        .filter(name -> !READS_YAML.matcher(name).matches())
+                        .anyMatch(name ->
+                            name.startsWith(ROOT + "cli.program.")
+                                || name.startsWith(ROOT + "cli.config.")))
                 .map(type -> type.getSimpleName()))
         .containsExactly("Work"); // of RunCommand
     forbid("cli.task", ROOT + "cli.program").check(CLASSES);
     forbid("cli.task", ROOT + "cli.config").check(CLASSES);
+    forbid("cli.tune", ROOT + "cli.program").check(CLASSES);
+    forbid("cli.tune", ROOT + "cli.config").check(CLASSES);
     forbid("cli.config", ROOT + "cli.task").check(CLASSES);
     forbid("cli.config", ROOT + "cli.program").check(CLASSES);
   }

@@ -254,7 +254,8 @@ final class ProgramTest {
                     "print_config=false",
                     "path.root_dir=" + folder),
             List.of(("method=" + method).split(" ", -1)),
-            List.of("method.tune=" + by, "method.tune_tries=4", "seed=3"),
+            // FusionBench's own configurations do not have the keys.
+            List.of("++method.tune=" + by, "++method.tune_tries=4", "seed=3"),
             List.of("taskpool=dummy", "report_save_path=" + folder.resolve("report.json")),
             save("tuned"));
     CommandResult run = CommandResult.run(line);

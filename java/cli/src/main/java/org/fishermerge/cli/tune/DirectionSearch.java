@@ -16,6 +16,9 @@ import java.util.function.Consumer;
  * last tries would refine is left where there are fewer tries.
  */
 final class DirectionSearch {
+  /** Dampings that are tried at most: from one end to the other, and two between. */
+  static final int MOST_DAMPINGS = 8;
+
   private static final double DAMPING_STEP = 10;
 
   /** With less the systems are so hard that they are not solved to their last digits. */

@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.Average;
 import org.fishermerge.merge.MergeRequest;
@@ -59,6 +60,16 @@ public final class Directions implements AutoCloseable {
     this.merger = merger;
     this.kernels = kernels;
     this.scratch = scratch;
+  }
+
+  /**
+   * Refuses, before any work, a search whose merges the disk has no room for.
+   *
+   * @param most merges at the same time
+   */
+  void requireRoom(int most, Checkpoint base) {
+    long values = base.tensors().values().stream().mapToLong(t -> t.info().elementCount()).sum();
+    SafetensorsWriter.requireRoom(scratch, most * values * Float.BYTES);
   }
 
   /** The merge of a direction at scale 1. */

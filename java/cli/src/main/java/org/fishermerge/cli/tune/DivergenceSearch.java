@@ -167,6 +167,8 @@ public final class DivergenceSearch {
    * @return the merge that was found, of directions that last as long as they are kept
    */
   public Choice run() {
+    int merges = 1 + settings.families.size() + DirectionSearch.MOST_DAMPINGS;
+    directions.requireRoom(merges + (settings.blending.isPresent() ? members.size() : 0), base);
     withTasks(ownPredictions(), new ArrayList<>(), this::search);
     return choice();
   }
