@@ -1,7 +1,9 @@
 package org.fishermerge.cli;
 
+import java.util.Optional;
 import java.util.function.UnaryOperator;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.cli.tune.DivergenceSearch;
 import org.fishermerge.estimate.tune.BlendTuning;
 import org.fishermerge.merge.Layers;
@@ -21,6 +23,14 @@ final class DivergenceOptions {
     /** All. */
     MODEL
   }
+
+  @Option(
+      names = "--rule",
+      paramLabel = "fisher|kronecker|regmean",
+      description =
+          "By kl and blend: the only rule to try beside the average (default: all that the models'"
+              + " files allow).")
+  private MergeCommand.@Nullable Rule rule;
 
   @Option(
       names = "--minutes",
@@ -55,8 +65,9 @@ final class DivergenceOptions {
 
   /** Refuses what the way of searching does not take. */
   void check(CommandLine command, SearchCommand.By by) {
-    if (by == SearchCommand.By.ACCURACY && minutes != null) {
-      throw new ParameterException(command, "--minutes goes with --by kl and --by blend");
+    if (by == SearchCommand.By.ACCURACY && (minutes != null || rule != null)) {
+      throw new ParameterException(
+          command, "--rule and --minutes go with --by kl and --by blend");
     }
     if (by != SearchCommand.By.BLEND && (per != null || steps != null || stepExamples != null)) {
       throw new ParameterException(
@@ -75,6 +86,17 @@ final class DivergenceOptions {
 
   private int stepExamples() {
     return stepExamples == null ? BlendTuning.Settings.USUAL_EXAMPLES : stepExamples;
+  }
+
+  /** The statistic of the only rule to try; empty for all. */
+  Optional<StatisticKind> statistic() {
+    return Optional.ofNullable(rule)
+        .map(only ->
+            switch (only) {
+              case FISHER -> StatisticKind.DIAGONAL_FISHER;
+              case KRONECKER -> StatisticKind.KRONECKER;
+              case REGMEAN -> StatisticKind.GRAM;
+            });
   }
 
   /** How long tries and steps may begin. */

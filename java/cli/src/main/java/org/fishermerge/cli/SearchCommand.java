@@ -334,15 +334,29 @@ final class SearchCommand implements Callable<Integer> {
 
   /** The rules that all models' files allow, and the average. */
   private List<Direction.Family> families() {
-    Set<StatisticKind> kinds = EnumSet.allOf(StatisticKind.class);
+    Set<StatisticKind> kinds =
+        divergence
+            .statistic()
+            .map(EnumSet::of)
+            .orElseGet(() -> EnumSet.allOf(StatisticKind.class));
+    boolean some = members.stream().anyMatch(member -> member.fisherPlace != null);
     for (Member member : members) {
       if (member.fisherPlace == null) {
         kinds.clear();
+        if (some || divergence.statistic().isPresent()) {
+          throw new InputException(
+              member.model + ": has no --fisher, which a rule beside the average needs of each model");
+        }
       } else {
         try (StatisticFile file = StatisticFile.open(member.fisherPlace)) {
+          divergence.statistic().ifPresent(kind -> file.require(kind, "search --rule"));
           kinds.retainAll(file.layout().kinds());
         }
       }
+    }
+    if (some && kinds.isEmpty()) {
+      throw new InputException(
+          "the models' --fisher files have no statistic in common; estimate the same of each");
     }
     List<Direction.Family> families = new ArrayList<>();
     if (kinds.contains(StatisticKind.DIAGONAL_FISHER)) {

@@ -211,6 +211,19 @@ final class DivergenceCommandsTest {
         .containsExactly("merge", "--rule", "kronecker", "--damping", "0.01");
   }
 
+  /** Of files with several statistics, too. */
+  @Test
+  void triesOneRuleAlone() throws IOException {
+    estimate("clip-tiny", "diagonal,gram");
+    run(search("clip-tiny", "kl", true, "--rule", "regmean", "--tries", "6"));
+    List<String> tried = new ArrayList<>();
+    report().path("tries").forEach(each -> tried.add(each.path("merge").textValue()));
+    assertThat(tried).contains("base", "average", "RegMean").doesNotContain("diagonal Fisher");
+    CommandResult lacking =
+        CommandResult.run(search("clip-tiny", "kl", true, "--rule", "kronecker", "--overwrite"));
+    lacking.fails(1, "alpha.fisher.safetensors", "search --rule needs kronecker");
+  }
+
   /** Without Fisher files there is the average alone, at any scale. */
   @Test
   void writesTheMergeItFound() throws IOException {
@@ -345,9 +358,11 @@ final class DivergenceCommandsTest {
       delimiter = '|',
       value = {
         "kl | --per layer | 2 | --per, --steps and --step-examples go with --by blend",
-        "accuracy | --minutes 3 | 2 | --minutes goes with --by kl and --by blend",
+        "accuracy | --minutes 3 | 2 | --rule and --minutes go with --by kl and --by blend",
         "blend | --steps 0 | 1 | --steps 0: must be at least 1",
         "kl | --minutes -1 | 1 | --minutes -1.0: must be above 0",
+        "accuracy | --rule kronecker | 2 | --rule and --minutes go with --by kl and --by blend",
+        "kl | --rule kronecker | 1 | has no --fisher",
         "kl | --examples 1 | 1 | needs two examples or more",
       })
   void badOptionsAreRefused(String by, String option, int code, String message) {
