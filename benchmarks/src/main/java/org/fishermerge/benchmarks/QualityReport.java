@@ -14,8 +14,9 @@ import java.util.stream.IntStream;
  * {@code benchmarks/run quality [--quick]}: accuracies of merged models, over pools of eight models
  * that are trained here, from seeds of their own and with learning rates that leave the models near
  * their base, far from it, or too far apart to merge. Every rule runs as {@code demo} runs it, on
- * 4,000 held-back pictures; the standard error of a mean is 0.8 points at most. Then the merges that
- * {@code search} tried are made and measured, for the rank correlation of divergence and accuracy.
+ * 4,000 held-back pictures; the standard error of a mean is 0.8 points at most. Then the merges
+ * that {@code search} tried are made and measured, for the rank correlation of divergence and
+ * accuracy.
  */
 public final class QualityReport {
   private static final JsonMapper JSON = new JsonMapper();
@@ -115,8 +116,7 @@ public final class QualityReport {
     for (String task : tasks) {
       line.addAll(List.of("--model", folder.resolve("models").resolve(task).toString()));
       if (byFisher) {
-        line.addAll(
-            List.of("--fisher", folder + "/fisher/" + task + "-exact.safetensors"));
+        line.addAll(List.of("--fisher", folder + "/fisher/" + task + "-exact.safetensors"));
       }
     }
     run(line);

@@ -66,8 +66,7 @@ final class DivergenceOptions {
   /** Refuses what the way of searching does not take. */
   void check(CommandLine command, SearchCommand.By by) {
     if (by == SearchCommand.By.ACCURACY && (minutes != null || rule != null)) {
-      throw new ParameterException(
-          command, "--rule and --minutes go with --by kl and --by blend");
+      throw new ParameterException(command, "--rule and --minutes go with --by kl and --by blend");
     }
     if (by != SearchCommand.By.BLEND && (per != null || steps != null || stepExamples != null)) {
       throw new ParameterException(

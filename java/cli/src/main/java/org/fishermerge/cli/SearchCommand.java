@@ -335,17 +335,15 @@ final class SearchCommand implements Callable<Integer> {
   /** The rules that all models' files allow, and the average. */
   private List<Direction.Family> families() {
     Set<StatisticKind> kinds =
-        divergence
-            .statistic()
-            .map(EnumSet::of)
-            .orElseGet(() -> EnumSet.allOf(StatisticKind.class));
+        divergence.statistic().map(EnumSet::of).orElseGet(() -> EnumSet.allOf(StatisticKind.class));
     boolean some = members.stream().anyMatch(member -> member.fisherPlace != null);
     for (Member member : members) {
       if (member.fisherPlace == null) {
         kinds.clear();
         if (some || divergence.statistic().isPresent()) {
           throw new InputException(
-              member.model + ": has no --fisher, which a rule beside the average needs of each model");
+              member.model
+                  + ": has no --fisher, which a rule beside the average needs of each model");
         }
       } else {
         try (StatisticFile file = StatisticFile.open(member.fisherPlace)) {

@@ -55,7 +55,10 @@ public record KroneckerFisher(
   /** The residual at which a weight in F32 has the digits of a direct solution. */
   public static final double DEFAULT_TOLERANCE = 1e-7;
 
-  /** Most iterations of a layer; most take 10 to 30, those that few tokens reach around 100, with little damping 300. */
+  /**
+   * Most iterations of a layer; most take 10 to 30, those that few tokens reach around 100, with
+   * little damping 300.
+   */
   public static final int DEFAULT_ITERATIONS = 500;
 
   /** Damping 0.01, traces, everything else averaged. */
