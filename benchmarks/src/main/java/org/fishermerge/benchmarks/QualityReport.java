@@ -13,7 +13,7 @@ import java.util.stream.IntStream;
 /**
  * {@code benchmarks/run quality [--quick]}: accuracies of merged models, over pools of eight models
  * that are trained here, from seeds of their own and with learning rates that leave the models near
- * their base, far from it, or too far apart to merge. Every rule runs as {@code demo} runs it, on
+ * their base, as far from it as the demo's, farther, or too far apart to average. Every rule runs as {@code demo} runs it, on
  * 4,000 held-back pictures; the standard error of a mean is 0.8 points at most. Then the merges
  * that {@code search} tried are made and measured, for the rank correlation of divergence and
  * accuracy.
@@ -26,7 +26,11 @@ public final class QualityReport {
   private record Kind(String name, double rate) {}
 
   private static final List<Kind> KINDS =
-      List.of(new Kind("near", 1e-4), new Kind("far", 5e-4), new Kind("too far", 1.5e-3));
+      List.of(
+          new Kind("near", 1e-4),
+          new Kind("as shipped", 5e-4),
+          new Kind("far", 1.5e-3),
+          new Kind("too far", 5e-3));
 
   private final Report report = new Report();
   private final Path scratch;
@@ -40,7 +44,7 @@ public final class QualityReport {
     boolean quick = ReportOptions.of(args).quick();
     try (ScratchFolder scratch = new ScratchFolder()) {
       QualityReport quality = new QualityReport(scratch.path());
-      for (int seed = 1; seed <= (quick ? 1 : 3); seed++) {
+      for (int seed = 1; seed <= (quick ? 1 : 2); seed++) {
         for (Kind kind : KINDS) {
           quality.pool(kind, seed, !quick);
         }
