@@ -13,10 +13,10 @@ import java.util.stream.IntStream;
 /**
  * {@code benchmarks/run quality [--quick]}: accuracies of merged models, over pools of eight models
  * that are trained here, from seeds of their own and with learning rates that leave the models near
- * their base, as far from it as the demo's, farther, or too far apart to average. Every rule runs as {@code demo} runs it, on
- * 4,000 held-back pictures; the standard error of a mean is 0.8 points at most. Then the merges
- * that {@code search} tried are made and measured, for the rank correlation of divergence and
- * accuracy.
+ * their base, as far from it as the demo's, farther, or too far apart to average. Every rule runs
+ * as {@code demo} runs it, on 4,000 held-back pictures; the standard error of a mean is 0.8 points
+ * at most. Then the merges that {@code search} tried are made and measured, for the rank
+ * correlation of divergence and accuracy.
  */
 public final class QualityReport {
   private static final JsonMapper JSON = new JsonMapper();

@@ -8,12 +8,10 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.AtomicOutput;
@@ -21,8 +19,6 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
-import org.fishermerge.checkpoint.StatisticFile;
-import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.Warnings;
@@ -38,7 +34,6 @@ import org.fishermerge.estimate.SkippedRows;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.Average;
 import org.fishermerge.merge.CoefficientSearch;
-import org.fishermerge.merge.KroneckerFisher;
 import org.fishermerge.merge.MergePlan;
 import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeRule;
@@ -46,7 +41,6 @@ import org.fishermerge.merge.MergeSession;
 import org.fishermerge.merge.MergeSource;
 import org.fishermerge.merge.Merger;
 import org.fishermerge.merge.ProgressListener;
-import org.fishermerge.merge.RegMean;
 import org.fishermerge.torch.Accuracy;
 import org.fishermerge.torch.arch.ZeroShotHead;
 import org.fishermerge.torch.runtime.LibTorchAlgebra;
@@ -257,9 +251,11 @@ final class SearchCommand implements Callable<Integer> {
   // ---- by divergence ----
 
   private int searchByDivergence(Places places) {
-    List<Direction.Family> families = families();
+    List<Direction.Family> families =
+        SearchedRules.families(members, divergence.statistic(), weighting);
     List<MergeSource> sources = sources(equalCoefficients());
-    MergeRequest widest = request(options.request(widestRule(families)), equalCoefficients());
+    MergeRequest widest =
+        request(options.request(SearchedRules.widest(families)), equalCoefficients());
     if (options.isDryRun()) {
       return options.run(widest, spec.commandLine());
     }
@@ -330,56 +326,6 @@ final class SearchCommand implements Callable<Integer> {
     try (MergeSession last = MergeSession.open(request)) {
       MergeOptions.merge(last.plan(), spec.commandLine(), listener -> last.run(kernels, listener));
     }
-  }
-
-  /** The rules that all models' files allow, and the average. */
-  private List<Direction.Family> families() {
-    Set<StatisticKind> kinds =
-        divergence.statistic().map(EnumSet::of).orElseGet(() -> EnumSet.allOf(StatisticKind.class));
-    boolean some = members.stream().anyMatch(member -> member.fisherPlace != null);
-    for (Member member : members) {
-      if (member.fisherPlace == null) {
-        kinds.clear();
-        if (some || divergence.statistic().isPresent()) {
-          throw new InputException(
-              member.model
-                  + ": has no --fisher, which a rule beside the average needs of each model");
-        }
-      } else {
-        try (StatisticFile file = StatisticFile.open(member.fisherPlace)) {
-          divergence.statistic().ifPresent(kind -> file.require(kind, "search --rule"));
-          kinds.retainAll(file.layout().kinds());
-        }
-      }
-    }
-    if (some && kinds.isEmpty()) {
-      throw new InputException(
-          "the models' --fisher files have no statistic in common; estimate the same of each");
-    }
-    List<Direction.Family> families = new ArrayList<>();
-    if (kinds.contains(StatisticKind.DIAGONAL_FISHER)) {
-      families.add(Direction.diagonal(weighting.rule(1)));
-    }
-    if (kinds.contains(StatisticKind.GRAM)) {
-      families.add(Direction.regMean(RegMean.DEFAULT_OFF_DIAGONAL));
-    }
-    if (kinds.contains(StatisticKind.KRONECKER)) {
-      families.add(
-          Direction.kronecker(
-              LayerRuleOptions.kronecker(KroneckerFisher.DEFAULT_DAMPING, weighting)));
-    }
-    return families;
-  }
-
-  /** One whose merge reads all of the models' files that a search may need. */
-  private MergeRule widestRule(List<Direction.Family> families) {
-    if (families.isEmpty()) {
-      return new Average();
-    }
-    return switch (families.getLast()) {
-      case Direction.Family.Single(Direction direction) -> direction.rule();
-      case Direction.Family.Damped damped -> damped.at().apply(damped.start()).rule();
-    };
   }
 
   // ---- by accuracy ----
