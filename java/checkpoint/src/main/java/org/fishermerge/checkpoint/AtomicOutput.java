@@ -136,6 +136,25 @@ public final class AtomicOutput implements AutoCloseable {
   }
 
   /**
+   * Refuses an output that is or contains one of the inputs, which would be gone when it is
+   * replaced.
+   *
+   * @throws InputException naming both
+   */
+  public static void requireNotOver(Path target, Collection<Path> inputs) {
+    Path output = realOrAbsolute(target);
+    for (Path input : inputs) {
+      if (realOrAbsolute(input).startsWith(output)) {
+        throw new InputException(
+            target
+                + ": is not overwritten, because the input "
+                + input
+                + " is it or lies in it; name another place");
+      }
+    }
+  }
+
+  /**
    * Refuses a file that exists and is one of the inputs, or one that is read in a folder among
    * them: replacing it would destroy what is read. Another file in the folder of a model is fine.
    *

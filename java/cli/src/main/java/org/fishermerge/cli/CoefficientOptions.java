@@ -3,6 +3,7 @@ package org.fishermerge.cli;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.config.ConfigValue;
 import org.fishermerge.cli.config.ConfigValue.Scalar;
@@ -43,12 +44,17 @@ final class CoefficientOptions {
     return coefficients.get(index);
   }
 
-  /** The coefficients of the file; null without one. */
-  @Nullable TensorSetting byTensor(int models) {
+  /**
+   * The coefficients of the file; null without one.
+   *
+   * @param output of the merge, which must not replace it
+   */
+  @Nullable TensorSetting byTensor(int models, Path output) {
     Path path = file;
     if (path == null) {
       return null;
     }
+    AtomicOutput.requireNotOver(output, List.of(path));
     List<Double> others = new ArrayList<>();
     for (int i = 0; i < models; i++) {
       others.add(of(i, models));

@@ -263,7 +263,7 @@ final class FisherCommand implements Callable<Integer> {
   private static void printError(PrintWriter results, double error, ExampleCount asked) {
     results.printf(
         Locale.ROOT,
-        "sampling error: %.2g %% (relative standard error of the Fisher that comes from the choice"
+        "sampling error: %.2g %% (relative standard error that comes from the choice"
             + " of examples)%s%n",
         100 * error,
         asked.isAuto() && error > asked.error()

@@ -92,7 +92,9 @@ final class MergeCommand implements Callable<Integer> {
       options.locate(places);
       MergeRequest.Builder request =
           weighting.apply(
-              options.request(rule()).coefficients(coefficients.byTensor(pairs.size())));
+              options
+                  .request(rule())
+                  .coefficients(coefficients.byTensor(pairs.size(), options.out)));
       for (int i = 0; i < pairs.size(); i++) {
         Pair pair = pairs.get(i);
         request.model(

@@ -40,7 +40,7 @@ final class MergeOptions {
       required = true,
       paramLabel = "DIR",
       description = "Where the merged model goes: a folder, or a file ending in .safetensors.")
-  private Path out = Path.of("");
+  Path out = Path.of("");
 
   @Mixin private DeviceOption device = new DeviceOption();
 

@@ -1,7 +1,9 @@
 package org.fishermerge.cli;
 
 import java.nio.file.Path;
+import java.util.List;
 import java.util.concurrent.Callable;
+import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.merge.MergeRequest;
 import picocli.CommandLine.Command;
@@ -60,6 +62,7 @@ final class MergekitCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
+    AtomicOutput.requireNotOver(out, List.of(recipe));
     MergekitRecipe read = MergekitRecipe.read(recipe);
     try (Places places = new Places(spec)) {
       MergeRequest.Builder request =

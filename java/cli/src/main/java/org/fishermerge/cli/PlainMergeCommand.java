@@ -40,7 +40,7 @@ abstract class PlainMergeCommand implements Callable<Integer> {
     try (Places places = new Places(spec)) {
       options.locate(places);
       MergeRequest.Builder request =
-          options.request(rule).coefficients(coefficients.byTensor(models.size()));
+          options.request(rule).coefficients(coefficients.byTensor(models.size(), options.out));
       for (int i = 0; i < models.size(); i++) {
         request.model(
             MergeSource.of(places.model(models.get(i)))

@@ -59,11 +59,11 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true,
     sortOptions = false,
     description =
-        "Searches the coefficients with which the merged model does best on its tasks, and merges"
-            + " with them.",
+        "Searches the coefficients with which the merged model does best on its tasks, or without"
+            + " labels the merge that predicts most like the models themselves, and writes it.",
     footer = {
       "",
-      "Each try is merged anew and measured on N examples of every task. Equal coefficients come"
+      "By accuracy, each try is merged anew and measured on N examples of every task. Equal coefficients come"
           + " first. Two models: a grid. More: random shares, then ever smaller steps from the"
           + " best. What was found is compared with equal coefficients on examples that the search"
           + " has not seen."
@@ -92,14 +92,16 @@ final class SearchCommand implements Callable<Integer> {
     @Option(
         names = "--fisher",
         paramLabel = "FILE",
-        description = "The Fisher file of the model before it; without any, models are averaged.")
+        description =
+            "The file of the statistics of the model before it; without any, models are averaged.")
     @Nullable Path fisher;
 
     @Option(
         names = "--data",
         required = true,
         paramLabel = "SRC",
-        description = "Labelled examples of its task, as evaluate takes them.")
+        description =
+            "Examples of its task, as evaluate takes them; kl and blend look at no labels.")
     String data = "";
 
     @Option(
@@ -282,8 +284,10 @@ final class SearchCommand implements Callable<Integer> {
                 out(),
                 err(),
                 warnings);
-        write(search.run(), kernels);
+        DivergenceSearch.Choice choice = search.run();
+        // Before the merge: whatever happens to that, what was found is known.
         search.printComparison();
+        write(choice, kernels);
         if (reportFile != null) {
           JsonReport.publish(search.json(), reportFile);
         }
@@ -397,12 +401,13 @@ final class SearchCommand implements Callable<Integer> {
   }
 
   private void requireOutputsApart(Path output) {
+    InputPaths read = new InputPaths().add(options.base).add(clip).add(tokenizer);
+    for (Member member : members) {
+      read.add(member.model).add(member.fisher).add(member.classifier);
+      read.add(member.data).add(member.heads).add(member.classes);
+    }
+    AtomicOutput.requireNotOver(output, read.all());
     if (report != null) {
-      InputPaths read = new InputPaths().add(options.base).add(clip).add(tokenizer);
-      for (Member member : members) {
-        read.add(member.model).add(member.fisher).add(member.classifier);
-        read.add(member.data).add(member.heads).add(member.classes);
-      }
       AtomicOutput.requireDistinct(List.of(output, report));
       AtomicOutput.requireNoInput(report, read.all());
     }

@@ -374,4 +374,95 @@ final class DivergenceCommandsTest {
     assertThat(folder.resolve("found")).doesNotExist();
     assertThat(folder.resolve("search.json")).doesNotExist();
   }
+
+  /** Whatever is read, and lies where the output is to be replaced, stays there. */
+  @ParameterizedTest
+  @ValueSource(strings = {"kl", "accuracy"})
+  void inputsInTheOutputAreNotOverwritten(String by) throws IOException {
+    Path kept = Files.createDirectories(folder.resolve("found"));
+    Path data = kept.resolve("data.safetensors");
+    Files.copy(Golden.path("clip-tiny/expected.safetensors"), data);
+    List<String> line = search("clip-tiny", by, false, "--overwrite");
+    String vectors = data("clip-tiny", "beta").get(1);
+    line.set(line.indexOf(vectors), data + "#beta.");
+    CommandResult.run(line).fails(1, "found: is not overwritten", "data.safetensors");
+    assertThat(data).exists();
+
+    Path coefficients = Files.writeString(kept.resolve("c.yml"), "'.*': [1, 2]\n");
+    CommandResult.run(
+            "average",
+            "--base",
+            golden("clip-tiny/pretrained"),
+            "--model",
+            golden("clip-tiny/alpha"),
+            "--model",
+            golden("clip-tiny/beta"),
+            "--coefficients-file",
+            coefficients.toString(),
+            "--out",
+            kept.toString(),
+            "--overwrite")
+        .fails(1, "found: is not overwritten", "c.yml");
+    assertThat(coefficients).exists();
+
+    Path recipe =
+        Files.writeString(
+            kept.resolve("r.yml"),
+            """
+            merge_method: linear
+            models:
+              - model: %s
+                parameters: {weight: 1}
+            """
+                .formatted(golden("clip-tiny/alpha")));
+    CommandResult.run("mergekit", recipe.toString(), kept.toString(), "--overwrite")
+        .fails(1, "found: is not overwritten", "r.yml");
+    assertThat(recipe).exists();
+  }
+
+  /** Of eight models, which one cannot be used. */
+  @Test
+  void namesTheModelWhosePredictionsAreNotFinite() throws IOException {
+    Path broken = Files.createDirectories(folder.resolve("broken"));
+    Files.copy(Golden.path("clip-tiny/beta").resolve("config.json"), broken.resolve("config.json"));
+    Map<String, Tensor> tensors =
+        new TreeMap<>(TestTensors.read(Golden.path("clip-tiny/beta")).tensors());
+    String name =
+        tensors.keySet().stream()
+            .filter(key -> key.endsWith("post_layernorm.bias"))
+            .findFirst()
+            .orElseThrow();
+    float[] values = Objects.requireNonNull(tensors.get(name)).floats();
+    values[1] = Float.NaN;
+    tensors.put(name, Tensor.of(List.of((long) values.length), values));
+    TestTensors.write(broken.resolve("model.safetensors"), tensors);
+    List<String> line = search("clip-tiny", "kl", false);
+    line.set(line.indexOf(golden("clip-tiny/beta")), broken.toString());
+    CommandResult.run(line).fails(1, broken + ": ", "logit");
+    assertThat(folder.resolve("found")).doesNotExist();
+  }
+
+  /** Heads that nothing was measured with are merged only with a warning. */
+  @Test
+  void saysWhatNoMeasurementDependsOn() throws IOException {
+    Path other = Files.createDirectories(folder.resolve("other"));
+    Files.copy(Golden.path("gpt2-tiny/cola").resolve("config.json"), other.resolve("config.json"));
+    Map<String, Tensor> tensors =
+        new TreeMap<>(TestTensors.read(Golden.path("gpt2-tiny/cola")).tensors());
+    float[] head = Objects.requireNonNull(tensors.get("score.weight")).floats();
+    head[0] += 1;
+    tensors.put(
+        "score.weight",
+        Tensor.of(Objects.requireNonNull(tensors.get("score.weight")).shape(), head));
+    TestTensors.write(other.resolve("model.safetensors"), tensors);
+    List<String> line = new ArrayList<>(List.of("search", "--by", "kl", "--tries", "2"));
+    line.addAll(List.of("--base", golden("gpt2-tiny/pretrained"), "--out", path("found")));
+    for (String model : List.of(golden("gpt2-tiny/cola"), other.toString())) {
+      line.addAll(List.of("--model", model));
+      line.addAll(data("gpt2-tiny", "cola"));
+    }
+    assertThat(run(line).err()).contains("score.weight").contains("--exclude");
+    line.addAll(List.of("--exclude", "score", "--overwrite"));
+    assertThat(run(line).err()).doesNotContain("score.weight");
+  }
 }

@@ -694,6 +694,8 @@ final class ProgramTest {
         "method=clip_kronecker_fisher method.damping=-1 | method.damping is -1.0",
         "method=clip_kronecker_fisher method.rest=sum | method.rest is sum ; average or fisher",
         "method=clip_kronecker_fisher method.tune=labels | method.tune is labels; expected kl or blend",
+        "method=clip_regmean method.tune=kl method.scaling_factor=2 | method.scaling_factor is 2.0 ;"
+            + " leave it at 1",
         "method=clip_regmean method.tune=kl method.tune_tries=0 | method.tune_tries is 0",
         "class_names=/no/such.json  | /no/such.json: no such file",
         "method._target_=x.RegMean  | RegMean is not supported ; the nearest names are",

@@ -242,7 +242,7 @@ public final class MergePlan {
     if (!choice.layers().isEmpty()) {
       count(
           text,
-          "of these solved",
+          "layers solved",
           choice.layers().stream().map(layer -> layer.parameter().tensor()).toList());
     }
     if (!tied().isEmpty()) {

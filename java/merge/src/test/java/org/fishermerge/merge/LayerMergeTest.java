@@ -547,7 +547,7 @@ final class LayerMergeTest {
                     .build());
         Kernels kernels = Kernels.open()) {
       assertThat(session.plan().toString())
-          .contains("Kronecker-factored Fisher merge", "damping 0.01", "of these solved");
+          .contains("Kronecker-factored Fisher merge", "damping 0.01", "layers solved");
       assertThatThrownBy(() -> session.run(kernels, ProgressListener.NONE))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("LinearAlgebra");

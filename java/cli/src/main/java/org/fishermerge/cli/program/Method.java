@@ -284,6 +284,16 @@ sealed interface Method {
       if (!text.equals("kl") && !text.equals("blend")) {
         throw new InputException(section.path("tune") + " is " + text + "; expected kl or blend");
       }
+      double scale = section.number("scaling_factor").orElse(1.0);
+      if (scale != 1) {
+        throw new InputException(
+            section.path("scaling_factor")
+                + " is "
+                + scale
+                + "; with "
+                + section.path("tune")
+                + " scales are searched: leave it at 1");
+      }
       Direction.Family family =
           switch (rule) {
             case KroneckerFisher kronecker -> Direction.kronecker(kronecker);

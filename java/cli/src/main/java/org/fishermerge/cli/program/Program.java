@@ -541,8 +541,9 @@ public final class Program {
           new DivergenceSearch(tuning, members, directions, kernels, base, out, err, warnings);
       DivergenceSearch.Choice choice = search.run();
       MergeRequest.Builder request = request(inputs, choice.rule(), widest.output());
-      merge(choice.addTo(request).build(), kernels);
+      // Before the merge: whatever happens to that, what was found is known.
       search.printComparison();
+      merge(choice.addTo(request).build(), kernels);
       report.own().set("tuning", search.json());
     }
   }

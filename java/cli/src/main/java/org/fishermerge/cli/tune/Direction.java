@@ -2,13 +2,17 @@ package org.fishermerge.cli.tune;
 
 import java.math.BigDecimal;
 import java.math.MathContext;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.function.DoubleFunction;
+import java.util.stream.Stream;
 import org.fishermerge.merge.Average;
 import org.fishermerge.merge.DiagonalFisher;
 import org.fishermerge.merge.ElementwiseRule;
 import org.fishermerge.merge.KroneckerFisher;
 import org.fishermerge.merge.MergeRule;
+import org.fishermerge.merge.Normalization;
 import org.fishermerge.merge.RegMean;
 
 /**
@@ -31,7 +35,42 @@ public record Direction(String name, List<String> command, MergeRule rule) {
   /** By the diagonal Fisher; the rule's scale counts nothing. */
   public static Family diagonal(DiagonalFisher rule) {
     return new Family.Single(
-        new Direction("diagonal Fisher", List.of("merge", "--rule", "fisher"), atScale1(rule)));
+        new Direction(
+            "diagonal Fisher",
+            words(List.of("merge", "--rule", "fisher"), options(rule)),
+            atScale1(rule)));
+  }
+
+  private static List<String> words(List<String> rule, List<String> options) {
+    return Stream.concat(rule.stream(), options.stream()).toList();
+  }
+
+  /** Whatever of the rule is not the command's default. */
+  private static List<String> options(DiagonalFisher rule) {
+    List<String> options = new ArrayList<>();
+    if (rule.normalization() != Normalization.MODEL) {
+      options.addAll(List.of("--normalize", rule.normalization().name().toLowerCase(Locale.ROOT)));
+    }
+    if (rule.minimalFisher() != DiagonalFisher.DEFAULT_MINIMAL_FISHER) {
+      options.addAll(List.of("--minimal-fisher", Double.toString(rule.minimalFisher())));
+    }
+    return options;
+  }
+
+  private static List<String> options(KroneckerFisher rule) {
+    List<String> options = new ArrayList<>();
+    switch (rule.scale()) {
+      case TRACE -> {}
+      case LAYER -> options.addAll(List.of("--normalize", "tensor"));
+      case NONE -> options.addAll(List.of("--normalize", "none"));
+    }
+    if (rule.rest() instanceof DiagonalFisher diagonal) {
+      options.addAll(List.of("--rest", "fisher"));
+      if (diagonal.minimalFisher() != DiagonalFisher.DEFAULT_MINIMAL_FISHER) {
+        options.addAll(List.of("--minimal-fisher", Double.toString(diagonal.minimalFisher())));
+      }
+    }
+    return options;
   }
 
   private static ElementwiseRule atScale1(ElementwiseRule rule) {
@@ -59,7 +98,7 @@ public record Direction(String name, List<String> command, MergeRule rule) {
           String text = text(damping);
           return new Direction(
               "Kronecker, damping " + text,
-              List.of("merge", "--rule", "kronecker", "--damping", text),
+              words(List.of("merge", "--rule", "kronecker", "--damping", text), options(rule)),
               new KroneckerFisher(
                   Double.parseDouble(text),
                   rule.scale(),

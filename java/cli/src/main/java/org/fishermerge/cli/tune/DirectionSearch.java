@@ -114,10 +114,11 @@ final class DirectionSearch {
 
   /** The best damping at scale 1, in steps of ten to either side. */
   private Optional<Try> dampings(Direction.Family.Damped family) {
-    Optional<Try> best = attempt(damped(family, family.start()), 1);
+    double start = Math.clamp(family.start(), LEAST_DAMPING, MOST_DAMPING);
+    Optional<Try> best = attempt(damped(family, start), 1);
     for (double step : new double[] {DAMPING_STEP, 1 / DAMPING_STEP}) {
       boolean better = false;
-      for (double d = family.start() * step; LEAST_DAMPING <= d && d <= MOST_DAMPING; d *= step) {
+      for (double d = start * step; LEAST_DAMPING <= d && d <= MOST_DAMPING; d *= step) {
         Optional<Try> next = attempt(damped(family, d), 1);
         if (next.isEmpty() || next.get().divergence >= best.orElseThrow().divergence) {
           break;
@@ -160,7 +161,8 @@ final class DirectionSearch {
     if (done.size() >= tries || (!done.isEmpty() && timeIsUp.getAsBoolean())) {
       return Optional.empty();
     }
-    Try tried = new Try(direction, scale, objective.divergence(direction, scale));
+    double s = Math.round(1000 * scale) / 1000.0; // as it is printed
+    Try tried = new Try(direction, s, objective.divergence(direction, s));
     done.add(tried);
     listener.accept(tried);
     return Optional.of(tried);

@@ -6,8 +6,12 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.Average;
@@ -85,6 +89,13 @@ public final class Directions implements AutoCloseable {
     return Checkpoint.open(next());
   }
 
+  /** Canonical names of what is merged. */
+  Set<String> mergedNames() {
+    return session.plan().merged().stream()
+        .map(ParameterNames::canonical)
+        .collect(Collectors.toCollection(TreeSet::new));
+  }
+
   /** The models themselves, as directions. */
   List<Checkpoint> models() {
     List<Checkpoint> models = new ArrayList<>();
@@ -97,7 +108,7 @@ public final class Directions implements AutoCloseable {
   }
 
   private Checkpoint alone(MergeSource source) {
-    MergeRequest request = request(new Average()).model(withoutFile(source)).build();
+    MergeRequest request = request(new Average()).model(source.model()).build();
     try (MergeSession one = MergeSession.open(request)) {
       one.run(kernels, ProgressListener.NONE);
     }

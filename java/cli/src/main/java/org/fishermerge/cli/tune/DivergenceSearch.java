@@ -17,6 +17,8 @@ import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.NameList;
+import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.tune.DirectionSearch.Try;
@@ -34,6 +36,7 @@ import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeRule;
 import org.fishermerge.merge.TaskArithmetic;
 import org.fishermerge.torch.WeightBlend;
+import org.fishermerge.torch.nn.Weights;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -45,6 +48,8 @@ import org.jspecify.annotations.Nullable;
 public final class DivergenceSearch {
   /** Tries of rules, their settings and scales, unless something else is asked for. */
   public static final int TRIES = 30;
+
+  private static final int NAMES_SHOWN = 3;
 
   private static final Direction AVERAGE =
       new Direction("average", List.of("average"), new Average());
@@ -180,7 +185,11 @@ public final class DivergenceSearch {
     try (Progress progress =
         new Progress(err, "Models' own predictions", "models", members.size(), 1)) {
       for (Member member : members) {
-        member.own.with(member.model, task -> own.add(ownPredictions(task)));
+        try {
+          member.own.with(member.model, task -> own.add(ownPredictions(task)));
+        } catch (InputException e) {
+          throw new InputException(member.model + ": " + e.getMessage(), e);
+        }
         progress.update(own.size());
       }
     }
@@ -233,7 +242,26 @@ public final class DivergenceSearch {
     return System.nanoTime() - started > 60e9 * settings.minutes;
   }
 
+  /** Heads, of which each task has been measured under its own, are merged like all else. */
+  private void warnOfUnmeasured(DivergenceMeter meter) {
+    Set<String> unmeasured = directions.mergedNames();
+    for (Weights.Parameter parameter : meter.backbone().weights()) {
+      parameter
+          .group()
+          .parameters()
+          .forEach(member -> unmeasured.remove(ParameterNames.canonical(member.name())));
+    }
+    if (!unmeasured.isEmpty()) {
+      warnings.accept(
+          "no divergence depends on "
+              + NameList.of(List.copyOf(unmeasured), NAMES_SHOWN)
+              + ", which are merged like everything else: each task is measured under its own head;"
+              + " leave them out with --exclude, or evaluate with the heads of the tasks");
+    }
+  }
+
   private void search(DivergenceMeter meter) {
+    warnOfUnmeasured(meter);
     try (Progress progress = new Progress(err, "Searching", "tries", settings.tries, 1)) {
       DirectionSearch.run(
           AVERAGE,
@@ -410,7 +438,8 @@ public final class DivergenceSearch {
     ArrayNode all = json.putArray("tries");
     tries.forEach(each -> put(all.addObject(), each));
     ObjectNode kl = json.putObject("confirming_kl");
-    confirming.forEach((name, values) -> values.forEach(kl.withArray(name)::add));
+    confirming.forEach((name, values) ->
+        values.forEach(value -> kl.withArray(name).add(Double.isFinite(value) ? value : null)));
     choice()
         .coefficients
         .ifPresent(found -> {
@@ -422,9 +451,15 @@ public final class DivergenceSearch {
     return json;
   }
 
+  /** JSON has no number for infinity. */
+  private static void put(ObjectNode json, String key, double value) {
+    json.put(key, Double.isFinite(value) ? (Double) value : null);
+  }
+
   private static void put(ObjectNode json, Try tried) {
     json.put("merge", name(tried));
     tried.direction().command().forEach(json.putArray("command")::add);
-    json.put("scale", tried.scale()).put("kl", tried.divergence());
+    json.put("scale", tried.scale());
+    put(json, "kl", tried.divergence());
   }
 }
