@@ -178,9 +178,7 @@ final class SearchCommand implements Callable<Integer> {
       names = "--tries",
       paramLabel = "N",
       description = "Merges to try (default: 21; 30 by kl and blend).")
-  private @Nullable Integer triesGiven;
-
-  private int tries = TRIES_BY_ACCURACY;
+  private @Nullable Integer tries;
 
   @Option(
       names = "--examples",
@@ -227,17 +225,13 @@ final class SearchCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     warnings = new Warnings(err());
-    tries =
-        triesGiven != null
-            ? triesGiven
-            : by == By.ACCURACY ? TRIES_BY_ACCURACY : DivergenceSearch.TRIES;
     BadRows.parse(badRows, "--bad-rows");
     divergence.check(spec.commandLine(), by);
     if (by != By.ACCURACY && scaling.factor != 1) {
       throw new ParameterException(
           spec.commandLine(), "--scaling-factor goes with --by accuracy: kl and blend search it");
     }
-    requireAtLeastOne("--tries", tries);
+    requireAtLeastOne("--tries", tries());
     requireAtLeastOne("--examples", examples);
     requireAtLeastOne("--batch-size", batchSize);
     try (Places places = new Places(spec)) {
@@ -300,7 +294,7 @@ final class SearchCommand implements Callable<Integer> {
     return new DivergenceSearch.Settings(
         families,
         by == By.BLEND ? Optional.of(divergence.blending(seed)) : Optional.empty(),
-        tries,
+        tries(),
         divergence.minutes(),
         examples,
         seed,
@@ -376,11 +370,11 @@ final class SearchCommand implements Callable<Integer> {
     Path tried = scratch.resolve("try");
     List<CoefficientSearch.Try> done = new ArrayList<>();
     CoefficientSearch.Try best;
-    try (Progress progress = new Progress(err(), "Searching", "tries", tries, 1)) {
+    try (Progress progress = new Progress(err(), "Searching", "tries", tries(), 1)) {
       best =
           CoefficientSearch.run(
               members.size(),
-              tries,
+              tries(),
               seed,
               coefficients -> score(merge(coefficients, tried, session, merger), tasks),
               each -> {
@@ -411,6 +405,12 @@ final class SearchCommand implements Callable<Integer> {
       AtomicOutput.requireDistinct(List.of(output, report));
       AtomicOutput.requireNoInput(report, read.all());
     }
+  }
+
+  private int tries() {
+    return tries != null
+        ? tries
+        : by == By.ACCURACY ? TRIES_BY_ACCURACY : DivergenceSearch.TRIES;
   }
 
   static void requireAtLeastOne(String option, long value) {

@@ -108,12 +108,12 @@ public final class Demo {
       }
     }
     step("merging with them, and without");
-    run(merge("average", Labels.NONE, "average"));
-    run(merge("task-arithmetic", Labels.NONE, "task-arithmetic"));
-    run(merge("merge --rule fisher", Labels.BATCH_SQUARE, BATCH_SQUARE));
-    run(merge("merge --rule fisher", Labels.EXACT, EXACT));
-    run(merge("merge --rule regmean", Labels.EXACT, "regmean"));
-    run(merge("merge --rule kronecker", Labels.EXACT, "kronecker"));
+    run(merge("average", Optional.empty(), "average"));
+    run(merge("task-arithmetic", Optional.empty(), "task-arithmetic"));
+    run(merge("merge --rule fisher", Optional.of(BATCH_SQUARE), BATCH_SQUARE));
+    run(merge("merge --rule fisher", Optional.of(EXACT), EXACT));
+    run(merge("merge --rule regmean", Optional.of(EXACT), "regmean"));
+    run(merge("merge --rule kronecker", Optional.of(EXACT), "kronecker"));
     step("searching the merge that predicts most like the models themselves, without labels");
     JsonNode search = search(models);
     step("merging by the best rule that it found");
@@ -124,7 +124,7 @@ public final class Demo {
     run(
         merge(
             String.join(" ", found),
-            found.contains("--rule") ? Labels.EXACT : Labels.NONE,
+            found.contains("--rule") ? Optional.of(EXACT) : Optional.empty(),
             "tuned"));
 
     step("evaluating on " + HELD_BACK + " held-back pictures per task");
@@ -157,22 +157,17 @@ public final class Demo {
     run(line);
   }
 
-  /** Which Fisher files a merge reads. */
-  private enum Labels {
-    NONE,
-    EXACT,
-    BATCH_SQUARE
-  }
-
-  private List<String> merge(String words, Labels labels, String output) {
+  /**
+   * The command of a merge of all tasks' models.
+   *
+   * @param labels of the Fisher files that it reads; empty if it reads none
+   */
+  private List<String> merge(String words, Optional<String> labels, String output) {
     List<String> line = new ArrayList<>(List.of(words.split(" ", -1)));
     line.addAll(List.of("--base", model("base").toString(), "--out", merged(output).toString()));
     for (DemoTask task : DemoTask.values()) {
       model(line, model(task));
-      if (labels != Labels.NONE) {
-        String file = labels == Labels.EXACT ? EXACT : BATCH_SQUARE;
-        line.addAll(List.of("--fisher", fisher(task, file).toString()));
-      }
+      labels.ifPresent(which -> line.addAll(List.of("--fisher", fisher(task, which).toString())));
     }
     return line;
   }

@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
+import java.util.function.DoubleFunction;
 
 /**
  * Looks for the merge with the least divergence, coarse to fine: the base and every rule as it is;
@@ -97,7 +98,7 @@ final class DirectionSearch {
     }
     bests.sort(Comparator.comparingDouble(Try::divergence));
     for (Try each : bests) {
-      climb(each, SCALE_STEP);
+      scales(each, SCALE_STEP);
     }
     Try best = best(done);
     Setting setting = settings.get(best.direction);
@@ -109,28 +110,22 @@ final class DirectionSearch {
         }
       }
     }
-    climb(best(done), FINE_SCALE_STEP);
+    scales(best(done), FINE_SCALE_STEP);
   }
 
-  /** The best damping at scale 1, in steps of ten to either side. */
+  /** The best damping at scale 1. */
   private Optional<Try> dampings(Direction.Family.Damped family) {
     double start = Math.clamp(family.start(), LEAST_DAMPING, MOST_DAMPING);
-    Optional<Try> best = attempt(damped(family, start), 1);
-    for (double step : new double[] {DAMPING_STEP, 1 / DAMPING_STEP}) {
-      boolean better = false;
-      for (double d = start * step; LEAST_DAMPING <= d && d <= MOST_DAMPING; d *= step) {
-        Optional<Try> next = attempt(damped(family, d), 1);
-        if (next.isEmpty() || next.get().divergence >= best.orElseThrow().divergence) {
-          break;
-        }
-        best = next;
-        better = true;
-      }
-      if (better) {
-        break; // it gets worse the other way
-      }
-    }
-    return best;
+    return attempt(damped(family, start), 1)
+        .map(first ->
+            climb(
+                first,
+                start,
+                DAMPING_STEP,
+                damping ->
+                    LEAST_DAMPING <= damping && damping <= MOST_DAMPING
+                        ? attempt(damped(family, damping), 1)
+                        : Optional.empty()));
   }
 
   private Direction damped(Direction.Family.Damped family, double damping) {
@@ -139,21 +134,41 @@ final class DirectionSearch {
     return direction;
   }
 
-  /** Scales from one that was tried, to either side as long as that gets better. */
-  private void climb(Try from, double factor) {
+  /** The best scale along a direction, from one that was tried. */
+  private void scales(Try from, double factor) {
+    climb(
+        from,
+        from.scale,
+        factor,
+        scale ->
+            LEAST_SCALE <= scale && scale <= MOST_SCALE
+                ? attempt(from.direction, scale)
+                : Optional.empty());
+  }
+
+  /**
+   * Multiplies a setting by a factor as long as that gets better, or else divides it.
+   *
+   * @param from what was tried at the setting {@code start}
+   * @param attempt tries a setting; empty beyond its range, and when no try is left
+   * @return the best try
+   */
+  private static Try climb(
+      Try from, double start, double factor, DoubleFunction<Optional<Try>> attempt) {
+    Try best = from;
     for (double step : new double[] {factor, 1 / factor}) {
-      Try best = from;
-      for (double s = from.scale * step; LEAST_SCALE <= s && s <= MOST_SCALE; s *= step) {
-        Optional<Try> next = attempt(from.direction, s);
-        if (next.isEmpty() || next.get().divergence >= best.divergence) {
-          break;
-        }
+      double setting = start * step;
+      Optional<Try> next = attempt.apply(setting);
+      while (next.isPresent() && next.get().divergence < best.divergence) {
         best = next.get();
+        setting *= step;
+        next = attempt.apply(setting);
       }
-      if (best.scale != from.scale) {
-        return;
+      if (best.divergence < from.divergence) {
+        return best; // it gets worse the other way
       }
     }
+    return best;
   }
 
   /** Empty when no try is left. */

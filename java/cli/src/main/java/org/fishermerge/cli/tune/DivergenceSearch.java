@@ -346,8 +346,7 @@ public final class DivergenceSearch {
       byName.put(blend.names().get(t), Arrays.stream(result.coefficients()[t]).boxed().toList());
     }
     blended.addAll(names);
-    blend.set(result.coefficients());
-    confirming.put("blend", meter.divergences(Half.CONFIRMING));
+    confirming.put("blend", result.confirming());
     return new Choice(
         "blend",
         from.stream().map(Checkpoint::path).toList(),
@@ -439,7 +438,7 @@ public final class DivergenceSearch {
     tries.forEach(each -> put(all.addObject(), each));
     ObjectNode kl = json.putObject("confirming_kl");
     confirming.forEach((name, values) ->
-        values.forEach(value -> kl.withArray(name).add(Double.isFinite(value) ? value : null)));
+        values.forEach(value -> kl.withArray(name).add(finite(value))));
     choice()
         .coefficients
         .ifPresent(found -> {
@@ -452,14 +451,13 @@ public final class DivergenceSearch {
   }
 
   /** JSON has no number for infinity. */
-  private static void put(ObjectNode json, String key, double value) {
-    json.put(key, Double.isFinite(value) ? (Double) value : null);
+  private static @Nullable Double finite(double value) {
+    return Double.isFinite(value) ? value : null;
   }
 
   private static void put(ObjectNode json, Try tried) {
     json.put("merge", name(tried));
     tried.direction().command().forEach(json.putArray("command")::add);
-    json.put("scale", tried.scale());
-    put(json, "kl", tried.divergence());
+    json.put("scale", tried.scale()).put("kl", finite(tried.divergence()));
   }
 }

@@ -76,10 +76,13 @@ public final class BlendTuning {
    * What was found.
    *
    * @param coefficients [parameters][directions], in the blend's order
-   * @param confirming mean divergence of the confirming half with them
-   * @param steps after which they were found
+   * @param confirming each task's mean divergence of the confirming half with them
    */
-  public record Result(double[][] coefficients, double confirming, int steps) {}
+  public record Result(double[][] coefficients, List<Double> confirming) {
+    private double mean() {
+      return DivergenceMeter.mean(confirming);
+    }
+  }
 
   private final WeightBlend blend;
   private final DivergenceMeter meter;
@@ -128,12 +131,12 @@ public final class BlendTuning {
     List<ParameterGroup> parameters =
         meter.backbone().weights().stream().map(Weights.Parameter::group).toList();
     try (GradientSum gradient = new GradientSum(parameters)) {
-      Result best = measured(c, 0);
-      listener.measured(0, Double.NaN, best.confirming);
+      Result best = measured(c);
+      listener.measured(0, Double.NaN, best.mean());
       double sampled = 0;
       int since = 0;
       int worse = 0;
-      boolean ends = false;
+      boolean ends = timeIsUp.getAsBoolean();
       for (int step = 1; !ends; step++) {
         blend.set(all(c));
         gradient.clear();
@@ -142,12 +145,13 @@ public final class BlendTuning {
         adam(c, grouped(blend.derivative(gradient)), first, second, step);
         ends = step >= settings.steps() || timeIsUp.getAsBoolean();
         if (step % settings.every() == 0 || ends) {
-          Result now = measured(c, step);
-          listener.measured(step, sampled / since, now.confirming);
+          Result now = measured(c);
+          listener.measured(step, sampled / since, now.mean());
           sampled = 0;
           since = 0;
-          worse = now.confirming < best.confirming ? 0 : worse + 1;
-          best = now.confirming < best.confirming ? now : best;
+          boolean better = now.mean() < best.mean();
+          worse = better ? 0 : worse + 1;
+          best = better ? now : best;
           ends |= worse == PATIENCE;
         }
       }
@@ -155,11 +159,10 @@ public final class BlendTuning {
     }
   }
 
-  private Result measured(double[][] c, int step) {
+  private Result measured(double[][] c) {
     double[][] coefficients = all(c);
     blend.set(coefficients);
-    double confirming = DivergenceMeter.mean(meter.divergences(Half.CONFIRMING));
-    return new Result(coefficients, confirming, step);
+    return new Result(coefficients, meter.divergences(Half.CONFIRMING));
   }
 
   /** Each parameter's, from its group's. */

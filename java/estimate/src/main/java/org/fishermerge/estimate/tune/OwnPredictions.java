@@ -3,6 +3,7 @@ package org.fishermerge.estimate.tune;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.estimate.ModelOnData;
 import org.fishermerge.torch.Divergence;
@@ -52,13 +53,7 @@ public record OwnPredictions(long[] rows, List<double[]> probabilities) {
 
   /** Those at even places, or those at odd ones. */
   public OwnPredictions half(boolean odd) {
-    List<double[]> kept = new ArrayList<>();
-    long[] keptRows = new long[(rows.length + (odd ? 0 : 1)) / 2];
-    for (int i = odd ? 1 : 0; i < rows.length; i += 2) {
-      keptRows[kept.size()] = rows[i];
-      kept.add(probabilities.get(i));
-    }
-    return new OwnPredictions(keptRows, kept);
+    return at(IntStream.iterate(odd ? 1 : 0, i -> i < rows.length, i -> i + 2).toArray());
   }
 
   /** Some of them, in the order given. */
