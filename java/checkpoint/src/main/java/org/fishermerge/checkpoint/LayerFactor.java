@@ -46,6 +46,11 @@ public enum LayerFactor {
     return this == GRADIENTS ? layer.outputs() : layer.inputs();
   }
 
+  /** Values of it that a file holds of a layer. */
+  public long storedValues(LinearLayer layer) {
+    return triangle(size(layer));
+  }
+
   /** Elements of the stored triangle of n rows. */
   public static long triangle(long n) {
     return Math.multiplyExact(n, n + 1) / 2;

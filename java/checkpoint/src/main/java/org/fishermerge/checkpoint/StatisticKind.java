@@ -1,6 +1,7 @@
 package org.fishermerge.checkpoint;
 
 import java.util.Arrays;
+import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
@@ -51,6 +52,11 @@ public enum StatisticKind {
   /** Whether it depends on what the model predicts, and so on how labels are averaged over. */
   public boolean dependsOnLabels() {
     return this != GRAM;
+  }
+
+  /** Whether one of several does. */
+  public static boolean anyDependsOnLabels(Collection<StatisticKind> kinds) {
+    return kinds.stream().anyMatch(StatisticKind::dependsOnLabels);
   }
 
   /** The kind of that label. */

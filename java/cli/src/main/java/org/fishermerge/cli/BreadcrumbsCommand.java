@@ -6,6 +6,7 @@ import org.fishermerge.merge.SparseTaskArithmetic;
 import org.fishermerge.merge.SparseTaskArithmetic.Rescale;
 import org.fishermerge.merge.SparseTaskArithmetic.Trim;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code breadcrumbs}: neither the smallest differences nor the largest. */
@@ -26,21 +27,11 @@ final class BreadcrumbsCommand extends SparseMergeCommand {
               + " (default: 0.01).")
   private List<Double> gamma = List.of(SparseTaskArithmetic.DEFAULT_GAMMA);
 
-  @Option(
-      names = "--consensus",
-      paramLabel = "linear|ties",
-      description =
-          "Merge all differences, or those of an elected sign (default: ${DEFAULT-VALUE}).")
-  private DareCommand.Consensus consensus = DareCommand.Consensus.LINEAR;
+  @Mixin private ConsensusOption consensus = new ConsensusOption();
 
   @Override
   MergeRule rule() {
     return rule(
-        Trim.OUTLIERS,
-        setting("--gamma", gamma),
-        consensus == DareCommand.Consensus.TIES,
-        false,
-        Rescale.NONE,
-        0);
+        Trim.OUTLIERS, setting("--gamma", gamma), consensus.electsSigns(), false, Rescale.NONE, 0);
   }
 }

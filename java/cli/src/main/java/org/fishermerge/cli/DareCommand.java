@@ -5,6 +5,7 @@ import org.fishermerge.merge.SparseTaskArithmetic.Rescale;
 import org.fishermerge.merge.SparseTaskArithmetic.Trim;
 import org.fishermerge.merge.TensorSetting;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code dare}: drop and rescale. */
@@ -16,20 +17,7 @@ import picocli.CommandLine.Option;
         "Drops differences at random and rescales the others (Yu et al. 2024), as mergekit's"
             + " dare_linear and dare_ties do.")
 final class DareCommand extends SparseMergeCommand {
-  /** What is summed up. */
-  enum Consensus {
-    /** All differences. */
-    LINEAR,
-    /** Those of the elected sign. */
-    TIES
-  }
-
-  @Option(
-      names = "--consensus",
-      paramLabel = "linear|ties",
-      description =
-          "Merge all differences, or those of an elected sign (default: ${DEFAULT-VALUE}).")
-  private Consensus consensus = Consensus.LINEAR;
+  @Mixin private ConsensusOption consensus = new ConsensusOption();
 
   @Option(
       names = "--seed",
@@ -39,7 +27,6 @@ final class DareCommand extends SparseMergeCommand {
 
   @Override
   MergeRule rule() {
-    return rule(
-        Trim.RANDOM, TensorSetting.of(0), consensus == Consensus.TIES, false, Rescale.L1, seed);
+    return rule(Trim.RANDOM, TensorSetting.of(0), consensus.electsSigns(), false, Rescale.L1, seed);
   }
 }

@@ -18,6 +18,7 @@ import org.fishermerge.estimate.CommandDevice;
 import org.fishermerge.estimate.Estimation;
 import org.fishermerge.estimate.EstimationSettings;
 import org.fishermerge.estimate.ExampleCount;
+import org.fishermerge.estimate.FisherCache;
 import org.fishermerge.estimate.ModelSource;
 import org.fishermerge.estimate.ScriptOnData;
 import org.fishermerge.estimate.SharedDevice;
@@ -162,7 +163,7 @@ final class FisherCommand implements Callable<Integer> {
                           + StatisticKind.labels()
                           + ", separated by commas")));
     }
-    if (labels != null && kinds.stream().noneMatch(StatisticKind::dependsOnLabels)) {
+    if (labels != null && !StatisticKind.anyDependsOnLabels(kinds)) {
       throw usage(
           "--labels "
               + labels
@@ -191,7 +192,7 @@ final class FisherCommand implements Callable<Integer> {
     String byDefault =
         script.file == null ? EstimationSettings.DEFAULT_LABELS : DEFAULT_SCRIPT_LABELS;
     Set<StatisticKind> statistics = statistics();
-    boolean dependsOnLabels = statistics.stream().anyMatch(StatisticKind::dependsOnLabels);
+    boolean dependsOnLabels = StatisticKind.anyDependsOnLabels(statistics);
     Objective rule = Objective.parse(labels == null ? byDefault : labels);
     CommandDevice device = device();
     EstimationSettings.Spelling spelling =
@@ -234,7 +235,7 @@ final class FisherCommand implements Callable<Integer> {
         Locale.ROOT,
         "%s: %s of %s over %d examples%s (%sbatches of %d) in %s, %.2f examples/s%n",
         out,
-        dependsOnLabels ? "Fisher information" : "Gram matrices",
+        FisherCache.title(settings.statistics()),
         of,
         result.examples(),
         result.skipped().text(),

@@ -124,6 +124,7 @@ final class MergekitRecipe {
   private final Method method;
   private final List<Slice> slices;
   private final Optional<String> base;
+  private final Mapping parameters;
 
   /** Layers of each stack of them, by what their names begin with. */
   private final Map<String, Integer> layers = new HashMap<>();
@@ -135,7 +136,7 @@ final class MergekitRecipe {
     this.method = method();
     this.base = text("base_model", root);
     this.slices = slices();
-    parameters("parameters", root);
+    this.parameters = parameters("parameters", root);
     if (method != Method.LINEAR && base.isEmpty()) {
       throw wrong("base_model", "is missing; " + method.text() + " needs the model it starts from");
     }
@@ -445,7 +446,7 @@ final class MergekitRecipe {
       }
     }
     places.add(at.slice().parameters());
-    places.add(parameters("parameters", root));
+    places.add(parameters);
     return places.stream()
         .flatMap(place -> child(place, name).stream())
         .flatMap(setting -> evaluate(setting, tensor, at.t()).stream())
@@ -476,7 +477,7 @@ final class MergekitRecipe {
   private Object single(String name, Object otherwise) {
     List<Mapping> places = new ArrayList<>();
     slices.forEach(slice -> places.add(slice.parameters()));
-    places.add(parameters("parameters", root));
+    places.add(parameters);
     List<Object> values = new ArrayList<>();
     for (Mapping place : places) {
       child(place, name)

@@ -408,9 +408,7 @@ final class SearchCommand implements Callable<Integer> {
   }
 
   private int tries() {
-    return tries != null
-        ? tries
-        : by == By.ACCURACY ? TRIES_BY_ACCURACY : DivergenceSearch.TRIES;
+    return tries != null ? tries : by == By.ACCURACY ? TRIES_BY_ACCURACY : DivergenceSearch.TRIES;
   }
 
   static void requireAtLeastOne(String option, long value) {

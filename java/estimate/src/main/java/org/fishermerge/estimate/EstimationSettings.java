@@ -76,6 +76,10 @@ public record EstimationSettings(
    * @throws InputException if one of them is out of range or two contradict each other
    */
   public EstimationSettings {
+    statistics = Collections.unmodifiableSet(EnumSet.copyOf(statistics));
+    if (!StatisticKind.anyDependsOnLabels(statistics)) {
+      rule = Objective.none();
+    }
     if (examples.most() < 1) {
       throw new InputException(spelling.of("examples", examples.text() + ": must be at least 1"));
     }
@@ -87,10 +91,6 @@ public record EstimationSettings(
               + " does not fall with more examples; give a number of them");
     }
     BatchSize.check(batchSize, spelling);
-    statistics = Collections.unmodifiableSet(EnumSet.copyOf(statistics));
-    if (statistics.stream().noneMatch(StatisticKind::dependsOnLabels)) {
-      rule = Objective.none();
-    }
     if (statistics.contains(StatisticKind.KRONECKER) && rule.squaresBatches()) {
       throw new InputException(
           spelling.of("labels", rule.text())

@@ -81,9 +81,7 @@ public record FisherCache(Path folder, EstimationSettings settings, Matching mat
 
   /** What messages call an estimate of these. */
   public static String title(Set<StatisticKind> statistics) {
-    return statistics.stream().anyMatch(StatisticKind::dependsOnLabels)
-        ? "Fisher information"
-        : "Gram matrices";
+    return StatisticKind.anyDependsOnLabels(statistics) ? "Fisher information" : "Gram matrices";
   }
 
   private String fileName(Subject subject) {

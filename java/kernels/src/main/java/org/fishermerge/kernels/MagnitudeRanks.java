@@ -28,7 +28,10 @@ final class MagnitudeRanks {
   /** Up to so many elements are looked at all at once. */
   private static final int FEW = 16384;
 
-  /** Standard deviations of a sample's rank to either side, twice 4 for groups that are alike. */
+  /**
+   * Standard deviations of a sample's rank to either side: 4 would do for independent elements, and
+   * 16 neighbours, which are sampled together, may be alike.
+   */
   private static final double DEVIATIONS = 8;
 
   /** Room for what lies within the bracket, as a share of all; the bracket aims far below. */
@@ -85,7 +88,7 @@ final class MagnitudeRanks {
   private Selected select(long rank) {
     if (count <= FEW) {
       int[] keys = all(0, count);
-      Selected selected = select(keys.clone(), (int) rank, 0, LARGEST);
+      Selected selected = select(keys, (int) rank, 0, LARGEST);
       note(
           0,
           selected.key(),

@@ -12,4 +12,9 @@ import java.lang.foreign.MemorySegment;
  * @param kept which are; the others are 0
  */
 public record TaskVector(
-    MemorySegment values, ElementType type, double weight, double rescale, Kept kept) {}
+    MemorySegment values, ElementType type, double weight, double rescale, Kept kept) {
+  /** The same with another factor of those that are kept. */
+  public TaskVector withRescale(double factor) {
+    return new TaskVector(values, type, weight, factor, kept);
+  }
+}

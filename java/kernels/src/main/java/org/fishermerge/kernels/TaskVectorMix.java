@@ -40,6 +40,11 @@ public record TaskVectorMix(
     ELECTED_MEAN
   }
 
+  /** The same of other differences. */
+  public TaskVectorMix withVectors(List<TaskVector> others) {
+    return new TaskVectorMix(others, base, how, factor, first, out, outType, count);
+  }
+
   /** Copies the list. */
   public TaskVectorMix {
     vectors = List.copyOf(vectors);

@@ -7,7 +7,6 @@ import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.StatisticFile;
-import org.fishermerge.kernels.ElementType;
 
 /** What the passes over Fisher files share. */
 final class FisherValues {
@@ -41,16 +40,5 @@ final class FisherValues {
         file.path()
             + ": the norm of its values overflows; a Fisher is far smaller, so this one is damaged or"
             + " was scaled");
-  }
-
-  /** The kernels' name of a dtype of parameters. */
-  static ElementType elementType(DType dtype) {
-    return switch (dtype) {
-      case F32 -> ElementType.F32;
-      case F16 -> ElementType.F16;
-      case BF16 -> ElementType.BF16;
-      case F64 -> ElementType.F64;
-      default -> throw new IllegalArgumentException("not a dtype of parameters: " + dtype);
-    };
   }
 }

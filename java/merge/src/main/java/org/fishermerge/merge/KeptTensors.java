@@ -49,9 +49,8 @@ final class KeptTensors {
   static boolean cast(
       Kernels kernels, MemorySegment values, DType from, MemorySegment out, DType to, long count) {
     WeightedInput whole =
-        new WeightedInput(values, FisherValues.elementType(from), null, ElementType.F32, 0, 1);
-    WeightedAverage cast =
-        new WeightedAverage(List.of(whole), out, FisherValues.elementType(to), count);
+        new WeightedInput(values, ElementTypes.of(from), null, ElementType.F32, 0, 1);
+    WeightedAverage cast = new WeightedAverage(List.of(whole), out, ElementTypes.of(to), count);
     return kernels.weightedAverages(List.of(cast), List.of()).getFirst().out().finite();
   }
 

@@ -223,7 +223,7 @@ final class LayerMerge {
     Matrix stored =
         algebra.of(
             values,
-            FisherValues.elementType(tensor.info().dtype()),
+            ElementTypes.of(tensor.info().dtype()),
             transposed ? layer.inputs() : layer.outputs(),
             transposed ? layer.outputs() : layer.inputs());
     return transposed ? algebra.transposed(stored) : stored;

@@ -24,21 +24,28 @@ final class NamePatterns {
   NamePatterns(String kind, List<String> expressions, MergeInputs inputs) {
     this.kind = kind;
     this.inputs = inputs;
-    for (String expression : expressions) {
-      try {
-        patterns.add(Pattern.compile(expression));
-      } catch (PatternSyntaxException e) {
-        throw new InputException(
-            "the "
-                + kind
-                + " '"
-                + expression
-                + "' is not a regular expression: "
-                + e.getDescription()
-                + " at position "
-                + e.getIndex(),
-            e);
-      }
+    expressions.forEach(expression -> patterns.add(compile("the " + kind, expression)));
+  }
+
+  /**
+   * A regular expression.
+   *
+   * @param what a message calls it, before the expression
+   * @throws InputException if it is none
+   */
+  static Pattern compile(String what, String expression) {
+    try {
+      return Pattern.compile(expression);
+    } catch (PatternSyntaxException e) {
+      throw new InputException(
+          what
+              + " '"
+              + expression
+              + "' is not a regular expression: "
+              + e.getDescription()
+              + " at position "
+              + e.getIndex(),
+          e);
     }
   }
 

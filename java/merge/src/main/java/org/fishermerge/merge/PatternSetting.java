@@ -4,7 +4,6 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.regex.Pattern;
-import java.util.regex.PatternSyntaxException;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.ParameterNames;
 
@@ -85,19 +84,7 @@ public record PatternSetting(String origin, List<Entry> entries, TensorSetting o
      * @throws InputException if it is none
      */
     public Builder add(String expression, TensorSetting value) {
-      try {
-        entries.add(new Entry(Pattern.compile(expression), value));
-      } catch (PatternSyntaxException e) {
-        throw new InputException(
-            origin
-                + ": '"
-                + expression
-                + "' is not a regular expression: "
-                + e.getDescription()
-                + " at position "
-                + e.getIndex(),
-            e);
-      }
+      entries.add(new Entry(NamePatterns.compile(origin + ":", expression), value));
       return this;
     }
 

@@ -29,7 +29,7 @@ final class Planner {
         inputs.checkpoints().stream().map(Compatibility.Member::of).toList();
     warnings.addAll(Compatibility.check(members, request.allowDifferent()));
     TensorChoice choice = TensorChoice.of(request, inputs, warnings);
-    RequestChecks.checkTensorCoefficients(request, choice);
+    RequestChecks.checkTensorSettings(request, choice);
     InputTensors.check(inputs, choice, warnings);
     Buffers.check(inputs, warnings);
     Buffers.sayWhoseStatistics(choice.carriedOver(), "the base's", warnings);

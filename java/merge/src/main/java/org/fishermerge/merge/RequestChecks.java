@@ -88,36 +88,13 @@ final class RequestChecks {
     }
   }
 
-  /** Of coefficients tensor by tensor, once it is known which tensors there are. */
-  static void checkTensorCoefficients(MergeRequest request, TensorChoice choice) {
+  /** Of settings tensor by tensor, once it is known which tensors there are. */
+  static void checkTensorSettings(MergeRequest request, TensorChoice choice) {
     List<String> names = choice.mergedTensors().stream().map(CheckpointTensor::name).toList();
-    if (request.coefficients() != null) {
-      request.coefficients().requireUsed(names);
-    }
-    for (String name : names) {
-      double sum = 0;
-      List<MergeSource> operands = request.operands(name);
-      for (MergeSource operand : request.rule().elementwise().weighted(operands)) {
-        sum += operand.coefficient();
-      }
-      for (int i = 0; i < request.models().size(); i++) {
-        double c = request.coefficient(name, i);
-        if (!Double.isFinite(c) || (c < 0 && !request.rule().takesNegativeCoefficients())) {
-          throw new InputException(
-              "the coefficient of %s is %s in tensor '%s'; coefficients are finite%s"
-                  .formatted(
-                      request.models().get(i).model(),
-                      c,
-                      name,
-                      request.rule().takesNegativeCoefficients() ? "" : " and not negative"));
-        }
-      }
-      if (!(sum > 0)) {
-        throw new InputException(
-            "the coefficients of tensor '%s' sum to %s; at least one must be positive, and the sum"
-                    .formatted(name, sum)
-                + " too");
-      }
+    TensorSetting coefficients = request.coefficients();
+    if (coefficients != null) {
+      coefficients.requireUsed(names);
+      names.forEach(name -> checkCoefficients(request, name));
     }
     if (request.rule() instanceof SparseTaskArithmetic sparse) {
       for (String name : names) {
@@ -139,6 +116,32 @@ final class RequestChecks {
         }
       }
       slerp.t().requireUsed(names);
+    }
+  }
+
+  private static void checkCoefficients(MergeRequest request, String name) {
+    double sum = 0;
+    List<MergeSource> operands = request.operands(name);
+    for (MergeSource operand : request.rule().elementwise().weighted(operands)) {
+      sum += operand.coefficient();
+    }
+    for (int i = 0; i < request.models().size(); i++) {
+      double c = request.coefficient(name, i);
+      if (!Double.isFinite(c) || (c < 0 && !request.rule().takesNegativeCoefficients())) {
+        throw new InputException(
+            "the coefficient of %s is %s in tensor '%s'; coefficients are finite%s"
+                .formatted(
+                    request.models().get(i).model(),
+                    c,
+                    name,
+                    request.rule().takesNegativeCoefficients() ? "" : " and not negative"));
+      }
+    }
+    if (!(sum > 0)) {
+      throw new InputException(
+          "the coefficients of tensor '%s' sum to %s; at least one must be positive, and the sum"
+                  .formatted(name, sum)
+              + " too");
     }
   }
 

@@ -230,7 +230,7 @@ public final class Similarity {
         for (int i = 0; i < files.size(); i++) {
           long size = tensors.get(i).info().dtype().bits() / 8;
           MemorySegment chunk = data.get(i).asSlice(from * size, n * size);
-          rows.add(new TypedValues(chunk, FisherValues.elementType(tensors.get(i).info().dtype())));
+          rows.add(new TypedValues(chunk, ElementTypes.of(tensors.get(i).info().dtype())));
           done += chunk.byteSize();
         }
         sums.add(kernels.pairSums(rows, n));

@@ -16,7 +16,7 @@ record SolvedLayer(Parameter parameter, LinearLayer layer) {
   /** Bytes of its factors in one model's file. */
   long factorBytes(LayerRule rule) {
     return rule.factors().stream()
-        .mapToLong(factor -> LayerFactor.triangle(factor.size(layer)) * Float.BYTES)
+        .mapToLong(factor -> factor.storedValues(layer) * Float.BYTES)
         .sum();
   }
 

@@ -126,23 +126,22 @@ public record SparseTaskArithmetic(
     return normalizes ? Mix.MEAN : Mix.SUM;
   }
 
-  /** A density or gamma, if it is one. */
-  double checked(String name, TensorSetting setting, double least, String tensor, int model) {
-    double value = setting.of(tensor, model);
-    if (!(value >= least && Double.isFinite(value)) || (value == 0 && name.equals("density"))) {
+  /** A share that may be more than 1, as mergekit's may. */
+  private static double share(String name, double value, boolean mayBeZero, String tensor) {
+    if (!(value >= 0 && Double.isFinite(value)) || (value == 0 && !mayBeZero)) {
       throw new InputException(
           "the %s of tensor '%s' is %s; it is a share from 0 to 1%s"
-              .formatted(name, tensor, value, name.equals("density") ? ", and not 0" : ""));
+              .formatted(name, tensor, value, mayBeZero ? "" : ", and not 0"));
     }
     return value;
   }
 
   double density(String tensor, int model) {
-    return checked("density", density, 0, tensor, model);
+    return share("density", density.of(tensor, model), false, tensor);
   }
 
   double gamma(String tensor, int model) {
-    return checked("gamma", gamma, 0, tensor, model);
+    return share("gamma", gamma.of(tensor, model), true, tensor);
   }
 
   /** How many of a tensor's elements are kept; one at least, where mergekit would stop. */

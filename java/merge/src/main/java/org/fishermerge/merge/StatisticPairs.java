@@ -141,7 +141,7 @@ final class StatisticPairs {
    * @param used of each file
    */
   List<String> differentLabels(Set<StatisticKind> used) {
-    if (used.stream().noneMatch(StatisticKind::dependsOnLabels)) {
+    if (!StatisticKind.anyDependsOnLabels(used)) {
       return List.of();
     }
     Map<String, Path> labels = new LinkedHashMap<>();

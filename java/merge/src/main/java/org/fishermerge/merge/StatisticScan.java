@@ -165,7 +165,7 @@ final class StatisticScan {
         ranges.add(
             new TypedValues(
                 piece.of(inputs.fishers().get(model).segment(tensor.canonicalName()), dtype),
-                FisherValues.elementType(dtype)));
+                ElementTypes.of(dtype)));
       }
       List<ValueStatistics> ofPieces = kernels.statistics(ranges, threshold(model));
       for (int k = 0; k < chunk.size(); k++) {

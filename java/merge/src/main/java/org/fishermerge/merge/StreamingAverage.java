@@ -183,7 +183,7 @@ final class StreamingAverage {
               base,
               plan.rule().scaling(),
               piece.of(writer.segment(tensor.name()), dtype),
-              FisherValues.elementType(dtype),
+              ElementTypes.of(dtype),
               piece.count()));
     }
     return new Work(averages, computed);
@@ -203,7 +203,7 @@ final class StreamingAverage {
         values,
         type,
         piece.of(inputs.fishers().get(i).segment(fisher.canonicalName()), dtype),
-        FisherValues.elementType(dtype),
+        ElementTypes.of(dtype),
         weight.scale(),
         weight.offset());
   }
@@ -217,7 +217,7 @@ final class StreamingAverage {
   }
 
   private ElementType type(int i, Piece piece) {
-    return FisherValues.elementType(inputs.valueOf(i, piece.parameter()).info().dtype());
+    return ElementTypes.of(inputs.valueOf(i, piece.parameter()).info().dtype());
   }
 
   private static List<MemorySegment> operands(WeightedAverage average) {

@@ -2,6 +2,7 @@ package org.fishermerge.merge;
 
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.List;
 import java.util.function.Function;
 import org.fishermerge.checkpoint.Checkpoint;
@@ -31,7 +32,7 @@ import org.fishermerge.merge.SparseTaskArithmetic.Trim;
  * any number of threads.
  */
 final class TensorMerge {
-  /** Input bytes of a batch; a larger tensor is a batch by itself. */
+  /** Input bytes at which a batch is full; its last tensor may go beyond. */
   private static final long BATCH_BYTES = 256L << 20;
 
   private final MergePlan plan;
@@ -85,7 +86,7 @@ final class TensorMerge {
 
   private List<List<Parameter>> batches() {
     List<List<Parameter>> batches = new ArrayList<>();
-    long bytes = BATCH_BYTES;
+    long bytes = BATCH_BYTES; // opens the first one
     for (Parameter parameter : plan.choice().streamed()) {
       if (bytes >= BATCH_BYTES) {
         batches.add(new ArrayList<>());
@@ -146,7 +147,7 @@ final class TensorMerge {
           model.isComputed(name)
               ? chunk.place(model, name, 0, value.info().elementCount())
               : source(i, parameter);
-      operands.add(new TypedValues(values, FisherValues.elementType(value.info().dtype())));
+      operands.add(new TypedValues(values, ElementTypes.of(value.info().dtype())));
     }
     return new Job(parameter, operands, writer.segment(parameter.tensor().name()));
   }
@@ -165,7 +166,7 @@ final class TensorMerge {
   }
 
   private ElementType outType(Job job) {
-    return FisherValues.elementType(plan.outputDtype(job.parameter().tensor()));
+    return ElementTypes.of(plan.outputDtype(job.parameter().tensor()));
   }
 
   // ---- sparse task arithmetic ----
@@ -178,7 +179,8 @@ final class TensorMerge {
         queries.addAll(queries(sparse, job, i));
       }
     }
-    Answers answers = new Answers(kernels.rankedMagnitudes(queries));
+    // In the order of the queries.
+    Iterator<RankedMagnitude> answers = kernels.rankedMagnitudes(queries).iterator();
     List<TaskVectorMix> mixes = new ArrayList<>();
     for (Job job : jobs) {
       List<TaskVector> vectors = new ArrayList<>();
@@ -208,20 +210,6 @@ final class TensorMerge {
     return kernels.mixTaskVectors(mixes);
   }
 
-  /** What was found, in the order of the queries. */
-  private static final class Answers {
-    private final List<RankedMagnitude> all;
-    private int next;
-
-    Answers(List<RankedMagnitude> all) {
-      this.all = all;
-    }
-
-    RankedMagnitude next() {
-      return all.get(next++);
-    }
-  }
-
   private static boolean keepsAll(SparseTaskArithmetic sparse, Job job, int model) {
     return sparse.trim() == Trim.NONE || job.count() == 0 || sparse.density(job.name(), model) >= 1;
   }
@@ -249,7 +237,8 @@ final class TensorMerge {
     return queries;
   }
 
-  private static Kept kept(SparseTaskArithmetic sparse, Job job, int i, Answers answers) {
+  private static Kept kept(
+      SparseTaskArithmetic sparse, Job job, int i, Iterator<RankedMagnitude> answers) {
     if (keepsAll(sparse, job, i)) {
       return Kept.ALL;
     }
@@ -273,22 +262,13 @@ final class TensorMerge {
     List<TaskVector> vectors = new ArrayList<>();
     for (int i = 0; i < norms.size(); i++) {
       TaskVector vector = mix.vectors().get(i);
-      double rescale =
-          vector.kept().equals(Kept.ALL)
-              ? 1
-              : SparseTaskArithmetic.rescaling(norms.get(i).all(), norms.get(i).kept());
       vectors.add(
-          new TaskVector(vector.values(), vector.type(), vector.weight(), rescale, vector.kept()));
+          vector.kept().equals(Kept.ALL)
+              ? vector
+              : vector.withRescale(
+                  SparseTaskArithmetic.rescaling(norms.get(i).all(), norms.get(i).kept())));
     }
-    return new TaskVectorMix(
-        vectors,
-        mix.base(),
-        mix.how(),
-        mix.factor(),
-        mix.first(),
-        mix.out(),
-        mix.outType(),
-        mix.count());
+    return mix.withVectors(vectors);
   }
 
   // ---- weighted sums ----

@@ -1,5 +1,7 @@
 package org.fishermerge.torch;
 
+import java.util.List;
+import java.util.function.LongUnaryOperator;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarTypeOptional;
@@ -19,15 +21,16 @@ public final class Divergence {
   private Divergence() {}
 
   /**
-   * The class probabilities of a batch, [B][K] row by row in double.
+   * The class probabilities of each example of a batch, [B][K].
    *
+   * @param nameOf what a message calls the example at a place of the batch
    * @throws org.fishermerge.checkpoint.InputException if a logit is not finite
    */
-  public static double[] predictions(ForwardPass pass) {
+  public static List<double[]> predictions(ForwardPass pass, LongUnaryOperator nameOf) {
     try (PointerScope scope = new PointerScope()) {
-      Logits.requireFinite(pass.logits(), row -> row);
-      return Tensors.doubles(Logits.probabilities(pass.logits()));
+      Logits.requireFinite(pass.logits(), nameOf);
     }
+    return pass.predictions();
   }
 
   /**

@@ -176,7 +176,7 @@ public final class FisherEstimator implements AutoCloseable {
       }
       for (LayerFactor factor : kind.factors()) {
         for (LinearLayer layer : layers.shapes().values()) {
-          bytes += LayerFactor.triangle(factor.size(layer)) * Float.BYTES;
+          bytes += factor.storedValues(layer) * Float.BYTES;
         }
       }
     }
@@ -219,7 +219,8 @@ public final class FisherEstimator implements AutoCloseable {
     int probes = mostProbes();
     // The JVM's compilers allocate from the same heap now and then; the median leaves that out.
     int[] sizes = {1, examples, examples};
-    // Runs with one pair and with several show how the kernels' workspace grows with each pair.
+    // A pair is one probe of one example. Runs with one pair and with several show how the kernels'
+    // workspace grows with each pair.
     int together = examples == 1 ? Math.min(2, probes) : 1;
     int[] probesBack = {1, together, together};
     long[] perExample = new long[sizes.length];

@@ -147,7 +147,10 @@ public final class SamplingError implements AutoCloseable {
     set(EXAMPLES, (double) examples);
   }
 
-  /** The error at the end of the last block; empty before there are two, or if all sums are 0. */
+  /**
+   * The error at the end of the last block; empty before there are two, if all sums are 0, or if
+   * one overflows.
+   */
   OptionalDouble relative() {
     double[] norms = new double[kinds];
     long[] at = {sumsAt};
@@ -165,6 +168,9 @@ public final class SamplingError implements AutoCloseable {
       if (norms[kind] > 0) {
         double variance = (number(SQUARES + kind) - norms[kind] / examples) / (blocks - 1);
         double error = Math.sqrt(Math.max(0, variance) * examples / norms[kind]);
+        if (!Double.isFinite(error)) {
+          return OptionalDouble.empty();
+        }
         largest = OptionalDouble.of(Math.max(largest.orElse(0), error));
       }
     }

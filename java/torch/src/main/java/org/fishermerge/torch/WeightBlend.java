@@ -14,6 +14,7 @@ import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.WeightedAverage;
 import org.fishermerge.kernels.WeightedInput;
+import org.fishermerge.merge.ElementTypes;
 import org.fishermerge.torch.nn.Network;
 import org.fishermerge.torch.nn.ParameterGroup;
 import org.fishermerge.torch.nn.Weights;
@@ -135,14 +136,8 @@ public final class WeightBlend {
       Checkpoint model, ParameterGroup.Member member, double weight) {
     CheckpointTensor tensor = model.tensor(member.name());
     MemorySegment values = model.source(tensor.canonicalName(), 0, member.elementCount());
-    ElementType type =
-        switch (tensor.info().dtype()) {
-          case F16 -> ElementType.F16;
-          case BF16 -> ElementType.BF16;
-          case F64 -> ElementType.F64;
-          default -> ElementType.F32;
-        };
-    return new WeightedInput(values, type, null, ElementType.F32, 0, weight);
+    return new WeightedInput(
+        values, ElementTypes.of(tensor.info().dtype()), null, ElementType.F32, 0, weight);
   }
 
   /**

@@ -134,7 +134,7 @@ final class WeightBlendTest {
               double[] certain = new double[subject.classes];
               certain[(int) labels[b]] = 1;
               try (ForwardPass pass = subject.forward.apply(new int[] {b})) {
-                double[] p = Divergence.predictions(pass);
+                double[] p = Divergence.predictions(pass, row -> row).getFirst();
                 double[] loss = Divergence.pullBack(pass, certain, 1, gradient);
                 assertThat(loss[0]).isCloseTo(-Math.log(p[(int) labels[b]]), within(1e-9));
               }
@@ -174,7 +174,10 @@ final class WeightBlendTest {
         subject -> {
           double[] targets = random(subject, random);
           try (ForwardPass pass = subject.all()) {
-            double[] q = Divergence.predictions(pass);
+            double[] q =
+                Divergence.predictions(pass, row -> row).stream()
+                    .flatMapToDouble(Arrays::stream)
+                    .toArray();
             double[] divergences = Divergence.of(pass, targets);
             for (int b = 0; b < subject.examples; b++) {
               double sum = 0;

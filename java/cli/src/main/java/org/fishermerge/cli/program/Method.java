@@ -93,7 +93,7 @@ sealed interface Method {
       implements Method {
     /** Whether {@link #estimate} averages over labels. */
     boolean dependsOnLabels() {
-      return estimate.statistics().stream().anyMatch(StatisticKind::dependsOnLabels);
+      return StatisticKind.anyDependsOnLabels(estimate.statistics());
     }
 
     /** What reports and the cache call the statistics. */
@@ -317,7 +317,7 @@ sealed interface Method {
 
     /** How labels are averaged over, where that is of importance. */
     private Objective labels(MergeRule rule) {
-      return rule.statistics().stream().anyMatch(StatisticKind::dependsOnLabels)
+      return StatisticKind.anyDependsOnLabels(rule.statistics())
           ? Objective.parse(section.text("labels").orElse(EstimationSettings.DEFAULT_LABELS))
           : Objective.none();
     }

@@ -578,10 +578,7 @@ public final class Program {
   /** Estimates what is not kept yet; the models with their statistics. */
   private List<MergeSource> estimate(Method.StatisticMerging merging, Inputs inputs) {
     List<MergeSource> sources = new ArrayList<>();
-    ModelOpener opener = inputs.fisherOpener;
-    if (opener == null) {
-      throw new IllegalStateException("found before");
-    }
+    ModelOpener opener = Objects.requireNonNull(inputs.fisherOpener, "found before");
     Path folder =
         merging.keep()
             ? merging

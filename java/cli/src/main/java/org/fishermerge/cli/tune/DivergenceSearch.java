@@ -437,8 +437,8 @@ public final class DivergenceSearch {
     ArrayNode all = json.putArray("tries");
     tries.forEach(each -> put(all.addObject(), each));
     ObjectNode kl = json.putObject("confirming_kl");
-    confirming.forEach((name, values) ->
-        values.forEach(value -> kl.withArray(name).add(finite(value))));
+    confirming.forEach(
+        (name, values) -> values.forEach(value -> kl.withArray(name).add(finite(value))));
     choice()
         .coefficients
         .ifPresent(found -> {

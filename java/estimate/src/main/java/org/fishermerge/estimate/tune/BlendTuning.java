@@ -131,21 +131,24 @@ public final class BlendTuning {
     List<ParameterGroup> parameters =
         meter.backbone().weights().stream().map(Weights.Parameter::group).toList();
     try (GradientSum gradient = new GradientSum(parameters)) {
-      Result best = measured(c);
+      double[][] coefficients = all(c);
+      blend.set(coefficients);
+      Result best = measured(coefficients);
       listener.measured(0, Double.NaN, best.mean());
       double sampled = 0;
       int since = 0;
       int worse = 0;
       boolean ends = timeIsUp.getAsBoolean();
       for (int step = 1; !ends; step++) {
-        blend.set(all(c));
         gradient.clear();
         sampled += meter.gradient(settings.examples(), random, gradient);
         since++;
         adam(c, grouped(blend.derivative(gradient)), first, second, step);
+        coefficients = all(c);
+        blend.set(coefficients);
         ends = step >= settings.steps() || timeIsUp.getAsBoolean();
         if (step % settings.every() == 0 || ends) {
-          Result now = measured(c);
+          Result now = measured(coefficients);
           listener.measured(step, sampled / since, now.mean());
           sampled = 0;
           since = 0;
@@ -159,9 +162,8 @@ public final class BlendTuning {
     }
   }
 
-  private Result measured(double[][] c) {
-    double[][] coefficients = all(c);
-    blend.set(coefficients);
+  /** Of the weights that are set. */
+  private Result measured(double[][] coefficients) {
     return new Result(coefficients, meter.divergences(Half.CONFIRMING));
   }
 

@@ -36,11 +36,7 @@ public record OwnPredictions(long[] rows, List<double[]> probabilities) {
       int count = Math.min(batchSize, rows.length - first);
       long[] some = Arrays.copyOfRange(rows, first, first + count);
       try (ForwardPass pass = model.forward(some, ForwardPass.Wanted.LOGITS)) {
-        double[] batch = Divergence.predictions(pass);
-        int classes = batch.length / count;
-        for (int b = 0; b < count; b++) {
-          all.add(Arrays.copyOfRange(batch, b * classes, (b + 1) * classes));
-        }
+        all.addAll(Divergence.predictions(pass, b -> some[Math.toIntExact(b)]));
       }
     }
     return new OwnPredictions(rows, all);

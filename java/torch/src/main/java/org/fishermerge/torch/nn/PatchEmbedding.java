@@ -47,8 +47,7 @@ public record PatchEmbedding(
     Tensor ofPatches = cotangent.narrow(2, 1, patches());
     if (cotangent.size(1) > 1) {
       // DiagonalFisher with PER_BATCH reads the tokens of all examples as one sequence, which a
-      // view of
-      // some of the tokens is not.
+      // view of some of the tokens is not.
       ofPatches = ofPatches.contiguous();
     }
     projection.show(ofPatches, tape.read()[0], visitor);

@@ -26,8 +26,7 @@ final class LabelSpectrum {
   private static final double SMALLEST = 1e-150;
   private static final int BISECTIONS = 40;
   // Enough to compare 8 probes with 4. One search of all examples for so many eigenvalues takes
-  // less
-  // time than several for fewer.
+  // less time than several for fewer.
   private static final int SOUGHT_FOR_ALL = 7;
 
   private final LabelCovariance covariance;

@@ -160,8 +160,7 @@ public final class DiagonalFisher implements Statistic {
       throw new IllegalArgumentException("part of a transposed layer");
     }
     // Input and cotangent change places. The kernel takes probes of its first operand only, which
-    // is
-    // now the input, so it is called for one probe at a time.
+    // is now the input, so it is called for one probe at a time.
     Activations inputs = activations(input);
     for (long v = 0; v < cotangent.size(0); v++) {
       Shown g = shown(cotangent.narrow(0, v, 1));
