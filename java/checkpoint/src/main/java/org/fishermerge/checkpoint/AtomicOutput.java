@@ -14,6 +14,7 @@ import java.nio.file.attribute.BasicFileAttributes;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
+import java.util.concurrent.CancellationException;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -294,15 +295,19 @@ public final class AtomicOutput implements AutoCloseable {
   }
 
   /**
-   * Puts the output in its place for good.
+   * Puts the output in its place for good, also on a thread that is interrupted, whose status stays
+   * what it was: the work is done, and a folder that could not be forced might be lost.
    *
    * @throws InputException if the disk reports an error, or the target has come into being
    *     meanwhile
+   * @throws CancellationException if the thread is interrupted during the call, before the output
+   *     is in its place
    */
   public void commit() {
     if (committed) {
       throw new IllegalStateException("committed already");
     }
+    boolean interrupted = Thread.interrupted();
     try {
       forceTree(temp);
       WorkFolder.whileNotEnding(() -> {
@@ -317,6 +322,10 @@ public final class AtomicOutput implements AutoCloseable {
       }
     } catch (IOException e) {
       throw Messages.cannotWrite(target, e);
+    } finally {
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
     }
     work.close();
   }

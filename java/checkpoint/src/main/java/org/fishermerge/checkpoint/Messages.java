@@ -1,9 +1,12 @@
 package org.fishermerge.checkpoint;
 
 import java.io.IOException;
+import java.nio.channels.ClosedByInterruptException;
+import java.nio.channels.FileLockInterruptionException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Locale;
+import java.util.concurrent.CancellationException;
 import org.jspecify.annotations.Nullable;
 
 /** Pieces of the messages that this package gives to users. */
@@ -60,7 +63,11 @@ final class Messages {
     return exact + String.format(Locale.ROOT, " (%.1f %cB)", value, "kMGTPE".charAt(unit));
   }
 
-  static InputException cannotRead(Path file, IOException e) {
+  /** An {@link InputException}, or a {@link CancellationException} if the thread is interrupted. */
+  static RuntimeException cannotRead(Path file, IOException e) {
+    if (isInterruption(e)) {
+      return cancelled("reading " + file, e);
+    }
     return e instanceof NoSuchFileException
         ? missing(file, e)
         : new InputException(file + ": cannot be read: " + reason(e), e);
@@ -76,8 +83,22 @@ final class Messages {
         e);
   }
 
-  static InputException cannotWrite(Path file, IOException e) {
-    return new InputException(file + ": cannot be written: " + reason(e), e);
+  /** An {@link InputException}, or a {@link CancellationException} if the thread is interrupted. */
+  static RuntimeException cannotWrite(Path file, IOException e) {
+    return isInterruption(e)
+        ? cancelled("writing " + file, e)
+        : new InputException(file + ": cannot be written: " + reason(e), e);
+  }
+
+  /** Channels close themselves when the thread that uses them is interrupted; its status stays. */
+  private static boolean isInterruption(IOException e) {
+    return e instanceof ClosedByInterruptException || e instanceof FileLockInterruptionException;
+  }
+
+  private static CancellationException cancelled(String where, IOException e) {
+    CancellationException cancelled = new CancellationException("interrupted while " + where);
+    cancelled.initCause(e);
+    return cancelled;
   }
 
   /** What an I/O error says beyond the file's name, which our messages give anyway. */

@@ -82,7 +82,7 @@ final class StrictJson {
   }
 
   /** Says what is wrong with {@code what} (for example "the header") of a file. */
-  static InputException invalid(Path file, String what, IOException e) {
+  static RuntimeException invalid(Path file, String what, IOException e) {
     if (e instanceof CharacterCodingException) {
       return new InputException(file + ": " + what + " is not valid UTF-8", e);
     }

@@ -47,17 +47,18 @@ final class WorkFolder implements AutoCloseable {
 
   private static final int DELETE_ATTEMPTS = 5;
 
-  /** Guards the two below, and is held while an output is put in its place. */
+  /** Guards the three below, and is held while an output is put in its place. */
   private static final Object ENDING_LOCK = new Object();
 
   private static final Set<WorkFolder> LIVE = new HashSet<>();
-  private static boolean ending;
 
-  static {
-    Runtime.getRuntime()
-        .addShutdownHook(
-            Thread.ofPlatform().name("fisher-merge-cleanup").unstarted(WorkFolder::removeAll));
-  }
+  /**
+   * Registered while folders are live, and no longer: the JVM would hold this class, and all that
+   * its class loader has loaded, for as long.
+   */
+  private static @Nullable Thread hook;
+
+  private static boolean ending;
 
   private final Path path;
   private final FileChannel owner;
@@ -76,28 +77,63 @@ final class WorkFolder implements AutoCloseable {
   static WorkFolder in(Path parent) throws IOException {
     removeDead(parent);
     synchronized (ENDING_LOCK) {
-      requireNotEnding();
-      // Created with permissions for the owner only; what is made inside has the usual ones.
-      long pid = ProcessHandle.current().pid();
-      Path path =
-          Files.createTempDirectory(
-              parent, ".fisher-merge-" + pid + "-" + start(pid) + "-" + SYSTEM + "-");
-      FileChannel owner = null;
+      register();
       try {
-        owner =
-            FileChannel.open(
-                path.resolve(LOCK), StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
-        lock(owner);
-      } catch (IOException e) {
-        if (owner != null) {
-          owner.close();
-        }
-        delete(path);
-        throw e;
+        WorkFolder folder = create(parent);
+        LIVE.add(folder);
+        return folder;
+      } finally {
+        unregister();
       }
-      WorkFolder folder = new WorkFolder(path, owner);
-      LIVE.add(folder);
-      return folder;
+    }
+  }
+
+  private static WorkFolder create(Path parent) throws IOException {
+    requireNotEnding();
+    // Created with permissions for the owner only; what is made inside has the usual ones.
+    long pid = ProcessHandle.current().pid();
+    Path path =
+        Files.createTempDirectory(
+            parent, ".fisher-merge-" + pid + "-" + start(pid) + "-" + SYSTEM + "-");
+    FileChannel owner = null;
+    try {
+      owner =
+          FileChannel.open(
+              path.resolve(LOCK), StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+      lock(owner);
+    } catch (IOException e) {
+      if (owner != null) {
+        owner.close();
+      }
+      delete(path);
+      throw e;
+    }
+    return new WorkFolder(path, owner);
+  }
+
+  private static void register() {
+    if (hook == null) {
+      Thread cleanup =
+          Thread.ofPlatform().name("fisher-merge-cleanup").unstarted(WorkFolder::removeAll);
+      try {
+        Runtime.getRuntime().addShutdownHook(cleanup);
+      } catch (IllegalStateException e) {
+        ending = true;
+        requireNotEnding();
+      }
+      hook = cleanup;
+    }
+  }
+
+  /** Once nothing is live. */
+  private static void unregister() {
+    if (hook != null && LIVE.isEmpty() && !ending) {
+      try {
+        Runtime.getRuntime().removeShutdownHook(hook);
+        hook = null;
+      } catch (IllegalStateException e) {
+        LOGGER.log(Level.DEBUG, "the process is ending", e);
+      }
     }
   }
 
@@ -136,6 +172,9 @@ final class WorkFolder implements AutoCloseable {
       }
     }
     remove();
+    synchronized (ENDING_LOCK) {
+      unregister();
+    }
   }
 
   private void remove() {

@@ -82,6 +82,9 @@ public final class Estimation {
   private final List<Path> parts;
   private volatile boolean cancelled;
 
+  /** Whether the thread that runs was interrupted, which would stop it from saving. */
+  private boolean interrupted;
+
   private Estimation(Builder builder, SharedDevice device, Path output) {
     this.source = builder.source;
     this.settings = builder.settings();
@@ -108,7 +111,8 @@ public final class Estimation {
    *
    * @throws InputException if the input cannot be used, memory does not suffice, or the output
    *     cannot be written or is there already; the message names the file, tensor or setting
-   * @throws CancellationException after {@link #cancel}
+   * @throws CancellationException after {@link #cancel}, or if this thread is interrupted, which
+   *     does the same and leaves it interrupted
    */
   public Result run() {
     AtomicReference<@Nullable Result> result = new AtomicReference<>();
@@ -117,6 +121,10 @@ public final class Estimation {
       device.run(
           () -> source.with(listener::warning, onData -> result.set(run(onData, written.temp()))));
       written.commit();
+    } finally {
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
     }
     SavedProgress.remove(output, listener);
     return Objects.requireNonNull(result.get(), "the source opened nothing");
@@ -128,6 +136,11 @@ public final class Estimation {
    */
   public void cancel() {
     cancelled = true;
+  }
+
+  private boolean isCancelled() {
+    interrupted |= Thread.interrupted();
+    return cancelled || interrupted;
   }
 
   private Result run(ModelOnData onData, Path file) {
@@ -227,20 +240,28 @@ public final class Estimation {
               settings.examples().isAuto()
                   ? Math.min(SamplingError.blockEnd(begin), rows.length)
                   : rows.length;
-          onData.accumulate(
-              Arrays.copyOfRange(rows, Math.toIntExact(begin), Math.toIntExact(end)),
-              batch,
-              objective,
-              estimator,
-              done -> {
-                listener.advanced(done);
-                if (cancelled && done < rows.length) {
-                  saved.save(estimator, run, batch);
-                  throw new CancellationException("cancelled after %d examples".formatted(done));
-                }
-                saved.afterBatch(estimator, run, batch);
-                device.betweenBatches();
-              });
+          try {
+            onData.accumulate(
+                Arrays.copyOfRange(rows, Math.toIntExact(begin), Math.toIntExact(end)),
+                batch,
+                objective,
+                estimator,
+                done -> {
+                  listener.advanced(done);
+                  if (isCancelled() && done < rows.length) {
+                    saved.save(estimator, run, batch);
+                    throw new CancellationException("cancelled after %d examples".formatted(done));
+                  }
+                  saved.afterBatch(estimator, run, batch);
+                  device.betweenBatches();
+                });
+          } catch (CancellationException e) {
+            if (Thread.interrupted()) { // while it waited for a batch
+              interrupted = true;
+              saved.save(estimator, run, batch);
+            }
+            throw e;
+          }
         }
         estimator.finish();
         onData.remark(estimator, listener::remark);
@@ -317,7 +338,7 @@ public final class Estimation {
             estimator,
             done -> {
               listener.advanced(begin - some.first + done);
-              if (cancelled && end < some.end) {
+              if (isCancelled() && end < some.end) {
                 throw new CancellationException("cancelled at row " + (begin + done));
               }
               device.betweenBatches();

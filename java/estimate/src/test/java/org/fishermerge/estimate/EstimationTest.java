@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CancellationException;
+import java.util.function.Consumer;
 import org.assertj.core.data.Offset;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsFile;
@@ -34,6 +35,7 @@ final class EstimationTest {
   private static final String DATA = EXPECTED + "#alpha.";
 
   @TempDir Path folder;
+  private boolean interrupted;
 
   private static Estimation.Builder estimation() {
     return Estimation.of(ModelSource.zeroShot(MODEL, CLIP, CLASSES, DATA)).batchSize(2);
@@ -73,6 +75,17 @@ final class EstimationTest {
   @ParameterizedTest
   @EnumSource(StatisticKind.class)
   void aCancelledEstimationGoesOnToTheSameBits(StatisticKind kind) {
+    goesOnToTheSameBits(kind, Estimation::cancel);
+  }
+
+  @Test
+  void anInterruptedEstimationGoesOnToTheSameBits() {
+    goesOnToTheSameBits(
+        StatisticKind.DIAGONAL_FISHER, estimation -> Thread.currentThread().interrupt());
+    assertThat(interrupted).as("the thread stays interrupted").isTrue();
+  }
+
+  private void goesOnToTheSameBits(StatisticKind kind, Consumer<Estimation> stop) {
     Path whole = folder.resolve("whole.safetensors");
     estimation().statistics(kind).output(whole).build().run();
 
@@ -88,11 +101,12 @@ final class EstimationTest {
                   @Override
                   public void advanced(long examples) {
                     done.add(examples);
-                    running[0].cancel();
+                    stop.accept(running[0]);
                   }
                 })
             .build();
     assertThatThrownBy(running[0]::run).isInstanceOf(CancellationException.class);
+    interrupted = Thread.interrupted();
     assertThat(done).containsExactly(2L);
     assertThat(out).doesNotExist();
     Path progress = folder.resolve("stopped.safetensors.progress");

@@ -19,8 +19,10 @@ final class Bounds {
     return count;
   }
 
+  /** Stands for the worker threads, where it must be known whether they may use a segment. */
+  private static final Thread ANOTHER = Thread.ofPlatform().unstarted(() -> {});
+
   /** A view of exactly the needed bytes that any thread can use. */
-  @SuppressWarnings("restricted")
   static MemorySegment readable(
       String name, MemorySegment segment, long elements, long elementBytes) {
     if (!segment.isNative()) {
@@ -42,7 +44,25 @@ final class Bounds {
           "%s is too short: %d bytes needed (%d elements of %d bytes), %d given"
               .formatted(name, needed, elements, elementBytes, segment.byteSize()));
     }
-    return MemorySegment.ofAddress(segment.address()).reinterpret(needed);
+    return forAnyThread(name, segment, needed);
+  }
+
+  @SuppressWarnings("restricted")
+  private static MemorySegment forAnyThread(String name, MemorySegment segment, long bytes) {
+    try {
+      return MemorySegment.ofAddress(segment.address()).reinterpret(bytes);
+    } catch (IllegalCallerException e) {
+      // Without native access kernels run in plain Java, which needs no address.
+      if (segment.isAccessibleBy(ANOTHER)) {
+        return segment.asSlice(0, bytes);
+      }
+      throw new IllegalArgumentException(
+          "%s is confined to one thread, which needs native access: allocate it in a shared arena,"
+                  .formatted(name)
+              + " or start Java with "
+              + NativeLibrary.enableNativeAccess(),
+          e);
+    }
   }
 
   static MemorySegment writable(

@@ -26,7 +26,7 @@ final class NativeLibrary {
       if (!Files.isRegularFile(path)) {
         throw new UnsatisfiedLinkError("-D%s=%s is not a file".formatted(property, override));
       }
-      System.load(path.toString());
+      load(path, property);
       return path.toString();
     }
     String resource = "native/" + platform() + "/" + System.mapLibraryName(name);
@@ -36,25 +36,74 @@ final class NativeLibrary {
             "this build has no %s for %s; %s, or set -D%s=FILE"
                 .formatted(name, platform(), remedy, property));
       }
-      // A folder only this user can enter, so that nobody can replace the file between writing and
-      // loading it.
-      Path folder = Files.createTempDirectory("fisher-kernels-");
-      Path file = folder.resolve(System.mapLibraryName(name));
-      try {
-        Files.copy(in, file, StandardCopyOption.REPLACE_EXISTING);
-        System.load(file.toString());
-        return "packaged " + resource;
-      } finally {
-        // The loaded mapping outlives the name, so nothing is left behind even when the process is
-        // killed.
-        Files.deleteIfExists(file);
-        Files.deleteIfExists(folder);
-      }
+      loadCopy(in, System.mapLibraryName(name), property);
+      return "packaged " + resource;
     } catch (IOException e) {
       UnsatisfiedLinkError error =
           new UnsatisfiedLinkError(
               "cannot unpack the native library into %s (set -Djava.io.tmpdir or -D%s=FILE): %s"
                   .formatted(System.getProperty("java.io.tmpdir"), property, e));
+      error.initCause(e);
+      throw error;
+    }
+  }
+
+  /** What to start Java with where the program must be allowed to call native code. */
+  static String enableNativeAccess() {
+    Module module = NativeLibrary.class.getModule();
+    return "--enable-native-access=" + (module.isNamed() ? module.getName() : "ALL-UNNAMED");
+  }
+
+  private static void load(Path library, String property) {
+    try {
+      loadAllowed(library);
+    } catch (UnsatisfiedLinkError e) {
+      if (!String.valueOf(e.getMessage()).contains("already loaded in another classloader")) {
+        throw e;
+      }
+      // The JVM takes a file once only; of another name it is another library.
+      try (InputStream in = Files.newInputStream(library)) {
+        loadCopy(in, library.getFileName().toString(), property);
+      } catch (IOException unreadable) {
+        e.addSuppressed(unreadable);
+        throw e;
+      }
+    }
+  }
+
+  private static void loadCopy(InputStream in, String name, String property) throws IOException {
+    // A folder only this user can enter, so that nobody can replace the file between writing and
+    // loading it.
+    Path folder = Files.createTempDirectory("fisher-kernels-");
+    Path file = folder.resolve(name);
+    try {
+      Files.copy(in, file, StandardCopyOption.REPLACE_EXISTING);
+      loadAllowed(file);
+    } catch (UnsatisfiedLinkError e) {
+      if (e.getCause() instanceof IllegalCallerException) {
+        throw e;
+      }
+      UnsatisfiedLinkError error =
+          new UnsatisfiedLinkError(
+              "%s; where %s is mounted noexec, set -Djava.io.tmpdir to another folder, or -D%s=FILE"
+                  .formatted(e.getMessage(), System.getProperty("java.io.tmpdir"), property));
+      error.initCause(e);
+      throw error;
+    } finally {
+      // The loaded mapping outlives the name, so nothing is left behind even when the process is
+      // killed.
+      Files.deleteIfExists(file);
+      Files.deleteIfExists(folder);
+    }
+  }
+
+  private static void loadAllowed(Path library) {
+    try {
+      System.load(library.toString());
+    } catch (IllegalCallerException e) {
+      UnsatisfiedLinkError error =
+          new UnsatisfiedLinkError(
+              "native access is denied to it; start Java with " + enableNativeAccess());
       error.initCause(e);
       throw error;
     }

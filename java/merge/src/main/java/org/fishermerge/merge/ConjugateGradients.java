@@ -62,6 +62,7 @@ final class ConjugateGradients {
     int done = 0;
     double residual = Math.sqrt(algebra.dot(r, r)) / norm;
     while (residual > tolerance && done < iterations && rz > 0) {
+      MergeProgress.requireNotInterrupted();
       algebra.scale(lp, 0);
       for (Term term : terms) {
         add(lp, term, p);

@@ -38,6 +38,7 @@ public final class MergeSession implements AutoCloseable {
    * fingerprint.
    *
    * @throws InputException for the first thing that is wrong; nothing stays open then
+   * @throws java.util.concurrent.CancellationException if this thread is interrupted
    */
   public static MergeSession open(MergeRequest request) {
     RequestChecks.check(request);
@@ -110,6 +111,8 @@ public final class MergeSession implements AutoCloseable {
    *     statistic file names, or a value is not acceptable: a Fisher that is negative or not
    *     finite, a parameter that is not finite, a result that overflows the output's dtype. Nothing
    *     is left behind then.
+   * @throws java.util.concurrent.CancellationException if this thread is interrupted before the
+   *     output is in its place; nothing is left behind, and the thread stays interrupted
    */
   public MergeResult run(Kernels kernels, ProgressListener listener) {
     return run(kernels, null, listener);

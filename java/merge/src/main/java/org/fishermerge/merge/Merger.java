@@ -77,6 +77,7 @@ public final class Merger implements AutoCloseable {
    *
    * @throws IllegalArgumentException if the plan is of other files than the session's
    * @throws InputException as {@link MergeSession#run} does
+   * @throws java.util.concurrent.CancellationException as {@link MergeSession#run} does
    */
   public MergeResult run(MergePlan plan, ProgressListener listener) {
     session.requireSameInputs(plan.request());

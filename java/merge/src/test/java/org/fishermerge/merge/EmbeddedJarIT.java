@@ -3,9 +3,16 @@ package org.fishermerge.merge;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.ref.WeakReference;
+import java.net.URL;
+import java.net.URLClassLoader;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Objects;
+import java.util.stream.Stream;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.testkit.Golden;
 import org.junit.jupiter.api.Test;
@@ -63,6 +70,74 @@ final class EmbeddedJarIT {
     }
     assertThat(output.resolve("model.safetensors"))
         .hasSameBinaryContentAs(expected.resolve("model.safetensors"));
+  }
+
+  /**
+   * A server that deploys again drops the class loader of before: with it go its classes, and the
+   * native library that they loaded.
+   */
+  @Test
+  void aClosedClassLoaderIsFreed() throws Exception {
+    Path jar = Path.of(Objects.requireNonNull(System.getProperty("fishermerge.embedded.jar")));
+    long before = mappings();
+    List<WeakReference<ClassLoader>> loaders = new ArrayList<>();
+    for (int deployment = 0; deployment < 3; deployment++) {
+      loaders.add(mergeInItsOwnLoader(jar, folder.resolve("deployment" + deployment)));
+    }
+    for (int attempt = 0; attempt < 40 && !areFree(loaders, before); attempt++) {
+      System.gc();
+      Thread.sleep(50);
+    }
+    assertThat(loaders).allMatch(loader -> loader.get() == null);
+    assertThat(mappings()).isEqualTo(before);
+  }
+
+  private static boolean areFree(List<WeakReference<ClassLoader>> loaders, long before) {
+    return loaders.stream().allMatch(loader -> loader.get() == null) && mappings() == before;
+  }
+
+  /** Executable mappings of libraries whose file is gone, as that of an unpacked one is. */
+  private static long mappings() {
+    try (Stream<String> lines = Files.lines(Path.of("/proc/self/maps"))) {
+      return lines
+          .filter(line -> line.contains("fisher-kernels-") && line.contains("r-xp"))
+          .count();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private WeakReference<ClassLoader> mergeInItsOwnLoader(Path jar, Path output) throws Exception {
+    try (URLClassLoader loader =
+        new URLClassLoader(
+            new URL[] {jar.toUri().toURL()}, ClassLoader.getPlatformClassLoader())) {
+      Class<?> kernelsClass = loader.loadClass(Kernels.class.getName());
+      assertThat(kernelsClass).isNotSameAs(Kernels.class);
+      Class<?> requestClass = loader.loadClass(MergeRequest.class.getName());
+      Class<?> ruleClass = loader.loadClass(MergeRule.class.getName());
+      Object rule = loader.loadClass(Average.class.getName()).getConstructor().newInstance();
+      Object builder =
+          requestClass
+              .getMethod("builder", Path.class, Path.class, ruleClass)
+              .invoke(null, Golden.path("clip-tiny/pretrained"), output, rule);
+      builder
+          .getClass()
+          .getMethod("model", Path.class)
+          .invoke(builder, Golden.path("clip-tiny/alpha"));
+      Object request = builder.getClass().getMethod("build").invoke(builder);
+      Class<?> sessionClass = loader.loadClass(MergeSession.class.getName());
+      Class<?> listenerClass = loader.loadClass(ProgressListener.class.getName());
+      try (AutoCloseable kernels =
+              (AutoCloseable) kernelsClass.getMethod("open").invoke(null);
+          AutoCloseable session =
+              (AutoCloseable) sessionClass.getMethod("open", requestClass).invoke(null, request)) {
+        sessionClass
+            .getMethod("run", kernelsClass, listenerClass)
+            .invoke(session, kernels, listenerClass.getField("NONE").get(null));
+      }
+      assertThat(output.resolve("model.safetensors")).exists();
+      return new WeakReference<>(loader);
+    }
   }
 
   private Path fisher(String model) {

@@ -106,7 +106,12 @@ public final class LibTorch {
     try {
       Loader.load(torch.class);
       loaded = true;
+    } catch (IllegalCallerException e) {
+      throw noNativeAccess(e);
     } catch (LinkageError e) {
+      if (isDenied(e)) {
+        throw noNativeAccess(e);
+      }
       List<String> missing = builtWithCuda() ? missing(CUDA_LIBRARIES) : List.of();
       throw new InputException(
           missing.isEmpty()
@@ -114,6 +119,21 @@ public final class LibTorch {
               : "libtorch, built with CUDA, cannot be loaded: it " + doesNotFind(missing),
           e);
     }
+  }
+
+  /** JavaCPP loads libtorch, so that it is JavaCPP's module that needs access. */
+  private static boolean isDenied(Throwable failure) {
+    return failure instanceof IllegalCallerException
+        || (failure.getCause() != null && isDenied(failure.getCause()));
+  }
+
+  private static InputException noNativeAccess(Throwable e) {
+    Module module = Loader.class.getModule();
+    return new InputException(
+        "libtorch cannot be loaded: native access is denied to it; start Java with"
+            + " --enable-native-access="
+            + (module.isNamed() ? module.getName() : "ALL-UNNAMED"),
+        e);
   }
 
   /**
