@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -110,6 +112,17 @@ class KernelSelectionTest {
     }
   }
 
+  @Test
+  void withoutNativeAccessKernelsRunInPlainJavaAndSayWhatToDo() throws Exception {
+    Output output = start("--illegal-native-access=deny", "-Dfishermerge.test.bounds=true");
+    assertThat(output.exit).as(output.text).isZero();
+    assertThat(output.text)
+        .contains("provider=scalar")
+        .contains("native access is denied to it; start Java with --enable-native-access=ALL-UNN")
+        .contains("shared: 8 bytes")
+        .contains("confined: values is confined to one thread, which needs native access: ");
+  }
+
   /** On a machine without a GPU, and in a build without CUDA kernels. */
   @Test
   void withoutAGpuTheCpuDoesTheWorkAndSaysWhy(@TempDir Path folder) throws Exception {
@@ -160,10 +173,15 @@ class KernelSelectionTest {
   }
 
   private static Output run(String... properties) throws IOException, InterruptedException {
+    List<String> flags = new ArrayList<>(List.of(properties));
+    flags.add("--enable-native-access=ALL-UNNAMED");
+    return start(flags.toArray(String[]::new));
+  }
+
+  private static Output start(String... flags) throws IOException, InterruptedException {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    command.add("--enable-native-access=ALL-UNNAMED");
-    command.addAll(List.of(properties));
+    command.addAll(List.of(flags));
     command.addAll(
         List.of("-cp", System.getProperty("java.class.path"), PrintInfo.class.getName()));
     Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
@@ -182,6 +200,16 @@ class KernelSelectionTest {
       try (Kernels kernels = Kernels.open()) {
         KernelInfo info = kernels.info();
         System.out.println("provider=" + info.provider() + " " + info.notes());
+      }
+      if (Boolean.getBoolean("fishermerge.test.bounds")) {
+        try (Arena shared = Arena.ofShared();
+            Arena confined = Arena.ofConfined()) {
+          MemorySegment view = Bounds.readable("values", shared.allocate(16), 1, 8);
+          System.out.println("shared: " + view.byteSize() + " bytes");
+          Bounds.readable("values", confined.allocate(8), 1, 8);
+        } catch (IllegalArgumentException e) {
+          System.out.println("confined: " + e.getMessage());
+        }
       }
     }
   }
