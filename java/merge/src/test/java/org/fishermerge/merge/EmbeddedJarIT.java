@@ -143,8 +143,7 @@ final class EmbeddedJarIT {
 
   private WeakReference<ClassLoader> mergeInItsOwnLoader(Path jar, Path output) throws Exception {
     try (URLClassLoader loader =
-        new URLClassLoader(
-            new URL[] {jar.toUri().toURL()}, ClassLoader.getPlatformClassLoader())) {
+        new URLClassLoader(new URL[] {jar.toUri().toURL()}, ClassLoader.getPlatformClassLoader())) {
       Class<?> kernelsClass = loader.loadClass(Kernels.class.getName());
       assertThat(kernelsClass).isNotSameAs(Kernels.class);
       Class<?> requestClass = loader.loadClass(MergeRequest.class.getName());
@@ -161,8 +160,7 @@ final class EmbeddedJarIT {
       Object request = builder.getClass().getMethod("build").invoke(builder);
       Class<?> sessionClass = loader.loadClass(MergeSession.class.getName());
       Class<?> listenerClass = loader.loadClass(ProgressListener.class.getName());
-      try (AutoCloseable kernels =
-              (AutoCloseable) kernelsClass.getMethod("open").invoke(null);
+      try (AutoCloseable kernels = (AutoCloseable) kernelsClass.getMethod("open").invoke(null);
           AutoCloseable session =
               (AutoCloseable) sessionClass.getMethod("open", requestClass).invoke(null, request)) {
         sessionClass

@@ -127,8 +127,7 @@ final class InterruptionTest {
   @Test
   void anOutputThatIsReadyIsPutInItsPlace() throws IOException {
     Files.createDirectories(out.getParent());
-    try (AtomicOutput output =
-        AtomicOutput.file(out, false)) {
+    try (AtomicOutput output = AtomicOutput.file(out, false)) {
       Files.writeString(output.temp(), "ready");
       Thread.currentThread().interrupt();
       output.commit();
