@@ -54,7 +54,8 @@ import picocli.CommandLine.UnmatchedArgumentException;
       EvaluateCommand.class,
       InspectCommand.class,
       DoctorCommand.class,
-      DemoCommand.class
+      DemoCommand.class,
+      CompareCommand.class
     },
     footer = {
       "",
@@ -86,6 +87,11 @@ public final class Main {
   /** What a command asks for where models, data and configurations are. */
   static Map<String, String> environment(CommandSpec command) {
     return ((Main) command.root().userObject()).environment;
+  }
+
+  /** The words of the command line, without the program's name. */
+  static List<String> words(CommandSpec command) {
+    return List.copyOf(command.root().commandLine().getParseResult().originalArgs());
   }
 
   private static volatile boolean running;

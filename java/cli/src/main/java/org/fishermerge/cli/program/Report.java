@@ -4,10 +4,16 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
+import org.fishermerge.cli.report.Intervals;
+import org.fishermerge.cli.report.ReportBuilder;
+import org.fishermerge.cli.report.ReportJson;
+import org.fishermerge.cli.report.RunReport.Measure;
+import org.fishermerge.cli.report.RunReport.Role;
 import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.cli.task.SkippedRowsReport;
 import org.fishermerge.estimate.SkippedRows;
@@ -19,7 +25,7 @@ import org.fishermerge.torch.Accuracy;
  */
 final class Report {
   /** Our own key. */
-  static final String OWN = "fisher_merge";
+  static final String OWN = ReportJson.OWN;
 
   private final ObjectNode json = JsonReport.object();
   private final ObjectNode own = JsonReport.object();
@@ -77,6 +83,17 @@ final class Report {
 
   private static double single(double value) {
     return (float) value;
+  }
+
+  /** Adds what was measured. */
+  void addTo(ReportBuilder page) {
+    if (!tasks.isEmpty()) {
+      List<Measure> measures = tasks.values().stream().map(Intervals::measure).toList();
+      page.accuracies(
+          Intervals.complete(
+              List.copyOf(tasks.keySet()),
+              List.of(Intervals.row("this merge", Role.THIS, measures))));
+    }
   }
 
   /** How the numbers came about. */

@@ -3,7 +3,6 @@ package org.fishermerge.cli.report;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import org.fishermerge.cli.report.RunReport.Accuracies;
@@ -163,14 +162,10 @@ final class ReportTables {
   static Table merges(List<Merge> merges) {
     List<List<Cell>> rows = new ArrayList<>();
     for (Merge merge : merges) {
-      Map<String, String> settings = merge.settings() == null ? Map.of() : merge.settings();
       rows.add(
           List.of(
               Table.name(merge.rule()),
-              Table.name(
-                  settings.entrySet().stream()
-                      .map(e -> e.getKey() + " " + e.getValue())
-                      .collect(Collectors.joining(", "))),
+              Table.name(merge.settings()),
               Table.count(merge.parameters()),
               Table.gigabytes(merge.bytesRead()),
               Table.gigabytes(merge.bytesWritten()),

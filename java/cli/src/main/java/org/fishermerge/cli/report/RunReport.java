@@ -1,9 +1,12 @@
 package org.fishermerge.cli.report;
 
 import com.fasterxml.jackson.annotation.JsonValue;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
+import org.fishermerge.merge.Similarity;
+import org.fishermerge.merge.SimilarityMatrix;
+import org.fishermerge.merge.SimilarityMetric;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -110,7 +113,7 @@ public record RunReport(
    */
   public record Merge(
       String rule,
-      @Nullable Map<String, String> settings,
+      @Nullable String settings,
       @Nullable String output,
       @Nullable Long parameters,
       @Nullable Long bytesRead,
@@ -235,7 +238,29 @@ public record RunReport(
   public record Similarities(
       List<String> tasks,
       List<List<@Nullable Double>> overlap,
-      List<List<@Nullable Double>> cosine) {}
+      List<List<@Nullable Double>> cosine) {
+    /** Of the whole model. */
+    public static Similarities of(Similarity similarity, List<String> tasks) {
+      return new Similarities(
+          tasks,
+          matrix(similarity.model(), SimilarityMetric.OVERLAP, tasks.size()),
+          matrix(similarity.model(), SimilarityMetric.COSINE, tasks.size()));
+    }
+
+    private static List<List<@Nullable Double>> matrix(
+        SimilarityMatrix of, SimilarityMetric metric, int size) {
+      List<List<@Nullable Double>> rows = new ArrayList<>();
+      for (int p = 0; p < size; p++) {
+        List<@Nullable Double> row = new ArrayList<>();
+        for (int q = 0; q < size; q++) {
+          double value = of.get(metric, p, q);
+          row.add(Double.isNaN(value) ? null : value);
+        }
+        rows.add(row);
+      }
+      return rows;
+    }
+  }
 
   /**
    * A search.
