@@ -879,7 +879,7 @@ public final class Program {
 
   private boolean estimatesDiagonals() {
     return method instanceof Method.StatisticMerging merging
-        && merging.estimate().statistics().contains(StatisticKind.DIAGONAL);
+        && merging.estimate().statistics().contains(StatisticKind.DIAGONAL_FISHER);
   }
 
   private RunReport.Model model(

@@ -31,7 +31,7 @@ import org.jspecify.annotations.Nullable;
 /** What a report has of a merge: from its request, its result, and the headers of its files. */
 public final class MergeFacts {
   /** Parameters that no other layer has of the same kind. */
-  private static final String OTHER = "other";
+  static final String OTHER = "other";
 
   private MergeFacts() {}
 

@@ -181,7 +181,10 @@ final class ReportFigures {
       kinds.add(cell.kind());
     }
     List<String> columns = List.copyOf(layers);
-    List<String> blocks = List.copyOf(kinds);
+    List<String> blocks = new ArrayList<>(kinds);
+    if (blocks.remove(MergeFacts.OTHER)) {
+      blocks.add(MergeFacts.OTHER);
+    }
     ObjectNode figure = figure("heat").put("unit", "%");
     names(figure, "columns", columns);
     names(figure, "rows", shares.models());

@@ -361,6 +361,11 @@ final class ReportPage {
   }
 
   private void merged() {
+    List<String> line = report.origin().line();
+    boolean repeated = line != null && !line.isEmpty();
+    if (report.models().isEmpty() && report.merges().isEmpty() && !repeated) {
+      return;
+    }
     heading(report.merges().isEmpty() ? "What was measured" : "What was merged");
     if (!report.models().isEmpty()) {
       table(ReportTables.models(report.models()));
@@ -368,8 +373,7 @@ final class ReportPage {
     if (!report.merges().isEmpty()) {
       table(ReportTables.merges(report.merges()));
     }
-    List<String> line = report.origin().line();
-    if (line != null && !line.isEmpty()) {
+    if (line != null && repeated) {
       html.element("h3", "To repeat it");
       html.open("pre", "tabindex", "0", "role", "region", "aria-label", "Command line");
       html.text(

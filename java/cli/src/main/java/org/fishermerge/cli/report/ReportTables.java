@@ -123,7 +123,10 @@ final class ReportTables {
       Statistic statistic = model.statistic();
       rows.add(
           List.of(
-              Table.name(model.base() ? model.name() + " (base)" : model.name()),
+              Table.name(
+                  model.base() && !model.name().equals("base")
+                      ? model.name() + " (base)"
+                      : model.name()),
               Table.name(model.id()),
               Table.digits(model.coefficient(), "%.4g"),
               Table.digits(model.weight(), "%.3g"),

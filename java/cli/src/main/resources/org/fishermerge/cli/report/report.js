@@ -134,8 +134,7 @@
   /** cells: [block, row, column, value, text]; a block of rows for each kind of parameter. */
   function heat(plot, tip, figure, width, label) {
     const left = narrow(width) ? 84 : 130, right = 4;
-    const across = (width - left - right) / figure.columns.length;
-    const size = Math.min(across, figure.square ? 58 : 64);
+    const size = Math.min((width - left - right) / figure.columns.length, figure.square ? 58 : 64);
     const row = figure.square ? Math.max(20, Math.min(size, 40)) : 16;
     const head = 24, used = new Set(figure.cells.map((cell) => cell[0]));
     const blocks = figure.blocks.map((name, index) => ({name, index})).filter((b) => used.has(b.index));
@@ -143,28 +142,33 @@
     const block = figure.rows.length * row + (named ? head : 6);
     const turned = d3.max(figure.columns, (name) => Math.min(name.length, 24)) * 6.4 > size - 4;
     const foot = turned ? Math.min(24, d3.max(figure.columns, (name) => name.length)) * 6.6 + 10 : 22;
-    const height = blocks.length * block + foot + 44;
+    // Blocks stand side by side where there is room.
+    const wide = left + size * figure.columns.length + 18;
+    const across = named ? Math.max(1, Math.floor((width + 18) / wide)) : 1;
+    const lines = Math.ceil(blocks.length / across);
+    const height = lines * block + foot + 44;
     const svg = canvas(plot, width, height, label);
     const values = figure.cells.map((cell) => cell[3]);
     const [least, most] = d3.extent(values);
     const scale = figure.scale === 'log'
       ? d3.scaleSequentialLog([least, most === least ? most * 1.0001 : most], shades)
-      : d3.scaleSequential([figure.square ? Math.min(0, least) : least, figure.top || Math.max(most, least + 0.05)], shades);
-    const tops = new Map(blocks.map((b, k) => [b.index, k * block + (named ? head : 6)]));
+      : d3.scaleSequential([figure.square ? Math.min(.9, Math.floor(10 * least) / 10) : least, figure.top || Math.max(most, least + 0.05)], shades);
+    const tops = new Map(blocks.map((b, k) => [b.index, Math.floor(k / across) * block + (named ? head : 6)]));
+    const lefts = new Map(blocks.map((b, k) => [b.index, (k % across) * wide]));
     const kept = [];
     blocks.forEach((b) => {
       if (b.name) {
-        svg.append('text').attr('class', 'block').attr('x', 0).attr('y', tops.get(b.index) - 7)
+        svg.append('text').attr('class', 'block').attr('x', lefts.get(b.index)).attr('y', tops.get(b.index) - 7)
             .text(cut(b.name, narrow(width) ? 44 : 90));
       }
       figure.rows.forEach((name, r) => {
-        svg.append('text').attr('x', left - 6).attr('y', tops.get(b.index) + (r + .5) * row).attr('dy', '.35em')
+        svg.append('text').attr('x', lefts.get(b.index) + left - 6).attr('y', tops.get(b.index) + (r + .5) * row).attr('dy', '.35em')
             .attr('text-anchor', 'end').text(cut(name, narrow(width) ? 12 : 20));
       });
     });
     const cells = figure.cells.slice().sort((a, b) => a[0] - b[0] || a[1] - b[1] || a[2] - b[2]);
     cells.forEach(([b, r, c, value, text]) => {
-      const node = svg.append('rect').attr('x', left + c * size + .5).attr('y', tops.get(b) + r * row + .5)
+      const node = svg.append('rect').attr('x', lefts.get(b) + left + c * size + .5).attr('y', tops.get(b) + r * row + .5)
           .attr('width', Math.max(1, size - 1)).attr('height', row - 1).attr('fill', scale(value)).node();
       if (figure.square && size > 34) {
         const colour = d3.lab(scale(value)).l > 55 ? '#000' : '#fff';
@@ -174,9 +178,10 @@
       }
       kept.push({node, text: [figure.blocks[b], figure.rows[r], figure.columns[c]].filter(Boolean).join(', ') + ': ' + text});
     });
-    const bottom = blocks.length * block + 4;
-    figure.columns.forEach((name, c) => {
-      const x = left + (c + .5) * size;
+    const bottom = lines * block + 4;
+    const standing = Math.min(across, blocks.length);
+    d3.cross(d3.range(standing), figure.columns.map((name, c) => [name, c])).forEach(([k, [name, c]]) => {
+      const x = k * wide + left + (c + .5) * size;
       svg.append('text').attr('class', 'quiet')
           .attr('transform', turned ? `translate(${x + 4},${bottom + 4})rotate(-90)` : `translate(${x},${bottom + 12})`)
           .attr('text-anchor', turned ? 'end' : 'middle').text(cut(name, 24));
