@@ -456,6 +456,7 @@ final class ProgramTest {
     Path page = folder.resolve("log/report.html");
     try (Browser browser = Browser.open()) {
       browser.check(page);
+      browser.checkDark();
       browser.checkNumbers(page, folder.resolve("log/report.json"));
     }
     JsonNode report = json(folder.resolve("log/report.json")).at("/fisher_merge/report");

@@ -63,8 +63,15 @@ final class ReportFigures {
     ArrayNode bars = figure.putArray("bars");
     for (int t = 0; t < accuracies.tasks().size(); t++) {
       for (Row row : rows) {
-        if (t < row.measures().size()) {
-          bar(bars, accuracies.tasks().get(t), row, row.measures().get(t));
+        if (t >= row.measures().size()) {
+          continue;
+        }
+        bar(bars, accuracies.tasks().get(t), row, row.measures().get(t));
+        if (rows.size() == 1) {
+          // A name over each bar would be the same for all.
+          ((ObjectNode) bars.get(bars.size() - 1))
+              .put("group", "")
+              .put("name", seen(accuracies.tasks().get(t)));
         }
       }
     }
@@ -97,7 +104,7 @@ final class ReportFigures {
   }
 
   static ObjectNode seconds(List<Stage> stages) {
-    ObjectNode figure = figure("bars").put("unit", "s");
+    ObjectNode figure = figure("bars").put("unit", "seconds");
     ArrayNode bars = figure.putArray("bars");
     for (Stage stage : stages) {
       bars.addObject()

@@ -369,6 +369,10 @@ final class ReportPage {
     heading(report.merges().isEmpty() ? "What was measured" : "What was merged");
     if (!report.models().isEmpty()) {
       table(ReportTables.models(report.models()));
+      Table files = ReportTables.files(report.models());
+      if (files.columns().size() > 1) {
+        folded("Files and hashes", files);
+      }
     }
     if (!report.merges().isEmpty()) {
       table(ReportTables.merges(report.merges()));

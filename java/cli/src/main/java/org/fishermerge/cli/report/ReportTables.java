@@ -3,6 +3,7 @@ package org.fishermerge.cli.report;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import org.fishermerge.cli.report.RunReport.Accuracies;
@@ -127,7 +128,7 @@ final class ReportTables {
                   model.base() && !model.name().equals("base")
                       ? model.name() + " (base)"
                       : model.name()),
-              Table.name(model.id()),
+              Table.name(Objects.equals(model.id(), model.path()) ? null : model.id()),
               Table.digits(model.coefficient(), "%.4g"),
               Table.digits(model.weight(), "%.3g"),
               Table.digits(model.norm(), "%.3g"),
@@ -136,10 +137,7 @@ final class ReportTables {
               Table.name(statistic == null ? null : statistic.labels()),
               Table.percent(statistic == null ? null : statistic.samplingError(), 1),
               Table.name(statistic == null ? null : statistic.data()),
-              Table.name(statistic == null ? null : statistic.selection()),
-              Table.name(statistic == null ? null : statistic.file()),
-              Table.name(model.path()),
-              Table.name(model.sha256())));
+              Table.name(statistic == null ? null : statistic.selection())));
     }
     return withoutEmptyColumns(
         new Table(
@@ -155,11 +153,24 @@ final class ReportTables {
                 "labels",
                 "sampling error, %",
                 "data",
-                "selection",
-                "statistic",
-                "folder",
-                "SHA-256"),
+                "selection"),
             rows));
+  }
+
+  /** Where the models lie, and what is in them. */
+  static Table files(List<Model> models) {
+    List<List<Cell>> rows = new ArrayList<>();
+    for (Model model : models) {
+      Statistic statistic = model.statistic();
+      rows.add(
+          List.of(
+              Table.name(model.name()),
+              Table.name(model.path()),
+              Table.name(statistic == null ? null : statistic.file()),
+              Table.name(model.sha256())));
+    }
+    return withoutEmptyColumns(
+        new Table("Files", List.of("model", "folder", "statistic", "SHA-256"), rows));
   }
 
   static Table merges(List<Merge> merges) {
