@@ -469,6 +469,17 @@ final class ProgramTest {
   }
 
   @Test
+  void aQuietRunSaysWhatItFoundAndNothingElse() {
+    List<String> line = with(tiny("method=simple_average"), save("merged"));
+    line.add("--quiet");
+    CommandResult result = CommandResult.run(line);
+    assertThat(result.err()).isEmpty();
+    assertThat(result.out()).containsPattern("(?m)^average +[\\d.]+ +[\\d.]+ +18$");
+    line.add("method.unheard_of=1");
+    assertThat(CommandResult.run(line).err()).startsWith("fisher-merge: ").contains("unheard_of");
+  }
+
+  @Test
   void onlyOneBatchInAFastDevRun() throws IOException {
     CommandResult result =
         succeeds(

@@ -94,8 +94,8 @@ public sealed interface LayerRule extends MergeRule permits KroneckerFisher, Reg
   double modelScale(List<List<Double>> traces);
 
   /**
-   * The trace of a model's part of a layer's system, but for its coefficient: how much the model has
-   * to say there.
+   * The trace of a model's part of a layer's system, but for its coefficient: how much the model
+   * has to say there.
    *
    * @param scale that of {@link #modelScale}, or 1
    * @param traces of the model's mean factors of the layer, in the order of {@link #factors}

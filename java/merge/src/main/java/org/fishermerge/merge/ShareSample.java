@@ -16,7 +16,7 @@ final class ShareSample {
    * Values of a tensor at most. A prime, so that steps of equal length do not fall into step with
    * the tensor's rows, which are multiples of small numbers.
    */
-  static final int MOST = 1021;
+  static final int MOST = 251;
 
   private final List<TensorShares> found = new ArrayList<>();
 

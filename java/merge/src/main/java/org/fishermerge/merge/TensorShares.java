@@ -6,12 +6,12 @@ import java.util.List;
  * How much each model had to say in one merged tensor.
  *
  * <p>Of a rule that weights each value by itself, a model's share is the mean over the tensor's
- * values j of {@code w_ij / sum_k w_kj}, w_ij the weight with which the merge took the model's value.
- * The mean is over {@code sampled} values that are spread evenly over the tensor; where that is fewer
- * than all, its standard error is at most half over the root of that number, and a tenth of that
- * where models are much alike. Of a layer that was solved for, it is the model's part of the trace
- * of the layer's system: {@code c_i s_i tr(A_i) tr(G_i)} for Kronecker factors and {@code c_i
- * tr(A_i)} for Gram matrices.
+ * values j of {@code w_ij / sum_k w_kj}, w_ij the weight with which the merge took the model's
+ * value. The mean is over {@code sampled} values that are spread evenly over the tensor; where that
+ * is fewer than all, its standard error is at most half over the root of that number, and a tenth
+ * of that where models are much alike. Of a layer that was solved for, it is the model's part of
+ * the trace of the layer's system: {@code c_i s_i tr(A_i) tr(G_i)} for Kronecker factors and {@code
+ * c_i tr(A_i)} for Gram matrices.
  *
  * @param tensor the base's name of it
  * @param values of the tensor

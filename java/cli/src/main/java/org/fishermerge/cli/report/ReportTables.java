@@ -108,7 +108,7 @@ final class ReportTables {
         interval(difference, "%+.2f to %+.2f"));
   }
 
-  private static Cell interval(@Nullable Interval interval, String format) {
+  static Cell interval(@Nullable Interval interval, String format) {
     return interval == null
         ? Table.NONE
         : Table.number(

@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  * bytes.
  *
  * @param schema version of this structure; grows when a reader of older ones could misread it
- * @param command whose report this is, such as {@code merge}
+ * @param command whose report this is, such as {@code demo}
  * @param models that were merged, compared or measured; the base first
  * @param merges what was written, usually one
  * @param shares what each model had to say where, of one merge each

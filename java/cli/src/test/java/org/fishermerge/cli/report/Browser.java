@@ -20,6 +20,7 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.logging.Level;
+import java.util.logging.Logger;
 import java.util.stream.Stream;
 import org.openqa.selenium.By;
 import org.openqa.selenium.Dimension;
@@ -38,6 +39,14 @@ public final class Browser implements AutoCloseable {
   /** Why a test that needs one is skipped. */
   public static final String MISSING =
       "needs Chromium and its driver; on Debian: apt-get install chromium chromium-driver";
+
+  // Held, because the logging system keeps only weak references. It misses the interface of this
+  // browser's version for things that are not used here.
+  private static final Logger SELENIUM = Logger.getLogger("org.openqa.selenium");
+
+  static {
+    SELENIUM.setLevel(Level.SEVERE);
+  }
 
   private static final By FIGURE = By.cssSelector("figure[data-label]");
   private static final JsonMapper MAPPER = new JsonMapper();
