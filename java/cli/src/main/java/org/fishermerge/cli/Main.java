@@ -87,7 +87,9 @@ public final class Main {
   @Option(
       names = QUIET,
       scope = ScopeType.INHERIT,
-      description = "Say nothing on standard error but warnings and errors: no progress, no remarks.")
+      description =
+          "Say nothing on standard error but warnings and errors: no progress, no remarks.")
+  @SuppressWarnings("UnusedVariable")
   private boolean quiet; // looked at before the command line is parsed
 
   private Main(Map<String, String> environment) {

@@ -92,7 +92,7 @@ public final class Intervals {
     for (Row row : rows) {
       Measure mean = mean(row.measures());
       List<Interval> differences = new ArrayList<>();
-      if (average != null && row != average) {
+      if (average != null && !row.equals(average)) {
         for (int t = 0; t < Math.min(row.measures().size(), average.measures().size()); t++) {
           Interval difference = difference(row.measures().get(t), average.measures().get(t));
           if (difference != null) {

@@ -113,7 +113,11 @@ public final class MergeFacts {
         sha256 = metadata == null ? null : metadata.modelSha256();
       }
     }
-    boolean hasFisher = found != null && !Double.isNaN(found.norm());
+    Double norm = found == null || Double.isNaN(found.norm()) ? null : (Double) found.norm();
+    Double below = null;
+    if (found != null && norm != null && result != null && result.mergedElements() > 0) {
+      below = (double) found.belowMinimal() / result.mergedElements();
+    }
     return new Model(
         name,
         false,
@@ -122,10 +126,8 @@ public final class MergeFacts {
         sha256,
         result != null && request.coefficients() == null ? source.coefficient() : null,
         found == null ? null : found.weight(),
-        hasFisher && found != null ? found.norm() : null,
-        hasFisher && result != null && result.mergedElements() > 0
-            ? (double) found.belowMinimal() / result.mergedElements()
-            : null,
+        norm,
+        below,
         statistic);
   }
 
@@ -145,8 +147,6 @@ public final class MergeFacts {
   }
 
   // ---- shares ----
-
-  private record Place(String layer, String kind) {}
 
   private static final class Sum {
     private long values;
@@ -222,7 +222,7 @@ public final class MergeFacts {
           OptionalDouble sum = file.sumOfSquares(tensor.getKey());
           if (sum.isPresent()) {
             String layer = Layers.layerOf(ParameterNames.canonical(tensor.getKey()));
-            double mean = sum.getAsDouble() / Math.pow(file.examples(), 2);
+            double mean = sum.getAsDouble() / Math.pow((double) file.examples(), 2);
             squares.computeIfAbsent(layer, any -> new double[files.size()])[i] += mean;
             if (i == 0) {
               values.merge(layer, tensor.getValue().info().elementCount(), Long::sum);

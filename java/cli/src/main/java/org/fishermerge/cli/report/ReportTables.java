@@ -47,7 +47,7 @@ final class ReportTables {
       Measure mean = row.mean();
       cells.add(mean == null ? Table.NONE : Table.percent(mean.accuracy(), 1));
       boolean strong =
-          best.isPresent() && best.get() == row && accuracies.rows().size() > 2;
+          best.isPresent() && best.get().equals(row) && accuracies.rows().size() > 2;
       rows.add(strong ? cells.stream().map(Cell::asStrong).toList() : cells);
     }
     return new Table("Accuracies", columns, rows);

@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.networknt.schema.InputFormat;
 import com.networknt.schema.SchemaRegistry;
@@ -28,8 +27,6 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** The JSON of reports: what the schema says, what is read back, and what older versions wrote. */
 final class ReportJsonTest {
-  private static final JsonMapper MAPPER = new JsonMapper();
-
   @TempDir Path folder;
 
   static List<String> violations(JsonNode report) throws IOException {
