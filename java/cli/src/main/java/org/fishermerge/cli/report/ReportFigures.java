@@ -56,7 +56,7 @@ final class ReportFigures {
   /** A group for each task: base, own, average and this merge, or all where there are few. */
   static ObjectNode byTask(Accuracies accuracies) {
     List<Row> rows =
-        accuracies.rows().size() <= 4
+        showsAll(accuracies)
             ? accuracies.rows()
             : accuracies.rows().stream().filter(row -> row.role() != Role.OTHER).toList();
     ObjectNode figure = figure("bars").put("unit", "%").put("top", 1);
@@ -76,6 +76,12 @@ final class ReportFigures {
       }
     }
     return figure;
+  }
+
+  /** Few rows, or none that the report is of: those of other runs. */
+  static boolean showsAll(Accuracies accuracies) {
+    return accuracies.rows().size() <= 4
+        || accuracies.rows().stream().noneMatch(row -> row.role() == Role.THIS);
   }
 
   private static void bar(ArrayNode bars, String group, Row row, Measure measure) {

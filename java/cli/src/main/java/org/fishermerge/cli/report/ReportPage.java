@@ -271,20 +271,20 @@ final class ReportPage {
     }
     table(ReportTables.accuracies(accuracies));
     figure(
-        accuracies.rows().size() <= 4
+        ReportFigures.showsAll(accuracies)
             ? "Accuracy by task, with 95 % intervals"
             : "Accuracy by task, with 95 % intervals: base, own model, average and this merge",
         ReportFigures.byTask(accuracies),
         examples);
-    Optional<Row> compared =
-        row(Role.THIS)
-            .or(
-                () ->
-                    accuracies.rows().stream()
-                        .filter(row -> row.role() == Role.OTHER)
-                        .findFirst())
-            .filter(row -> row.differences() != null && !row.differences().isEmpty());
-    compared.ifPresent(row -> {
+    List<Row> compared =
+        accuracies.rows().stream()
+            .filter(
+                row ->
+                    row.role() == Role.THIS
+                        || (row.role() == Role.OTHER && row(Role.THIS).isEmpty()))
+            .filter(row -> row.differences() != null && !row.differences().isEmpty())
+            .toList();
+    if (!compared.isEmpty()) {
       html.element("h3", "Difference to the average");
       html.element(
           "p",
@@ -292,11 +292,13 @@ final class ReportPage {
               + " intervals are wider than they need be. One that crosses zero may be chance.",
           "class",
           "soft");
+    }
+    for (Row row : compared) {
       figure(
-          row.name() + " minus the average, with 95 % intervals",
+          HtmlWriter.visible(row.name()) + " minus the average, with 95 % intervals",
           ReportFigures.differences(accuracies, row),
-          row.differences() == null ? 0 : row.differences().size());
-    });
+          accuracies.tasks().size());
+    }
     folded("All numbers: intervals, counts and losses", ReportTables.measures(accuracies));
   }
 

@@ -66,6 +66,11 @@ final class TextTable {
     return width == UNLIMITED ? widest : Math.min(widest, Math.max(1, width - LEAST_NAME - GAP));
   }
 
+  /** Words begin at the left, numbers end at the right. */
+  private boolean words(int column) {
+    return table.rows().stream().noneMatch(row -> row.get(column).isNumber());
+  }
+
   private static int length(String text) {
     return text.codePointCount(0, text.length());
   }
@@ -74,7 +79,7 @@ final class TextTable {
     StringBuilder line = new StringBuilder(pad(cut(cells.getFirst(), names), names, false));
     for (int column : block) {
       int to = width(column);
-      line.append(" ".repeat(GAP)).append(pad(cut(cells.get(column), to), to, true));
+      line.append(" ".repeat(GAP)).append(pad(cut(cells.get(column), to), to, !words(column)));
     }
     text.append(line.toString().stripTrailing()).append('\n');
   }
