@@ -109,7 +109,8 @@ final class DemoCommand implements Callable<Integer> {
                 results.println("$ fisher-merge " + String.join(" ", args));
               }
               return Main.run(inner, err, args);
-            })
+            },
+            Main.words(spec))
         .run();
     return 0;
   }

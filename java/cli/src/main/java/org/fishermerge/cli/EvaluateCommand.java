@@ -13,6 +13,10 @@ import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.cli.report.Intervals;
+import org.fishermerge.cli.report.ReportBuilder;
+import org.fishermerge.cli.report.ReportFiles;
+import org.fishermerge.cli.report.RunReport.Role;
 import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.SkippedRowsReport;
@@ -72,11 +76,7 @@ final class EvaluateCommand implements Callable<Integer> {
               + " means, as FusionBench reports it.")
   private int batchSize = 128;
 
-  @Option(
-      names = "--report",
-      paramLabel = "FILE.json",
-      description = "Write accuracy, loss and counts as JSON.")
-  private @Nullable Path report;
+  @Mixin private ReportOption report = new ReportOption();
 
   @Option(
       names = "--outputs",
@@ -98,12 +98,14 @@ final class EvaluateCommand implements Callable<Integer> {
     BadRows badRows = data.badRows();
     CommandDevice.forModels(device.name, new Warnings(spec.commandLine().getErr()));
     Warnings warnings = new Warnings(spec.commandLine().getErr());
-    List<Path> written = Stream.of(report, outputs).flatMap(Stream::ofNullable).toList();
+    ReportBuilder builder = ReportOption.begin(spec);
+    List<Path> written =
+        Stream.concat(report.files.stream(), Stream.ofNullable(outputs)).toList();
     AtomicOutput.requireDistinct(written);
     ClassifierOpener tasks = new ClassifierOpener(head, text, data, different.keys, warnings);
     // Outputs that cannot be written are refused before the work, not after it.
     try (Places places = new Places(spec);
-        AtomicOutput reportFile = report == null ? null : AtomicOutput.file(report, overwrite);
+        ReportFiles reportFiles = report.open(overwrite);
         AtomicOutput outputsFile = outputs == null ? null : AtomicOutput.file(outputs, overwrite);
         Progress loading = Progress.passing(spec.commandLine().getErr(), "Loading " + model)) {
       Path found = places.model(model);
@@ -113,7 +115,8 @@ final class EvaluateCommand implements Callable<Integer> {
       tasks.with(
           found,
           spec.commandLine(),
-          task -> evaluate(task, new SkippedRows(badRows, warnings), reportFile, outputsFile));
+          task ->
+              evaluate(task, new SkippedRows(badRows, warnings), builder, reportFiles, outputsFile));
     }
     return 0;
   }
@@ -121,13 +124,15 @@ final class EvaluateCommand implements Callable<Integer> {
   private void evaluate(
       ClassifierOnData task,
       SkippedRows skipped,
-      @Nullable AtomicOutput reportFile,
+      ReportBuilder builder,
+      ReportFiles reportFiles,
       @Nullable AtomicOutput outputsFile) {
     long[] rows = new Selection.First(examples).rows(task.examples());
     if (outputs != null) {
       SafetensorsWriter.requireRoom(
           outputs, (long) rows.length * task.classifier().classCount() * Float.BYTES);
     }
+    long start = System.nanoTime();
     List<float[]> logits = new ArrayList<>();
     Accuracy accuracy;
     try (Progress progress =
@@ -158,8 +163,9 @@ final class EvaluateCommand implements Callable<Integer> {
             accuracy.interval().low(),
             accuracy.interval().high(),
             accuracy.loss());
-    if (reportFile != null) {
-      writeReport(reportFile, task.examples(), accuracy, skipped);
+    if (report.isWanted()) {
+      builder.stage("evaluation", start);
+      writeReport(reportFiles, builder, task.examples(), accuracy, skipped);
     }
     if (outputsFile != null) {
       writeOutputs(outputsFile, task, logits, accuracy.examples());
@@ -167,7 +173,11 @@ final class EvaluateCommand implements Callable<Integer> {
   }
 
   private void writeReport(
-      AtomicOutput output, Examples dataset, Accuracy accuracy, SkippedRows skipped) {
+      ReportFiles files,
+      ReportBuilder builder,
+      Examples dataset,
+      Accuracy accuracy,
+      SkippedRows skipped) {
     ObjectNode json =
         JsonReport.object()
             .put("model", model.toString())
@@ -178,7 +188,13 @@ final class EvaluateCommand implements Callable<Integer> {
             .put("examples", accuracy.examples());
     JsonReport.addInterval(accuracy, json);
     SkippedRowsReport.add(skipped, json);
-    JsonReport.publish(json, output);
+    String name = TaskNames.of(List.of(model)).getFirst();
+    builder.model(ReportBuilder.model(name, model, false));
+    builder.accuracies(
+        Intervals.complete(
+            List.of(dataset.description()),
+            List.of(Intervals.row(name, Role.THIS, List.of(Intervals.measure(accuracy))))));
+    report.publish(files, json, builder, spec);
   }
 
   private void writeOutputs(

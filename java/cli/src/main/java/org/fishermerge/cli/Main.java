@@ -24,8 +24,10 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Help;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Option;
 import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.RunLast;
+import picocli.CommandLine.ScopeType;
 import picocli.CommandLine.TypeConversionException;
 import picocli.CommandLine.UnmatchedArgumentException;
 
@@ -54,7 +56,8 @@ import picocli.CommandLine.UnmatchedArgumentException;
       EvaluateCommand.class,
       InspectCommand.class,
       DoctorCommand.class,
-      DemoCommand.class
+      DemoCommand.class,
+      CompareCommand.class
     },
     footer = {
       "",
@@ -63,6 +66,8 @@ import picocli.CommandLine.UnmatchedArgumentException;
     })
 public final class Main {
   static final int FAILED = 1;
+
+  private static final String QUIET = "--quiet";
 
   /** picocli's own limit. */
   private static final int LEAST_HELP_WIDTH = 55;
@@ -79,6 +84,14 @@ public final class Main {
 
   private final Map<String, String> environment;
 
+  @Option(
+      names = QUIET,
+      scope = ScopeType.INHERIT,
+      description =
+          "Say nothing on standard error but warnings and errors: no progress, no remarks.")
+  @SuppressWarnings("UnusedVariable")
+  private boolean quiet; // looked at before the command line is parsed
+
   private Main(Map<String, String> environment) {
     this.environment = environment;
   }
@@ -86,6 +99,11 @@ public final class Main {
   /** What a command asks for where models, data and configurations are. */
   static Map<String, String> environment(CommandSpec command) {
     return ((Main) command.root().userObject()).environment;
+  }
+
+  /** The words of the command line, without the program's name. */
+  static List<String> words(CommandSpec command) {
+    return List.copyOf(command.root().commandLine().getParseResult().originalArgs());
   }
 
   private static volatile boolean running;
@@ -140,12 +158,18 @@ public final class Main {
       PrintWriter errWriter,
       String... args) {
     PrintWriter out = plain(outWriter);
-    PrintWriter err = plain(errWriter);
+    boolean hushed = List.of(args).contains(QUIET);
+    PrintWriter plain = plain(errWriter);
+    PrintWriter err = hushed ? new PrintWriter(new EssentialWriter(plain), true) : plain;
     int code;
+    // A command of the demo's is quiet if the demo is.
+    boolean before = Progress.hush(hushed || Progress.isHushed());
     try {
       code = execute(environment, outWriter, out, err, args);
     } catch (LinkageError | VirtualMachineError e) {
       code = failed(e, err);
+    } finally {
+      Progress.hush(before);
     }
     out.flush();
     err.flush();

@@ -74,6 +74,7 @@ final class MergeCommand implements Callable<Integer> {
   private Rule rule = Rule.FISHER;
 
   @Mixin private LayerRuleOptions layers = new LayerRuleOptions();
+  @Mixin private ReportOption report = new ReportOption();
 
   private MergeRule rule() {
     return switch (rule) {
@@ -94,6 +95,7 @@ final class MergeCommand implements Callable<Integer> {
           weighting.apply(
               options
                   .request(rule())
+                  .measureShares(report.isWanted())
                   .coefficients(coefficients.byTensor(pairs.size(), options.out)));
       for (int i = 0; i < pairs.size(); i++) {
         Pair pair = pairs.get(i);
@@ -101,7 +103,7 @@ final class MergeCommand implements Callable<Integer> {
             MergeSource.of(places.model(pair.model), places.fisher(pair.fisher))
                 .withCoefficient(coefficients.of(i, pairs.size())));
       }
-      return options.run(request.build(), spec.commandLine());
+      return options.run(request.build(), spec.commandLine(), report);
     }
   }
 }

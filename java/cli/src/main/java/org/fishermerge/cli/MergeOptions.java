@@ -8,6 +8,9 @@ import java.util.function.Function;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.cli.report.MergeFacts;
+import org.fishermerge.cli.report.ReportBuilder;
+import org.fishermerge.cli.report.ReportFiles;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.estimate.CommandDevice;
@@ -17,6 +20,7 @@ import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeResult;
 import org.fishermerge.merge.MergeRule;
 import org.fishermerge.merge.MergeSession;
+import org.fishermerge.merge.MergeSource;
 import org.fishermerge.merge.ProgressListener;
 import org.fishermerge.merge.SparseTaskArithmetic;
 import org.fishermerge.torch.runtime.LibTorchAlgebra;
@@ -124,12 +128,29 @@ final class MergeOptions {
 
   /** Plans and, unless this is a dry run, merges. */
   int run(MergeRequest request, CommandLine command) {
-    return run(request, dryRun, device, command);
+    return run(request, dryRun, device, command, new ReportOption());
+  }
+
+  /** The same with a report. */
+  int run(MergeRequest request, CommandLine command, ReportOption report) {
+    return run(request, dryRun, device, command, report);
   }
 
   /** The same for commands that have options of their own. */
   static int run(MergeRequest request, boolean dryRun, DeviceOption device, CommandLine command) {
-    try (MergeSession session = MergeSession.open(request)) {
+    return run(request, dryRun, device, command, new ReportOption());
+  }
+
+  private static int run(
+      MergeRequest request,
+      boolean dryRun,
+      DeviceOption device,
+      CommandLine command,
+      ReportOption report) {
+    ReportBuilder builder = ReportOption.begin(command.getCommandSpec());
+    report.requireApart(request.output(), inputs(request));
+    try (ReportFiles reports = report.open(request.overwrite());
+        MergeSession session = MergeSession.open(request)) {
       MergePlan plan = session.plan();
       if (dryRun) {
         command.getOut().println(plan);
@@ -142,10 +163,28 @@ final class MergeOptions {
               .getErr()
               .println("warning: a " + request.rule().title() + " is computed on the CPU");
         }
-        merge(plan, command, listener -> session.run(kernels, new LibTorchAlgebra(), listener));
+        Merged merged =
+            merge(plan, command, listener -> session.run(kernels, new LibTorchAlgebra(), listener));
+        if (report.isWanted()) {
+          MergeFacts.add(builder, request, merged.result(), merged.seconds(), names(request));
+          report.publish(reports, builder, command.getCommandSpec());
+        }
       }
     }
     return 0;
+  }
+
+  private static List<Path> inputs(MergeRequest request) {
+    InputPaths read = new InputPaths().add(request.base());
+    for (MergeSource source : request.models()) {
+      read.add(source.model()).add(source.statistic().orElse(null));
+    }
+    return read.all();
+  }
+
+  /** Short distinct names of the models. */
+  static List<String> names(MergeRequest request) {
+    return TaskNames.of(request.models().stream().map(MergeSource::model).toList());
   }
 
   Kernels openKernels() {
@@ -158,7 +197,7 @@ final class MergeOptions {
   }
 
   /** Merges and says so. Of the warnings, it prints those that the plan does not have. */
-  static void merge(
+  static Merged merge(
       MergePlan plan, CommandLine command, Function<ProgressListener, MergeResult> merge) {
     PrintWriter err = command.getErr();
     long start = System.nanoTime();
@@ -183,5 +222,9 @@ final class MergeOptions {
             plan.carriedOver().size() + plan.excluded().size(),
             seconds,
             (plan.bytesRead() + plan.bytesWritten()) / seconds / 1e9);
+    return new Merged(result, seconds);
   }
+
+  /** What a merge made, and how long it took. */
+  record Merged(MergeResult result, double seconds) {}
 }

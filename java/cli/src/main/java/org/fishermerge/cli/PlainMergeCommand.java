@@ -25,6 +25,7 @@ abstract class PlainMergeCommand implements Callable<Integer> {
   private List<Path> models = List.of();
 
   @Mixin private CoefficientOptions coefficients = new CoefficientOptions();
+  @Mixin private ReportOption report = new ReportOption();
 
   /** The rule that the command's own options ask for. */
   abstract MergeRule rule();
@@ -46,7 +47,7 @@ abstract class PlainMergeCommand implements Callable<Integer> {
             MergeSource.of(places.model(models.get(i)))
                 .withCoefficient(coefficients.of(i, models.size())));
       }
-      return options.run(request.build(), spec.commandLine());
+      return options.run(request.build(), spec.commandLine(), report);
     }
   }
 }

@@ -19,6 +19,13 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.cli.report.MergeFacts;
+import org.fishermerge.cli.report.ReportBuilder;
+import org.fishermerge.cli.report.ReportFiles;
+import org.fishermerge.cli.report.RunReport;
+import org.fishermerge.cli.report.RunReport.Check;
+import org.fishermerge.cli.report.RunReport.CheckRow;
+import org.fishermerge.cli.report.RunReport.Search;
 import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.Warnings;
@@ -213,11 +220,10 @@ final class SearchCommand implements Callable<Integer> {
   @Mixin private WeightingOptions weighting = new WeightingOptions();
   @Mixin private ScalingOption scaling = new ScalingOption();
 
-  @Option(
-      names = "--report",
-      paramLabel = "FILE.json",
-      description = "Write all that was tried, and the comparison, as JSON.")
-  private @Nullable Path report;
+  @Mixin private ReportOption report = new ReportOption();
+
+  /** Begun when the command is. */
+  private ReportBuilder builder = new ReportBuilder("search", List.of());
 
   /** One for all measurements, which meet the same rows again and again. */
   private Warnings warnings = new Warnings(new PrintWriter(Writer.nullWriter()));
@@ -225,6 +231,7 @@ final class SearchCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     warnings = new Warnings(err());
+    builder = ReportOption.begin(spec).seed(seed);
     BadRows.parse(badRows, "--bad-rows");
     divergence.check(spec.commandLine(), by);
     if (by != By.ACCURACY && scaling.factor != 1) {
@@ -261,8 +268,7 @@ final class SearchCommand implements Callable<Integer> {
       options.runModelsThere(err());
       // Its folder is where directions are merged; it is never committed.
       try (AtomicOutput scratch = AtomicOutput.folder(widest.output(), widest.overwrite());
-          AtomicOutput reportFile =
-              report == null ? null : AtomicOutput.file(report, widest.overwrite());
+          ReportFiles reportFiles = report.open(widest.overwrite());
           Checkpoint base = Checkpoint.open(options.base);
           Kernels kernels = options.openKernels();
           Merger merger = session.merger(kernels, new LibTorchAlgebra());
@@ -278,12 +284,15 @@ final class SearchCommand implements Callable<Integer> {
                 out(),
                 err(),
                 warnings);
+        long start = System.nanoTime();
         DivergenceSearch.Choice choice = search.run();
+        builder.stage("search", start);
         // Before the merge: whatever happens to that, what was found is known.
         search.printComparison();
-        write(choice, kernels);
-        if (reportFile != null) {
-          JsonReport.publish(search.json(), reportFile);
+        write(choice, widest, kernels);
+        if (report.isWanted()) {
+          builder.search(search.found(names())).warnings(warnings.said());
+          report.publish(reportFiles, search.json(), builder, spec);
         }
       }
     }
@@ -319,10 +328,21 @@ final class SearchCommand implements Callable<Integer> {
     return tasks;
   }
 
-  private void write(DivergenceSearch.Choice choice, Kernels kernels) {
+  private List<String> names() {
+    return TaskNames.of(members.stream().map(member -> member.model).toList());
+  }
+
+  private void write(DivergenceSearch.Choice choice, MergeRequest widest, Kernels kernels) {
     MergeRequest request = choice.addTo(options.request(choice.rule())).build();
     try (MergeSession last = MergeSession.open(request)) {
-      MergeOptions.merge(last.plan(), spec.commandLine(), listener -> last.run(kernels, listener));
+      MergeOptions.Merged merged =
+          MergeOptions.merge(
+              last.plan(), spec.commandLine(), listener -> last.run(kernels, listener));
+      if (report.isWanted()) {
+        // The models are those that the directions were made of.
+        MergeFacts.addMerge(builder, request, merged.result(), merged.seconds(), names());
+        MergeFacts.addModels(builder, widest, names());
+      }
     }
   }
 
@@ -343,14 +363,13 @@ final class SearchCommand implements Callable<Integer> {
       // Its folder is where tries are merged; it is never committed. The last merge writes the
       // output.
       try (AtomicOutput scratch = AtomicOutput.folder(equal.output(), equal.overwrite());
-          AtomicOutput reportFile =
-              report == null ? null : AtomicOutput.file(report, equal.overwrite());
+          ReportFiles reportFiles = report.open(equal.overwrite());
           Kernels kernels = options.openKernels();
           Merger merger = session.merger(kernels)) {
         if (kernels.usesGpu()) {
           err().println(merger.describeInputs());
         }
-        search(places, session, merger, scratch.temp(), reportFile);
+        search(places, session, merger, scratch.temp(), reportFiles);
       }
     }
     return 0;
@@ -361,7 +380,7 @@ final class SearchCommand implements Callable<Integer> {
       MergeSession session,
       Merger merger,
       Path scratch,
-      @Nullable AtomicOutput reportFile) {
+      ReportFiles reportFiles) {
     List<ClassifierOpener> tasks = tasks(scratch, places);
     // Every try has the settings of the base.
     try (Checkpoint base = Checkpoint.open(options.base)) {
@@ -369,6 +388,7 @@ final class SearchCommand implements Callable<Integer> {
     }
     Path tried = scratch.resolve("try");
     List<CoefficientSearch.Try> done = new ArrayList<>();
+    long start = System.nanoTime();
     CoefficientSearch.Try best;
     try (Progress progress = new Progress(err(), "Searching", "tries", tries(), 1)) {
       best =
@@ -385,12 +405,18 @@ final class SearchCommand implements Callable<Integer> {
     }
     List<Accuracy> equalUnseen =
         measure(merge(equalCoefficients(), tried, session, merger), tasks, true);
-    MergePlan found = session.plan(request(options.request(rule()), best.coefficients()));
-    MergeOptions.merge(found, spec.commandLine(), listener -> merger.run(found, listener));
+    builder.stage("search", start);
+    MergePlan found =
+        session.plan(
+            request(
+                options.request(rule()).measureShares(report.isWanted()), best.coefficients()));
+    MergeOptions.Merged merged =
+        MergeOptions.merge(found, spec.commandLine(), listener -> merger.run(found, listener));
     List<Accuracy> bestUnseen = measure(found.request().output(), tasks, true);
     printComparison(best, equalUnseen, bestUnseen);
-    if (reportFile != null) {
-      writeReport(reportFile, done, best, equalUnseen, bestUnseen);
+    if (report.isWanted()) {
+      MergeFacts.add(builder, found.request(), merged.result(), merged.seconds(), names());
+      writeReport(reportFiles, done, best, equalUnseen, bestUnseen);
     }
   }
 
@@ -401,10 +427,7 @@ final class SearchCommand implements Callable<Integer> {
       read.add(member.data).add(member.heads).add(member.classes);
     }
     AtomicOutput.requireNotOver(output, read.all());
-    if (report != null) {
-      AtomicOutput.requireDistinct(List.of(output, report));
-      AtomicOutput.requireNoInput(report, read.all());
-    }
+    report.requireApart(output, read.all());
   }
 
   private int tries() {
@@ -624,7 +647,7 @@ final class SearchCommand implements Callable<Integer> {
   }
 
   private void writeReport(
-      AtomicOutput file,
+      ReportFiles files,
       List<CoefficientSearch.Try> done,
       CoefficientSearch.Try best,
       List<Accuracy> equal,
@@ -648,6 +671,41 @@ final class SearchCommand implements Callable<Integer> {
         task.put("accuracy_found", found.get(i).accuracy());
       }
     }
-    JsonReport.publish(json, file);
+    builder.search(found(done, best, equal, found)).warnings(warnings.said());
+    report.publish(files, json, builder, spec);
+  }
+
+  /** The search, as reports have it. */
+  private Search found(
+      List<CoefficientSearch.Try> done,
+      CoefficientSearch.Try best,
+      List<Accuracy> equal,
+      List<Accuracy> found) {
+    List<RunReport.Try> tries =
+        done.stream()
+            .map(each ->
+                new RunReport.Try(
+                    null,
+                    null,
+                    each.coefficients(),
+                    each.score().accuracy(),
+                    each.score().loss()))
+            .toList();
+    List<String> names = names();
+    List<CheckRow> rows = new ArrayList<>();
+    boolean measured = found.stream().allMatch(accuracy -> accuracy.examples() > 0);
+    for (int i = 0; i < names.size() && measured; i++) {
+      rows.add(
+          new CheckRow(
+              names.get(i),
+              found.get(i).examples(),
+              List.of(equal.get(i).accuracy(), found.get(i).accuracy())));
+    }
+    return new Search(
+        "accuracy",
+        names,
+        tries,
+        done.indexOf(best),
+        measured ? new Check(List.of("equal", "found"), rows) : null);
   }
 }

@@ -10,6 +10,10 @@ import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.cli.report.ReportBuilder;
+import org.fishermerge.cli.report.ReportFiles;
+import org.fishermerge.cli.report.ReportJson;
+import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.estimate.CommandDevice;
 import org.fishermerge.kernels.Kernels;
@@ -17,6 +21,7 @@ import org.fishermerge.merge.Similarity;
 import org.fishermerge.merge.SimilarityMetric;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -69,6 +74,8 @@ final class SimilarityCommand implements Callable<Integer> {
       description = "Draw what the table shows as a heat map.")
   private @Nullable Path image;
 
+  @Mixin private ReportOption reports = new ReportOption();
+
   @Option(names = "--overwrite", description = "Replace existing files.")
   private boolean overwrite;
 
@@ -77,26 +84,34 @@ final class SimilarityCommand implements Callable<Integer> {
     List<String> tasks = tasks();
     boolean svg = image != null && isSvg(image);
     requireOutputsApart();
+    ReportBuilder builder = ReportOption.begin(spec);
     try (AtomicOutput jsonFile = json == null ? null : AtomicOutput.file(json, overwrite);
+        ReportFiles reportFiles = reports.open(overwrite);
         AtomicOutput imageFile = image == null ? null : AtomicOutput.file(image, overwrite)) {
+      long start = System.nanoTime();
       Similarity similarity = compare();
+      builder.stage("comparison", start);
       SimilarityReport report = new SimilarityReport(similarity, tasks, metric);
       PrintWriter out = spec.commandLine().getOut();
       similarity.warnings().forEach(w -> spec.commandLine().getErr().println("warning: " + w));
       out.print(byLayer ? report.layerTable() : report.matrixTable());
+      if (jsonFile != null || reports.isWanted()) {
+        report.addTo(builder);
+      }
       if (jsonFile != null) {
-        jsonFile.write(report.json());
+        jsonFile.write(JsonReport.text(ReportJson.addTo(report.json(), builder.build())));
       }
       if (imageFile != null) {
         draw(imageFile, byLayer ? report.layerMap() : report.matrixMap(), svg);
       }
-      // Both or none.
+      // All or none.
       if (jsonFile != null) {
         jsonFile.commit();
       }
       if (imageFile != null) {
         imageFile.commit();
       }
+      reports.publish(reportFiles, report.json(), builder, spec);
     }
     return 0;
   }
@@ -136,7 +151,9 @@ final class SimilarityCommand implements Callable<Integer> {
     }
     if (image != null) {
       AtomicOutput.requireApart(image, taken);
+      taken.add(image);
     }
+    reports.files.forEach(file -> AtomicOutput.requireApart(file, taken));
   }
 
   private Similarity compare() {

@@ -7,6 +7,10 @@ import java.util.List;
 import java.util.Locale;
 import java.util.stream.IntStream;
 import org.fishermerge.checkpoint.StatisticMetadata;
+import org.fishermerge.cli.report.MergeFacts;
+import org.fishermerge.cli.report.ReportBuilder;
+import org.fishermerge.cli.report.RunReport.Model;
+import org.fishermerge.cli.report.RunReport.Similarities;
 import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.merge.Similarity;
 import org.fishermerge.merge.SimilarityMatrix;
@@ -204,7 +208,7 @@ final class SimilarityReport {
   // ---- JSON ----
 
   /** Everything, with full precision; null where a Fisher is zero. */
-  String json() {
+  ObjectNode json() {
     ObjectNode root = JsonReport.object();
     ArrayNode files = root.putArray("tasks");
     List<Similarity.Source> sources = similarity.sources();
@@ -224,7 +228,33 @@ final class SimilarityReport {
     }
     ArrayNode warnings = root.putArray("warnings");
     similarity.warnings().forEach(warnings::add);
-    return JsonReport.text(root);
+    return root;
+  }
+
+  /** Adds the comparison to a report. */
+  void addTo(ReportBuilder report) {
+    List<Similarity.Source> sources = similarity.sources();
+    for (int i = 0; i < tasks.size(); i++) {
+      Similarity.Source source = sources.get(i);
+      StatisticMetadata metadata = source.metadata().orElse(null);
+      report.model(
+          new Model(
+              tasks.get(i),
+              false,
+              null,
+              null,
+              metadata == null ? null : metadata.modelSha256(),
+              null,
+              null,
+              null,
+              null,
+              MergeFacts.statistic(source.path(), metadata)));
+    }
+    report
+        .similarity(Similarities.of(similarity, tasks))
+        .fishers(
+            MergeFacts.sizes(sources.stream().map(Similarity.Source::path).toList(), tasks))
+        .warnings(similarity.warnings());
   }
 
   private void put(ObjectNode node, SimilarityMatrix matrix) {

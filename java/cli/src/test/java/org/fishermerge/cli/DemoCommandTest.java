@@ -16,6 +16,7 @@ import java.util.stream.Stream;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.cli.demo.Demo;
 import org.fishermerge.cli.demo.DemoRecipe;
+import org.fishermerge.cli.report.Browser;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -51,6 +52,16 @@ final class DemoCommandTest {
     try (Checkpoint merged = Checkpoint.open(target.resolve("merged").resolve("exact"));
         Checkpoint base = Checkpoint.open(target.resolve("models").resolve("base"))) {
       assertThat(merged.tensors().keySet()).isEqualTo(base.tensors().keySet());
+    }
+    Path page = target.resolve("report.html");
+    assertThat(out.toString()).contains(page.toString());
+    assertThat(report.at("/fisher_merge/report/accuracies/rows")).hasSize(10);
+    // Without a browser the page's own tests say why they are skipped.
+    if (Browser.isThere()) {
+      try (Browser browser = Browser.open()) {
+        browser.check(page);
+        browser.checkNumbers(page, target.resolve("report.json"));
+      }
     }
     searchesCoefficients(target);
   }

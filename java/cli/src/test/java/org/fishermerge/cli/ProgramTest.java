@@ -25,9 +25,11 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import javax.imageio.ImageIO;
+import org.fishermerge.cli.report.Browser;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.cli.TestTensors.Tensor;
 import org.fishermerge.testkit.Golden;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -437,8 +439,44 @@ final class ProgramTest {
     }
     try (Stream<Path> files = Files.list(folder.resolve("log"))) {
       assertThat(files.map(file -> String.valueOf(file.getFileName())))
-          .containsExactlyInAnyOrder("config.yaml", "report.json", "report_1.json");
+          .containsExactlyInAnyOrder(
+              "config.yaml", "report.json", "report.html", "report_1.json", "report_1.html");
     }
+  }
+
+  /** What a browser makes of it: see {@link Browser#check}. */
+  @Test
+  void thePageOfARunShowsItsWholeReport() throws IOException {
+    Assumptions.assumeTrue(Browser.isThere(), Browser.MISSING);
+    succeeds(
+        with(
+            tiny("method=clip_fisher_merging"),
+            save("merged"),
+            List.of("path.log_dir=" + folder.resolve("log"))));
+    Path page = folder.resolve("log/report.html");
+    try (Browser browser = Browser.open()) {
+      browser.check(page);
+      browser.checkDark();
+      browser.checkNumbers(page, folder.resolve("log/report.json"));
+    }
+    JsonNode report = json(folder.resolve("log/report.json")).at("/fisher_merge/report");
+    assertThat(report.path("models")).hasSize(4);
+    assertThat(report.at("/accuracies/rows/0/measures")).hasSize(3);
+    assertThat(report.at("/shares/0/cells")).isNotEmpty();
+    assertThat(report.at("/similarity/overlap")).hasSize(3);
+    assertThat(report.path("fishers").path("layers")).isNotEmpty();
+    assertThat(report.path("stages").findValuesAsText("name")).contains("merge", "evaluation");
+  }
+
+  @Test
+  void aQuietRunSaysWhatItFoundAndNothingElse() {
+    List<String> line = with(tiny("method=simple_average"), save("merged"));
+    line.add("--quiet");
+    CommandResult result = CommandResult.run(line);
+    assertThat(result.err()).isEmpty();
+    assertThat(result.out()).containsPattern("(?m)^average +[\\d.]+ +[\\d.]+ +18$");
+    line.add("method.unheard_of=1");
+    assertThat(CommandResult.run(line).err()).startsWith("fisher-merge: ").contains("unheard_of");
   }
 
   @Test

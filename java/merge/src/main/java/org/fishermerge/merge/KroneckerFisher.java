@@ -127,6 +127,12 @@ public record KroneckerFisher(
   }
 
   @Override
+  public double systemTrace(double modelScale, List<Double> traces) {
+    double trace = traces.get(0) * traces.get(1);
+    return scale == Scale.LAYER ? (trace > 0 ? 1 : 0) : modelScale * trace;
+  }
+
+  @Override
   public Solution solve(List<LayerOperand> operands, LinearAlgebra algebra) {
     List<Term> terms = new ArrayList<>();
     for (LayerOperand operand : operands) {

@@ -3,6 +3,7 @@ package org.fishermerge.merge;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -39,6 +40,7 @@ final class LayerMerge {
   private final List<String> disproved = new ArrayList<>();
 
   private double worstResidual;
+  private final List<TensorShares> shares = new ArrayList<>();
 
   /** Where a layer was left further from its solution than was asked for. */
   private Optional<String> warning = Optional.empty();
@@ -61,6 +63,11 @@ final class LayerMerge {
   /** The largest residual of a layer that was solved. */
   double worstResidual() {
     return worstResidual;
+  }
+
+  /** What each model had to say, layer by layer; empty unless it was asked for. */
+  List<TensorShares> shares() {
+    return List.copyOf(shares);
   }
 
   private void note(SolvedLayer layer, LayerRule.Solution solution) {
@@ -95,12 +102,13 @@ final class LayerMerge {
   }
 
   private void writeLayers(CheckpointWriter writer) {
-    List<Double> shares = new ArrayList<>();
+    shares.clear();
+    List<Double> scales = new ArrayList<>();
     for (int i = 0; i < inputs.statistics().size(); i++) {
-      shares.add(rule.scalesModels() ? rule.modelScale(traces(i)) : 1);
+      scales.add(rule.scalesModels() ? rule.modelScale(traces(i)) : 1);
     }
     for (SolvedLayer layer : plan.choice().layers()) {
-      algebra.run(() -> write(layer, shares, writer));
+      algebra.run(() -> write(layer, scales, writer));
     }
   }
 
@@ -163,10 +171,21 @@ final class LayerMerge {
         : file.examples();
   }
 
-  private void write(SolvedLayer layer, List<Double> shares, CheckpointWriter writer) {
+  private void write(SolvedLayer layer, List<Double> scales, CheckpointWriter writer) {
+    double[] parts = new double[inputs.statistics().size()];
     List<LayerOperand> operands = new ArrayList<>();
     for (int i = 0; i < inputs.statistics().size(); i++) {
-      operands.add(operand(i, layer, shares.get(i)));
+      operands.add(operand(i, layer, scales.get(i), parts));
+    }
+    double all = Arrays.stream(parts).sum();
+    if (plan.request().measureShares() && all != 0) {
+      CheckpointTensor tensor = baseTensor(layer);
+      shares.add(
+          new TensorShares(
+              tensor.name(),
+              tensor.info().elementCount(),
+              0,
+              Arrays.stream(parts).mapToObj(part -> part / all).toList()));
     }
     LayerRule.Solution solution = rule.solve(operands, algebra);
     note(layer, solution);
@@ -184,7 +203,13 @@ final class LayerMerge {
     return layer.parameter().tensor();
   }
 
-  private LayerOperand operand(int model, SolvedLayer layer, double share) {
+  /**
+   * @param scale of the model's factors
+   * @param parts receives the model's part of the trace of the system
+   */
+  private LayerOperand operand(int model, SolvedLayer layer, double scale, double[] parts) {
+    double coefficient = plan.request().coefficient(baseTensor(layer).name(), model);
+    List<Double> traces = new ArrayList<>();
     List<Matrix> factors = new ArrayList<>();
     for (LayerFactor factor : rule.factors()) {
       MemorySegment triangle = triangle(model, layer, factor);
@@ -203,6 +228,7 @@ final class LayerMerge {
         throw damaged(model, layer, factor);
       }
       algebra.scale(matrix, 1.0 / count(model, layer, factor));
+      traces.add(trace / count(model, layer, factor));
       factors.add(matrix);
       progress.advance(triangle.byteSize());
       MappedData.release(triangle);
@@ -211,8 +237,8 @@ final class LayerMerge {
     CheckpointTensor value = inputs.valueOf(model, layer.parameter());
     Matrix weight = weight(checkpoint, value, layer.layer());
     progress.advance(value.info().byteCount());
-    return new LayerOperand(
-        plan.request().coefficient(baseTensor(layer).name(), model), share, weight, factors);
+    parts[model] = coefficient * rule.systemTrace(scale, traces);
+    return new LayerOperand(coefficient, scale, weight, factors);
   }
 
   /** A stored weight as [O, I]. */

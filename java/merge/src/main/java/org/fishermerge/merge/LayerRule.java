@@ -93,6 +93,17 @@ public sealed interface LayerRule extends MergeRule permits KroneckerFisher, Reg
    */
   double modelScale(List<List<Double>> traces);
 
+  /**
+   * The trace of a model's part of a layer's system, but for its coefficient: how much the model
+   * has to say there.
+   *
+   * @param scale that of {@link #modelScale}, or 1
+   * @param traces of the model's mean factors of the layer, in the order of {@link #factors}
+   */
+  default double systemTrace(double scale, List<Double> traces) {
+    return traces.stream().reduce(scale, (a, b) -> a * b);
+  }
+
   @Override
   default ElementwiseRule elementwise() {
     return rest();

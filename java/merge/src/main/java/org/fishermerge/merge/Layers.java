@@ -13,7 +13,7 @@ public final class Layers {
    * As a reader counts: layers.2 before layers.10. Numbers of any length, so they are compared as
    * text.
    */
-  static final Comparator<String> ORDER = Layers::compareNatural;
+  public static final Comparator<String> ORDER = Layers::compareNatural;
 
   private static final Pattern NUMBER = Pattern.compile("\\d+");
   private static final Pattern EDGE = Pattern.compile("(?<=\\D)(?=\\d)|(?<=\\d)(?=\\D)");

@@ -34,6 +34,8 @@ import org.jspecify.annotations.Nullable;
  *     it is the sole evidence
  * @param allowDifferent keys of settings files that models may disagree on, as {@link
  *     Compatibility#check} takes them
+ * @param measureShares whether the merge also measures what each model has to say in each tensor
+ *     ({@link MergeResult#shares}), in its own pass over the data
  */
 public record MergeRequest(
     Path base,
@@ -47,7 +49,8 @@ public record MergeRequest(
     long shardBytes,
     boolean overwrite,
     boolean verifyHashes,
-    List<String> allowDifferent) {
+    List<String> allowDifferent,
+    boolean measureShares) {
   /** Copies the lists. Nothing is checked before a session opens the request. */
   public MergeRequest {
     models = List.copyOf(models);
@@ -97,6 +100,7 @@ public record MergeRequest(
     private boolean overwrite;
     private boolean verifyHashes;
     private final List<String> allowDifferent = new ArrayList<>();
+    private boolean measureShares;
 
     private Builder(Path base, Path output, MergeRule rule) {
       this.base = base;
@@ -168,6 +172,12 @@ public record MergeRequest(
       return this;
     }
 
+    /** Default false. */
+    public Builder measureShares(boolean value) {
+      measureShares = value;
+      return this;
+    }
+
     /** The request so far; the builder can be used further. */
     public MergeRequest build() {
       return new MergeRequest(
@@ -182,7 +192,8 @@ public record MergeRequest(
           shardBytes,
           overwrite,
           verifyHashes,
-          allowDifferent);
+          allowDifferent,
+          measureShares);
     }
   }
 }

@@ -13,6 +13,8 @@ import java.util.List;
  * @param models one entry per model of the request, in its order
  * @param worstResidual of a rule by layer, how far the worst of its layers is from solving its
  *     system, |b - L w| / |b|; 0 for other rules and direct solves
+ * @param shares what each model had to say in each tensor that was merged by a statistic, if the
+ *     request asked for it; without the copies of tied tensors
  * @param warnings the plan's warnings and those that only the values could show
  */
 public record MergeResult(
@@ -22,6 +24,7 @@ public record MergeResult(
     long bytesWritten,
     List<ModelStatistics> models,
     double worstResidual,
+    List<TensorShares> shares,
     List<String> warnings) {
   /**
    * What the merge learned about one model's Fisher.

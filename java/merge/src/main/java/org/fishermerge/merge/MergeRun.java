@@ -128,6 +128,8 @@ final class MergeRun {
     List<String> warnings = new ArrayList<>(plan.warnings());
     warnings.addAll(scan.warnings());
     layers.map(LayerMerge::warnings).ifPresent(warnings::addAll);
+    List<TensorShares> shares = new ArrayList<>(average.shares());
+    layers.map(LayerMerge::shares).ifPresent(shares::addAll);
     return new MergeResult(
         plan.request().output(),
         plan.mergedElements(),
@@ -135,6 +137,7 @@ final class MergeRun {
         plan.bytesWritten(),
         scan.results(),
         layers.map(LayerMerge::worstResidual).orElse(0.0),
+        List.copyOf(shares),
         List.copyOf(warnings));
   }
 }

@@ -4,6 +4,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
@@ -40,6 +41,7 @@ final class StreamingAverage {
   private final boolean streamed;
   private final StatisticScan scan;
   private final MergeProgress progress;
+  private final Optional<ShareSample> shares;
 
   /**
    * Prepares the pass.
@@ -60,10 +62,21 @@ final class StreamingAverage {
     this.streamed = streamed;
     this.scan = scan;
     this.progress = progress;
+    // Constant weights are no news.
+    this.shares =
+        plan.request().measureShares() && !inputs.fishers().isEmpty()
+            ? Optional.of(new ShareSample())
+            : Optional.empty();
+  }
+
+  /** What each model had to say, tensor by tensor; empty unless it was asked for. */
+  List<TensorShares> shares() {
+    return shares.map(ShareSample::results).orElse(List.of());
   }
 
   /** Writes all merged tensors, but for the copies of tied ones. */
   void write(CheckpointWriter writer) {
+    shares.ifPresent(ShareSample::clear);
     long chunkBytes = kernels.usesGpu() ? GPU_CHUNK_BYTES : CHUNK_BYTES;
     boolean computes =
         plan.choice().streamed().stream().anyMatch(parameter -> computedBytes(parameter, 1) > 0);
@@ -137,6 +150,9 @@ final class StreamingAverage {
         WeightedAverage average = averages.get(k);
         Parameter parameter = chunk.get(k).parameter();
         CheckpointTensor tensor = parameter.tensor();
+        if (shares.isPresent()) {
+          shares.get().add(chunk.get(k), average);
+        }
         for (int i = 0; i < thresholds.size(); i++) {
           ofTensor[i] = ofTensor[i].plus(found.get(k).fishers().get(i));
         }

@@ -7,6 +7,7 @@ import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 import java.lang.foreign.MemorySegment;
 import java.util.function.DoublePredicate;
 import org.fishermerge.checkpoint.DType;
+import org.fishermerge.kernels.ElementType;
 
 /** Values one at a time, to say in words what a kernel's statistics told of. */
 final class Values {
@@ -21,6 +22,19 @@ final class Values {
       case BF16 -> Float.intBitsToFloat(values.get(JAVA_SHORT_UNALIGNED, index * 2) << 16);
       default -> throw new IllegalArgumentException("not a dtype of parameters: " + dtype);
     };
+  }
+
+  /** The same. */
+  static double get(MemorySegment values, ElementType type, long index) {
+    return get(
+        values,
+        switch (type) {
+          case F32 -> DType.F32;
+          case F64 -> DType.F64;
+          case F16 -> DType.F16;
+          case BF16 -> DType.BF16;
+        },
+        index);
   }
 
   /** Index of the first value that the test accepts, or -1. */

@@ -16,10 +16,21 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.ToIntFunction;
-import org.fishermerge.checkpoint.AtomicOutput;
+import java.util.stream.Stream;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.cli.report.Intervals;
+import org.fishermerge.cli.report.ReportBuilder;
+import org.fishermerge.cli.report.ReportFiles;
+import org.fishermerge.cli.report.ReportReader;
+import org.fishermerge.cli.report.ReportText;
+import org.fishermerge.cli.report.RunReport;
+import org.fishermerge.cli.report.RunReport.Accuracies;
+import org.fishermerge.cli.report.RunReport.Measure;
+import org.fishermerge.cli.report.RunReport.Role;
+import org.fishermerge.cli.report.RunReport.Row;
 import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.torch.runtime.LibTorch;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The main job on an embedded default: eight Fishers, merges, and accuracies on pictures that no
@@ -28,7 +39,9 @@ import org.fishermerge.torch.runtime.LibTorch;
 public final class Demo {
   private static final String EXACT = "exact";
   private static final String BATCH_SQUARE = "batch-square";
+  private static final String OWN = "fine-tuned, each its own";
   private static final String AVERAGE = "simple average";
+  private static final String BLEND = "blend by KL";
 
   /** Folders of the merges by their names in the table. */
   private static final Map<String, String> MERGES = new LinkedHashMap<>();
@@ -41,7 +54,7 @@ public final class Demo {
     MERGES.put("RegMean", "regmean");
     MERGES.put("Kronecker-factored Fisher", "kronecker");
     MERGES.put("best rule by KL", "tuned");
-    MERGES.put("blend by KL", "blend");
+    MERGES.put(BLEND, "blend");
   }
 
   private static final long FISHER_SEED = 101;
@@ -54,19 +67,25 @@ public final class Demo {
   private final PrintWriter out;
   private final PrintWriter err;
   private final ToIntFunction<String[]> command;
+  private final ReportBuilder report;
+  private @Nullable String stage;
+  private long stageStart;
 
   /**
    * @param folder receives models, data, Fisher files, merged models and the report; must not exist
    * @param pool a file of models that {@link #train} wrote; empty for those that ship with the
    *     program
    * @param command runs one fisher-merge command line and returns its exit code
+   * @param line the words of the command line that started the demo
    */
   public Demo(
       Path folder,
       Optional<Path> pool,
       PrintWriter out,
       PrintWriter err,
-      ToIntFunction<String[]> command) {
+      ToIntFunction<String[]> command,
+      List<String> line) {
+    this.report = new ReportBuilder("demo", line);
     this.folder = folder;
     this.pool = pool;
     this.out = out;
@@ -128,21 +147,62 @@ public final class Demo {
             "tuned"));
 
     step("evaluating on " + HELD_BACK + " held-back pictures per task");
-    Map<String, double[]> rows = new LinkedHashMap<>();
-    rows.put("base", accuracies(models, "base", task -> model("base")));
-    rows.put("fine-tuned, each its own", accuracies(models, "individual", Demo.this::model));
+    Map<String, List<Measure>> rows = new LinkedHashMap<>();
+    rows.put("base", measures(models, "base", task -> model("base")));
+    rows.put(OWN, measures(models, "individual", Demo.this::model));
     MERGES.forEach(
-        (title, merge) -> rows.put(title, accuracies(models, merge, task -> merged(merge))));
-    printTable(rows);
+        (title, merge) -> rows.put(title, measures(models, merge, task -> merged(merge))));
+    step("comparing the Fishers");
+    Path similarity = compare();
+    endStage();
+    Accuracies accuracies = accuracies(rows);
+    out.println();
+    out.print(ReportText.accuracies(accuracies));
     printBest(rows);
-    Path report = writeReport(rows);
+    writeReport(rows, accuracies, similarity);
     out.printf(
         Locale.ROOT,
-        "%nMerged model  %s%nReport        %s%nTook %.0f s.%n",
+        "%nMerged model  %s%nReport        %s%nPage          %s%nTook %.0f s.%n",
         merged("blend"),
-        report,
+        reportFile(),
+        ReportFiles.pageBeside(reportFile()),
         (System.nanoTime() - start) / 1e9);
     out.flush();
+  }
+
+  private Path reportFile() {
+    return folder.resolve("report.json");
+  }
+
+  private static List<String> tasks() {
+    return Stream.of(DemoTask.values()).map(DemoTask::key).toList();
+  }
+
+  private static Accuracies accuracies(Map<String, List<Measure>> rows) {
+    List<Row> all = new ArrayList<>();
+    rows.forEach((name, measures) -> {
+      Role role =
+          switch (name) {
+            case "base" -> Role.BASE;
+            case OWN -> Role.OWN;
+            case AVERAGE -> Role.AVERAGE;
+            case BLEND -> Role.THIS;
+            default -> Role.OTHER;
+          };
+      all.add(Intervals.row(name, role, measures));
+    });
+    return Intervals.complete(tasks(), all);
+  }
+
+  private Path compare() {
+    Path file = folder.resolve("reports").resolve("similarity.json");
+    List<String> line = new ArrayList<>(List.of("similarity", "--json", file.toString()));
+    line.addAll(List.of("--names", String.join(",", tasks())));
+    for (DemoTask task : DemoTask.values()) {
+      line.add(fisher(task, EXACT).toString());
+    }
+    run(line);
+    return file;
   }
 
   private void estimate(Path models, DemoTask task, String labels) {
@@ -165,11 +225,16 @@ public final class Demo {
   private List<String> merge(String words, Optional<String> labels, String output) {
     List<String> line = new ArrayList<>(List.of(words.split(" ", -1)));
     line.addAll(List.of("--base", model("base").toString(), "--out", merged(output).toString()));
+    line.addAll(List.of("--report", mergeReport(output).toString()));
     for (DemoTask task : DemoTask.values()) {
       model(line, model(task));
       labels.ifPresent(which -> line.addAll(List.of("--fisher", fisher(task, which).toString())));
     }
     return line;
+  }
+
+  private Path mergeReport(String output) {
+    return folder.resolve("reports").resolve("merge-" + output + ".json");
   }
 
   /** Searches on the pictures that the Fishers were estimated on. */
@@ -196,8 +261,8 @@ public final class Demo {
     }
   }
 
-  private void printBest(Map<String, double[]> rows) {
-    Map.Entry<String, double[]> best =
+  private void printBest(Map<String, List<Measure>> rows) {
+    Map.Entry<String, List<Measure>> best =
         rows.entrySet().stream()
             .filter(row -> MERGES.containsKey(row.getKey()))
             .max(Comparator.comparingDouble(row -> mean(row.getValue())))
@@ -206,10 +271,20 @@ public final class Demo {
         Locale.ROOT,
         "%nBest: %s, %+.1f points against the average.%n",
         best.getKey(),
-        100 * (mean(best.getValue()) - mean(rows.getOrDefault(AVERAGE, new double[0]))));
+        100 * (mean(best.getValue()) - mean(rows.getOrDefault(AVERAGE, List.of()))));
+  }
+
+  private void endStage() {
+    if (stage != null) {
+      report.stage(stage, stageStart);
+    }
+    stage = null;
   }
 
   private void step(String what) {
+    endStage();
+    stage = what;
+    stageStart = System.nanoTime();
     err.println("demo: " + what);
     err.flush();
   }
@@ -230,60 +305,58 @@ public final class Demo {
     Path of(DemoTask task);
   }
 
-  private double[] accuracies(Path models, String name, ModelOf modelOf) {
-    DemoTask[] tasks = DemoTask.values();
-    double[] row = new double[tasks.length];
-    for (DemoTask task : tasks) {
-      Path report = folder.resolve("reports").resolve(name + "-" + task.key() + ".json");
+  private List<Measure> measures(Path models, String name, ModelOf modelOf) {
+    List<Measure> row = new ArrayList<>();
+    for (DemoTask task : DemoTask.values()) {
+      Path file = folder.resolve("reports").resolve(name + "-" + task.key() + ".json");
       List<String> line = new ArrayList<>(List.of("evaluate"));
       model(line, modelOf.of(task));
       head(line, models, task);
       line.addAll(
-          List.of("--data", data(task, "held-back").toString(), "--report", report.toString()));
+          List.of("--data", data(task, "held-back").toString(), "--report", file.toString()));
       run(line);
-      row[task.ordinal()] = read(report).path("accuracy").doubleValue();
+      JsonNode json = read(file);
+      row.add(ReportReader.measure(json, json));
     }
     return row;
   }
 
-  private void printTable(Map<String, double[]> rows) {
-    StringBuilder head = new StringBuilder(String.format(Locale.ROOT, "%-26s", "accuracy, %"));
-    for (DemoTask task : DemoTask.values()) {
-      head.append(String.format(Locale.ROOT, "%9s", task.key()));
-    }
-    out.println();
-    out.println(head.append(String.format(Locale.ROOT, "%9s", "mean")));
-    rows.forEach((name, row) -> {
-      StringBuilder line = new StringBuilder(String.format(Locale.ROOT, "%-26s", name));
-      for (double accuracy : row) {
-        line.append(String.format(Locale.ROOT, "%9.1f", 100 * accuracy));
-      }
-      out.println(line.append(String.format(Locale.ROOT, "%9.1f", 100 * mean(row))));
-    });
+  private static double mean(List<Measure> row) {
+    return row.stream().mapToDouble(Measure::accuracy).sum() / row.size();
   }
 
-  private static double mean(double[] row) {
-    double sum = 0;
-    for (double value : row) {
-      sum += value;
-    }
-    return sum / row.length;
-  }
-
-  private Path writeReport(Map<String, double[]> rows) {
+  private void writeReport(
+      Map<String, List<Measure>> rows, Accuracies accuracies, Path similarity) {
     ObjectNode json = JsonReport.object();
     rows.forEach((name, row) -> {
       ObjectNode node = json.putObject(name);
       for (DemoTask task : DemoTask.values()) {
-        node.put(task.key(), row[task.ordinal()]);
+        node.put(task.key(), row.get(task.ordinal()).accuracy());
       }
       node.put("mean", mean(row));
     });
-    Path report = folder.resolve("report.json");
-    try (AtomicOutput output = AtomicOutput.file(report, false)) {
-      JsonReport.publish(json, output);
+    RunReport exact = ReportReader.read(mergeReport(EXACT));
+    RunReport compared = ReportReader.read(similarity);
+    RunReport searched = ReportReader.read(folder.resolve("reports").resolve("search.json"));
+    report
+        .accuracies(accuracies)
+        .models(exact.models())
+        .fishers(compared.fishers())
+        .similarity(compared.similarity())
+        .search(searched.search());
+    for (String merge : MERGES.values()) {
+      RunReport each =
+          merge.equals("blend") ? searched : ReportReader.read(mergeReport(merge));
+      each.merges().forEach(report::merge);
+      if (List.of(EXACT, "kronecker").contains(merge)) {
+        report.shares(each.shares());
+      }
     }
-    return report;
+    try (ReportFiles files =
+        ReportFiles.open(
+            List.of(reportFile(), ReportFiles.pageBeside(reportFile())), false)) {
+      files.publish(json, report.build());
+    }
   }
 
   private static void model(List<String> line, Path model) {

@@ -28,11 +28,18 @@ import org.fishermerge.checkpoint.ModelPath;
 import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.checkpoint.Reasons;
 import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.checkpoint.StatisticFile;
+import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.cli.config.Composition;
 import org.fishermerge.cli.config.Section;
 import org.fishermerge.cli.program.ModelPool.Family;
+import org.fishermerge.cli.report.MergeFacts;
+import org.fishermerge.cli.report.ReportBuilder;
+import org.fishermerge.cli.report.ReportFile;
+import org.fishermerge.cli.report.ReportFiles;
+import org.fishermerge.cli.report.RunReport;
+import org.fishermerge.cli.report.RunReport.Similarities;
 import org.fishermerge.cli.task.EstimationPrinter;
-import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.Repositories;
 import org.fishermerge.cli.task.Repositories.Model;
@@ -64,6 +71,7 @@ import org.fishermerge.merge.MergeSource;
 import org.fishermerge.merge.Merger;
 import org.fishermerge.merge.Normalization;
 import org.fishermerge.merge.RegMean;
+import org.fishermerge.merge.Similarity;
 import org.fishermerge.torch.Accuracy;
 import org.fishermerge.torch.arch.Architectures;
 import org.fishermerge.torch.arch.ClipConfig;
@@ -96,12 +104,14 @@ public final class Program {
   private final Warnings warnings;
   private final ModelHashes hashes = new ModelHashes();
   private final Report report = new Report();
+  private final ReportBuilder page;
 
   /**
    * Reads and checks a configuration.
    *
    * @param now when the run begins
    * @param environment variables that the configuration may ask for
+   * @param line the words of the command line, for the report
    * @param out receives results
    * @param err receives progress
    * @throws InputException for the first thing that is wrong
@@ -110,9 +120,11 @@ public final class Program {
       Composition composition,
       LocalDateTime now,
       UnaryOperator<@Nullable String> environment,
+      List<String> line,
       PrintWriter out,
       PrintWriter err) {
     this.composition = composition;
+    this.page = new ReportBuilder("run", line);
     this.out = out;
     this.err = err;
     this.warnings = new Warnings(err);
@@ -264,10 +276,11 @@ public final class Program {
     long start = System.nanoTime();
     // Places that cannot be written are found before the work, not after it.
     try (AtomicOutput logged = AtomicOutput.file(settings.log().resolve("config.yaml"), true);
-        AtomicOutput reported =
-            settings.report().map(file -> AtomicOutput.file(file, true)).orElse(null)) {
+        ReportFiles places =
+            ReportFiles.open(settings.report().map(Program::places).orElse(List.of()), true)) {
       settings.save().ifPresent(folder -> AtomicOutput.folder(folder, true).close());
       Inputs inputs = find(repositories);
+      page.stage("finding models and data", start);
       logged.write(composition.yaml(null));
       logged.commit();
       Path merged = merge(inputs);
@@ -281,10 +294,21 @@ public final class Program {
       facts(inputs, (System.nanoTime() - start) / 1e9);
       // Before the files: whatever happens to these, the numbers are there.
       report.print(out);
-      publish(reported);
+      publish(inputs, places);
     }
     settings.save().ifPresent(folder -> out.println("merged model  " + folder));
-    out.println("report        " + settings.report().orElse(settings.log().resolve("report.json")));
+    Path json = settings.report().orElse(settings.log().resolve("report.json"));
+    out.println("report        " + json);
+    if (!ReportFile.isPage(json)) {
+      out.println("page          " + ReportFiles.pageBeside(json));
+    }
+  }
+
+  /** JSON where it was asked for, and the page beside it. */
+  private static List<Path> places(Path report) {
+    return ReportFile.isPage(report)
+        ? List.of(report)
+        : List.of(report, ReportFiles.pageBeside(report));
   }
 
   /** Finds all of it before anything large is downloaded. */
@@ -470,12 +494,15 @@ public final class Program {
     err.println("merging " + models.models().size() + " models");
     err.flush();
     try (Kernels kernels = device.open()) {
-      merge(request.build(), kernels);
+      merge(request.build(), kernels, List.copyOf(inputs.models.keySet()));
     }
     return output;
   }
 
-  private void merge(MergeRequest request, Kernels kernels) {
+  /** The last merge. */
+  private @Nullable MergeResult merged;
+
+  private void merge(MergeRequest request, Kernels kernels, List<String> names) {
     try (MergeSession session = MergeSession.open(request)) {
       long start = System.nanoTime();
       MergeResult result;
@@ -484,8 +511,12 @@ public final class Program {
         result =
             session.run(kernels, new LibTorchAlgebra(), (done, total) -> progress.update(done));
       }
+      double seconds = (System.nanoTime() - start) / 1e9;
+      describe(result, seconds);
+      boolean ofModels = request.models().size() == names.size();
+      MergeFacts.addMerge(page, request, result, seconds, ofModels ? names : List.of());
       result.warnings().forEach(warnings);
-      describe(result, (System.nanoTime() - start) / 1e9);
+      merged = result;
     }
   }
 
@@ -496,7 +527,8 @@ public final class Program {
   /** A merge of the pool's models without the models. */
   private MergeRequest.Builder request(Inputs inputs, MergeRule rule, Path output) {
     Path base = base(inputs);
-    MergeRequest.Builder request = MergeRequest.builder(base, output, rule).overwrite(true);
+    MergeRequest.Builder request =
+        MergeRequest.builder(base, output, rule).overwrite(true).measureShares(true);
     settings.allowDifferent().forEach(request::allowDifferent);
     if (models.family() == Family.GPT2 && !(method instanceof Method.Dummy)) {
       headsOf(base).forEach(request::exclude);
@@ -539,12 +571,15 @@ public final class Program {
                 scratch.temp())) {
       DivergenceSearch search =
           new DivergenceSearch(tuning, members, directions, kernels, base, out, err, warnings);
+      long start = System.nanoTime();
       DivergenceSearch.Choice choice = search.run();
+      page.stage("search", start);
       MergeRequest.Builder request = request(inputs, choice.rule(), widest.output());
       // Before the merge: whatever happens to that, what was found is known.
       search.printComparison();
-      merge(choice.addTo(request).build(), kernels);
+      merge(choice.addTo(request).build(), kernels, List.of());
       report.own().set("tuning", search.json());
+      page.search(search.found(List.copyOf(inputs.models.keySet())));
     }
   }
 
@@ -577,6 +612,7 @@ public final class Program {
 
   /** Estimates what is not kept yet; the models with their statistics. */
   private List<MergeSource> estimate(Method.StatisticMerging merging, Inputs inputs) {
+    long start = System.nanoTime();
     List<MergeSource> sources = new ArrayList<>();
     ModelOpener opener = Objects.requireNonNull(inputs.fisherOpener, "found before");
     Path folder =
@@ -612,12 +648,14 @@ public final class Program {
               entry.estimated().ifPresent(result -> describe(merging, result, lines));
               return entry;
             });
+    page.stage(FisherCache.title(merging.estimate().statistics()), start);
     ArrayNode described = report.own().putArray(merging.statistics() + "s");
     for (int i = 0; i < entries.size(); i++) {
       String task = all.get(i).getKey();
       FisherCache.Entry entry = entries.get(i);
       double coefficient = merging.coefficients().isEmpty() ? 1 : merging.coefficients().get(i);
       sources.add(MergeSource.of(all.get(i).getValue(), entry.file()).withCoefficient(coefficient));
+      statistics.put(task, entry.file());
       ObjectNode node = described.addObject();
       node.put("task", task)
           .put("data", trainData(task).description())
@@ -635,6 +673,9 @@ public final class Program {
     }
     return sources;
   }
+
+  /** By the names of models. */
+  private final Map<String, Path> statistics = new LinkedHashMap<>();
 
   private static void describe(
       Method.StatisticMerging merging, Estimation.Result result, PrintWriter lines) {
@@ -722,6 +763,7 @@ public final class Program {
           });
     }
     report.average();
+    page.stage("evaluation", start);
     report
         .own()
         .putObject("evaluation")
@@ -781,19 +823,97 @@ public final class Program {
   }
 
   /** FusionBench leaves a CLIP report in the log folder, and one where it is asked to. */
-  private void publish(@Nullable AtomicOutput reported) {
+  private void publish(Inputs inputs, ReportFiles places) {
+    RunReport whole = page(inputs);
     if (models.family() == Family.CLIP) {
       Path file = settings.log().resolve("report.json");
       for (int i = 1; Files.exists(file); i++) {
         file = settings.log().resolve("report_" + i + ".json");
       }
-      try (AtomicOutput logged = AtomicOutput.file(file, false)) {
-        JsonReport.publish(report.json(), logged);
+      try (ReportFiles logged =
+          ReportFiles.open(List.of(file, ReportFiles.pageBeside(file)), true)) {
+        logged.publish(report.json(), whole);
       }
     }
-    if (reported != null) {
-      JsonReport.publish(report.json(), reported);
+    places.publish(report.json(), whole);
+  }
+
+  private RunReport page(Inputs inputs) {
+    page.seed(settings.seed());
+    inputs.pretrained.ifPresent(path ->
+        page.model(
+            model("pretrained", true, models.pretrained().orElseThrow(), path, Optional.empty())));
+    List<String> names = List.copyOf(inputs.models.keySet());
+    for (int i = 0; i < names.size(); i++) {
+      String name = names.get(i);
+      Path path = Objects.requireNonNull(inputs.models.get(name));
+      String id = models.models().getOrDefault(name, name);
+      MergeResult found = merged;
+      page.model(
+          model(
+              name,
+              false,
+              id,
+              path,
+              found == null || found.models().size() < names.size()
+                  ? Optional.empty()
+                  : Optional.of(found.models().get(i)).filter(each -> each.model().equals(path))));
     }
+    if (!statistics.isEmpty()) {
+      List<Path> files = List.copyOf(statistics.values());
+      page.fishers(MergeFacts.sizes(files, names));
+      if (files.size() > 1 && estimatesDiagonals()) {
+        // Not the GPU: what is compared passes once.
+        try (Kernels kernels = CommandDevice.forMerging(null).open();
+            Progress progress = new Progress(err, "Comparing", "GB", 0, 1e9)) {
+          page.similarity(
+              Similarities.of(
+                  Similarity.of(files, kernels, (done, total) -> progress.update(done, total)),
+                  names));
+        }
+      }
+    }
+    report.addTo(page);
+    return page.warnings(warnings.said()).build();
+  }
+
+  private boolean estimatesDiagonals() {
+    return method instanceof Method.StatisticMerging merging
+        && merging.estimate().statistics().contains(StatisticKind.DIAGONAL_FISHER);
+  }
+
+  private RunReport.Model model(
+      String name,
+      boolean base,
+      String id,
+      Path path,
+      Optional<MergeResult.ModelStatistics> found) {
+    Path file = statistics.get(name);
+    RunReport.Statistic statistic = null;
+    if (file != null) {
+      try (StatisticFile opened = StatisticFile.open(file)) {
+        statistic = MergeFacts.statistic(file, opened.metadata().orElse(null));
+      }
+    }
+    List<Double> coefficients =
+        method instanceof Method.StatisticMerging merging ? merging.coefficients() : List.of();
+    int at = List.copyOf(statistics.keySet()).indexOf(name);
+    Optional<MergeResult.ModelStatistics> normed =
+        found.filter(each -> !Double.isNaN(each.norm()));
+    MergeResult of = merged;
+    return new RunReport.Model(
+        name,
+        base,
+        id,
+        path.toString(),
+        hashes.of(path),
+        at >= 0 && at < coefficients.size() ? coefficients.get(at) : null,
+        found.map(MergeResult.ModelStatistics::weight).orElse(null),
+        normed.map(MergeResult.ModelStatistics::norm).orElse(null),
+        of == null || of.mergedElements() == 0
+            ? null
+            : normed.map(each -> (double) each.belowMinimal() / of.mergedElements()).orElse(null),
+        statistic);
   }
 
   /** Of no use any more; the run has done its work. */

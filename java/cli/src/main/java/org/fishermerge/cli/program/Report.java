@@ -4,10 +4,16 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
-import java.util.Locale;
+import java.util.List;
 import java.util.Map;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
+import org.fishermerge.cli.report.Intervals;
+import org.fishermerge.cli.report.ReportBuilder;
+import org.fishermerge.cli.report.ReportJson;
+import org.fishermerge.cli.report.ReportText;
+import org.fishermerge.cli.report.RunReport.Measure;
+import org.fishermerge.cli.report.RunReport.Role;
 import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.cli.task.SkippedRowsReport;
 import org.fishermerge.estimate.SkippedRows;
@@ -19,7 +25,7 @@ import org.fishermerge.torch.Accuracy;
  */
 final class Report {
   /** Our own key. */
-  static final String OWN = "fisher_merge";
+  static final String OWN = ReportJson.OWN;
 
   private final ObjectNode json = JsonReport.object();
   private final ObjectNode own = JsonReport.object();
@@ -79,6 +85,17 @@ final class Report {
     return (float) value;
   }
 
+  /** Adds what was measured. */
+  void addTo(ReportBuilder page) {
+    if (!tasks.isEmpty()) {
+      List<Measure> measures = tasks.values().stream().map(Intervals::measure).toList();
+      page.accuracies(
+          Intervals.complete(
+              List.copyOf(tasks.keySet()),
+              List.of(Intervals.row("this merge", Role.THIS, measures))));
+    }
+  }
+
   /** How the numbers came about. */
   ObjectNode own() {
     return own;
@@ -93,40 +110,14 @@ final class Report {
 
   /** Accuracies and losses for the reader. */
   void print(PrintWriter out) {
-    if (tasks.isEmpty()) {
-      return;
+    if (!tasks.isEmpty()) {
+      List<Measure> measures = tasks.values().stream().map(Intervals::measure).toList();
+      out.print(
+          ReportText.measures(
+              List.copyOf(tasks.keySet()),
+              measures,
+              json.path("average").path("accuracy").doubleValue(),
+              json.path("average").path("loss").doubleValue()));
     }
-    int width = Math.max(7, tasks.keySet().stream().mapToInt(String::length).max().orElse(0));
-    out.printf(
-        Locale.ROOT,
-        "%-" + width + "s  %11s  %15s  %9s  %9s%n",
-        "task",
-        "accuracy, %",
-        "95 % interval",
-        "loss",
-        "examples");
-    String row = "%-" + width + "s  %11.2f  %15s  %9.4f  ";
-    long examples = 0;
-    for (Map.Entry<String, Accuracy> task : tasks.entrySet()) {
-      Accuracy of = task.getValue();
-      out.printf(
-          Locale.ROOT,
-          row + "%,9d%n",
-          task.getKey(),
-          100 * of.accuracy(),
-          String.format(
-              Locale.ROOT, "%.2f to %.2f", 100 * of.interval().low(), 100 * of.interval().high()),
-          of.loss(),
-          of.examples());
-      examples += of.examples();
-    }
-    out.printf(
-        Locale.ROOT,
-        row + "%,9d%n",
-        "average",
-        100 * json.path("average").path("accuracy").doubleValue(),
-        "",
-        json.path("average").path("loss").doubleValue(),
-        examples);
   }
 }

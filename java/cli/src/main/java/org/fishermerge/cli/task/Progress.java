@@ -7,6 +7,7 @@ import java.io.Writer;
 import java.nio.charset.StandardCharsets;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -28,7 +29,14 @@ public final class Progress implements AutoCloseable {
   /** Columns that the line takes; guarded by {@link #TERMINAL}. */
   private static int drawn;
 
+  /** Steps that took less leave no line in a log: most have nothing to tell. */
+  private static final double WORTH_A_LINE_SECONDS = 10;
+
+  private static volatile boolean hushed;
+
+  private final PrintWriter err;
   private final boolean shown;
+  private final String step;
   private final String what;
   private final String unit;
   private final double divisor;
@@ -38,14 +46,19 @@ public final class Progress implements AutoCloseable {
   private long done;
   private long lastDrawn;
 
+  /** What was told last; for the line in a log. */
+  private volatile long reached;
+
   private Progress(
       PrintWriter err, String what, String unit, long total, double divisor, boolean passing) {
+    this.err = err;
+    this.step = what;
     this.what = err instanceof Lines lines ? lines.about + ": " + what : what;
     this.unit = unit;
     this.total = total;
     this.divisor = divisor;
     this.passing = passing;
-    this.shown = Terminal.ERR.isThere() && !"dumb".equals(ENVIRONMENT.get("TERM"));
+    this.shown = !hushed && Terminal.ERR.isThere() && !"dumb".equals(ENVIRONMENT.get("TERM"));
     if (shown && (passing || total > 0)) {
       synchronized (TERMINAL) {
         follow();
@@ -77,6 +90,7 @@ public final class Progress implements AutoCloseable {
   /** Draws the state if it is time to. */
   public void update(long nowDone) {
     long now = System.nanoTime();
+    reached = nowDone;
     if (!shown || (now - lastDrawn < REDRAW_NANOS && nowDone < total)) {
       return;
     }
@@ -161,8 +175,40 @@ public final class Progress implements AutoCloseable {
     }
   }
 
+  /** Whether steps keep still, whatever standard error is. */
+  public static boolean isHushed() {
+    return hushed;
+  }
+
+  /** Sets that, and returns what it was. */
+  public static boolean hush(boolean quiet) {
+    boolean before = hushed;
+    hushed = quiet;
+    return before;
+  }
+
+  /** What a log has of the step that ended, if it was a long one. */
+  Optional<String> lineOfLog(double seconds) {
+    if (passing || reached <= 0 || seconds < WORTH_A_LINE_SECONDS) {
+      return Optional.empty();
+    }
+    return Optional.of(
+        String.format(
+            Locale.ROOT,
+            "%s: %s %s in %s, %.3g %s/s",
+            step,
+            amount(reached),
+            unit,
+            duration(seconds),
+            reached / divisor / seconds,
+            unit));
+  }
+
   @Override
   public void close() {
+    if (!shown && !Terminal.ERR.isThere()) {
+      lineOfLog((System.nanoTime() - start) / 1e9).ifPresent(err::println);
+    }
     synchronized (TERMINAL) {
       if (followed == this) {
         clear();

@@ -1,6 +1,7 @@
 package org.fishermerge.cli.task;
 
 import java.io.PrintWriter;
+import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
@@ -15,6 +16,11 @@ public final class Warnings implements Consumer<String> {
 
   public Warnings(PrintWriter err) {
     this.err = err;
+  }
+
+  /** What was said so far. */
+  public List<String> said() {
+    return said.stream().sorted().toList();
   }
 
   /** Says what is odd about an input but does not stop its use: a sentence for the user. */

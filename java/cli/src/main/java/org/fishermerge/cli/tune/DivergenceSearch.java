@@ -19,6 +19,10 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.checkpoint.ParameterNames;
+import org.fishermerge.cli.report.RunReport;
+import org.fishermerge.cli.report.RunReport.Check;
+import org.fishermerge.cli.report.RunReport.CheckRow;
+import org.fishermerge.cli.report.RunReport.Search;
 import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.tune.DirectionSearch.Try;
@@ -448,6 +452,34 @@ public final class DivergenceSearch {
           found.byName().forEach((name, values) -> values.forEach(byName.withArray(name)::add));
         });
     return json;
+  }
+
+  /**
+   * The search, as reports have it.
+   *
+   * @param names of the models, in their order
+   */
+  public Search found(List<String> names) {
+    List<RunReport.Try> all =
+        tries.stream()
+            .map(each ->
+                new RunReport.Try(
+                    name(each), each.scale(), null, finite(each.divergence()), null))
+            .toList();
+    List<CheckRow> rows = new ArrayList<>();
+    for (int i = 0; i < members.size(); i++) {
+      List<@Nullable Double> values = new ArrayList<>();
+      for (List<Double> ofChoice : confirming.values()) {
+        values.add(finite(ofChoice.get(i)));
+      }
+      rows.add(new CheckRow(names.get(i), null, values));
+    }
+    return new Search(
+        "kl",
+        List.of(),
+        all,
+        tries.indexOf(DirectionSearch.best(tries)),
+        new Check(List.copyOf(confirming.keySet()), rows));
   }
 
   /** JSON has no number for infinity. */

@@ -1,0 +1,58 @@
+package org.fishermerge.cli.report;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.fishermerge.cli.report.RunReport.Accuracies;
+import org.fishermerge.cli.report.RunReport.Measure;
+import org.fishermerge.cli.report.Table.Cell;
+import org.fishermerge.cli.task.Terminal;
+
+/** Parts of a report for standard output, as wide as that is where it is a terminal. */
+public final class ReportText {
+  private static final Map<String, String> ENVIRONMENT = System.getenv();
+
+  private ReportText() {}
+
+  /** Accuracies by task, a line for each model or merge. */
+  public static String accuracies(Accuracies accuracies) {
+    return table(ReportTables.accuracies(accuracies));
+  }
+
+  /** One model's accuracies, intervals and losses, a line for each task. */
+  public static String measures(
+      List<String> tasks, List<Measure> measures, double accuracy, double loss) {
+    List<List<Cell>> rows = new ArrayList<>();
+    long examples = 0;
+    for (int t = 0; t < tasks.size(); t++) {
+      Measure measure = measures.get(t);
+      Long counted = measure.examples();
+      examples += counted == null ? 0 : counted;
+      rows.add(
+          List.of(
+              Table.name(tasks.get(t)),
+              Table.percent(measure.accuracy(), 2),
+              ReportTables.interval(measure.interval(), "%.2f to %.2f"),
+              Table.digits(measure.loss(), "%.4f"),
+              Table.count(counted)));
+    }
+    rows.add(
+        List.of(
+            Table.name("average"),
+            Table.percent(accuracy, 2),
+            Table.name(" "),
+            Table.digits(loss, "%.4f"),
+            Table.count(examples)));
+    return table(
+        new Table(
+            "Accuracies",
+            List.of("task", "accuracy, %", "95 % interval", "loss", "examples"),
+            rows));
+  }
+
+  static String table(Table table) {
+    return TextTable.of(
+        table,
+        Terminal.OUT.isThere() ? Terminal.OUT.width(ENVIRONMENT) : TextTable.UNLIMITED);
+  }
+}

@@ -1,0 +1,27 @@
+package org.fishermerge.merge;
+
+import java.util.List;
+
+/**
+ * How much each model had to say in one merged tensor.
+ *
+ * <p>Of a rule that weights each value by itself, a model's share is the mean over the tensor's
+ * values j of {@code w_ij / sum_k w_kj}, w_ij the weight with which the merge took the model's
+ * value. The mean is over {@code sampled} values that are spread evenly over the tensor; where that
+ * is fewer than all, its standard error is at most half over the root of that number, and a tenth
+ * of that where models are much alike. Of a layer that was solved for, it is the model's part of
+ * the trace of the layer's system: {@code c_i s_i tr(A_i) tr(G_i)} for Kronecker factors and {@code
+ * c_i tr(A_i)} for Gram matrices.
+ *
+ * @param tensor the base's name of it
+ * @param values of the tensor
+ * @param sampled how many of them were looked at; 0 of a layer that was solved for
+ * @param shares of the models in the request's order, adding up to 1; some are negative where
+ *     coefficients are
+ */
+public record TensorShares(String tensor, long values, long sampled, List<Double> shares) {
+  /** Copies the list. */
+  public TensorShares {
+    shares = List.copyOf(shares);
+  }
+}
