@@ -129,8 +129,14 @@ public final class Main {
     return run(environment, outWriter, errWriter, args);
   }
 
-  /** The same with writers. */
-  static int run(PrintWriter outWriter, PrintWriter errWriter, String... args) {
+  /**
+   * Runs one command in this JVM, as benchmarks and embedders do.
+   *
+   * @param outWriter receives results
+   * @param errWriter receives progress, warnings and errors
+   * @return the exit code: 0, or 1 after an error, 2 where the command line is wrong
+   */
+  public static int run(PrintWriter outWriter, PrintWriter errWriter, String... args) {
     return run(System.getenv(), outWriter, errWriter, args);
   }
 

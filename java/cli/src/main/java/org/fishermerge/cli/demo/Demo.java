@@ -19,7 +19,6 @@ import java.util.function.ToIntFunction;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.task.JsonReport;
-import org.fishermerge.torch.runtime.LibTorch;
 
 /**
  * The main job on an embedded default: eight Fishers, merges, and accuracies on pictures that no
@@ -76,9 +75,7 @@ public final class Demo {
 
   /** Trains models of the demo's kind, and writes them to a file. */
   public static void train(Path file, PrintWriter log, DemoRecipe recipe) {
-    // One thread: such small layers gain nothing from more, and sums come out alike anywhere.
-    LibTorch.setThreads(1);
-    new DemoTrainer(log, recipe).train(file);
+    PicturePool.drawn().train(file, log, recipe);
   }
 
   /** Runs the demo. */
@@ -96,7 +93,7 @@ public final class Demo {
     if (pool.isEmpty()) {
       DemoFiles.copyModels(models);
     }
-    DemoFiles.layOut(models, folder.resolve("models"));
+    PicturePool.drawn().layOut(models, folder.resolve("models"));
     for (DemoTask task : DemoTask.values()) {
       DemoFiles.writePictures(task, FISHER_SEED, FISHER_EXAMPLES, data(task, "fisher"));
       DemoFiles.writePictures(task, HELD_BACK_SEED, HELD_BACK, data(task, "held-back"));
