@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import java.util.regex.Matcher;
@@ -88,6 +89,10 @@ public final class Main {
     return ((Main) command.root().userObject()).environment;
   }
 
+  /** Commands that save statistics as they go. */
+  private static final Set<String> SAVING = Set.of("fisher", "run");
+
+  private static volatile List<String> command = List.of();
   private static volatile boolean running;
   private static volatile boolean stopped;
 
@@ -96,6 +101,7 @@ public final class Main {
    */
   @SuppressWarnings("SystemExitOutsideMain") // picocli's idiom: this is main
   public static void main(String[] args) {
+    command = List.of(args);
     running = true;
     // What libraries log, such as why no GPU is used, in one line and without a time.
     System.setProperty("java.util.logging.SimpleFormatter.format", "%4$s: %5$s%n");
@@ -107,12 +113,22 @@ public final class Main {
     System.exit(code);
   }
 
+  /**
+   * What a command that was stopped leaves behind.
+   *
+   * @param arguments of the command line
+   */
+  static String stopped(List<String> arguments) {
+    String left = "stopped; nothing half-written is left.";
+    return !arguments.isEmpty() && SAVING.contains(arguments.getFirst())
+        ? left + " The same command goes on from what is finished."
+        : left + " The same command begins anew.";
+  }
+
   private static void stop() {
     if (running) {
       stopped = true;
-      System.err.println(
-          "\nfisher-merge: stopped; nothing half-written is left. The same command goes on from"
-              + " what is finished.");
+      System.err.println("\nfisher-merge: " + stopped(command));
     }
   }
 

@@ -160,6 +160,19 @@ final class MergeOptions {
   /** Merges and says so. Of the warnings, it prints those that the plan does not have. */
   static void merge(
       MergePlan plan, CommandLine command, Function<ProgressListener, MergeResult> merge) {
+    merge(plan, plan.modelsText(), command, merge);
+  }
+
+  /**
+   * The same of a merge of merges.
+   *
+   * @param models that went into them, as the last line says it
+   */
+  static void merge(
+      MergePlan plan,
+      String models,
+      CommandLine command,
+      Function<ProgressListener, MergeResult> merge) {
     PrintWriter err = command.getErr();
     long start = System.nanoTime();
     MergeResult result;
@@ -179,7 +192,7 @@ final class MergeOptions {
             result.output(),
             plan.mergedElements(),
             plan.merged().size() + plan.tied().size(),
-            plan.modelsText(),
+            models,
             plan.carriedOver().size() + plan.excluded().size(),
             seconds,
             (plan.bytesRead() + plan.bytesWritten()) / seconds / 1e9);

@@ -278,10 +278,10 @@ final class SearchCommand implements Callable<Integer> {
                 out(),
                 err(),
                 warnings);
-        DivergenceSearch.Choice choice = search.run();
+        search.run();
         // Before the merge: whatever happens to that, what was found is known.
         search.printComparison();
-        write(choice, kernels);
+        search.write(choice -> write(choice, session.plan().modelsText(), kernels));
         if (reportFile != null) {
           JsonReport.publish(search.json(), reportFile);
         }
@@ -319,10 +319,11 @@ final class SearchCommand implements Callable<Integer> {
     return tasks;
   }
 
-  private void write(DivergenceSearch.Choice choice, Kernels kernels) {
+  private void write(DivergenceSearch.Choice choice, String models, Kernels kernels) {
     MergeRequest request = choice.addTo(options.request(choice.rule())).build();
     try (MergeSession last = MergeSession.open(request)) {
-      MergeOptions.merge(last.plan(), spec.commandLine(), listener -> last.run(kernels, listener));
+      MergeOptions.merge(
+          last.plan(), models, spec.commandLine(), listener -> last.run(kernels, listener));
     }
   }
 

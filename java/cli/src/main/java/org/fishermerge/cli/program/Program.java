@@ -539,11 +539,13 @@ public final class Program {
                 scratch.temp())) {
       DivergenceSearch search =
           new DivergenceSearch(tuning, members, directions, kernels, base, out, err, warnings);
-      DivergenceSearch.Choice choice = search.run();
-      MergeRequest.Builder request = request(inputs, choice.rule(), widest.output());
+      search.run();
       // Before the merge: whatever happens to that, what was found is known.
       search.printComparison();
-      merge(choice.addTo(request).build(), kernels);
+      search.write(
+          choice ->
+              merge(
+                  choice.addTo(request(inputs, choice.rule(), widest.output())).build(), kernels));
       report.own().set("tuning", search.json());
     }
   }
