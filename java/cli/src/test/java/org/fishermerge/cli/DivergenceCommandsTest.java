@@ -276,7 +276,9 @@ final class DivergenceCommandsTest {
     return copy;
   }
 
-  /** A float16 holds 65,504 at most: of all merges that are tried, the average alone has no more. */
+  /**
+   * A float16 holds 65,504 at most: of all merges that are tried, the average alone has no more.
+   */
   @ParameterizedTest
   @ValueSource(strings = {"kl", "blend"})
   void writesTheNextBestWhereTheDtypeOverflows(String by) throws IOException {
@@ -301,21 +303,23 @@ final class DivergenceCommandsTest {
     assertThat(report().path("written").textValue()).isEqualTo("average, scale 1.0");
     run(average);
     Map<String, Tensor> written = TestTensors.read(folder.resolve("found")).tensors();
-    TestTensors.read(folder.resolve("average")).tensors().forEach((name, tensor) -> {
-      if (tensor.dtype().equals("F32")) {
-        float[] expected = tensor.floats();
-        ShortBuffer halves =
-            ByteBuffer.wrap(Objects.requireNonNull(written.get(name)).bytes())
-                .order(ByteOrder.LITTLE_ENDIAN)
-                .asShortBuffer();
-        for (int j = 0; j < expected.length; j++) {
-          // Rounded to a float16, whose smallest steps are 2^-24.
-          assertThat(Float.float16ToFloat(halves.get(j)))
-              .as(name)
-              .isCloseTo(expected[j], within(Math.abs(expected[j]) / 2000 + 1e-7f));
-        }
-      }
-    });
+    TestTensors.read(folder.resolve("average"))
+        .tensors()
+        .forEach((name, tensor) -> {
+          if (tensor.dtype().equals("F32")) {
+            float[] expected = tensor.floats();
+            ShortBuffer halves =
+                ByteBuffer.wrap(Objects.requireNonNull(written.get(name)).bytes())
+                    .order(ByteOrder.LITTLE_ENDIAN)
+                    .asShortBuffer();
+            for (int j = 0; j < expected.length; j++) {
+              // Rounded to a float16, whose smallest steps are 2^-24.
+              assertThat(Float.float16ToFloat(halves.get(j)))
+                  .as(name)
+                  .isCloseTo(expected[j], within(Math.abs(expected[j]) / 2000 + 1e-7f));
+            }
+          }
+        });
   }
 
   /** Every example many times, so that both halves of them say about the same. */

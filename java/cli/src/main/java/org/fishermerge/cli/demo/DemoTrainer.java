@@ -24,8 +24,8 @@ import org.fishermerge.torch.arch.ZeroShotHead;
 import org.fishermerge.torch.objective.ExampleRandom;
 
 /**
- * Trains models as the demo's from nothing but a seed and writes them into one safetensors file:
- * a base, then one fine-tuned tower per task. The base learns all tasks at once but is shown about
+ * Trains models as the demo's from nothing but a seed and writes them into one safetensors file: a
+ * base, then one fine-tuned tower per task. The base learns all tasks at once but is shown about
  * half of each task's classes: like a real pre-trained model it sees what matters without knowing
  * every name. This is how the file that ships with the program was made.
  */
@@ -124,8 +124,7 @@ final class DemoTrainer {
     try (Checkpoint checkpoint = Checkpoint.open(base);
         JointTraining training = new JointTraining(checkpoint, projection)) {
       for (int step = 0; step < steps; step++) {
-        double loss =
-            training.step(task, task.classCount(), rate(step, steps, taskRate));
+        double loss = training.step(task, task.classCount(), rate(step, steps, taskRate));
         report("fine-tuned", task, step, steps, loss);
       }
       return training.parameters();
@@ -164,8 +163,7 @@ final class DemoTrainer {
     JointTraining(Checkpoint start, float[] projection) {
       for (PictureTask task : tasks) {
         heads.put(
-            task,
-            ZeroShotHead.of(projection, width(), SCALE, headRows(task), task.classCount()));
+            task, ZeroShotHead.of(projection, width(), SCALE, headRows(task), task.classCount()));
       }
       training = new VisionTraining(start);
     }
@@ -221,7 +219,8 @@ final class DemoTrainer {
   /** Random unit rows: a stand-in for text features, fixed by the seed. */
   private float[] headRows(PictureTask task) {
     int classes = task.classCount();
-    float[] rows = gaussian(new ExampleRandom(headSeed, tasks.indexOf(task)), classes * PROJECTION, 1);
+    float[] rows =
+        gaussian(new ExampleRandom(headSeed, tasks.indexOf(task)), classes * PROJECTION, 1);
     for (int c = 0; c < classes; c++) {
       double norm = 0;
       for (int i = 0; i < PROJECTION; i++) {

@@ -41,8 +41,8 @@ public record PicturePool(List<PictureTask> tasks) {
   }
 
   /**
-   * Lays a file of models out as folders: {@code base}, which has the projection and the logit scale
-   * too, and one for each task, by its key.
+   * Lays a file of models out as folders: {@code base}, which has the projection and the logit
+   * scale too, and one for each task, by its key.
    */
   public void layOut(Path file, Path folder) {
     DemoFiles.layOut(file, folder, tasks);

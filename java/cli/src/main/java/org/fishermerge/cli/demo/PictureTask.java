@@ -20,8 +20,8 @@ public interface PictureTask {
   }
 
   /**
-   * The {@code index}-th picture of the stream that {@code seed} names, the same each time. Pictures
-   * of a class come about as often as those of any other.
+   * The {@code index}-th picture of the stream that {@code seed} names, the same each time.
+   * Pictures of a class come about as often as those of any other.
    */
   Picture picture(long seed, long index);
 

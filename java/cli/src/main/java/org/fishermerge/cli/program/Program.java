@@ -542,10 +542,8 @@ public final class Program {
       search.run();
       // Before the merge: whatever happens to that, what was found is known.
       search.printComparison();
-      search.write(
-          choice ->
-              merge(
-                  choice.addTo(request(inputs, choice.rule(), widest.output())).build(), kernels));
+      search.write(choice ->
+          merge(choice.addTo(request(inputs, choice.rule(), widest.output())).build(), kernels));
       report.own().set("tuning", search.json());
     }
   }
