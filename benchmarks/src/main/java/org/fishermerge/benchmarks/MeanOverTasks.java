@@ -4,8 +4,8 @@ import java.util.List;
 import java.util.stream.IntStream;
 
 /**
- * A mean over tasks, each with examples of its own, and half the width of its 95 % interval: normal,
- * of independent examples, for given tasks.
+ * A mean over tasks, each with examples of its own, and half the width of its 95 % interval:
+ * normal, of independent examples, for given tasks.
  */
 record MeanOverTasks(double mean, double margin) {
   private static final double NORMAL_95 = 1.96;

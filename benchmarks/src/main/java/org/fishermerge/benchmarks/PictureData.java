@@ -160,8 +160,7 @@ final class PictureData {
     Collections.shuffle(training, new Random(0));
     String key = alphabet.toLowerCase(Locale.ROOT);
     return new Parts(
-        new StoredPictures(key, label, training),
-        new StoredPictures(key, label, heldBack));
+        new StoredPictures(key, label, training), new StoredPictures(key, label, heldBack));
   }
 
   /** How much of each place is black, from 0 to 255. */

@@ -114,8 +114,7 @@ final class QualityPool {
   }
 
   private List<String> head(QualityTask task) {
-    return List.of(
-        "--clip", model("base").toString(), "--heads", trained + "#" + task.key() + ".");
+    return List.of("--clip", model("base").toString(), "--heads", trained + "#" + task.key() + ".");
   }
 
   /** Merges, into a folder that each merge overwrites. */
@@ -148,8 +147,7 @@ final class QualityPool {
     Path report = folder.resolve("search.json");
     List<String> line = new ArrayList<>(List.of("search"));
     line.addAll(List.of(options.split(" ", -1)));
-    line.addAll(
-        List.of("--base", model("base").toString(), "--clip", model("base").toString()));
+    line.addAll(List.of("--base", model("base").toString(), "--clip", model("base").toString()));
     for (QualityTask task : tasks) {
       line.addAll(List.of("--model", model(task.key()).toString()));
       line.addAll(List.of("--fisher", statistics(task, Statistics.EXACT).toString()));

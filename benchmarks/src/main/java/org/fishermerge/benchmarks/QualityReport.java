@@ -22,9 +22,9 @@ import org.fishermerge.cli.demo.PicturePool;
  * are trained here as the demo's are, from several seeds and with learning rates that leave the
  * models near their base, as far from it as the demo's, farther, or too far apart to average. The
  * tasks of {@code drawn} pools are the demo's; those of {@code mixed} ones are of domains that have
- * little in common: clothes, digits, three alphabets and stripes. Every rule is measured on pictures
- * that no model has seen. Then merges by many settings are measured twice, by divergence from the
- * models' own predictions and by accuracy, for the rank correlation of the two.
+ * little in common: clothes, digits, three alphabets and stripes. Every rule is measured on
+ * pictures that no model has seen. Then merges by many settings are measured twice, by divergence
+ * from the models' own predictions and by accuracy, for the rank correlation of the two.
  */
 public final class QualityReport {
   private static final String BASE = "base";
@@ -109,8 +109,7 @@ public final class QualityReport {
     tasks.add(QualityTask.stored(PictureData.fashion(options.fashion(), FASHION_HELD_BACK)));
     tasks.add(QualityTask.stored(PictureData.digits(options.digits())));
     for (String alphabet : List.of("Balinese", "Korean", "Latin")) {
-      tasks.add(
-          QualityTask.stored(PictureData.omniglot(options.omniglot(), alphabet)));
+      tasks.add(QualityTask.stored(PictureData.omniglot(options.omniglot(), alphabet)));
     }
     PicturePool.drawn().tasks().stream()
         .filter(task -> task.key().equals("stripes"))
@@ -289,9 +288,7 @@ public final class QualityReport {
 
   private static Merge layers(String name, String words, String scale) {
     return new Merge(
-        name + " x " + scale,
-        words + " --scaling-factor " + scale,
-        Optional.of(Statistics.EXACT));
+        name + " x " + scale, words + " --scaling-factor " + scale, Optional.of(Statistics.EXACT));
   }
 
   private void correlation(String name, QualityPool pool) {

@@ -5,11 +5,10 @@ import org.fishermerge.cli.demo.PictureTask;
 import org.fishermerge.torch.objective.ExampleRandom;
 
 /**
- * A task of pictures from a data set, in its order: the {@code index}-th of any stream is the {@code
- * index}-th of the data set, which begins again after its end.
+ * A task of pictures from a data set, in its order: the {@code index}-th of any stream is the
+ * {@code index}-th of the data set, which begins again after its end.
  */
-record StoredPictures(
-    String key, int classCount, List<PictureTask.Picture> pictures)
+record StoredPictures(String key, int classCount, List<PictureTask.Picture> pictures)
     implements PictureTask {
   private static final int FARTHEST_SHIFT = 2;
 
@@ -61,8 +60,7 @@ record StoredPictures(
           int fromX = x - right;
           int fromY = y - down;
           if (0 <= fromX && fromX < SIDE && 0 <= fromY && fromY < SIDE) {
-            shifted[(plane * SIDE + y) * SIDE + x] =
-                pixels[(plane * SIDE + fromY) * SIDE + fromX];
+            shifted[(plane * SIDE + y) * SIDE + x] = pixels[(plane * SIDE + fromY) * SIDE + fromX];
           }
         }
       }

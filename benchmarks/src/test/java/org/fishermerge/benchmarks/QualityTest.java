@@ -33,8 +33,10 @@ final class QualityTest {
   @Test
   void ranksShareTies() {
     List<Double> x = List.of(1.0, 2.0, 3.0, 4.0, 5.0);
-    assertThat(RankCorrelation.of(x, List.of(1.0, 2.0, 4.0, 5.0, 3.0))).isCloseTo(0.7, within(1e-12));
-    assertThat(RankCorrelation.of(x, List.of(5.0, 4.0, 3.0, 2.0, 1.0))).isCloseTo(-1, within(1e-12));
+    assertThat(RankCorrelation.of(x, List.of(1.0, 2.0, 4.0, 5.0, 3.0)))
+        .isCloseTo(0.7, within(1e-12));
+    assertThat(RankCorrelation.of(x, List.of(5.0, 4.0, 3.0, 2.0, 1.0)))
+        .isCloseTo(-1, within(1e-12));
     assertThat(RankCorrelation.of(List.of(1.0, 2.0, 3.0, 4.0), List.of(10.0, 20.0, 20.0, 40.0)))
         .isCloseTo(0.9486832980505138, within(1e-12));
   }
@@ -43,10 +45,8 @@ final class QualityTest {
   @Test
   void divergesAndScoresByHand() {
     float ln2 = (float) Math.log(2);
-    Predictions own =
-        new Predictions(new float[] {3 + ln2, 3, 3, 0, 0, 0}, new long[] {0, 2});
-    Predictions merged =
-        new Predictions(new float[] {7, 7 + ln2, 7, 0, 0, 0}, new long[] {0, 2});
+    Predictions own = new Predictions(new float[] {3 + ln2, 3, 3, 0, 0, 0}, new long[] {0, 2});
+    Predictions merged = new Predictions(new float[] {7, 7 + ln2, 7, 0, 0, 0}, new long[] {0, 2});
     assertThat(merged.divergenceFrom(own)).isCloseTo(0.25 * Math.log(2) / 2, within(1e-7));
     assertThat(own.correct()).containsExactly(1, 0);
     assertThat(merged.correct()).containsExactly(0, 0);
@@ -132,7 +132,8 @@ final class QualityTest {
     assertThat(parts.heldBack().count()).isEqualTo(3);
     PictureTask.Picture first = parts.heldBack().picture(0, 0);
     assertThat(first.label()).isEqualTo(7);
-    assertThat(new int[] {first.pixels()[3], first.pixels()[4], first.pixels()[3 * SIDE + 11] & 0xff})
+    assertThat(
+            new int[] {first.pixels()[3], first.pixels()[4], first.pixels()[3 * SIDE + 11] & 0xff})
         .containsExactly(0, 127, 255);
     assertThat(first.pixels()[4 * SIDE + 4]).isZero();
   }
@@ -162,8 +163,9 @@ final class QualityTest {
     assertThat(parts.training().classCount()).isEqualTo(2);
     assertThat(parts.training().count()).isEqualTo(24);
     assertThat(parts.heldBack().count()).isEqualTo(16);
-    assertThat(Collections.frequency(
-            parts.heldBack().pictures().stream().map(PictureTask.Picture::label).toList(), 1))
+    assertThat(
+            Collections.frequency(
+                parts.heldBack().pictures().stream().map(PictureTask.Picture::label).toList(), 1))
         .isEqualTo(8);
     byte[] pixels = parts.heldBack().picture(0, 0).pixels();
     // Two by two points make one: all of the first are ink, half of the next.
@@ -177,7 +179,6 @@ final class QualityTest {
     assertThatThrownBy(() -> QualityOptions.of("--rates", "1"))
         .isInstanceOf(InputException.class)
         .hasMessageContaining("--rates", "--only REGEX");
-    assertThatThrownBy(() -> QualityOptions.of("--keep"))
-        .isInstanceOf(InputException.class);
+    assertThatThrownBy(() -> QualityOptions.of("--keep")).isInstanceOf(InputException.class);
   }
 }

@@ -60,7 +60,7 @@ enum DemoTask implements PictureTask {
   },
 
   DOTS("one", "two", "three", "four") {
-    /** Counting is learned slowest by far. */
+    // Counting is learned slowest by far.
     @Override
     public int effort() {
       return 3;
