@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import java.util.regex.Matcher;
@@ -106,6 +107,10 @@ public final class Main {
     return List.copyOf(command.root().commandLine().getParseResult().originalArgs());
   }
 
+  /** Commands that save statistics as they go. */
+  private static final Set<String> SAVING = Set.of("fisher", "run");
+
+  private static volatile List<String> command = List.of();
   private static volatile boolean running;
   private static volatile boolean stopped;
 
@@ -114,6 +119,7 @@ public final class Main {
    */
   @SuppressWarnings("SystemExitOutsideMain") // picocli's idiom: this is main
   public static void main(String[] args) {
+    command = List.of(args);
     running = true;
     // What libraries log, such as why no GPU is used, in one line and without a time.
     System.setProperty("java.util.logging.SimpleFormatter.format", "%4$s: %5$s%n");
@@ -125,12 +131,22 @@ public final class Main {
     System.exit(code);
   }
 
+  /**
+   * What a command that was stopped leaves behind.
+   *
+   * @param arguments of the command line
+   */
+  static String stopped(List<String> arguments) {
+    String left = "stopped; nothing half-written is left.";
+    return !arguments.isEmpty() && SAVING.contains(arguments.getFirst())
+        ? left + " The same command goes on from what is finished."
+        : left + " The same command begins anew.";
+  }
+
   private static void stop() {
     if (running) {
       stopped = true;
-      System.err.println(
-          "\nfisher-merge: stopped; nothing half-written is left. The same command goes on from"
-              + " what is finished.");
+      System.err.println("\nfisher-merge: " + stopped(command));
     }
   }
 
@@ -147,8 +163,14 @@ public final class Main {
     return run(environment, outWriter, errWriter, args);
   }
 
-  /** The same with writers. */
-  static int run(PrintWriter outWriter, PrintWriter errWriter, String... args) {
+  /**
+   * Runs one command in this JVM, as benchmarks and embedders do.
+   *
+   * @param outWriter receives results
+   * @param errWriter receives progress, warnings and errors
+   * @return the exit code: 0, or 1 after an error, 2 where the command line is wrong
+   */
+  public static int run(PrintWriter outWriter, PrintWriter errWriter, String... args) {
     return run(System.getenv(), outWriter, errWriter, args);
   }
 

@@ -199,6 +199,19 @@ final class MergeOptions {
   /** Merges and says so. Of the warnings, it prints those that the plan does not have. */
   static Merged merge(
       MergePlan plan, CommandLine command, Function<ProgressListener, MergeResult> merge) {
+    return merge(plan, plan.modelsText(), command, merge);
+  }
+
+  /**
+   * The same of a merge of merges.
+   *
+   * @param models that went into them, as the last line says it
+   */
+  static Merged merge(
+      MergePlan plan,
+      String models,
+      CommandLine command,
+      Function<ProgressListener, MergeResult> merge) {
     PrintWriter err = command.getErr();
     long start = System.nanoTime();
     MergeResult result;
@@ -218,7 +231,7 @@ final class MergeOptions {
             result.output(),
             plan.mergedElements(),
             plan.merged().size() + plan.tied().size(),
-            plan.modelsText(),
+            models,
             plan.carriedOver().size() + plan.excluded().size(),
             seconds,
             (plan.bytesRead() + plan.bytesWritten()) / seconds / 1e9);

@@ -285,11 +285,11 @@ final class SearchCommand implements Callable<Integer> {
                 err(),
                 warnings);
         long start = System.nanoTime();
-        DivergenceSearch.Choice choice = search.run();
+        search.run();
         builder.stage("search", start);
         // Before the merge: whatever happens to that, what was found is known.
         search.printComparison();
-        write(choice, widest, kernels);
+        search.write(choice -> write(choice, session.plan().modelsText(), widest, kernels));
         if (report.isWanted()) {
           builder.search(search.found(names())).warnings(warnings.said());
           report.publish(reportFiles, search.json(), builder, spec);
@@ -332,12 +332,13 @@ final class SearchCommand implements Callable<Integer> {
     return TaskNames.of(members.stream().map(member -> member.model).toList());
   }
 
-  private void write(DivergenceSearch.Choice choice, MergeRequest widest, Kernels kernels) {
+  private void write(
+      DivergenceSearch.Choice choice, String models, MergeRequest widest, Kernels kernels) {
     MergeRequest request = choice.addTo(options.request(choice.rule())).build();
     try (MergeSession last = MergeSession.open(request)) {
       MergeOptions.Merged merged =
           MergeOptions.merge(
-              last.plan(), spec.commandLine(), listener -> last.run(kernels, listener));
+              last.plan(), models, spec.commandLine(), listener -> last.run(kernels, listener));
       if (report.isWanted()) {
         // The models are those that the directions were made of.
         MergeFacts.addMerge(builder, request, merged.result(), merged.seconds(), names());

@@ -6,6 +6,9 @@ import static org.assertj.core.api.Assertions.within;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.ShortBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -232,7 +235,10 @@ final class DivergenceCommandsTest {
     String written = report.path("written").textValue();
     double found = report.path("found").path("scale").doubleValue();
     assertThat(found).isNotIn(0.0, 1.0);
-    assertThat(out).contains("found: average").contains("written: " + written);
+    assertThat(out)
+        .contains("found: average", "written: " + written)
+        // of the models, not of the merges of them that were tried
+        .contains("tensors merged from 3 models,");
     double scale = written.equals("found") ? found : written.equals("average") ? 1 : 0;
     List<String> average =
         new ArrayList<>(List.of("task-arithmetic", "--base", golden("clip-tiny/pretrained")));
@@ -244,12 +250,80 @@ final class DivergenceCommandsTest {
     sameValues(folder.resolve("found"), folder.resolve("again"), 1e-6);
   }
 
+  /**
+   * A copy of a model with another bias of keys, which adds the same to all scores that a softmax
+   * sees, and so changes no prediction.
+   */
+  private Path withBiasOfKeys(String model, float value) throws IOException {
+    Path copy = Files.createDirectories(folder.resolve("models").resolve(model));
+    Path from = Golden.path("clip-tiny/" + model);
+    try (Stream<Path> files = Files.list(from)) {
+      for (Path file : files.toList()) {
+        Files.copy(file, copy.resolve(file.getFileName()));
+      }
+    }
+    Map<String, Tensor> tensors = new TreeMap<>(TestTensors.read(from).tensors());
+    tensors.replaceAll((name, tensor) -> {
+      if (!name.endsWith("encoder.layers.0.self_attn.k_proj.bias") || name.startsWith("text")) {
+        return tensor;
+      }
+      float[] values = tensor.floats();
+      values[0] = value;
+      return Tensor.of(tensor.shape(), values);
+    });
+    Files.delete(copy.resolve("model.safetensors"));
+    TestTensors.write(copy.resolve("model.safetensors"), tensors);
+    return copy;
+  }
+
+  /**
+   * A float16 holds 65,504 at most: of all merges that are tried, the average alone has no more.
+   */
   @ParameterizedTest
-  @CsvSource({"clip-tiny, tensor", "clip-tiny, layer", "gpt2-tiny, model"})
-  void writesTheBlendThatItReports(String pool, String per) throws IOException {
-    List<String> line = search(pool, "blend", false, "--per", per, "--steps", "20");
-    line.addAll(List.of("--step-examples", "16", "--tries", "2", "--batch-size", "9"));
-    // Every example many times, so that both halves of them say about the same.
+  @ValueSource(strings = {"kl", "blend"})
+  void writesTheNextBestWhereTheDtypeOverflows(String by) throws IOException {
+    List<String> line = search("clip-tiny", by, false, "--tries", "8", "--dtype", "f16");
+    if (by.equals("blend")) {
+      line.addAll(List.of("--steps", "20", "--step-examples", "16"));
+    }
+    repeatExamples("clip-tiny", line);
+    Path base = withBiasOfKeys("pretrained", 2_000_000);
+    Collections.replaceAll(line, golden("clip-tiny/pretrained"), base.toString());
+    List<String> average = new ArrayList<>(List.of("average"));
+    average.addAll(List.of("--base", base.toString(), "--out", path("average")));
+    for (String task : tasks("clip-tiny")) {
+      Path changed = withBiasOfKeys(task, 65_000);
+      Collections.replaceAll(line, golden("clip-tiny/" + task), changed.toString());
+      average.addAll(List.of("--model", changed.toString()));
+    }
+    CommandResult result = run(line);
+    assertThat(report().at("/found/scale").doubleValue()).isNotEqualTo(1.0);
+    assertThat(result.err())
+        .contains("self_attn.k_proj.bias' overflows F16", "average, scale 1.0, is written");
+    assertThat(report().path("written").textValue()).isEqualTo("average, scale 1.0");
+    run(average);
+    Map<String, Tensor> written = TestTensors.read(folder.resolve("found")).tensors();
+    TestTensors.read(folder.resolve("average"))
+        .tensors()
+        .forEach((name, tensor) -> {
+          if (tensor.dtype().equals("F32")) {
+            float[] expected = tensor.floats();
+            ShortBuffer halves =
+                ByteBuffer.wrap(Objects.requireNonNull(written.get(name)).bytes())
+                    .order(ByteOrder.LITTLE_ENDIAN)
+                    .asShortBuffer();
+            for (int j = 0; j < expected.length; j++) {
+              // Rounded to a float16, whose smallest steps are 2^-24.
+              assertThat(Float.float16ToFloat(halves.get(j)))
+                  .as(name)
+                  .isCloseTo(expected[j], within(Math.abs(expected[j]) / 2000 + 1e-7f));
+            }
+          }
+        });
+  }
+
+  /** Every example many times, so that both halves of them say about the same. */
+  private void repeatExamples(String pool, List<String> line) {
     for (String task : tasks(pool)) {
       Map<String, Tensor> many = new TreeMap<>();
       TestTensors.read(Golden.path(pool + "/expected.safetensors"))
@@ -263,6 +337,14 @@ final class DivergenceCommandsTest {
           line.indexOf(data(pool, task).get(1)),
           TestTensors.write(folder.resolve(task + ".data.safetensors"), many).toString());
     }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"clip-tiny, tensor", "clip-tiny, layer", "gpt2-tiny, model"})
+  void writesTheBlendThatItReports(String pool, String per) throws IOException {
+    List<String> line = search(pool, "blend", false, "--per", per, "--steps", "20");
+    line.addAll(List.of("--step-examples", "16", "--tries", "2", "--batch-size", "9"));
+    repeatExamples(pool, line);
     run(line);
     JsonNode report = report();
     JsonNode blend = report.path("blend");

@@ -62,7 +62,7 @@ final class BadValues {
       value = Values.get(ComputedValues.read(model, name, firstOut, 1), stored, 0);
       largest = Math.abs(value) > Math.abs(largest) ? value : largest;
     }
-    throw new InputException(
+    throw new OverflowException(
         String.format(
             Locale.ROOT,
             "the merged tensor '%s' overflows %s in %d values, the first at element %d, where the"

@@ -95,9 +95,7 @@ public final class Demo {
 
   /** Trains models of the demo's kind, and writes them to a file. */
   public static void train(Path file, PrintWriter log, DemoRecipe recipe) {
-    // One thread: such small layers gain nothing from more, and sums come out alike anywhere.
-    LibTorch.setThreads(1);
-    new DemoTrainer(log, recipe).train(file);
+    PicturePool.drawn().train(file, log, recipe);
   }
 
   /** Runs the demo. */
@@ -115,7 +113,7 @@ public final class Demo {
     if (pool.isEmpty()) {
       DemoFiles.copyModels(models);
     }
-    DemoFiles.layOut(models, folder.resolve("models"));
+    PicturePool.drawn().layOut(models, folder.resolve("models"));
     for (DemoTask task : DemoTask.values()) {
       DemoFiles.writePictures(task, FISHER_SEED, FISHER_EXAMPLES, data(task, "fisher"));
       DemoFiles.writePictures(task, HELD_BACK_SEED, HELD_BACK, data(task, "held-back"));

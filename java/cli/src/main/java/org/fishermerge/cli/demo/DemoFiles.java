@@ -147,10 +147,10 @@ final class DemoFiles {
    * Lays a models file out as folders: {@code models/base} (with projection and logit scale),
    * {@code models/TASK} for each task.
    */
-  static void layOut(Path modelsFile, Path folder) {
+  static void layOut(Path modelsFile, Path folder, List<? extends PictureTask> tasks) {
     try (Checkpoint all = Checkpoint.open(modelsFile)) {
       writeModel(all, "base", folder.resolve("base"));
-      for (DemoTask task : DemoTask.values()) {
+      for (PictureTask task : tasks) {
         writeModel(all, task.key(), folder.resolve(task.key()));
       }
     } catch (IOException e) {
@@ -180,7 +180,7 @@ final class DemoFiles {
   }
 
   /** Draws {@code count} labelled pictures of a task into one safetensors file. */
-  static void writePictures(DemoTask task, long seed, int count, Path file) {
+  static void writePictures(PictureTask task, long seed, int count, Path file) {
     List<SafetensorsWriter.Declared> declared =
         List.of(
             new SafetensorsWriter.Declared(
@@ -194,7 +194,7 @@ final class DemoFiles {
       MemorySegment pixels = writer.segment("pixel_values");
       MemorySegment labels = writer.segment("labels");
       for (int i = 0; i < count; i++) {
-        DemoTask.Picture picture = task.picture(seed, i);
+        PictureTask.Picture picture = task.picture(seed, i);
         MemorySegment.copy(
             picture.pixels(),
             0,

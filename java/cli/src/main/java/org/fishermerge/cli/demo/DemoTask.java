@@ -5,7 +5,7 @@ import java.util.Locale;
 import org.fishermerge.torch.objective.ExampleRandom;
 
 /** A picture-classification task that a seeded program draws. */
-enum DemoTask {
+enum DemoTask implements PictureTask {
   SHAPES("disc", "square", "triangle", "cross", "ring") {
     @Override
     void draw(Canvas canvas, int label) {
@@ -60,6 +60,12 @@ enum DemoTask {
   },
 
   DOTS("one", "two", "three", "four") {
+    // Counting is learned slowest by far.
+    @Override
+    public int effort() {
+      return 3;
+    }
+
     @Override
     void draw(Canvas canvas, int label) {
       double[] background = canvas.anyColour();
@@ -193,21 +199,18 @@ enum DemoTask {
 
   abstract void draw(Canvas canvas, int label);
 
-  /** The name used for folders and reports. */
-  String key() {
+  @Override
+  public String key() {
     return name().toLowerCase(Locale.ROOT);
   }
 
-  List<String> classNames() {
-    return classNames;
+  @Override
+  public int classCount() {
+    return classNames.size();
   }
 
-  /** A labelled picture, bytes [C, H, W]. */
-  @SuppressWarnings("ArrayRecordComponent") // compared by nobody
-  record Picture(byte[] pixels, int label) {}
-
-  /** The {@code index}-th picture of the stream that {@code seed} names; labels are uniform. */
-  Picture picture(long seed, long index) {
+  @Override
+  public Picture picture(long seed, long index) {
     ExampleRandom random = new ExampleRandom(seed * values().length + ordinal(), index);
     Canvas canvas = new Canvas(random);
     int label = canvas.below(classNames.size());

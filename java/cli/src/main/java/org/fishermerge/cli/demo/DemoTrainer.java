@@ -24,8 +24,8 @@ import org.fishermerge.torch.arch.ZeroShotHead;
 import org.fishermerge.torch.objective.ExampleRandom;
 
 /**
- * Trains the demo's nine models from nothing but a seed and writes them into one safetensors file:
- * a base, then one fine-tuned tower per task. The base learns all tasks at once but is shown about
+ * Trains models as the demo's from nothing but a seed and writes them into one safetensors file: a
+ * base, then one fine-tuned tower per task. The base learns all tasks at once but is shown about
  * half of each task's classes: like a real pre-trained model it sees what matters without knowing
  * every name. This is how the file that ships with the program was made.
  */
@@ -42,17 +42,24 @@ final class DemoTrainer {
   private final long headSeed;
   private final long trainingSeed;
 
-  DemoTrainer(PrintWriter log, DemoRecipe recipe) {
+  private final List<PictureTask> tasks;
+
+  DemoTrainer(PrintWriter log, DemoRecipe recipe, List<PictureTask> tasks) {
     this.log = log;
     this.recipe = recipe;
+    this.tasks = tasks;
     this.weightSeed = 1 + SEEDS * recipe.seed();
     this.headSeed = 2 + SEEDS * recipe.seed();
     this.trainingSeed = 3 + SEEDS * recipe.seed();
   }
 
-  /** Trains all models and writes {@code file}. */
-  void train(Path file) {
-    Map<String, float[]> tensors = new LinkedHashMap<>();
+  /**
+   * Trains the base, and from it models at each learning rate, and writes a file of each.
+   *
+   * @param rates largest learning rates of fine-tuning, by the files that get the models
+   */
+  void train(Map<Path, Double> rates) {
+    Map<String, float[]> shared = new LinkedHashMap<>();
     Map<String, List<Long>> shapes = new LinkedHashMap<>();
     try {
       Path work = Files.createTempDirectory("fisher-merge-demo-training");
@@ -64,32 +71,35 @@ final class DemoTrainer {
         for (int i = 0; i < projection.length; i++) {
           projection[i] /= (float) Math.sqrt(width());
         }
-        tensors.put("visual_projection.weight", projection);
+        shared.put("visual_projection.weight", projection);
         shapes.put("visual_projection.weight", List.of((long) PROJECTION, (long) width()));
-        tensors.put("logit_scale", new float[] {(float) Math.log(SCALE)});
+        shared.put("logit_scale", new float[] {(float) Math.log(SCALE)});
         shapes.put("logit_scale", List.of());
-        for (DemoTask task : DemoTask.values()) {
-          tensors.put(task.key() + ".zeroshot_weights", headRows(task));
+        for (PictureTask task : tasks) {
+          shared.put(task.key() + ".zeroshot_weights", headRows(task));
           shapes.put(
               task.key() + ".zeroshot_weights",
-              List.of((long) task.classNames().size(), (long) PROJECTION));
+              List.of((long) task.classCount(), (long) PROJECTION));
         }
 
         Map<String, float[]> base = pretrain(startFolder, projection);
         Path baseFolder = work.resolve("base");
         writeTower(baseFolder, base, shapes);
-        base.forEach((name, values) -> tensors.put("base." + name, values));
-        for (DemoTask task : DemoTask.values()) {
-          fineTune(task, baseFolder, projection)
-              .forEach((name, values) -> tensors.put(task.key() + "." + name, values));
-        }
+        base.forEach((name, values) -> shared.put("base." + name, values));
+        rates.forEach((file, rate) -> {
+          Map<String, float[]> tensors = new LinkedHashMap<>(shared);
+          for (PictureTask task : tasks) {
+            fineTune(task, rate, baseFolder, projection)
+                .forEach((name, values) -> tensors.put(task.key() + "." + name, values));
+          }
+          writeAll(file, tensors, shapes);
+        });
       } finally {
         DemoFiles.deleteRecursively(work);
       }
     } catch (IOException e) {
       throw new UncheckedIOException("cannot write the training's working folder", e);
     }
-    writeAll(file, tensors, shapes);
   }
 
   private Map<String, float[]> pretrain(Path start, float[] projection) {
@@ -98,7 +108,7 @@ final class DemoTrainer {
     try (Checkpoint checkpoint = Checkpoint.open(start);
         JointTraining training = new JointTraining(checkpoint, projection)) {
       for (int step = 0; step < recipe.baseSteps(); step++) {
-        for (DemoTask task : DemoTask.values()) {
+        for (PictureTask task : tasks) {
           double loss = training.step(task, shown(task), rate(step, recipe.baseSteps(), 2e-3));
           report("base", task, step, recipe.baseSteps(), loss);
         }
@@ -108,21 +118,20 @@ final class DemoTrainer {
     return current;
   }
 
-  private Map<String, float[]> fineTune(DemoTask task, Path base, float[] projection) {
-    // Counting is learned slowest by far.
-    int steps = task == DemoTask.DOTS ? 3 * recipe.taskSteps() : recipe.taskSteps();
+  private Map<String, float[]> fineTune(
+      PictureTask task, double taskRate, Path base, float[] projection) {
+    int steps = task.effort() * recipe.taskSteps();
     try (Checkpoint checkpoint = Checkpoint.open(base);
         JointTraining training = new JointTraining(checkpoint, projection)) {
       for (int step = 0; step < steps; step++) {
-        double loss =
-            training.step(task, task.classNames().size(), rate(step, steps, recipe.taskRate()));
+        double loss = training.step(task, task.classCount(), rate(step, steps, taskRate));
         report("fine-tuned", task, step, steps, loss);
       }
       return training.parameters();
     }
   }
 
-  private void report(String what, DemoTask task, int step, int steps, double loss) {
+  private void report(String what, PictureTask task, int step, int steps, double loss) {
     if ((step + 1) % 100 == 0 || step == steps - 1) {
       log.printf(
           Locale.ROOT,
@@ -149,24 +158,23 @@ final class DemoTrainer {
   private final class JointTraining implements AutoCloseable {
     private final VisionTraining training;
     private long next;
-    private final Map<DemoTask, ZeroShotHead> heads = new LinkedHashMap<>();
+    private final Map<PictureTask, ZeroShotHead> heads = new LinkedHashMap<>();
 
     JointTraining(Checkpoint start, float[] projection) {
-      for (DemoTask task : DemoTask.values()) {
+      for (PictureTask task : tasks) {
         heads.put(
-            task,
-            ZeroShotHead.of(projection, width(), SCALE, headRows(task), task.classNames().size()));
+            task, ZeroShotHead.of(projection, width(), SCALE, headRows(task), task.classCount()));
       }
       training = new VisionTraining(start);
     }
 
-    double step(DemoTask task, int classes, double learningRate) {
+    double step(PictureTask task, int classes, double learningRate) {
       try (Arena arena = Arena.ofConfined()) {
         MemorySegment pixels =
             arena.allocate((long) BATCH * DemoFiles.PICTURE_BYTES * Float.BYTES, 64);
         long[] labels = new long[BATCH];
         for (int b = 0; b < BATCH; b++) {
-          DemoTask.Picture picture = task.picture(trainingSeed, next++);
+          PictureTask.Picture picture = task.picture(trainingSeed, next++);
           while (picture.label() >= classes) {
             picture = task.picture(trainingSeed, next++);
           }
@@ -200,8 +208,8 @@ final class DemoTrainer {
   }
 
   /** Classes of a task that the base is shown: about half of them. */
-  private static int shown(DemoTask task) {
-    return task.classNames().size() / 2;
+  private static int shown(PictureTask task) {
+    return task.classCount() / 2;
   }
 
   private static int width() {
@@ -209,9 +217,10 @@ final class DemoTrainer {
   }
 
   /** Random unit rows: a stand-in for text features, fixed by the seed. */
-  private float[] headRows(DemoTask task) {
-    int classes = task.classNames().size();
-    float[] rows = gaussian(new ExampleRandom(headSeed, task.ordinal()), classes * PROJECTION, 1);
+  private float[] headRows(PictureTask task) {
+    int classes = task.classCount();
+    float[] rows =
+        gaussian(new ExampleRandom(headSeed, tasks.indexOf(task)), classes * PROJECTION, 1);
     for (int c = 0; c < classes; c++) {
       double norm = 0;
       for (int i = 0; i < PROJECTION; i++) {

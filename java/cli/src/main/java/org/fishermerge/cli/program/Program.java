@@ -572,12 +572,15 @@ public final class Program {
       DivergenceSearch search =
           new DivergenceSearch(tuning, members, directions, kernels, base, out, err, warnings);
       long start = System.nanoTime();
-      DivergenceSearch.Choice choice = search.run();
+      search.run();
       page.stage("search", start);
-      MergeRequest.Builder request = request(inputs, choice.rule(), widest.output());
       // Before the merge: whatever happens to that, what was found is known.
       search.printComparison();
-      merge(choice.addTo(request).build(), kernels, List.of());
+      search.write(choice ->
+          merge(
+              choice.addTo(request(inputs, choice.rule(), widest.output())).build(),
+              kernels,
+              List.of()));
       report.own().set("tuning", search.json());
       page.search(search.found(List.copyOf(inputs.models.keySet())));
     }

@@ -4,8 +4,11 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.PrintWriter;
 import java.nio.file.Path;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
+import java.util.Deque;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -38,6 +41,7 @@ import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.Average;
 import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeRule;
+import org.fishermerge.merge.OverflowException;
 import org.fishermerge.merge.TaskArithmetic;
 import org.fishermerge.torch.WeightBlend;
 import org.fishermerge.torch.nn.Weights;
@@ -123,6 +127,12 @@ public final class DivergenceSearch {
       directions.forEach(request::model);
       return request.coefficients(coefficients.orElse(null));
     }
+
+    private boolean isSameMerge(Choice other) {
+      return directions.equals(other.directions)
+          && rule.equals(other.rule)
+          && coefficients.equals(other.coefficients);
+    }
   }
 
   private final Settings settings;
@@ -170,16 +180,11 @@ public final class DivergenceSearch {
     this.warnings = warnings;
   }
 
-  /**
-   * Searches.
-   *
-   * @return the merge that was found, of directions that last as long as they are kept
-   */
-  public Choice run() {
+  /** Searches. */
+  public void run() {
     int merges = 1 + settings.families.size() + DirectionSearch.MOST_DAMPINGS;
     directions.requireRoom(merges + (settings.blending.isPresent() ? members.size() : 0), base);
     withTasks(ownPredictions(), new ArrayList<>(), this::search);
-    return choice();
   }
 
   // ---- what the models themselves predict ----
@@ -304,6 +309,10 @@ public final class DivergenceSearch {
 
   private Choice confirm(DivergenceMeter meter, String name, Direction direction, double scale) {
     confirming.put(name, measure(meter, direction, scale, Half.CONFIRMING));
+    return choice(name, direction, scale);
+  }
+
+  private Choice choice(String name, Direction direction, double scale) {
     return new Choice(
         name, List.of(directions.of(direction).path()), new Average(scale), Optional.empty());
   }
@@ -383,6 +392,41 @@ public final class DivergenceSearch {
   }
 
   // ---- the result ----
+
+  /**
+   * Writes what was chosen. Where the output's dtype cannot hold that, it is the next best of what
+   * was tried.
+   *
+   * @param merge writes a choice, or nothing
+   * @throws OverflowException if nothing that was tried can be written
+   */
+  public void write(Consumer<Choice> merge) {
+    Deque<Choice> left = new ArrayDeque<>(List.of(choice()));
+    tries.stream()
+        .sorted(Comparator.comparingDouble(Try::divergence))
+        .forEach(each -> left.add(choice(title(each), each.direction(), each.scale())));
+    while (true) {
+      Choice best = left.removeFirst();
+      try {
+        merge.accept(best);
+        choice = best;
+        return;
+      } catch (OverflowException e) {
+        // The choice may stand among the tries once more.
+        left.removeIf(each -> each.isSameMerge(best));
+        if (left.isEmpty()) {
+          throw e;
+        }
+        warnings.accept(
+            "the %s cannot be written: %s The next best, %s, is written in its place."
+                .formatted(best.name, e.getMessage(), left.getFirst().name));
+      }
+    }
+  }
+
+  private static String title(Try tried) {
+    return tried.scale() == 0 ? "base" : name(tried) + ", scale " + tried.scale();
+  }
 
   private Choice choice() {
     if (choice == null) {

@@ -11,7 +11,7 @@ public final class DemoPictures {
   public static void models(Path folder) {
     Path file = folder.resolve("models.safetensors");
     DemoFiles.copyModels(file);
-    DemoFiles.layOut(file, folder.resolve("models"));
+    PicturePool.drawn().layOut(file, folder.resolve("models"));
   }
 
   /** Draws labelled pictures of a task into one safetensors file. */
