@@ -164,31 +164,33 @@ final class LayerMerge {
   }
 
   private void write(SolvedLayer layer, List<Double> shares, CheckpointWriter writer) {
+    LinearAlgebra own = rule.inSingle(layer.layer()) ? algebra.inSingle() : algebra;
     List<LayerOperand> operands = new ArrayList<>();
     for (int i = 0; i < inputs.statistics().size(); i++) {
-      operands.add(operand(i, layer, shares.get(i)));
+      operands.add(operand(i, layer, shares.get(i), own));
     }
-    LayerRule.Solution solution = rule.solve(operands, algebra);
+    LayerRule.Solution solution = rule.solve(layer.layer(), operands, own);
     note(layer, solution);
     Matrix merged = solution.weight();
     double s = rule.scalingFactor();
     if (s != 1) {
-      algebra.scale(merged, s);
-      algebra.add(merged, 1 - s, weight(inputs.base(), baseTensor(layer), layer.layer()));
+      own.scale(merged, s);
+      own.add(merged, 1 - s, weight(inputs.base(), baseTensor(layer), layer.layer(), own));
       progress.advance(baseTensor(layer).info().byteCount());
     }
-    store(layer, merged, writer);
+    store(layer, merged, writer, own);
   }
 
   private static CheckpointTensor baseTensor(SolvedLayer layer) {
     return layer.parameter().tensor();
   }
 
-  private LayerOperand operand(int model, SolvedLayer layer, double share) {
+  private LayerOperand operand(
+      int model, SolvedLayer layer, double share, LinearAlgebra own) {
     List<Matrix> factors = new ArrayList<>();
     for (LayerFactor factor : rule.factors()) {
       MemorySegment triangle = triangle(model, layer, factor);
-      Matrix matrix = algebra.symmetric(triangle, factor.size(layer.layer()));
+      Matrix matrix = own.symmetric(triangle, factor.size(layer.layer()));
       double trace = trace(model, layer, factor);
       if (trusting) {
         double stated = statedTrace(model, layer, factor);
@@ -199,44 +201,46 @@ final class LayerMerge {
                       inputs.statistics().get(model).path(), factor.tensorName(layer.name())));
         }
       }
-      if (!Double.isFinite(algebra.dot(matrix, matrix))) {
+      if (!own.isFinite(matrix)) {
         throw damaged(model, layer, factor);
       }
-      algebra.scale(matrix, 1.0 / count(model, layer, factor));
+      own.scale(matrix, 1.0 / count(model, layer, factor));
       factors.add(matrix);
       progress.advance(triangle.byteSize());
       MappedData.release(triangle);
     }
     Checkpoint checkpoint = inputs.models().get(model);
     CheckpointTensor value = inputs.valueOf(model, layer.parameter());
-    Matrix weight = weight(checkpoint, value, layer.layer());
+    Matrix weight = weight(checkpoint, value, layer.layer(), own);
     progress.advance(value.info().byteCount());
     return new LayerOperand(
         plan.request().coefficient(baseTensor(layer).name(), model), share, weight, factors);
   }
 
   /** A stored weight as [O, I]. */
-  private Matrix weight(Checkpoint checkpoint, CheckpointTensor tensor, LinearLayer layer) {
+  private static Matrix weight(
+      Checkpoint checkpoint, CheckpointTensor tensor, LinearLayer layer, LinearAlgebra own) {
     MemorySegment values =
         ComputedValues.read(checkpoint, tensor.canonicalName(), 0, tensor.info().elementCount());
     boolean transposed = layer.transposed();
     Matrix stored =
-        algebra.of(
+        own.of(
             values,
             ElementTypes.of(tensor.info().dtype()),
             transposed ? layer.inputs() : layer.outputs(),
             transposed ? layer.outputs() : layer.inputs());
-    return transposed ? algebra.transposed(stored) : stored;
+    return transposed ? own.transposed(stored) : stored;
   }
 
-  private void store(SolvedLayer layer, Matrix merged, CheckpointWriter writer) {
+  private void store(
+      SolvedLayer layer, Matrix merged, CheckpointWriter writer, LinearAlgebra own) {
     CheckpointTensor tensor = baseTensor(layer);
     MemorySegment out = writer.segment(tensor.name());
     DType dtype = plan.outputDtype(tensor);
     try (Arena arena = Arena.ofShared()) {
       MemorySegment values =
           arena.allocate(tensor.info().elementCount() * Double.BYTES, Double.BYTES);
-      algebra.read(layer.layer().transposed() ? algebra.transposed(merged) : merged, values);
+      own.read(layer.layer().transposed() ? own.transposed(merged) : merged, values);
       if (!KeptTensors.cast(kernels, values, DType.F64, out, dtype, tensor.info().elementCount())) {
         BadValues.requireFinite(inputs, layer.parameter(), out, dtype);
       }

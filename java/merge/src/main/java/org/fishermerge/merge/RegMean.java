@@ -85,7 +85,12 @@ public record RegMean(double offDiagonal, ElementwiseRule rest, double scalingFa
   }
 
   @Override
-  public Solution solve(List<LayerOperand> operands, LinearAlgebra algebra) {
+  public boolean inSingle(LinearLayer layer) {
+    return false;
+  }
+
+  @Override
+  public Solution solve(LinearLayer layer, List<LayerOperand> operands, LinearAlgebra algebra) {
     Matrix average = LayerAverage.of(operands, algebra);
     Matrix sum = algebra.zeros(average.columns(), average.columns());
     Matrix rest = algebra.zeros(average.rows(), average.columns()); // R, then R D
