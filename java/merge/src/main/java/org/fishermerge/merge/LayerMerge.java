@@ -39,6 +39,7 @@ final class LayerMerge {
   private final List<String> disproved = new ArrayList<>();
 
   private double worstResidual;
+  private long iterations;
 
   /** Where a layer was left further from its solution than was asked for. */
   private Optional<String> warning = Optional.empty();
@@ -63,7 +64,13 @@ final class LayerMerge {
     return worstResidual;
   }
 
+  /** Iterations of all layers. */
+  long iterations() {
+    return iterations;
+  }
+
   private void note(SolvedLayer layer, LayerRule.Solution solution) {
+    iterations += solution.iterations();
     if (solution.residual() <= worstResidual) {
       return;
     }
@@ -89,6 +96,7 @@ final class LayerMerge {
     if (!disproved.isEmpty()) {
       trusting = false;
       worstResidual = 0;
+      iterations = 0;
       warning = Optional.empty();
       writeLayers(writer);
     }
