@@ -15,10 +15,11 @@ import org.fishermerge.merge.LinearAlgebra.Matrix;
  */
 final class ConjugateGradients {
   /**
-   * Added to the diagonal of a sum that has no Cholesky factor, of its mean: undamped factors may
-   * be singular. Of the preconditioner only, so that it costs iterations and no accuracy.
+   * Added to the diagonals of the preconditioner's sums, of their mean, since sums of undamped
+   * factors may be singular: the first always, the second where rounding leaves no Cholesky factor.
+   * That costs iterations at most, and no accuracy.
    */
-  private static final double RIDGE = 1e-3;
+  private static final double[] RIDGES = {1e-6, 1e-3};
 
   private final List<Term> terms;
   private final LinearAlgebra algebra;
@@ -66,9 +67,9 @@ final class ConjugateGradients {
   /** The inverse of a sum of trace one, which is used up. */
   private Optional<Matrix> inverse(Matrix sum) {
     algebra.scale(sum, sum.rows());
-    Optional<Matrix> factor = algebra.cholesky(sum);
-    if (factor.isEmpty()) {
-      algebra.addToDiagonal(sum, RIDGE);
+    Optional<Matrix> factor = Optional.empty();
+    for (int i = 0; i < RIDGES.length && factor.isEmpty(); i++) {
+      algebra.addToDiagonal(sum, RIDGES[i]);
       factor = algebra.cholesky(sum);
     }
     return factor.map(algebra::inverse);
