@@ -92,7 +92,7 @@ public interface LinearAlgebra {
   /** The sum of the diagonal. */
   double trace(Matrix a);
 
-  /** Whether no value is infinite or NaN. */
+  /** Whether no value is infinite or NaN; false also where their sum is beyond a double. */
   boolean isFinite(Matrix a);
 
   /**
