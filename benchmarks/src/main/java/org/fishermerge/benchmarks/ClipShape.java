@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.fishermerge.checkpoint.LinearLayer;
 
 /** The shape of a CLIP image tower, and model folders of that shape with random weights. */
 public record ClipShape(
@@ -79,6 +80,20 @@ public record ClipShape(
     shapes.put("logit_scale", List.of());
     RandomTensors.writeModel(folder.resolve("model.safetensors"), shapes, seed);
     return folder;
+  }
+
+  /**
+   * The linear layers by their weights, without tokens; the patch convolution is one over patches.
+   */
+  public Map<String, LinearLayer> linearLayers() {
+    Map<String, LinearLayer> linear = new LinkedHashMap<>();
+    parameters().forEach((name, shape) -> {
+      if (shape.size() == 2 && !name.contains("embedding") || shape.size() == 4) {
+        long inputs = shape.stream().skip(1).reduce(1L, (x, y) -> x * y);
+        linear.put(name, new LinearLayer(shape.getFirst(), inputs, false, 0));
+      }
+    });
+    return linear;
   }
 
   /** Writes a Fisher file of this shape: non-negative values over several magnitudes. */

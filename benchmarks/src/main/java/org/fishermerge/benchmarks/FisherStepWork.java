@@ -4,8 +4,12 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Random;
+import java.util.Set;
 import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.torch.FisherEstimator;
 import org.fishermerge.torch.ForwardPass;
@@ -22,6 +26,7 @@ final class FisherStepWork implements AutoCloseable {
   private static final int CLASSES = 10;
 
   private final int batch;
+  private final Kernels kernels;
   private final ScratchFolder folder;
   private final Arena arena = Arena.ofShared();
   private final Checkpoint checkpoint;
@@ -31,9 +36,11 @@ final class FisherStepWork implements AutoCloseable {
   private final FisherEstimator estimator;
   private final NetworkClassifier<Pixels> classifier;
   private final MemorySegment pixels;
+  private final List<FisherEstimator> estimators = new ArrayList<>();
 
   FisherStepWork(ClipShape shape, int batch, Kernels kernels) throws IOException {
     this.batch = batch;
+    this.kernels = kernels;
     folder = new ScratchFolder();
     checkpoint = Checkpoint.open(shape.write(folder.path(), 1));
     tower = ClipVisionTower.load(checkpoint);
@@ -55,6 +62,24 @@ final class FisherStepWork implements AutoCloseable {
       estimator.add(pass, null);
     }
     LibTorch.synchronize();
+  }
+
+  /** Adding the batch to other statistics, with one probe where there are gradients. */
+  Runnable estimating(StatisticKind kind) {
+    ForwardPass.Source source = wanted -> classifier.forward(new Pixels(pixels, batch), wanted);
+    FisherEstimator sums =
+        new FisherEstimator(
+            classifier,
+            new LabelRule.Sampled(1),
+            1,
+            kernels,
+            Set.of(kind),
+            FisherEstimator.linearLayers(classifier, Set.of(kind), source));
+    estimators.add(sums);
+    return () -> {
+      sums.add(source, null);
+      LibTorch.synchronize();
+    };
   }
 
   /** Plain forward and backward of the same batch by autograd. */
@@ -83,6 +108,7 @@ final class FisherStepWork implements AutoCloseable {
 
   @Override
   public void close() throws IOException {
+    estimators.forEach(FisherEstimator::close);
     estimator.close();
     training.close();
     head.close();

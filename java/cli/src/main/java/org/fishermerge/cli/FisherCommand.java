@@ -225,7 +225,7 @@ final class FisherCommand implements Callable<Integer> {
           Estimation.of(script.file == null ? classifier(of, places) : module(of, rule, places))
               .settings(settings)
               .device(new SharedDevice(device))
-              .listener(new EstimationPrinter(results, err))
+              .listener(new EstimationPrinter(FisherCache.title(settings.statistics()), results, err))
               .output(out)
               .overwrite(overwrite)
               .build()
@@ -249,7 +249,13 @@ final class FisherCommand implements Callable<Integer> {
         result.batch(),
         Progress.duration(result.seconds()),
         result.examples() / result.seconds());
-    result.samplingError().ifPresent(error -> printError(results, error, settings.examples()));
+    if (result.samplingError().isPresent()) {
+      printError(results, result.samplingError().getAsDouble(), settings.examples());
+    } else if (settings.examples().isAuto()) {
+      results.printf(
+          "sampling error: cannot be told from %d example%s%n",
+          result.examples(), result.examples() == 1 ? "" : "s");
+    }
     return 0;
   }
 

@@ -4,6 +4,7 @@ import org.fishermerge.merge.Average;
 import org.fishermerge.merge.ElementwiseRule;
 import org.fishermerge.merge.KroneckerFisher;
 import org.fishermerge.merge.KroneckerFisher.Scale;
+import org.fishermerge.merge.KroneckerFisher.Tolerance;
 import org.fishermerge.merge.Normalization;
 import org.fishermerge.merge.RegMean;
 import org.jspecify.annotations.Nullable;
@@ -28,6 +29,15 @@ final class LayerRuleOptions {
           "With --rule kronecker: added to the diagonal of each factor, as a share of its mean"
               + " (default: 0.01). More where models are far apart.")
   private @Nullable Double damping;
+
+  @Option(
+      names = "--tolerance",
+      paramLabel = "T",
+      description =
+          "With --rule kronecker: how much of the average's residual may be left when a layer counts"
+              + " as solved (default: 1e-6; 0.05 for layers of more than about 400 x 400, which"
+              + " decide how long a merge takes).")
+  private @Nullable Double tolerance;
 
   @Option(
       names = "--off-diagonal",
@@ -56,6 +66,7 @@ final class LayerRuleOptions {
     requireUnused(command, "--off-diagonal", offDiagonal, "--rule regmean");
     return kronecker(
         damping == null ? KroneckerFisher.DEFAULT_DAMPING : damping,
+        tolerance == null ? Tolerance.DEFAULT : Tolerance.ofAll(tolerance),
         weighting,
         others(weighting, scalingFactor),
         scalingFactor);
@@ -63,15 +74,19 @@ final class LayerRuleOptions {
 
   /** By Kronecker factors with this damping, everything else as without options. */
   static KroneckerFisher kronecker(double damping, WeightingOptions weighting) {
-    return kronecker(damping, weighting, new Average(), 1);
+    return kronecker(damping, Tolerance.DEFAULT, weighting, new Average(), 1);
   }
 
   private static KroneckerFisher kronecker(
-      double damping, WeightingOptions weighting, ElementwiseRule rest, double scalingFactor) {
+      double damping,
+      Tolerance tolerance,
+      WeightingOptions weighting,
+      ElementwiseRule rest,
+      double scalingFactor) {
     return new KroneckerFisher(
         damping,
         scale(weighting.rule(1).normalization()),
-        KroneckerFisher.DEFAULT_TOLERANCE,
+        tolerance,
         KroneckerFisher.DEFAULT_ITERATIONS,
         rest,
         scalingFactor);
@@ -85,6 +100,7 @@ final class LayerRuleOptions {
    */
   RegMean regMean(WeightingOptions weighting, double scalingFactor, CommandLine command) {
     requireUnused(command, "--damping", damping, "--rule kronecker");
+    requireUnused(command, "--tolerance", tolerance, "--rule kronecker");
     return new RegMean(
         offDiagonal == null ? RegMean.DEFAULT_OFF_DIAGONAL : offDiagonal,
         others(weighting, scalingFactor),
@@ -106,6 +122,7 @@ final class LayerRuleOptions {
   /** Refuses options that have no effect. */
   void requireUnused(CommandLine command) {
     requireUnused(command, "--damping", damping, "--rule kronecker");
+    requireUnused(command, "--tolerance", tolerance, "--rule kronecker");
     requireUnused(command, "--off-diagonal", offDiagonal, "--rule regmean");
     requireUnused(command, "--rest", rest, "--rule kronecker or regmean");
   }

@@ -222,6 +222,16 @@ final class MergeOptions {
         .filter(warning -> !plan.warnings().contains(warning))
         .forEach(warning -> err.println("warning: " + warning));
     double seconds = (System.nanoTime() - start) / 1e9;
+    if (result.iterations() > 0) {
+      command
+          .getOut()
+          .printf(
+              Locale.ROOT,
+              "conjugate gradients: %,d iterations over all layers, which left %.2g of the average's"
+                  + " residual at most%n",
+              result.iterations(),
+              result.worstResidual());
+    }
     command
         .getOut()
         .printf(

@@ -144,6 +144,26 @@ class SamplingErrorCommandsTest {
     assertThat(result.out()).contains("; 1.00 % takes more examples");
   }
 
+  /** Where the error was asked for, it is said that there is none. */
+  @Test
+  void oneExampleDoesNotTellItsError() {
+    Path one = DemoPictures.write(TASK, 5003, 1, folder.resolve("one.safetensors"));
+    CommandResult result = fisher(one, "of-one.safetensors", "--examples", "auto");
+    assertThat(examples("of-one.safetensors")).isOne();
+    assertThat(result.out()).contains("sampling error: cannot be told from 1 example\n");
+  }
+
+  /** What runs is called what it is. */
+  @Test
+  void progressSaysWhatIsEstimated() {
+    String gram =
+        fisher(pictures, "g.safetensors", "--examples", "32", "--statistic", "gram").err();
+    assertThat(gram).contains("Gram matrices").doesNotContain("Fisher information");
+    String both =
+        fisher(pictures, "b.safetensors", "--examples", "32", "--statistic", "gram,diagonal").err();
+    assertThat(both).contains("Fisher information").doesNotContain("Gram matrices");
+  }
+
   @Test
   void tooFewExamplesStateNone() {
     CommandResult result = fisher(pictures, "one-block.safetensors", "--examples", "32");

@@ -80,6 +80,11 @@ public record FisherCache(Path folder, EstimationSettings settings, Matching mat
   }
 
   /** What messages call an estimate of these. */
+  public String title() {
+    return title(settings.statistics());
+  }
+
+  /** What statistics are called in lines for users. */
   public static String title(Set<StatisticKind> statistics) {
     return StatisticKind.anyDependsOnLabels(statistics) ? "Fisher information" : "Gram matrices";
   }

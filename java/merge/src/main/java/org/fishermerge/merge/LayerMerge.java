@@ -41,6 +41,7 @@ final class LayerMerge {
 
   private double worstResidual;
   private final List<TensorShares> shares = new ArrayList<>();
+  private long iterations;
 
   /** Where a layer was left further from its solution than was asked for. */
   private Optional<String> warning = Optional.empty();
@@ -70,7 +71,13 @@ final class LayerMerge {
     return List.copyOf(shares);
   }
 
+  /** Iterations of all layers. */
+  long iterations() {
+    return iterations;
+  }
+
   private void note(SolvedLayer layer, LayerRule.Solution solution) {
+    iterations += solution.iterations();
     if (solution.residual() <= worstResidual) {
       return;
     }
@@ -96,6 +103,7 @@ final class LayerMerge {
     if (!disproved.isEmpty()) {
       trusting = false;
       worstResidual = 0;
+      iterations = 0;
       warning = Optional.empty();
       writeLayers(writer);
     }
@@ -173,9 +181,10 @@ final class LayerMerge {
 
   private void write(SolvedLayer layer, List<Double> scales, CheckpointWriter writer) {
     double[] parts = new double[inputs.statistics().size()];
+    LinearAlgebra own = rule.inSingle(layer.layer()) ? algebra.inSingle() : algebra;
     List<LayerOperand> operands = new ArrayList<>();
     for (int i = 0; i < inputs.statistics().size(); i++) {
-      operands.add(operand(i, layer, scales.get(i), parts));
+      operands.add(operand(i, layer, scales.get(i), parts, own));
     }
     double all = Arrays.stream(parts).sum();
     if (plan.request().measureShares() && all != 0) {
@@ -187,16 +196,16 @@ final class LayerMerge {
               0,
               Arrays.stream(parts).mapToObj(part -> part / all).toList()));
     }
-    LayerRule.Solution solution = rule.solve(operands, algebra);
+    LayerRule.Solution solution = rule.solve(layer.layer(), operands, own);
     note(layer, solution);
     Matrix merged = solution.weight();
     double s = rule.scalingFactor();
     if (s != 1) {
-      algebra.scale(merged, s);
-      algebra.add(merged, 1 - s, weight(inputs.base(), baseTensor(layer), layer.layer()));
+      own.scale(merged, s);
+      own.add(merged, 1 - s, weight(inputs.base(), baseTensor(layer), layer.layer(), own));
       progress.advance(baseTensor(layer).info().byteCount());
     }
-    store(layer, merged, writer);
+    store(layer, merged, writer, own);
   }
 
   private static CheckpointTensor baseTensor(SolvedLayer layer) {
@@ -207,13 +216,13 @@ final class LayerMerge {
    * @param scale of the model's factors
    * @param parts receives the model's part of the trace of the system
    */
-  private LayerOperand operand(int model, SolvedLayer layer, double scale, double[] parts) {
+  private LayerOperand operand(int model, SolvedLayer layer, double scale, double[] parts, LinearAlgebra own) {
     double coefficient = plan.request().coefficient(baseTensor(layer).name(), model);
     List<Double> traces = new ArrayList<>();
     List<Matrix> factors = new ArrayList<>();
     for (LayerFactor factor : rule.factors()) {
       MemorySegment triangle = triangle(model, layer, factor);
-      Matrix matrix = algebra.symmetric(triangle, factor.size(layer.layer()));
+      Matrix matrix = own.symmetric(triangle, factor.size(layer.layer()));
       double trace = trace(model, layer, factor);
       if (trusting) {
         double stated = statedTrace(model, layer, factor);
@@ -224,10 +233,10 @@ final class LayerMerge {
                       inputs.statistics().get(model).path(), factor.tensorName(layer.name())));
         }
       }
-      if (!Double.isFinite(algebra.dot(matrix, matrix))) {
+      if (!own.isFinite(matrix)) {
         throw damaged(model, layer, factor);
       }
-      algebra.scale(matrix, 1.0 / count(model, layer, factor));
+      own.scale(matrix, 1.0 / count(model, layer, factor));
       traces.add(trace / count(model, layer, factor));
       factors.add(matrix);
       progress.advance(triangle.byteSize());
@@ -235,34 +244,36 @@ final class LayerMerge {
     }
     Checkpoint checkpoint = inputs.models().get(model);
     CheckpointTensor value = inputs.valueOf(model, layer.parameter());
-    Matrix weight = weight(checkpoint, value, layer.layer());
+    Matrix weight = weight(checkpoint, value, layer.layer(), own);
     progress.advance(value.info().byteCount());
     parts[model] = coefficient * rule.systemTrace(scale, traces);
     return new LayerOperand(coefficient, scale, weight, factors);
   }
 
   /** A stored weight as [O, I]. */
-  private Matrix weight(Checkpoint checkpoint, CheckpointTensor tensor, LinearLayer layer) {
+  private static Matrix weight(
+      Checkpoint checkpoint, CheckpointTensor tensor, LinearLayer layer, LinearAlgebra own) {
     MemorySegment values =
         ComputedValues.read(checkpoint, tensor.canonicalName(), 0, tensor.info().elementCount());
     boolean transposed = layer.transposed();
     Matrix stored =
-        algebra.of(
+        own.of(
             values,
             ElementTypes.of(tensor.info().dtype()),
             transposed ? layer.inputs() : layer.outputs(),
             transposed ? layer.outputs() : layer.inputs());
-    return transposed ? algebra.transposed(stored) : stored;
+    return transposed ? own.transposed(stored) : stored;
   }
 
-  private void store(SolvedLayer layer, Matrix merged, CheckpointWriter writer) {
+  private void store(
+      SolvedLayer layer, Matrix merged, CheckpointWriter writer, LinearAlgebra own) {
     CheckpointTensor tensor = baseTensor(layer);
     MemorySegment out = writer.segment(tensor.name());
     DType dtype = plan.outputDtype(tensor);
     try (Arena arena = Arena.ofShared()) {
       MemorySegment values =
           arena.allocate(tensor.info().elementCount() * Double.BYTES, Double.BYTES);
-      algebra.read(layer.layer().transposed() ? algebra.transposed(merged) : merged, values);
+      own.read(layer.layer().transposed() ? own.transposed(merged) : merged, values);
       if (!KeptTensors.cast(kernels, values, DType.F64, out, dtype, tensor.info().elementCount())) {
         BadValues.requireFinite(inputs, layer.parameter(), out, dtype);
       }

@@ -10,7 +10,7 @@ import org.fishermerge.checkpoint.StatisticKind;
 /**
  * A rule that finds all weights of a linear layer at once, from factors that statistic files hold
  * of it; {@link #rest} merges everything else. Layers are solved one after the other, so that the
- * memory is that of one layer's factors of all models, in double.
+ * memory is that of one layer's factors of all models.
  */
 public sealed interface LayerRule extends MergeRule permits KroneckerFisher, RegMean {
   /** What merges the parameters that are no weights of linear layers. */
@@ -43,15 +43,20 @@ public sealed interface LayerRule extends MergeRule permits KroneckerFisher, Reg
   /** Whether a layer is solved; if not, its weight is of the rest. */
   boolean solves(LinearLayer layer, List<Long> weightShape);
 
+  /** Whether a layer is solved by matrices of floats, {@link LinearAlgebra#inSingle}. */
+  boolean inSingle(LinearLayer layer);
+
   /** Values of matrices that {@link #solve} makes at the same time, beside what it is given. */
   long workValues(LinearLayer layer);
 
   /**
    * The merged weight, [O, I].
    *
-   * @param layer what the rule may know of each model, in their order
+   * @param operands what the rule may know of each model, in their order; their matrices may be
+   *     changed
+   * @param algebra what the operands' matrices were made by
    */
-  Solution solve(List<LayerOperand> layer, LinearAlgebra algebra);
+  Solution solve(LinearLayer layer, List<LayerOperand> operands, LinearAlgebra algebra);
 
   /**
    * One model's layer.
@@ -71,7 +76,8 @@ public sealed interface LayerRule extends MergeRule permits KroneckerFisher, Reg
    * A merged weight.
    *
    * @param weight [O, I]
-   * @param residual how far it is from solving its system: |b - L w| / |b|
+   * @param residual how far it is from solving its system: |b - L w| over that of the models'
+   *     average; 0 of a direct solve
    * @param wanted the residual that was aimed at
    * @param iterations that it took
    */

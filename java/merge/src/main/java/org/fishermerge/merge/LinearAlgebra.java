@@ -6,7 +6,7 @@ import java.util.OptionalLong;
 import org.fishermerge.kernels.ElementType;
 
 /**
- * Dense matrices of doubles, for rules that solve a system for each layer. This module has no
+ * Dense matrices of doubles, or of floats where {@link #inSingle} was asked, for rules that solve a system for each layer. This module has no
  * implementation of its own, so that it needs no library: {@code LibTorchAlgebra} of
  * fisher-merge-torch is one. For one thread at a time.
  */
@@ -19,6 +19,13 @@ public interface LinearAlgebra {
     /** Columns. */
     long columns();
   }
+
+  /**
+   * The same with matrices of floats, for systems that need not be solved to more than three
+   * digits: products take half of the time and of the memory. Matrices of the two do not mix;
+   * {@link #run} frees those of both.
+   */
+  LinearAlgebra inSingle();
 
   /** Memory that is left where matrices lie, in bytes; empty where that cannot be told. */
   default OptionalLong freeBytes() {
@@ -58,6 +65,9 @@ public interface LinearAlgebra {
   /** a b. */
   Matrix product(Matrix a, Matrix b);
 
+  /** into += factor * a b. */
+  void addProduct(Matrix into, double factor, Matrix a, Matrix b);
+
   /** into += factor * a. */
   void add(Matrix into, double factor, Matrix a);
 
@@ -82,7 +92,13 @@ public interface LinearAlgebra {
   /** The sum of the diagonal. */
   double trace(Matrix a);
 
-  /** The sum over elements of the products of a and b. */
+  /** Whether no value is infinite or NaN; false also where their sum is beyond a double. */
+  boolean isFinite(Matrix a);
+
+  /**
+   * The sum over elements of the products of a and b, summed in double: the same bits for any
+   * number of threads.
+   */
   double dot(Matrix a, Matrix b);
 
   /**
@@ -100,6 +116,9 @@ public interface LinearAlgebra {
    * @param a symmetric
    */
   Matrix pseudoInverse(Matrix a, double above);
+
+  /** a^-1. */
+  Matrix inverse(Matrix choleskyOfA);
 
   /** a^-1 b. */
   Matrix solve(Matrix choleskyOfA, Matrix b);

@@ -12,7 +12,8 @@ import java.util.List;
  * @param bytesWritten bytes of tensor data written
  * @param models one entry per model of the request, in its order
  * @param worstResidual of a rule by layer, how far the worst of its layers is from solving its
- *     system, |b - L w| / |b|; 0 for other rules and direct solves
+ *     system, as {@link LayerRule.Solution} has it; 0 for other rules and direct solves
+ * @param iterations of a rule by layer, those of all layers; 0 for other rules and direct solves
  * @param shares what each model had to say in each tensor that was merged by a statistic, if the
  *     request asked for it; without the copies of tied tensors
  * @param warnings the plan's warnings and those that only the values could show
@@ -24,6 +25,7 @@ public record MergeResult(
     long bytesWritten,
     List<ModelStatistics> models,
     double worstResidual,
+    long iterations,
     List<TensorShares> shares,
     List<String> warnings) {
   /**

@@ -137,6 +137,7 @@ final class MergeRun {
         plan.bytesWritten(),
         scan.results(),
         layers.map(LayerMerge::worstResidual).orElse(0.0),
+        layers.map(LayerMerge::iterations).orElse(0L),
         List.copyOf(shares),
         List.copyOf(warnings));
   }

@@ -85,7 +85,12 @@ public record RegMean(double offDiagonal, ElementwiseRule rest, double scalingFa
   }
 
   @Override
-  public Solution solve(List<LayerOperand> operands, LinearAlgebra algebra) {
+  public boolean inSingle(LinearLayer layer) {
+    return false;
+  }
+
+  @Override
+  public Solution solve(LinearLayer layer, List<LayerOperand> operands, LinearAlgebra algebra) {
     Matrix average = LayerAverage.of(operands, algebra);
     Matrix sum = algebra.zeros(average.columns(), average.columns());
     Matrix rest = algebra.zeros(average.rows(), average.columns()); // R, then R D
@@ -114,15 +119,21 @@ public record RegMean(double offDiagonal, ElementwiseRule rest, double scalingFa
     return Solution.direct(average);
   }
 
-  /** x a^-1, or x a^+ where a has eigenvalues in doubt; a symmetric. */
-  private static Matrix timesInverse(Matrix x, Matrix a, LinearAlgebra algebra) {
+  /**
+   * x a^-1, or x a^+ where a has eigenvalues in doubt; a symmetric with ones on the diagonal, its
+   * other values multiplied by the ratio.
+   */
+  private Matrix timesInverse(Matrix x, Matrix a, LinearAlgebra algebra) {
     double doubt = IN_DOUBT * Math.sqrt(algebra.dot(a, a));
-    algebra.addToDiagonal(a, -doubt);
-    boolean sound = algebra.cholesky(a).isPresent();
-    algebra.addToDiagonal(a, doubt);
-    if (sound) {
-      Matrix factor = algebra.cholesky(a).orElseThrow();
-      return algebra.transposed(algebra.solve(factor, algebra.transposed(x)));
+    boolean sound = 1 - offDiagonal > 2 * doubt;
+    if (!sound) {
+      algebra.addToDiagonal(a, -doubt);
+      sound = algebra.cholesky(a).isPresent();
+      algebra.addToDiagonal(a, doubt);
+    }
+    Optional<Matrix> factor = sound ? algebra.cholesky(a) : Optional.empty();
+    if (factor.isPresent()) {
+      return algebra.transposed(algebra.solve(factor.get(), algebra.transposed(x)));
     }
     return algebra.product(x, algebra.pseudoInverse(a, doubt));
   }

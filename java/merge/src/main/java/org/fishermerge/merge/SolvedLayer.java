@@ -31,6 +31,7 @@ record SolvedLayer(Parameter parameter, LinearLayer layer) {
     }
     long weight = layer.inputs() * layer.outputs();
     long work = Math.max(READING * largest, rule.workValues(layer));
-    return (models * (factors + weight) + work) * Double.BYTES;
+    return (models * (factors + weight) + work)
+        * (rule.inSingle(layer) ? Float.BYTES : Double.BYTES);
   }
 }

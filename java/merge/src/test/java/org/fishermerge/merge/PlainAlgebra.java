@@ -2,6 +2,7 @@ package org.fishermerge.merge;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.stream.IntStream;
@@ -23,6 +24,12 @@ final class PlainAlgebra implements LinearAlgebra {
   @Override
   public OptionalLong freeBytes() {
     return free;
+  }
+
+  /** {@inheritDoc} As exact as the other: what rounding does is for the real one to show. */
+  @Override
+  public LinearAlgebra inSingle() {
+    return this;
   }
 
   private record Dense(double[][] v) implements Matrix {
@@ -113,6 +120,23 @@ final class PlainAlgebra implements LinearAlgebra {
       }
     }
     return c;
+  }
+
+  @Override
+  public void addProduct(Matrix into, double factor, Matrix a, Matrix b) {
+    add(into, factor, product(a, b));
+  }
+
+  @Override
+  public boolean isFinite(Matrix a) {
+    return Arrays.stream(of(a)).flatMapToDouble(Arrays::stream).allMatch(Double::isFinite);
+  }
+
+  @Override
+  public Matrix inverse(Matrix choleskyOfA) {
+    Matrix one = zeros(choleskyOfA.rows(), choleskyOfA.rows());
+    addToDiagonal(one, 1);
+    return solve(choleskyOfA, one);
   }
 
   @Override

@@ -29,7 +29,6 @@ import org.fishermerge.cli.report.RunReport.Measure;
 import org.fishermerge.cli.report.RunReport.Role;
 import org.fishermerge.cli.report.RunReport.Row;
 import org.fishermerge.cli.task.JsonReport;
-import org.fishermerge.torch.runtime.LibTorch;
 import org.jspecify.annotations.Nullable;
 
 /**

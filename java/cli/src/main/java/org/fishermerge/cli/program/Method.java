@@ -180,7 +180,7 @@ sealed interface Method {
               diagonal.normalization() == Normalization.NONE
                   ? KroneckerFisher.Scale.NONE
                   : KroneckerFisher.Scale.TRACE,
-              KroneckerFisher.DEFAULT_TOLERANCE,
+              KroneckerFisher.Tolerance.DEFAULT,
               KroneckerFisher.DEFAULT_ITERATIONS,
               rest.equals("fisher") ? diagonal : new Average(s),
               s);

@@ -647,7 +647,7 @@ public final class Program {
                       (odd, work) -> opener.open(task, model, data, files, work::accept));
               PrintWriter lines = Progress.lines(err, task);
               FisherCache.Entry entry =
-                  cache.get(subject, where, new EstimationPrinter(lines, lines));
+                  cache.get(subject, where, new EstimationPrinter(cache.title(), lines, lines));
               entry.estimated().ifPresent(result -> describe(merging, result, lines));
               return entry;
             });

@@ -10,6 +10,7 @@ import org.jspecify.annotations.Nullable;
 
 /** Prints what happens in one estimation. For the thread that runs it. */
 public final class EstimationPrinter implements EstimationListener {
+  private final String title;
   private final PrintWriter out;
   private final PrintWriter err;
   private final Warnings warnings;
@@ -17,10 +18,12 @@ public final class EstimationPrinter implements EstimationListener {
   private @Nullable Progress progress;
 
   /**
+   * @param title what is estimated, for the progress
    * @param out told of the check
    * @param err told of memory, progress and warnings
    */
-  public EstimationPrinter(PrintWriter out, PrintWriter err) {
+  public EstimationPrinter(String title, PrintWriter out, PrintWriter err) {
+    this.title = title;
     this.out = out;
     this.err = err;
     this.warnings = new Warnings(err);
@@ -75,7 +78,7 @@ public final class EstimationPrinter implements EstimationListener {
 
   @Override
   public void running(long examples) {
-    progress = new Progress(err, "Fisher information", "examples", examples, 1);
+    progress = new Progress(err, title, "examples", examples, 1);
   }
 
   @Override

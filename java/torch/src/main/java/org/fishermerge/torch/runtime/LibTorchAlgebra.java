@@ -5,6 +5,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.T_TensorTensor_T;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -29,6 +30,25 @@ public final class LibTorchAlgebra implements LinearAlgebra {
     }
   }
 
+  /** Rows that are mirrored at once: what lies in the cache. */
+  private static final long STRIP = 256;
+
+  private final ScalarType precision;
+
+  /** Of doubles. */
+  public LibTorchAlgebra() {
+    this(ScalarType.Double);
+  }
+
+  private LibTorchAlgebra(ScalarType precision) {
+    this.precision = precision;
+  }
+
+  @Override
+  public LinearAlgebra inSingle() {
+    return new LibTorchAlgebra(ScalarType.Float);
+  }
+
   private static Tensor of(Matrix a) {
     return ((Dense) a).values;
   }
@@ -50,7 +70,7 @@ public final class LibTorchAlgebra implements LinearAlgebra {
   @Override
   public Matrix zeros(long rows, long columns) {
     return new Dense(
-        Tensors.scoped(() -> LibTorch.onDevice(torch.zeros(rows, columns).to(ScalarType.Double))));
+        Tensors.scoped(() -> LibTorch.onDevice(torch.zeros(rows, columns).to(precision))));
   }
 
   @Override
@@ -66,7 +86,7 @@ public final class LibTorchAlgebra implements LinearAlgebra {
         Tensors.scoped(() -> {
           Tensor copy = torch.empty(rows, columns).to(stored);
           Tensors.segment(copy).copyFrom(values);
-          return LibTorch.onDevice(copy.to(ScalarType.Double));
+          return LibTorch.onDevice(copy.to(precision));
         }));
   }
 
@@ -74,23 +94,29 @@ public final class LibTorchAlgebra implements LinearAlgebra {
   public Matrix symmetric(MemorySegment triangle, long n) {
     return new Dense(
         Tensors.scoped(() -> {
-          Tensor lower = torch.zeros(n, n);
-          MemorySegment full = Tensors.segment(lower);
+          Tensor values = torch.zeros(n, n);
+          MemorySegment full = Tensors.segment(values);
           long from = 0;
           for (long row = 0; row < n; row++) {
             long bytes = (row + 1) * Float.BYTES;
             MemorySegment.copy(triangle, from, full, row * n * Float.BYTES, bytes);
             from += bytes;
           }
-          Tensor values = LibTorch.onDevice(lower.to(ScalarType.Double));
-          return values.add(values.tril(-1).t());
+          for (long at = 0; at < n; at += STRIP) {
+            long rows = Math.min(STRIP, n - at);
+            Tensor strip = values.narrow(0, at, rows);
+            values.narrow(1, at, rows).narrow(0, 0, at).copy_(strip.narrow(1, 0, at).t());
+            Tensor corner = strip.narrow(1, at, rows);
+            corner.add_(corner.tril(-1).t());
+          }
+          return LibTorch.onDevice(values.to(precision));
         }));
   }
 
   @Override
   public void read(Matrix a, MemorySegment out) {
     try (PointerScope scope = new PointerScope()) {
-      out.copyFrom(Tensors.segment(of(a).contiguous().cpu()));
+      out.copyFrom(Tensors.segment(of(a).to(ScalarType.Double).contiguous().cpu()));
     }
   }
 
@@ -101,7 +127,15 @@ public final class LibTorchAlgebra implements LinearAlgebra {
 
   @Override
   public Matrix product(Matrix a, Matrix b) {
-    return new Dense(torch.mm(of(a), of(b)));
+    return new Dense(LibTorch.exactly(() -> torch.mm(of(a), of(b))));
+  }
+
+  @Override
+  public void addProduct(Matrix into, double factor, Matrix a, Matrix b) {
+    try (PointerScope scope = new PointerScope()) {
+      LibTorch.exactly(() ->
+          of(into).addmm_(of(a), of(b), new Scalar(1.0), new Scalar(factor)));
+    }
   }
 
   @Override
@@ -137,14 +171,14 @@ public final class LibTorchAlgebra implements LinearAlgebra {
   @Override
   public void scaleColumns(Matrix a, double[] factors) {
     try (PointerScope scope = new PointerScope()) {
-      of(a).mul_(Tensors.copyOf(factors, factors.length));
+      of(a).mul_(Tensors.copyOf(factors, factors.length).to(precision));
     }
   }
 
   @Override
   public double[] diagonal(Matrix a) {
     try (PointerScope scope = new PointerScope()) {
-      return Tensors.doubles(of(a).diagonal());
+      return Tensors.doubles(of(a).diagonal().to(ScalarType.Double));
     }
   }
 
@@ -158,14 +192,25 @@ public final class LibTorchAlgebra implements LinearAlgebra {
   @Override
   public double trace(Matrix a) {
     try (PointerScope scope = new PointerScope()) {
-      return of(a).trace().item_double();
+      return of(a).diagonal().to(ScalarType.Double).sum().item_double();
     }
   }
 
   @Override
   public double dot(Matrix a, Matrix b) {
     try (PointerScope scope = new PointerScope()) {
-      return torch.dot(of(a).flatten(), of(b).flatten()).item_double();
+      // Each row is summed by one thread, and so are their sums, of which there are few.
+      ScalarTypeOptional wide = new ScalarTypeOptional(ScalarType.Double);
+      return of(a).mul(of(b)).sum(new long[] {1}, false, wide).sum().item_double();
+    }
+  }
+
+  @Override
+  public boolean isFinite(Matrix a) {
+    try (PointerScope scope = new PointerScope()) {
+      // Nothing cancels an infinity or a NaN, and no sum of finite floats is beyond a double.
+      ScalarTypeOptional wide = new ScalarTypeOptional(ScalarType.Double);
+      return Double.isFinite(of(a).sum(new long[] {1}, false, wide).sum().item_double());
     }
   }
 
@@ -187,6 +232,11 @@ public final class LibTorchAlgebra implements LinearAlgebra {
           Tensor inverse = values.reciprocal().masked_fill_(none, new Scalar(0.0));
           return torch.mm(vectors.mul(inverse), vectors.t());
         }));
+  }
+
+  @Override
+  public Matrix inverse(Matrix choleskyOfA) {
+    return new Dense(torch.cholesky_inverse(of(choleskyOfA), false));
   }
 
   @Override

@@ -5,12 +5,10 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.checkpoint.LayerFactor;
 import org.fishermerge.torch.nn.LayerVisit;
 import org.fishermerge.torch.nn.ParameterGroup;
-import org.fishermerge.torch.runtime.LibTorch;
 
 /**
  * The Gram matrices of linear layers' inputs, as regression means take them (Jin et al. 2023): of
@@ -88,9 +86,8 @@ public final class GramMatrices implements Statistic {
   private void add(LayerVisit.Input visit, Tensor sum) {
     Tensor input = visit.input();
     Tensor real = visit.realTokens();
-    Tensor used = (real == null ? input : input.mul(real.unsqueeze(2))).reshape(-1, input.size(2));
-    Scalar share = new Scalar(trial ? 0.0 : 1.0);
-    LibTorch.exactly(() -> sum.addmm_(used.t(), used, new Scalar(1.0), share));
+    Tensor used = MatrixSums.realRows(input, real);
+    MatrixSums.add(sum, trial ? 0 : 1, used, used);
     if (!trial) {
       long count = real == null ? used.size(0) : (long) real.sum().item_double();
       tokens.merge(visit.weight(), count, Long::sum);

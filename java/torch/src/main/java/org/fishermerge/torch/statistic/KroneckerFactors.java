@@ -10,7 +10,6 @@ import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.checkpoint.LayerFactor;
 import org.fishermerge.torch.nn.LayerVisit;
 import org.fishermerge.torch.nn.ParameterGroup;
-import org.fishermerge.torch.runtime.LibTorch;
 
 /**
  * The Kronecker factors of the Fisher information (Martens and Grosse 2015): of every linear layer
@@ -99,7 +98,7 @@ public final class KroneckerFactors implements Statistic {
   private void add(LayerVisit.Linear visit, List<Layer> stacked) {
     Tensor cotangent = visit.cotangent(); // [V, B, T, outputs]
     long end = visit.firstOutput() + cotangent.size(3);
-    Tensor inputs = pass.first() ? usedInputs(visit.input()) : null;
+    Tensor inputs = pass.first() ? MatrixSums.realRows(visit.input(), pass.realTokens()) : null;
     Tensor weights = pass.weights();
     Tensor weighted =
         weights == null ? cotangent : cotangent.mul(weights.unsqueeze(2).unsqueeze(3));
@@ -111,20 +110,11 @@ public final class KroneckerFactors implements Statistic {
       }
       Tensor g = cotangent.narrow(3, from, outputs).reshape(-1, outputs);
       Tensor wg = weighted.narrow(3, from, outputs).reshape(-1, outputs);
-      LibTorch.exactly(() -> layer.gradients.addmm_(wg.t(), g));
+      MatrixSums.add(layer.gradients, 1, wg, g);
       if (inputs != null) {
-        LibTorch.exactly(() -> layer.inputs.addmm_(inputs.t(), inputs));
+        MatrixSums.add(layer.inputs, 1, inputs, inputs);
       }
     }
-  }
-
-  /** The inputs of all examples' real tokens, [tokens, I]; those of padding as zeros. */
-  private Tensor usedInputs(Tensor input) {
-    Tensor real = pass.realTokens();
-    // Where only one token of each example is used, that is a real one.
-    Tensor used =
-        real == null || real.size(1) != input.size(1) ? input : input.mul(real.unsqueeze(2));
-    return used.reshape(-1, input.size(2));
   }
 
   @Override

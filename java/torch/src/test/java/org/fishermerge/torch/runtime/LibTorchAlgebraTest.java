@@ -6,8 +6,10 @@ import static org.assertj.core.api.Assertions.within;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.List;
 import java.util.Random;
 import org.fishermerge.kernels.ElementType;
+import org.fishermerge.merge.LinearAlgebra;
 import org.fishermerge.merge.LinearAlgebra.Matrix;
 import org.junit.jupiter.api.Test;
 
@@ -114,6 +116,99 @@ final class LibTorchAlgebraTest {
   }
 
   @Test
+  void productsAreAdded() {
+    double[][] a = random(5, 7);
+    double[][] b = random(7, 3);
+    double[][] c = random(5, 3);
+    double[][] expected = product(a, b);
+    for (int i = 0; i < 5; i++) {
+      for (int j = 0; j < 3; j++) {
+        expected[i][j] = c[i][j] - 2 * expected[i][j];
+      }
+    }
+    algebra.run(() -> {
+      Matrix sum = of(c);
+      algebra.addProduct(sum, -2, of(a), of(b));
+      assertSame(read(sum), expected);
+    });
+  }
+
+  @Test
+  void finiteAndNot() {
+    algebra.run(() -> {
+      assertThat(algebra.isFinite(of(new double[][] {{1, -1e300}, {0, 3}}))).isTrue();
+      for (double odd : List.of(Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY)) {
+        assertThat(algebra.isFinite(of(new double[][] {{1, 2}, {odd, 3}}))).isFalse();
+      }
+    });
+  }
+
+  /** Every operation that a layer is solved with, in floats: as in doubles, but for rounding. */
+  @Test
+  void singlePrecision() {
+    LinearAlgebra single = algebra.inSingle();
+    double[][] root = random(9, 20);
+    double[][] square = product(root, transposed(root));
+    float[] triangle = new float[45];
+    double[] flat = new double[9 * 4];
+    double[][] x = random(9, 4);
+    for (int i = 0, at = 0; i < 9; i++) {
+      System.arraycopy(x[i], 0, flat, 4 * i, 4);
+      for (int j = 0; j <= i; j++) {
+        triangle[at++] = (float) square[i][j];
+      }
+    }
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment stored = arena.allocateFrom(ValueLayout.JAVA_FLOAT, triangle);
+      MemorySegment values = arena.allocateFrom(ValueLayout.JAVA_DOUBLE, flat);
+      single.run(() -> {
+        Matrix a = single.symmetric(stored, 9);
+        Matrix b = single.of(values, ElementType.F64, 9, 4);
+        Matrix inverse = single.inverse(single.cholesky(a).orElseThrow());
+        Matrix back = single.product(inverse, single.product(a, b));
+        single.addProduct(back, 2, inverse, single.product(a, b));
+        single.scale(back, 1.0 / 3);
+        single.add(back, -1, b);
+        assertThat(Math.sqrt(single.dot(back, back) / single.dot(b, b))).isBetween(1e-12, 1e-4);
+        assertThat(single.trace(a)).isCloseTo(algebra.trace(of(square)), within(1e-5));
+        assertThat(single.isFinite(a)).isTrue();
+        double[][] read = read(single.transposed(a));
+        for (int i = 0; i < 9; i++) {
+          for (int j = 0; j < 9; j++) {
+            assertThat(read[i][j]).isEqualTo((float) square[Math.max(i, j)][Math.min(i, j)]);
+          }
+        }
+      });
+    }
+  }
+
+  /** Of more rows than are mirrored at once. */
+  @Test
+  void largeTriangles() {
+    int n = 600;
+    float[] values = new float[n * (n + 1) / 2];
+    for (int i = 0; i < values.length; i++) {
+      values[i] = i;
+    }
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment triangle = arena.allocateFrom(ValueLayout.JAVA_FLOAT, values);
+      algebra.run(() -> {
+        double[][] read = read(algebra.symmetric(triangle, n));
+        for (int i = 0; i < n; i++) {
+          for (int j = 0; j < n; j++) {
+            int low = Math.max(i, j);
+            double wanted = low * (low + 1) / 2 + Math.min(i, j);
+            if (read[i][j] != wanted) { // assertThat takes seconds here
+              assertThat(read[i][j]).as("[%d, %d]", i, j).isEqualTo(wanted);
+            }
+          }
+        }
+        assertThat(read).hasDimensions(n, n);
+      });
+    }
+  }
+
+  @Test
   void diagonals() {
     double[][] a = random(6, 6);
     algebra.run(() -> {
@@ -200,6 +295,12 @@ final class LibTorchAlgebraTest {
       for (int i = 0; i < 9; i++) {
         for (int j = 0; j < 4; j++) {
           assertThat(solved[i][j]).isCloseTo(x[i][j], within(1e-7));
+        }
+      }
+      double[][] one = product(a, read(algebra.inverse(factor)));
+      for (int i = 0; i < 9; i++) {
+        for (int j = 0; j < 9; j++) {
+          assertThat(one[i][j]).isCloseTo(i == j ? 1 : 0, within(1e-7));
         }
       }
       assertThat(algebra.cholesky(of(new double[][] {{1, 2}, {2, 1}}))).isEmpty();
