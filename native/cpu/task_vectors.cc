@@ -9,7 +9,7 @@
 // A block's differences of a few models are stored in L1 one after the other, so that few streams are read at a time,
 // and then mixed with the sums in registers: stores are what limits this kernel. What comes next in a stream is prefetched
 // meanwhile. Arrays have slack and are filled up to whole vectors, so that only loading and storing knows of a remainder.
-#include "tier.h"
+#include "differences.h"
 
 #if defined(FM_TIER_avx512) || defined(FM_TIER_avx2)
 #include <immintrin.h>
@@ -18,16 +18,7 @@
 namespace fm::FM_TIER {
 namespace {
 
-constexpr int64_t kBlock = 256;
-constexpr int64_t kRoom = kBlock + 16;
-constexpr int64_t kAhead = 512;  // elements to prefetch ahead
 constexpr int kGroup = 8;        // models whose differences are stored at a time
-constexpr int64_t kLine = 64;
-
-typedef int32_t vi __attribute__((vector_size(sizeof(vf))));
-typedef uint32_t vu __attribute__((vector_size(sizeof(vf))));
-
-FM_INLINE vf magnitude(vf x) { return (vf)((vi)x & INT32_MAX); }
 FM_INLINE vf masked(vf x, vi mask) { return (vf)((vi)x & mask); }
 // The compiler's comparisons make whole vectors of masks, which AVX-512 has registers for.
 #if defined(FM_TIER_avx512)
@@ -46,87 +37,6 @@ FM_INLINE vf add_below_0(vf sum, vf x, vf term) { return sum + masked(x, (vi)(te
 FM_INLINE vf not_below(vf x, vf low) { return masked(x, ~(vi)(magnitude(x) < low)); }
 #endif
 FM_INLINE vu set_u(uint32_t x) { return (vu)(vi{} + static_cast<int32_t>(x)); }
-
-// ---- differences ----
-
-template <int Type>
-constexpr bool kIsNarrow = Type == FM_F32 || Type == FM_BF16;
-
-bool is_narrow(int32_t type) { return type == FM_F32 || type == FM_BF16; }
-
-// A block of the base.
-struct base_block {
-  const float *floats;  // where it is narrow: as it lies in memory, or in `narrow`
-  bool is_wide;         // whether the following is filled
-  alignas(64) double wide[kRoom];
-  alignas(64) float narrow[kRoom];
-};
-
-template <int Type>
-FM_INLINE vd load_whole_or_first(const void *p, int64_t index, int64_t n) {
-  return n >= kLanesD ? load<Type>(p, index) : load_first<Type>(p, index, n);
-}
-
-template <int Type>
-void widen_base(const void *p, int64_t from, int64_t n, base_block *base) {
-  for (int64_t k = 0; k < n; k += kLanesD) {
-    const vd x = load_whole_or_first<Type>(p, from + k, n - k);
-    store_f64(base->wide + k, x);
-    store_f32(base->narrow + k, narrow(x));
-  }
-}
-
-// wide: whether a model needs its doubles.
-void load_base(const fm_values *p, int64_t from, int64_t n, bool wide, base_block *base) {
-  const char *next = static_cast<const char *>(p->data);
-  const int64_t bytes = p->type == FM_F64 ? 8 : p->type == FM_F32 ? 4 : 2;
-  for (int64_t k = 0; k < n * bytes; k += kLine) __builtin_prefetch(next + (from + kAhead) * bytes + k, 0, 2);
-  base->floats = p->type == FM_F32 ? at(static_cast<const float *>(p->data), from) : base->narrow;
-  base->is_wide = wide || p->type != FM_F32 || n % kLanesF != 0;
-  if (!base->is_wide) return;
-  switch (p->type) {
-    case FM_F32: return widen_base<FM_F32>(p->data, from, n, base);
-    case FM_F16: return widen_base<FM_F16>(p->data, from, n, base);
-    case FM_BF16: return widen_base<FM_BF16>(p->data, from, n, base);
-    default: return widen_base<FM_F64>(p->data, from, n, base);
-  }
-}
-
-template <int Type>
-FM_INLINE vf load_floats(const char *p) {
-  if constexpr (Type == FM_F32) return load_f(reinterpret_cast<const float *>(p));
-  typedef uint16_t halves __attribute__((vector_size(sizeof(vf) / 2)));
-  halves x;
-  __builtin_memcpy(&x, p, sizeof x);
-  return (vf)(__builtin_convertvector(x, vi) << 16);
-}
-
-template <int Type>
-void subtract(const void *p, int64_t from, int64_t n, bool wide_base, const base_block *base, float *delta) {
-  const char *values = static_cast<const char *>(p) + from * kBytes<Type>;
-  int64_t k = 0;
-  if constexpr (kIsNarrow<Type>) {
-    for (; !wide_base && k + kLanesF <= n; k += kLanesF) {
-      if (k * kBytes<Type> % kLine == 0) __builtin_prefetch(values + (kAhead + k) * kBytes<Type>, 0, 2);
-      store_f(delta + k, load_floats<Type>(values + k * kBytes<Type>) - load_f(at(base->floats, k)));
-    }
-  }
-  for (; k < n; k += kLanesD) {
-    store_f32(delta + k, narrow(load_whole_or_first<Type>(values, k, n - k) - load_f64(base->wide + k)));
-  }
-  // What is beyond is 0, whatever the base's array holds there.
-  for (int64_t l = n; l % kLanesF != 0 || l % 16 != 0; ++l) delta[l] = 0;
-}
-
-void subtract(const void *values, int32_t type, int64_t from, int64_t n, bool wide_base, const base_block *base,
-              float *delta) {
-  switch (type) {
-    case FM_F32: return subtract<FM_F32>(values, from, n, wide_base, base, delta);
-    case FM_F16: return subtract<FM_F16>(values, from, n, wide_base, base, delta);
-    case FM_BF16: return subtract<FM_BF16>(values, from, n, wide_base, base, delta);
-    default: return subtract<FM_F64>(values, from, n, wide_base, base, delta);
-  }
-}
 
 // ---- which are kept ----
 
@@ -160,44 +70,59 @@ bool keeps(const fm_task_vector *v, float delta, int64_t place) {
 
 bool lies_within(int64_t cut, int64_t from, int64_t n) { return cut > from && cut < from + n; }
 
+// Which differences are kept where the element's place decides on none of equal magnitude.
 template <bool Upper, bool Random>
-void trim(const fm_task_vector *v, float least, float most, int64_t place, int64_t n, float *delta) {
-  const vf low = set_f(least);
-  const vf high = set_f(most);
-  const vu share = set_u(static_cast<uint32_t>(v->share));
-  const vu seed = set_u(static_cast<uint32_t>(v->seed));
-  const vu more_seed = set_u(static_cast<uint32_t>(v->seed >> 32));
-  vu places;
-  for (int l = 0; l < kLanesF; ++l) places[l] = static_cast<uint32_t>(place) + static_cast<uint32_t>(l);
-  for (int64_t k = 0; k < n; k += kLanesF) {
-    const vf d = load_f(delta + k);
-    if constexpr (!Upper && !Random) {
-      store_f(delta + k, not_below(d, low));
-      continue;
-    }
-    const vf m = magnitude(d);
+struct keeper {
+  vf low;
+  vf high;
+  vu share;
+  vu seed;
+  vu more_seed;
+  vu places;  // of the first vector
+
+  keeper(const fm_task_vector *v, float least, float most, int64_t place)
+      : low(set_f(least)),
+        high(set_f(most)),
+        share(set_u(static_cast<uint32_t>(v->share))),
+        seed(set_u(static_cast<uint32_t>(v->seed))),
+        more_seed(set_u(static_cast<uint32_t>(v->seed >> 32))) {
+    for (int l = 0; l < kLanesF; ++l) places[l] = static_cast<uint32_t>(place) + static_cast<uint32_t>(l);
+  }
+
+  inline __attribute__((always_inline)) vf operator()(vf delta, int64_t k) const {
+    if constexpr (!Upper && !Random) return not_below(delta, low);
+    const vf m = magnitude(delta);
+#if defined(FM_TIER_avx512)
+    __mmask16 kept = _mm512_cmp_ps_mask(m, low, _CMP_NLT_UQ);
+    if constexpr (Upper) kept = _mm512_mask_cmp_ps_mask(kept, m, high, _CMP_LE_OQ);
+    if constexpr (Random) kept = _mm512_mask_cmplt_epu32_mask(kept, (__m512i)draw(k), (__m512i)share);
+    const __mmask16 not_finite = _mm512_cmp_ps_mask(m, set_f(kLargest), _CMP_NLE_UQ);
+    return _mm512_maskz_mov_ps(static_cast<__mmask16>(kept | not_finite), delta);
+#else
     vi kept = ~(vi)(m < low);
     if constexpr (Upper) kept &= (vi)(m <= high);
-    if constexpr (Random) {
-      kept &= (vi)(drawn<vu>(places, seed, more_seed) < share);
-      places += kLanesF;
-    }
-    if constexpr (Upper || Random) kept |= ~(vi)(m <= set_f(kLargest));
-    store_f(delta + k, masked(d, kept));
+    if constexpr (Random) kept &= (vi)(draw(k) < share);
+    kept |= ~(vi)(m <= set_f(kLargest));
+    return masked(delta, kept);
+#endif
   }
-}
 
-// Sets differences that are not kept to 0. place: of the first one in its tensor.
-void trim(const fm_task_vector *v, int64_t place, int64_t n, float *delta) {
+  inline __attribute__((always_inline)) vu draw(int64_t k) const {
+    return drawn<vu>(places + static_cast<uint32_t>(k), seed, more_seed);
+  }
+};
+
+// Differences of one model, those that are not kept set to 0; `at_once` does it for a `Keep`, `one_by_one` where places
+// decide. place: of the first one in its tensor.
+template <class AtOnce, class OneByOne>
+FM_INLINE void trimmed(const fm_task_vector *v, int64_t place, int64_t n, const AtOnce &at_once,
+                       const OneByOne &one_by_one) {
   const bool upper = v->most <= kLargest;
   const bool random = v->share >> 32 == 0;
-  if (v->least == 0 && !upper && !random) return;
+  if (v->least == 0 && !upper && !random) return at_once(keep_all{});
   if (lies_within(v->least_from, place, n) || lies_within(v->least_until, place, n) ||
       lies_within(v->most_until, place, n)) {
-    for (int64_t k = 0; k < n; ++k) {
-      if (!keeps(v, delta[k], place + k)) delta[k] = 0;
-    }
-    return;
+    return one_by_one();
   }
   float least = v->least;
   float most = v->most;
@@ -208,8 +133,27 @@ void trim(const fm_task_vector *v, int64_t place, int64_t n, float *delta) {
     // Below 0 there is no magnitude: nothing is kept.
     most = most > 0 ? __builtin_bit_cast(float, next_float_bits(most, -1)) : -1;
   }
-  if (upper) return random ? trim<true, true>(v, least, most, place, n, delta) : trim<true, false>(v, least, most, place, n, delta);
-  return random ? trim<false, true>(v, least, most, place, n, delta) : trim<false, false>(v, least, most, place, n, delta);
+  if (upper && random) return at_once(keeper<true, true>(v, least, most, place));
+  if (upper) return at_once(keeper<true, false>(v, least, most, place));
+  if (random) return at_once(keeper<false, true>(v, least, most, place));
+  return at_once(keeper<false, false>(v, least, most, place));
+}
+
+// The kept differences of a block: what is not kept is 0. place: of element `from` in its tensor.
+void kept_differences(const fm_task_vector *v, int64_t from, int64_t place, int64_t n, bool wide_base,
+                      const base_block *base, float *delta) {
+  trimmed(
+      v, place, n,
+      [&](const auto &keep) {
+        int64_t k = subtract(v->values, v->value_type, from, n, wide_base, base, keep, delta);
+        for (; k < n; k += kLanesF) store_f(delta + k, keep(load_f(delta + k), k));
+      },
+      [&] {
+        subtract(v->values, v->value_type, from, n, wide_base, base, keep_all{}, delta);
+        for (int64_t k = 0; k < n; ++k) {
+          if (!keeps(v, delta[k], place + k)) delta[k] = 0;
+        }
+      });
 }
 
 // ---- mixing ----
@@ -338,8 +282,7 @@ void task_vectors(const fm_task_vector *vectors, int64_t vector_count, const fm_
         const fm_task_vector *v = &vectors[i + m];
         g.weights[m] = static_cast<float>(v->weight);
         g.rescales[m] = static_cast<float>(v->rescale);
-        subtract(v->values, v->value_type, from, n, base->type == FM_F64, &from_base, g.delta[m]);
-        trim(v, first + from, n, g.delta[m]);
+        kept_differences(v, from, first + from, n, base->type == FM_F64, &from_base, g.delta[m]);
       }
       add(g, mix, n, i == 0, &s);
     }
@@ -360,134 +303,33 @@ void task_vectors(const fm_task_vector *vectors, int64_t vector_count, const fm_
 
 namespace {
 
-// One bit for each lane.
-FM_INLINE uint32_t bits_of(vi mask) {
-#if defined(FM_TIER_avx512)
-  return _mm512_movepi32_mask((__m512i)mask);
-#elif defined(FM_TIER_avx2)
-  return static_cast<uint32_t>(_mm256_movemask_ps((__m256)mask));
-#else
-  uint32_t bits = 0;
-  for (int l = 0; l < kLanesF; ++l) bits |= (static_cast<uint32_t>(mask[l]) & 1) << l;
-  return bits;
-#endif
-}
-
-FM_INLINE int64_t sum_of(vi x) {
-  int64_t sum = 0;
-  for (int l = 0; l < kLanesF; ++l) sum += x[l];
-  return sum;
-}
-
-}  // namespace
-
-namespace {
-
-// Counts in lanes, which hold less than 2^31.
-struct lane_counts {
-  vi below = {};
-  vi at_low = {};
-  vi at_high = {};
-
-  void add_to(fm_magnitude_counts *counts) const {
-    counts->below += sum_of(below);
-    counts->at_low += sum_of(at_low);
-    counts->at_high += sum_of(at_high);
-  }
-};
-
-FM_INLINE void count(vf m, vf low, vf high, float *found, lane_counts *lanes, fm_magnitude_counts *counts) {
-  lanes->below -= (vi)(m < low);
-  lanes->at_low -= (vi)(m == low);
-  lanes->at_high -= (vi)(m == high);
-  uint32_t bits = bits_of((vi)(m > low) & (vi)(m < high));
-  if (bits == 0) return;
-  alignas(64) float lane[kLanesF];
-  store_f(lane, m);
-  for (; bits != 0; bits &= bits - 1) put_float_at(found, counts->between++, lane[__builtin_ctz(bits)]);
-}
-
-// Whole vectors of types no wider than float, straight from memory; returns where it stopped.
-template <int Values, int Base>
-int64_t count_narrow(const void *values, const void *base, float low, float high, float *found,
-                     fm_magnitude_counts *counts, int64_t begin, int64_t end) {
-  const char *v = static_cast<const char *>(values);
-  const char *b = static_cast<const char *>(base);
-  const vf lower = set_f(low);
-  const vf upper = set_f(high);
-  constexpr int64_t kTurn = int64_t{1} << 20;
-  int64_t j = begin;
-  while (j + kLanesF <= end) {
-    lane_counts lanes;
-    const int64_t until = min64(end, j + kTurn);
-    for (; j + kLanesF <= until; j += kLanesF) {
-      __builtin_prefetch(v + (j + kAhead) * kBytes<Values>, 0, 2);
-      __builtin_prefetch(b + (j + kAhead) * kBytes<Base>, 0, 2);
-      const vf delta = load_floats<Values>(v + j * kBytes<Values>) - load_floats<Base>(b + j * kBytes<Base>);
-      count(magnitude(delta), lower, upper, found, &lanes, counts);
-    }
-    lanes.add_to(counts);
-  }
-  return j;
-}
-
-int64_t count_narrow(const fm_values *values, const fm_values *base, float low, float high, float *found,
-                     fm_magnitude_counts *counts, int64_t begin, int64_t end) {
-  if (!is_narrow(values->type) || !is_narrow(base->type)) return begin;
-  if (values->type == FM_F32) {
-    return base->type == FM_F32
-               ? count_narrow<FM_F32, FM_F32>(values->data, base->data, low, high, found, counts, begin, end)
-               : count_narrow<FM_F32, FM_BF16>(values->data, base->data, low, high, found, counts, begin, end);
-  }
-  return base->type == FM_F32
-             ? count_narrow<FM_BF16, FM_F32>(values->data, base->data, low, high, found, counts, begin, end)
-             : count_narrow<FM_BF16, FM_BF16>(values->data, base->data, low, high, found, counts, begin, end);
-}
-
-}  // namespace
-
-void magnitudes(const fm_values *values, const fm_values *base, float low, float high, float *found,
-                fm_magnitude_counts *counts, int64_t begin, int64_t end) {
-  base_block from_base;
-  alignas(64) float delta[kRoom];
-  const vf lower = set_f(low);
-  const vf upper = set_f(high);
-  *counts = {};
-  begin = count_narrow(values, base, low, high, found, counts, begin, end);
-  for (int64_t from = begin; from < end; from += kBlock) {
-    const int64_t n = min64(kBlock, end - from);
-    load_base(base, from, n, !is_narrow(values->type), &from_base);
-    subtract(values->data, values->type, from, n, base->type == FM_F64, &from_base, delta);
-    for (int64_t l = n; l % kLanesF != 0; ++l) delta[l] = __builtin_nanf("");
-    lane_counts lanes;
-    for (int64_t k = 0; k < n; k += kLanesF) count(magnitude(load_f(delta + k)), lower, upper, found, &lanes, counts);
-    lanes.add_to(counts);
-  }
-}
-
-namespace {
-
 constexpr int kPartials = 16;
 constexpr int kVectors = kPartials / kLanesD;
 
-FM_INLINE void add_magnitudes(const float *delta, int64_t n, vd *partial) {
-  for (int64_t k = 0; k < n; k += kPartials) {
-#pragma GCC unroll 4
+struct magnitude_sums {
+  vd partial[kVectors];
+
+  magnitude_sums() {
+    for (vd &p : partial) p = set_d(0.0);
+  }
+
+  inline __attribute__((always_inline)) void add(const float *delta) {
+#pragma GCC unroll 8
     for (int u = 0; u < kVectors; ++u) {
-      const vd x = load_f32(delta + k + u * kLanesD);
+      const vd x = load_f32(delta + u * kLanesD);
       partial[u] = partial[u] + (vd)((vl)x & INT64_MAX);
     }
   }
-}
 
-double tree(const vd *partial) {
-  double lanes[kPartials];
-  for (int u = 0; u < kVectors; ++u) store_f64(lanes + u * kLanesD, partial[u]);
-  for (int half = kPartials / 2; half > 0; half /= 2) {
-    for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
+  double total() const {
+    double lanes[kPartials];
+    for (int u = 0; u < kVectors; ++u) store_f64(lanes + u * kLanesD, partial[u]);
+    for (int half = kPartials / 2; half > 0; half /= 2) {
+      for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
+    }
+    return lanes[0];
   }
-  return lanes[0];
-}
+};
 
 }  // namespace
 
@@ -495,19 +337,30 @@ void task_vector_norms(const fm_task_vector *vector, const fm_values *base, int6
                        int64_t end) {
   base_block from_base;
   alignas(64) float delta[kRoom];
-  vd all[kVectors];
-  vd kept[kVectors];
-  for (vd &p : all) p = set_d(0.0);
-  for (vd &p : kept) p = set_d(0.0);
+  alignas(64) float trimmed_delta[kRoom];
+  magnitude_sums all;
+  magnitude_sums kept;
   for (int64_t from = begin; from < end; from += kBlock) {
     const int64_t n = min64(kBlock, end - from);
+    const int64_t place = first + from;
     load_base(base, from, n, !is_narrow(vector->value_type), &from_base);
-    subtract(vector->values, vector->value_type, from, n, base->type == FM_F64, &from_base, delta);
-    add_magnitudes(delta, n, all);
-    trim(vector, first + from, n, delta);
-    add_magnitudes(delta, n, kept);
+    subtract(vector->values, vector->value_type, from, n, base->type == FM_F64, &from_base, keep_all{}, delta);
+    trimmed(
+        vector, place, n,
+        [&](const auto &keep) {
+          for (int64_t k = 0; k < n; k += kLanesF) store_f(trimmed_delta + k, keep(load_f(delta + k), k));
+          for (int64_t k = n; k % 16 != 0; ++k) trimmed_delta[k] = 0;
+        },
+        [&] {
+          for (int64_t k = 0; k < n; ++k) trimmed_delta[k] = keeps(vector, delta[k], place + k) ? delta[k] : 0;
+          for (int64_t k = n; k % 16 != 0; ++k) trimmed_delta[k] = 0;
+        });
+    for (int64_t k = 0; k < n; k += kPartials) {
+      all.add(delta + k);
+      kept.add(trimmed_delta + k);
+    }
   }
-  const double found[2] = {tree(all), tree(kept)};
+  const double found[2] = {all.total(), kept.total()};
   __builtin_memcpy(norms, found, sizeof found);
 }
 
