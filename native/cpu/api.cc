@@ -152,6 +152,12 @@ int32_t check_select_magnitude(const float *magnitudes, int64_t count, int64_t r
   return check_not_null("selected", selected);
 }
 
+int32_t check_count_equal(const float *numbers, int64_t count, float, int64_t *equal) {
+  FM_CHECK(check_not_null("numbers", numbers));
+  FM_REQUIRE(count >= 0, "count: must not be negative");
+  return check_not_null("equal", equal);
+}
+
 int32_t check_task_vector_norms(const fm_task_vector *vector, const fm_values *base, int64_t first, double *norms,
                                 int64_t begin, int64_t end) {
   FM_CHECK(check_not_null("vector", vector));

@@ -28,6 +28,8 @@
   FM_KERNEL(select_magnitude,                                                                                        \
             (const float *magnitudes, int64_t count, int64_t rank, fm_selected_magnitude *selected),                 \
             (magnitudes, count, rank, selected))                                                                     \
+  FM_KERNEL(count_equal, (const float *numbers, int64_t count, float number, int64_t *equal),                        \
+            (numbers, count, number, equal))                                                                         \
   FM_KERNEL(task_vector_norms,                                                                                       \
             (const fm_task_vector *vector, const fm_values *base, int64_t first, double *norms, int64_t begin,       \
              int64_t end),                                                                                           \

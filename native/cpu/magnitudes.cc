@@ -252,4 +252,19 @@ void select_magnitude(const float *magnitudes, int64_t count, int64_t rank, fm_s
   *selected = {below, equal, __builtin_bit_cast(float, low)};
 }
 
+void count_equal(const float *numbers, int64_t count, float number, int64_t *equal) {
+  const vf wanted = set_f(number);
+  constexpr int64_t kTurn = int64_t{1} << 30;
+  int64_t found = 0;
+  int64_t k = 0;
+  while (k + kLanesF <= count) {
+    vi lanes = {};
+    const int64_t until = min64(count, k + kTurn);
+    for (; k + kLanesF <= until; k += kLanesF) lanes -= (vi)(load_f(at(numbers, k)) == wanted);
+    found += sum_of(lanes);
+  }
+  for (; k < count; ++k) found += float_at(numbers, k) == number;
+  *equal = found;
+}
+
 }  // namespace fm::FM_TIER

@@ -21,7 +21,7 @@ extern "C" {
 
 #pragma GCC visibility push(default)
 
-#define FM_ABI_VERSION 4
+#define FM_ABI_VERSION 5
 
 enum fm_status { FM_OK = 0, FM_INVALID_ARGUMENT = 1, FM_UNKNOWN_ISA = 2 };
 
@@ -161,6 +161,9 @@ typedef struct fm_selected_magnitude {
  * read. */
 int32_t fm_select_magnitude(const fm_kernels *kernels, const float *magnitudes, int64_t count, int64_t rank,
                             fm_selected_magnitude *selected);
+
+/* How many of the numbers are equal to one. */
+int32_t fm_count_equal(const fm_kernels *kernels, const float *numbers, int64_t count, float number, int64_t *equal);
 
 /* norms[0]: the sum of the magnitudes of a task vector's differences for j in [begin, end); norms[1]: of those that are
  * kept, without their rescaling. In double: 16 interleaved partial sums, then a balanced tree over them; the same bits on

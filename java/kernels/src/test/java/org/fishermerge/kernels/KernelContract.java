@@ -418,6 +418,39 @@ abstract class KernelContract {
     }
   }
 
+  /** All that the sample sees is 0: what is looked for lies beyond. */
+  @ParameterizedTest
+  @ValueSource(ints = {20_000, 70_001})
+  void ranksMagnitudesWhereASampleSeesOneOnly(int count) {
+    TypedValues x = new TypedValues(guarded(count, ElementType.F32, 0), ElementType.F32);
+    TypedValues base = new TypedValues(guarded(count, ElementType.F32, 0), ElementType.F32);
+    float[] sorted = new float[count];
+    for (int j = 0; j < count; j++) {
+      sorted[j] = 1 + j;
+    }
+    int zeros = 0;
+    for (long place : MagnitudeRanks.places(count)) {
+      for (int k = 0; k < MagnitudeScan.GROUP; k++) {
+        sorted[(int) place + k] = 0;
+        zeros++;
+      }
+    }
+    for (int j = 0; j < count; j++) {
+      put(x.data(), ElementType.F32, j, sorted[j]);
+      put(base.data(), ElementType.F32, j, 0);
+    }
+    Arrays.sort(sorted);
+    for (int rank : new int[] {0, zeros - 1, zeros, zeros + 5, 2 * zeros - 1, count - 1}) {
+      assertThat(
+              kernels()
+                  .rankedMagnitudes(List.of(new MagnitudeQuery(x, base, count, false, rank)))
+                  .getFirst()
+                  .magnitude())
+          .as("rank %d", rank)
+          .isEqualTo(sorted[rank]);
+    }
+  }
+
   private static Kept keptFor(int variant, int count, long seed) {
     RankedMagnitude low = new RankedMagnitude(0.25f, count / 3);
     return switch (variant % 6) {
