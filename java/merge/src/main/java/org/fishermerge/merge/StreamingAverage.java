@@ -186,6 +186,9 @@ final class StreamingAverage {
               ElementTypes.of(dtype),
               piece.count()));
     }
+    for (int k = 0; k < chunk.size(); k++) {
+      writer.writeAhead(chunk.get(k).tensor().name(), averages.get(k).out());
+    }
     return new Work(averages, computed);
   }
 

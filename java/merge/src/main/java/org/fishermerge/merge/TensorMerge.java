@@ -77,8 +77,12 @@ final class TensorMerge {
   void write(CheckpointWriter writer) {
     List<List<Parameter>> batches = batches();
     for (int b = 0; b < batches.size(); b++) {
+      if (b == 0) {
+        writeAhead(batches.getFirst(), writer);
+      }
       if (b + 1 < batches.size()) {
         batches.get(b + 1).forEach(this::readAhead);
+        writeAhead(batches.get(b + 1), writer);
       }
       write(batches.get(b), writer);
     }
@@ -98,6 +102,13 @@ final class TensorMerge {
       }
     }
     return batches;
+  }
+
+  private static void writeAhead(List<Parameter> batch, CheckpointWriter writer) {
+    for (Parameter parameter : batch) {
+      String name = parameter.tensor().name();
+      writer.writeAhead(name, writer.segment(name));
+    }
   }
 
   private void readAhead(Parameter parameter) {
