@@ -146,8 +146,10 @@ int32_t check_sample_magnitudes(const fm_values *values, const fm_values *base, 
   return check_not_null("sample", sample);
 }
 
-int32_t check_select_magnitude(const float *magnitudes, int64_t count, int64_t rank, fm_selected_magnitude *selected) {
+int32_t check_select_magnitude(const float *magnitudes, int64_t count, int64_t rank, float least, float most,
+                               fm_selected_magnitude *selected) {
   FM_CHECK(check_not_null("magnitudes", magnitudes));
+  FM_REQUIRE(least >= 0 && most >= least, "least and most: expected 0 <= least <= most");
   FM_REQUIRE(rank >= 0 && rank < count, "rank: expected 0 <= rank < count");
   return check_not_null("selected", selected);
 }

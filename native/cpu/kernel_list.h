@@ -26,8 +26,9 @@
             (const fm_values *values, const fm_values *base, const int64_t *places, int64_t groups, float *sample),  \
             (values, base, places, groups, sample))                                                                  \
   FM_KERNEL(select_magnitude,                                                                                        \
-            (const float *magnitudes, int64_t count, int64_t rank, fm_selected_magnitude *selected),                 \
-            (magnitudes, count, rank, selected))                                                                     \
+            (const float *magnitudes, int64_t count, int64_t rank, float least, float most,                          \
+             fm_selected_magnitude *selected),                                                                       \
+            (magnitudes, count, rank, least, most, selected))                                                                     \
   FM_KERNEL(count_equal, (const float *numbers, int64_t count, float number, int64_t *equal),                        \
             (numbers, count, number, equal))                                                                         \
   FM_KERNEL(task_vector_norms,                                                                                       \

@@ -60,8 +60,36 @@ struct lane_counts {
   }
 };
 
-// Those in the bracket are so few that a branch would be guessed wrongly for most of them: where there are instructions
-// for it, every vector is packed and stored, and the next one is stored over what was too much.
+// Stores the lanes of a set one after the other, and whatever behind them, as much as a whole vector; returns how many.
+// Without a branch, where there are instructions for it: most would be guessed wrongly.
+#if defined(FM_TIER_avx512)
+using lane_set = __mmask16;
+FM_INLINE int64_t pack(lane_set lanes, vf x, float *out) {
+  store_f(out, _mm512_maskz_compress_ps(lanes, x));
+  return __builtin_popcount(lanes);
+}
+#elif defined(FM_TIER_avx2)
+using lane_set = vi;
+FM_INLINE int64_t pack(lane_set lanes, vf x, float *out) {
+  const uint32_t bits = bits_of(lanes);
+  const __m256i nibbles = _mm256_set1_epi32(static_cast<int32_t>(kLaneOrders.of[bits]));
+  const __m256i order = _mm256_srlv_epi32(nibbles, _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
+  store_f(out, _mm256_permutevar8x32_ps(x, order));
+  return __builtin_popcount(bits);
+}
+#else
+using lane_set = vi;
+FM_INLINE int64_t pack(lane_set lanes, vf x, float *out) {
+  uint32_t bits = bits_of(lanes);
+  if (bits == 0) return 0;
+  alignas(64) float lane[kLanesF];
+  store_f(lane, x);
+  int64_t count = 0;
+  for (; bits != 0; bits &= bits - 1) put_float_at(out, count++, lane[__builtin_ctz(bits)]);
+  return count;
+}
+#endif
+
 FM_INLINE void count(vf m, vf low, vf high, float *found, lane_counts *lanes, int64_t *between) {
 #if defined(FM_TIER_avx512)
   const __m512i one = _mm512_set1_epi32(1);
@@ -72,24 +100,12 @@ FM_INLINE void count(vf m, vf low, vf high, float *found, lane_counts *lanes, in
   add(&lanes->at_low, _mm512_cmp_ps_mask(m, low, _CMP_EQ_OQ));
   add(&lanes->at_high, _mm512_cmp_ps_mask(m, high, _CMP_EQ_OQ));
   const __mmask16 within = _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(m, low, _CMP_GT_OQ), m, high, _CMP_LT_OQ);
-  store_f(at(found, *between), _mm512_maskz_compress_ps(within, m));
-  *between += __builtin_popcount(within);
+  *between += pack(within, m, at(found, *between));
 #else
   lanes->below -= (vi)(m < low);
   lanes->at_low -= (vi)(m == low);
   lanes->at_high -= (vi)(m == high);
-  uint32_t bits = bits_of((vi)(m > low) & (vi)(m < high));
-#if defined(FM_TIER_avx2)
-  const __m256i nibbles = _mm256_set1_epi32(static_cast<int32_t>(kLaneOrders.of[bits]));
-  const __m256i order = _mm256_srlv_epi32(nibbles, _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
-  store_f(at(found, *between), _mm256_permutevar8x32_ps(m, order));
-  *between += __builtin_popcount(bits);
-#else
-  if (bits == 0) return;
-  alignas(64) float lane[kLanesF];
-  store_f(lane, m);
-  for (; bits != 0; bits &= bits - 1) put_float_at(found, (*between)++, lane[__builtin_ctz(bits)]);
-#endif
+  *between += pack((vi)(m > low) & (vi)(m < high), m, at(found, *between));
 #endif
 }
 
@@ -198,26 +214,24 @@ namespace {
 
 constexpr int kBucketBits = 11;
 constexpr int kHistograms = 4;
+constexpr int64_t kChunk = 1024;
 constexpr uint32_t kInfinity = 0x7F800000;
 
-// How many magnitudes lie in each 2^shift of [low, low + range], as integers; NaN counts as infinity.
+// How many magnitudes lie in each 2^shift of [low, low + range], as integers.
 struct histogram {
   uint32_t of[kHistograms][1 << kBucketBits];  // several, so that increments of one bucket need not wait for each other
 
   void fill(const float *magnitudes, int64_t count, uint32_t low, uint32_t range, int shift) {
     __builtin_memset(of, 0, sizeof of);
-    auto add = [&](uint32_t bits, int lane) __attribute__((always_inline)) {
-      const uint32_t above = (bits < kInfinity ? bits : kInfinity) - low;
-      if (above <= range) ++of[lane % kHistograms][above >> shift];
-    };
-    int64_t k = 0;
-    for (; k + kLanesF <= count; k += kLanesF) {
-      const vi bits = (vi)load_f(at(magnitudes, k));
-      const vi limited = (bits < static_cast<int32_t>(kInfinity) ? bits : vi{} + static_cast<int32_t>(kInfinity));
-      if (bits_of((vi)((vu)(limited - static_cast<int32_t>(low)) <= vu{} + range)) == 0) continue;
-      for (int l = 0; l < kLanesF; ++l) add(static_cast<uint32_t>(bits[l]), l);
+    float within[kChunk + 16];
+    for (int64_t from = 0; from < count; from += kChunk) {
+      const int64_t n = gather(at(magnitudes, from), min64(kChunk, count - from), low, range, within);
+      int64_t k = 0;
+      for (; k + kHistograms <= n; k += kHistograms) {
+        for (int h = 0; h < kHistograms; ++h) ++of[h][__builtin_bit_cast(uint32_t, within[k + h]) >> shift];
+      }
+      for (; k < n; ++k) ++of[0][__builtin_bit_cast(uint32_t, within[k]) >> shift];
     }
-    for (; k < count; ++k) add(__builtin_bit_cast(uint32_t, float_at(magnitudes, k)), 0);
   }
 
   int64_t count(int bucket) const {
@@ -225,14 +239,39 @@ struct histogram {
     for (int h = 0; h < kHistograms; ++h) sum += of[h][bucket];
     return sum;
   }
+
+ private:
+  // How far above `low` those are that are not above its range; NaN counts as infinity.
+  static int64_t gather(const float *magnitudes, int64_t count, uint32_t low, uint32_t range, float *within) {
+    constexpr int32_t most = static_cast<int32_t>(kInfinity);
+    int64_t n = 0;
+    int64_t k = 0;
+    for (; k + kLanesF <= count; k += kLanesF) {
+      const vi bits = (vi)load_f(at(magnitudes, k));
+      const vu above = (vu)((bits < most ? bits : vi{} + most) - static_cast<int32_t>(low));
+#if defined(FM_TIER_avx512)
+      const lane_set lanes = _mm512_cmple_epu32_mask((__m512i)above, _mm512_set1_epi32(static_cast<int32_t>(range)));
+#else
+      const lane_set lanes = (vi)(above <= vu{} + range);
+#endif
+      n += pack(lanes, (vf)above, within + n);
+    }
+    for (; k < count; ++k) {
+      const uint32_t bits = __builtin_bit_cast(uint32_t, float_at(magnitudes, k));
+      const uint32_t above = (bits < kInfinity ? bits : kInfinity) - low;
+      if (above <= range) within[n++] = __builtin_bit_cast(float, above);
+    }
+    return n;
+  }
 };
 
 }  // namespace
 
-void select_magnitude(const float *magnitudes, int64_t count, int64_t rank, fm_selected_magnitude *selected) {
+void select_magnitude(const float *magnitudes, int64_t count, int64_t rank, float least, float most,
+                      fm_selected_magnitude *selected) {
   histogram buckets;
-  uint32_t low = 0;
-  uint32_t high = kInfinity;
+  uint32_t low = __builtin_bit_cast(uint32_t, least);
+  uint32_t high = __builtin_bit_cast(uint32_t, most);
   int64_t below = 0;
   int64_t equal = count;
   while (low < high) {

@@ -157,10 +157,10 @@ typedef struct fm_selected_magnitude {
   float magnitude;
 } fm_selected_magnitude;
 
-/* The one that a sort of non-negative numbers would have at `rank`, from 0; NaN counts as infinity. The numbers are only
- * read. */
-int32_t fm_select_magnitude(const fm_kernels *kernels, const float *magnitudes, int64_t count, int64_t rank,
-                            fm_selected_magnitude *selected);
+/* The one that a sort of numbers from `least` to `most`, which are not negative, would have at `rank`, from 0; NaN counts
+ * as infinity. The numbers are only read. */
+int32_t fm_select_magnitude(const fm_kernels *kernels, const float *magnitudes, int64_t count, int64_t rank, float least,
+                            float most, fm_selected_magnitude *selected);
 
 /* How many of the numbers are equal to one. */
 int32_t fm_count_equal(const fm_kernels *kernels, const float *numbers, int64_t count, float number, int64_t *equal);

@@ -672,8 +672,9 @@ void arguments() {
   int64_t equal;
   EXPECT_INVALID(fm_sample_magnitudes(kernels, &four, &four, nullptr, 1, x), "places is null");
   EXPECT_INVALID(fm_sample_magnitudes(kernels, &four, &four, places, -1, x), "groups");
-  EXPECT_INVALID(fm_select_magnitude(kernels, x, 4, 4, &selected), "rank");
-  EXPECT_INVALID(fm_select_magnitude(kernels, nullptr, 4, 0, &selected), "magnitudes is null");
+  EXPECT_INVALID(fm_select_magnitude(kernels, x, 4, 4, 0, INFINITY, &selected), "rank");
+  EXPECT_INVALID(fm_select_magnitude(kernels, nullptr, 4, 0, 0, INFINITY, &selected), "magnitudes is null");
+  EXPECT_INVALID(fm_select_magnitude(kernels, x, 4, 0, 2, 1, &selected), "least and most");
   EXPECT_INVALID(fm_count_equal(kernels, x, -1, 0, &equal), "count");
   EXPECT_INVALID(fm_count_equal(kernels, x, 4, 0, nullptr), "equal is null");
   EXPECT_INVALID(fm_task_vector_norms(kernels, &vector, &four, 0, nullptr, 0, 4), "norms is null");

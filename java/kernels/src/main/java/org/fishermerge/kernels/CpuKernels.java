@@ -194,13 +194,14 @@ final class CpuKernels implements KernelProvider {
   }
 
   @Override
-  public SelectedMagnitude selectMagnitude(MemorySegment magnitudes, long count, long rank) {
+  public SelectedMagnitude selectMagnitude(
+      MemorySegment magnitudes, long count, long rank, float least, float most) {
     MemorySegment selected = MAGNITUDES.get();
     try {
       NativeBindings.check(
           (int)
               NativeBindings.SELECT_MAGNITUDE.invokeExact(
-                  table, magnitudes.address(), count, rank, selected.address()));
+                  table, magnitudes.address(), count, rank, least, most, selected.address()));
     } catch (Throwable e) {
       throw NativeBindings.rethrow(e);
     }

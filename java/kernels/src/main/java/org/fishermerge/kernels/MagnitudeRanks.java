@@ -1,12 +1,13 @@
 package org.fishermerge.kernels;
 
-import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
@@ -67,12 +68,18 @@ final class MagnitudeRanks {
   }
 
   private List<RankedMagnitude> findAtOnce(List<MagnitudeQuery> queries, long room) {
-    long scratch = BLOCK + MagnitudeScan.SLACK;
-    MemorySegment space =
-        workspace.apply((room + pool.threads() * scratch) * Float.BYTES);
+    long scratch = BLOCK;
+    for (MagnitudeQuery query : queries) {
+      scratch = Math.max(scratch, (long) groups(query.count()) * MagnitudeScan.GROUP);
+    }
+    long perThread = scratch + MagnitudeScan.SLACK;
+    MemorySegment space = workspace.apply((room + pool.threads() * perThread) * Float.BYTES);
+    LongFunction<MemorySegment> scratchOf =
+        worker -> floats(space, worker * perThread, perThread);
     try (Arena arena = Arena.ofConfined()) {
       List<Search> searches = new ArrayList<>();
-      long at = pool.threads() * scratch;
+      long at = pool.threads() * perThread;
+      Map<Long, MemorySegment> placesOf = new HashMap<>();
       for (MagnitudeQuery query : queries) {
         long length = Search.room(query.count());
         searches.add(
@@ -80,6 +87,8 @@ final class MagnitudeRanks {
                 provider,
                 query,
                 provider.magnitudes(query.values(), query.base(), arena),
+                placesOf.computeIfAbsent(
+                    query.count(), count -> arena.allocateFrom(JAVA_LONG, places(count))),
                 floats(space, at, length)));
         at += length;
       }
@@ -88,18 +97,17 @@ final class MagnitudeRanks {
           1,
           (worker, begin, end) -> {
             for (long k = begin; k < end; k++) {
-              searches.get((int) k).bracket();
+              searches.get((int) k).bracket(scratchOf.apply(worker));
             }
           });
-      scan(searches, worker -> floats(space, worker * scratch, scratch));
+      scan(searches, scratchOf);
       RankedMagnitude[] answers = new RankedMagnitude[searches.size()];
       pool.run(
           answers.length,
           1,
           (worker, begin, end) -> {
-            MemorySegment block = floats(space, worker * scratch, scratch);
             for (long k = begin; k < end; k++) {
-              answers[(int) k] = searches.get((int) k).answer(block);
+              answers[(int) k] = searches.get((int) k).answer(scratchOf.apply(worker));
             }
           });
       return List.of(answers);
@@ -166,6 +174,9 @@ final class MagnitudeRanks {
     private final MagnitudeQuery query;
     private final MagnitudeScan magnitudes;
 
+    /** Of the groups of its sample. */
+    private final MemorySegment places;
+
     /** Takes what the blocks find, in the order in which they are done. */
     private final MemorySegment found;
 
@@ -182,10 +193,12 @@ final class MagnitudeRanks {
         KernelProvider provider,
         MagnitudeQuery query,
         MagnitudeScan magnitudes,
+        MemorySegment places,
         MemorySegment found) {
       this.provider = provider;
       this.query = query;
       this.magnitudes = magnitudes;
+      this.places = places;
       this.found = found;
       this.counts = new MagnitudeScan.Counts[Math.toIntExact(Math.ceilDiv(query.count(), BLOCK))];
       this.firstFound = new long[counts.length];
@@ -219,25 +232,27 @@ final class MagnitudeRanks {
       return query.descending() ? query.count() - 1 - query.rank() : query.rank();
     }
 
-    /** Chooses a bracket that is likely to hold the magnitude of the rank. */
-    void bracket() {
-      long[] places = places(query.count());
-      if (places.length == 0) {
+    /**
+     * Chooses a bracket that is likely to hold the magnitude of the rank.
+     *
+     * @param sample room for it
+     */
+    void bracket(MemorySegment sample) {
+      long groups = places.byteSize() / Long.BYTES;
+      if (groups == 0) {
         return; // all of them
       }
-      try (Arena arena = Arena.ofConfined()) {
-        long sampled = (long) places.length * MagnitudeScan.GROUP;
-        MemorySegment sample = arena.allocate(JAVA_FLOAT, sampled);
-        magnitudes.sample(arena.allocateFrom(JAVA_LONG, places), places.length, sample);
-        double share = (double) rising() / query.count();
-        double spread = spread(share, sampled, query.count());
-        long first = (long) Math.floor(share * sampled - spread);
-        long last = (long) Math.ceil(share * sampled + spread);
-        low = first <= 0 ? 0 : provider.selectMagnitude(sample, sampled, first).magnitude();
-        high =
-            last >= sampled - 1
-                ? LARGEST
-                : provider.selectMagnitude(sample, sampled, last).magnitude();
+      magnitudes.sample(places, groups, sample);
+      long sampled = groups * MagnitudeScan.GROUP;
+      double share = (double) rising() / query.count();
+      double spread = spread(share, sampled, query.count());
+      long first = (long) Math.floor(share * sampled - spread);
+      long last = (long) Math.ceil(share * sampled + spread);
+      if (first > 0) {
+        low = provider.selectMagnitude(sample, sampled, first, 0, LARGEST).magnitude();
+      }
+      if (last < sampled - 1) {
+        high = provider.selectMagnitude(sample, sampled, last, 0, LARGEST).magnitude();
       }
     }
 
@@ -302,7 +317,7 @@ final class MagnitudeRanks {
       }
       rank -= atLow;
       if (rank < foundCount) {
-        SelectedMagnitude selected = provider.selectMagnitude(found, foundCount, rank);
+        SelectedMagnitude selected = provider.selectMagnitude(found, foundCount, rank, low, high);
         return new SelectedMagnitude(
             selected.magnitude(), below + atLow + selected.below(), selected.equal());
       }

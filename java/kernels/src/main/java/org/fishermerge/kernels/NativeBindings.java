@@ -124,7 +124,8 @@ final class NativeBindings {
           status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
   static final MethodHandle SELECT_MAGNITUDE =
       handle(
-          "fm_select_magnitude", status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+          "fm_select_magnitude",
+          status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_FLOAT, JAVA_FLOAT, JAVA_LONG));
   static final MethodHandle COUNT_EQUAL =
       handle("fm_count_equal", status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_FLOAT, JAVA_LONG));
   static final MethodHandle TASK_VECTOR_NORMS =

@@ -215,7 +215,8 @@ final class ScalarKernels implements KernelProvider {
   }
 
   @Override
-  public SelectedMagnitude selectMagnitude(MemorySegment magnitudes, long count, long rank) {
+  public SelectedMagnitude selectMagnitude(
+      MemorySegment magnitudes, long count, long rank, float least, float most) {
     float[] sorted = magnitudes.asSlice(0, count * Float.BYTES).toArray(JAVA_FLOAT);
     for (int k = 0; k < sorted.length; k++) {
       sorted[k] = Float.isNaN(sorted[k]) ? Float.POSITIVE_INFINITY : sorted[k];
