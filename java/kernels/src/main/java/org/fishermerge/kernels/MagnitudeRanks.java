@@ -53,27 +53,45 @@ final class MagnitudeRanks {
   /** The elements that the queries ask for, in their order. */
   List<RankedMagnitude> find(List<MagnitudeQuery> queries) {
     List<RankedMagnitude> found = new ArrayList<>(queries.size());
-    int from = 0;
-    while (from < queries.size()) {
-      int until = from;
-      long room = 0;
-      do {
-        room += Search.room(queries.get(until++).count());
-      } while (until < queries.size()
-          && room + Search.room(queries.get(until).count()) <= MOST_FOUND);
-      found.addAll(findAtOnce(queries.subList(from, until), room));
-      from = until;
+    for (Wave wave : waves(queries.stream().map(MagnitudeQuery::count).toList())) {
+      found.addAll(find(queries.subList(wave.from(), wave.until()), wave));
     }
     return found;
   }
 
-  private List<RankedMagnitude> findAtOnce(List<MagnitudeQuery> queries, long room) {
-    long scratch = BLOCK;
-    for (MagnitudeQuery query : queries) {
-      scratch = Math.max(scratch, (long) groups(query.count()) * MagnitudeScan.GROUP);
+  /** Queries [from, until), which are worked on together, and the F32 values that they need. */
+  private record Wave(int from, int until, long room, long scratch) {
+    long bytes(int threads) {
+      return (room + threads * scratch) * Float.BYTES;
     }
-    long perThread = scratch + MagnitudeScan.SLACK;
-    MemorySegment space = workspace.apply((room + pool.threads() * perThread) * Float.BYTES);
+  }
+
+  private static List<Wave> waves(List<Long> counts) {
+    List<Wave> waves = new ArrayList<>();
+    int from = 0;
+    while (from < counts.size()) {
+      int until = from;
+      long room = 0;
+      long scratch = BLOCK;
+      do {
+        long count = counts.get(until++);
+        room += Search.room(count);
+        scratch = Math.max(scratch, (long) groups(count) * MagnitudeScan.GROUP);
+      } while (until < counts.size() && room + Search.room(counts.get(until)) <= MOST_FOUND);
+      waves.add(new Wave(from, until, room, scratch + MagnitudeScan.SLACK));
+      from = until;
+    }
+    return waves;
+  }
+
+  /** The most that queries about so many elements each take of the workspace. */
+  static long workspaceBytes(List<Long> counts, int threads) {
+    return waves(counts).stream().mapToLong(wave -> wave.bytes(threads)).max().orElse(0);
+  }
+
+  private List<RankedMagnitude> find(List<MagnitudeQuery> queries, Wave wave) {
+    long perThread = wave.scratch();
+    MemorySegment space = workspace.apply(wave.bytes(pool.threads()));
     LongFunction<MemorySegment> scratchOf =
         worker -> floats(space, worker * perThread, perThread);
     try (Arena arena = Arena.ofConfined()) {
