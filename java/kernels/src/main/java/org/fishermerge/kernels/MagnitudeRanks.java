@@ -97,7 +97,7 @@ final class MagnitudeRanks {
     try (Arena arena = Arena.ofConfined()) {
       List<Search> searches = new ArrayList<>();
       long at = pool.threads() * perThread;
-      Map<Long, MemorySegment> placesOf = new HashMap<>();
+      Map<Long, long[]> placesOf = new HashMap<>();
       for (MagnitudeQuery query : queries) {
         long length = Search.room(query.count());
         searches.add(
@@ -105,8 +105,7 @@ final class MagnitudeRanks {
                 provider,
                 query,
                 provider.magnitudes(query.values(), query.base(), arena),
-                placesOf.computeIfAbsent(
-                    query.count(), count -> arena.allocateFrom(JAVA_LONG, places(count))),
+                placesOf.computeIfAbsent(query.count(), MagnitudeRanks::places),
                 floats(space, at, length)));
         at += length;
       }
@@ -193,7 +192,7 @@ final class MagnitudeRanks {
     private final MagnitudeScan magnitudes;
 
     /** Of the groups of its sample. */
-    private final MemorySegment places;
+    private final long[] places;
 
     /** Takes what the blocks find, in the order in which they are done. */
     private final MemorySegment found;
@@ -211,7 +210,7 @@ final class MagnitudeRanks {
         KernelProvider provider,
         MagnitudeQuery query,
         MagnitudeScan magnitudes,
-        MemorySegment places,
+        long[] places,
         MemorySegment found) {
       this.provider = provider;
       this.query = query;
@@ -256,12 +255,13 @@ final class MagnitudeRanks {
      * @param sample room for it
      */
     void bracket(MemorySegment sample) {
-      long groups = places.byteSize() / Long.BYTES;
-      if (groups == 0) {
+      if (places.length == 0) {
         return; // all of them
       }
-      magnitudes.sample(places, groups, sample);
-      long sampled = groups * MagnitudeScan.GROUP;
+      try (Arena arena = Arena.ofConfined()) {
+        magnitudes.sample(arena.allocateFrom(JAVA_LONG, places), places.length, sample);
+      }
+      long sampled = (long) places.length * MagnitudeScan.GROUP;
       double share = (double) rising() / query.count();
       double spread = spread(share, sampled, query.count());
       long first = (long) Math.floor(share * sampled - spread);
