@@ -46,6 +46,15 @@ final class MergekitCommand implements Callable<Integer> {
 
   @Mixin private OutputOptions output = new OutputOptions();
 
+  @Option(
+      names = "--out-shard-size",
+      paramLabel = "SIZE",
+      converter = ByteSize.class,
+      description = "mergekit's name of --shard-size.")
+  void shardSize(long bytes) {
+    output.shardBytes = bytes;
+  }
+
   @Override
   public Integer call() {
     AtomicOutput.requireNotOver(out, List.of(recipe));

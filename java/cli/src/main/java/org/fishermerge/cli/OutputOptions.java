@@ -6,7 +6,7 @@ import picocli.CommandLine.Option;
 /** How a merge writes its output, or that it does not. */
 final class OutputOptions {
   @Option(
-      names = {"--shard-size", "--out-shard-size"},
+      names = "--shard-size",
       paramLabel = "SIZE",
       converter = ByteSize.class,
       description =

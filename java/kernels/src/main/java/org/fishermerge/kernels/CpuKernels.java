@@ -164,15 +164,7 @@ final class CpuKernels implements KernelProvider {
           NativeBindings.check(
               (int)
                   NativeBindings.MAGNITUDES.invokeExact(
-                      table,
-                      row,
-                      other,
-                      low,
-                      high,
-                      found.address(),
-                      counts.address(),
-                      begin,
-                      end));
+                      table, row, other, low, high, found.address(), counts.address(), begin, end));
         } catch (Throwable e) {
           throw NativeBindings.rethrow(e);
         }

@@ -92,8 +92,7 @@ final class MagnitudeRanks {
   private List<RankedMagnitude> find(List<MagnitudeQuery> queries, Wave wave) {
     long perThread = wave.scratch();
     MemorySegment space = workspace.apply(wave.bytes(pool.threads()));
-    LongFunction<MemorySegment> scratchOf =
-        worker -> floats(space, worker * perThread, perThread);
+    LongFunction<MemorySegment> scratchOf = worker -> floats(space, worker * perThread, perThread);
     try (Arena arena = Arena.ofConfined()) {
       List<Search> searches = new ArrayList<>();
       long at = pool.threads() * perThread;
@@ -143,7 +142,9 @@ final class MagnitudeRanks {
     return count <= FEW ? 0 : (int) (1.25 * Math.pow(count, 2 / 3.0)) / MagnitudeScan.GROUP;
   }
 
-  /** Where the groups of a sample begin: one anywhere in each stretch, so that it meets no period. */
+  /**
+   * Where the groups of a sample begin: one anywhere in each stretch, so that it meets no period.
+   */
   static long[] places(long count) {
     long[] places = new long[groups(count)];
     for (int g = 0; g < places.length; g++) {
@@ -283,8 +284,7 @@ final class MagnitudeRanks {
       MagnitudeScan.Counts there = scan(b, low, high, scratch);
       long at = reserve(b, there);
       if (at + there.between() <= found.byteSize() / Float.BYTES) {
-        MemorySegment.copy(
-            scratch, 0, found, at * Float.BYTES, there.between() * Float.BYTES);
+        MemorySegment.copy(scratch, 0, found, at * Float.BYTES, there.between() * Float.BYTES);
       }
     }
 
@@ -308,8 +308,7 @@ final class MagnitudeRanks {
       }
       long above = query.count() - selected.below() - selected.equal();
       long among = query.rank() - (query.descending() ? above : selected.below());
-      return new RankedMagnitude(
-          selected.magnitude(), place(selected.magnitude(), among, scratch));
+      return new RankedMagnitude(selected.magnitude(), place(selected.magnitude(), among, scratch));
     }
 
     /** The magnitude of the rank, if it lies in the bracket and that does not hold too many. */
