@@ -191,7 +191,7 @@ void task_vectors(int64_t models, int64_t count) {
   };
   report("task_vectors, ties", mix(ties, FM_MIX_ELECTED_MEAN), bytes);
   report("task_vectors, dare", mix(dare, FM_MIX_SUM), bytes);
-  std::vector<std::vector<float>> space(static_cast<size_t>(threads), std::vector<float>(65536));
+  std::vector<std::vector<float>> space(static_cast<size_t>(threads), std::vector<float>(65536 + FM_FOUND_SLACK));
   const double counted = best_seconds(7, [&] {
     for (int64_t m = 0; m < models; ++m) {
       const fm_values values = {streams[static_cast<size_t>(m)], FM_F32};

@@ -137,6 +137,29 @@ int32_t check_magnitudes(const fm_values *values, const fm_values *base, float l
   return check_range(begin, end, INT64_MAX);
 }
 
+int32_t check_sample_magnitudes(const fm_values *values, const fm_values *base, const int64_t *places, int64_t groups,
+                                float *sample) {
+  FM_CHECK(check_values("values", "values.type", values));
+  FM_CHECK(check_values("base", "base.type", base));
+  FM_CHECK(check_not_null("places", places));
+  FM_REQUIRE(groups >= 0, "groups: must not be negative");
+  return check_not_null("sample", sample);
+}
+
+int32_t check_select_magnitude(const float *magnitudes, int64_t count, int64_t rank, float least, float most,
+                               fm_selected_magnitude *selected) {
+  FM_CHECK(check_not_null("magnitudes", magnitudes));
+  FM_REQUIRE(least >= 0 && most >= least, "least and most: expected 0 <= least <= most");
+  FM_REQUIRE(rank >= 0 && rank < count, "rank: expected 0 <= rank < count");
+  return check_not_null("selected", selected);
+}
+
+int32_t check_count_equal(const float *numbers, int64_t count, float, int64_t *equal) {
+  FM_CHECK(check_not_null("numbers", numbers));
+  FM_REQUIRE(count >= 0, "count: must not be negative");
+  return check_not_null("equal", equal);
+}
+
 int32_t check_task_vector_norms(const fm_task_vector *vector, const fm_values *base, int64_t first, double *norms,
                                 int64_t begin, int64_t end) {
   FM_CHECK(check_not_null("vector", vector));

@@ -22,6 +22,15 @@
             (const fm_values *values, const fm_values *base, float low, float high, float *found,                    \
              fm_magnitude_counts *counts, int64_t begin, int64_t end),                                               \
             (values, base, low, high, found, counts, begin, end))                                                    \
+  FM_KERNEL(sample_magnitudes,                                                                                       \
+            (const fm_values *values, const fm_values *base, const int64_t *places, int64_t groups, float *sample),  \
+            (values, base, places, groups, sample))                                                                  \
+  FM_KERNEL(select_magnitude,                                                                                        \
+            (const float *magnitudes, int64_t count, int64_t rank, float least, float most,                          \
+             fm_selected_magnitude *selected),                                                                       \
+            (magnitudes, count, rank, least, most, selected))                                                                     \
+  FM_KERNEL(count_equal, (const float *numbers, int64_t count, float number, int64_t *equal),                        \
+            (numbers, count, number, equal))                                                                         \
   FM_KERNEL(task_vector_norms,                                                                                       \
             (const fm_task_vector *vector, const fm_values *base, int64_t first, double *norms, int64_t begin,       \
              int64_t end),                                                                                           \

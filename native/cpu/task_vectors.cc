@@ -9,7 +9,7 @@
 // A block's differences of a few models are stored in L1 one after the other, so that few streams are read at a time,
 // and then mixed with the sums in registers: stores are what limits this kernel. What comes next in a stream is prefetched
 // meanwhile. Arrays have slack and are filled up to whole vectors, so that only loading and storing knows of a remainder.
-#include "tier.h"
+#include "differences.h"
 
 #if defined(FM_TIER_avx512) || defined(FM_TIER_avx2)
 #include <immintrin.h>
@@ -18,16 +18,7 @@
 namespace fm::FM_TIER {
 namespace {
 
-constexpr int64_t kBlock = 256;
-constexpr int64_t kRoom = kBlock + 16;
-constexpr int64_t kAhead = 512;  // elements to prefetch ahead
 constexpr int kGroup = 8;        // models whose differences are stored at a time
-constexpr int64_t kLine = 64;
-
-typedef int32_t vi __attribute__((vector_size(sizeof(vf))));
-typedef uint32_t vu __attribute__((vector_size(sizeof(vf))));
-
-FM_INLINE vf magnitude(vf x) { return (vf)((vi)x & INT32_MAX); }
 FM_INLINE vf masked(vf x, vi mask) { return (vf)((vi)x & mask); }
 // The compiler's comparisons make whole vectors of masks, which AVX-512 has registers for.
 #if defined(FM_TIER_avx512)
@@ -46,87 +37,6 @@ FM_INLINE vf add_below_0(vf sum, vf x, vf term) { return sum + masked(x, (vi)(te
 FM_INLINE vf not_below(vf x, vf low) { return masked(x, ~(vi)(magnitude(x) < low)); }
 #endif
 FM_INLINE vu set_u(uint32_t x) { return (vu)(vi{} + static_cast<int32_t>(x)); }
-
-// ---- differences ----
-
-template <int Type>
-constexpr bool kIsNarrow = Type == FM_F32 || Type == FM_BF16;
-
-bool is_narrow(int32_t type) { return type == FM_F32 || type == FM_BF16; }
-
-// A block of the base.
-struct base_block {
-  const float *floats;  // where it is narrow: as it lies in memory, or in `narrow`
-  bool is_wide;         // whether the following is filled
-  alignas(64) double wide[kRoom];
-  alignas(64) float narrow[kRoom];
-};
-
-template <int Type>
-FM_INLINE vd load_whole_or_first(const void *p, int64_t index, int64_t n) {
-  return n >= kLanesD ? load<Type>(p, index) : load_first<Type>(p, index, n);
-}
-
-template <int Type>
-void widen_base(const void *p, int64_t from, int64_t n, base_block *base) {
-  for (int64_t k = 0; k < n; k += kLanesD) {
-    const vd x = load_whole_or_first<Type>(p, from + k, n - k);
-    store_f64(base->wide + k, x);
-    store_f32(base->narrow + k, narrow(x));
-  }
-}
-
-// wide: whether a model needs its doubles.
-void load_base(const fm_values *p, int64_t from, int64_t n, bool wide, base_block *base) {
-  const char *next = static_cast<const char *>(p->data);
-  const int64_t bytes = p->type == FM_F64 ? 8 : p->type == FM_F32 ? 4 : 2;
-  for (int64_t k = 0; k < n * bytes; k += kLine) __builtin_prefetch(next + (from + kAhead) * bytes + k, 0, 2);
-  base->floats = p->type == FM_F32 ? at(static_cast<const float *>(p->data), from) : base->narrow;
-  base->is_wide = wide || p->type != FM_F32 || n % kLanesF != 0;
-  if (!base->is_wide) return;
-  switch (p->type) {
-    case FM_F32: return widen_base<FM_F32>(p->data, from, n, base);
-    case FM_F16: return widen_base<FM_F16>(p->data, from, n, base);
-    case FM_BF16: return widen_base<FM_BF16>(p->data, from, n, base);
-    default: return widen_base<FM_F64>(p->data, from, n, base);
-  }
-}
-
-template <int Type>
-FM_INLINE vf load_floats(const char *p) {
-  if constexpr (Type == FM_F32) return load_f(reinterpret_cast<const float *>(p));
-  typedef uint16_t halves __attribute__((vector_size(sizeof(vf) / 2)));
-  halves x;
-  __builtin_memcpy(&x, p, sizeof x);
-  return (vf)(__builtin_convertvector(x, vi) << 16);
-}
-
-template <int Type>
-void subtract(const void *p, int64_t from, int64_t n, bool wide_base, const base_block *base, float *delta) {
-  const char *values = static_cast<const char *>(p) + from * kBytes<Type>;
-  int64_t k = 0;
-  if constexpr (kIsNarrow<Type>) {
-    for (; !wide_base && k + kLanesF <= n; k += kLanesF) {
-      if (k * kBytes<Type> % kLine == 0) __builtin_prefetch(values + (kAhead + k) * kBytes<Type>, 0, 2);
-      store_f(delta + k, load_floats<Type>(values + k * kBytes<Type>) - load_f(at(base->floats, k)));
-    }
-  }
-  for (; k < n; k += kLanesD) {
-    store_f32(delta + k, narrow(load_whole_or_first<Type>(values, k, n - k) - load_f64(base->wide + k)));
-  }
-  // What is beyond is 0, whatever the base's array holds there.
-  for (int64_t l = n; l % kLanesF != 0 || l % 16 != 0; ++l) delta[l] = 0;
-}
-
-void subtract(const void *values, int32_t type, int64_t from, int64_t n, bool wide_base, const base_block *base,
-              float *delta) {
-  switch (type) {
-    case FM_F32: return subtract<FM_F32>(values, from, n, wide_base, base, delta);
-    case FM_F16: return subtract<FM_F16>(values, from, n, wide_base, base, delta);
-    case FM_BF16: return subtract<FM_BF16>(values, from, n, wide_base, base, delta);
-    default: return subtract<FM_F64>(values, from, n, wide_base, base, delta);
-  }
-}
 
 // ---- which are kept ----
 
@@ -160,56 +70,104 @@ bool keeps(const fm_task_vector *v, float delta, int64_t place) {
 
 bool lies_within(int64_t cut, int64_t from, int64_t n) { return cut > from && cut < from + n; }
 
+#if defined(FM_TIER_avx512)
+constexpr int kNotFinite = 0x01 | 0x08 | 0x10 | 0x80;  // quiet NaN, infinity, -infinity, signalling NaN
+#endif
+
+// Which differences are kept where the element's place decides on none of equal magnitude.
 template <bool Upper, bool Random>
-void trim(const fm_task_vector *v, float least, float most, int64_t place, int64_t n, float *delta) {
-  const vf low = set_f(least);
-  const vf high = set_f(most);
-  const vu share = set_u(static_cast<uint32_t>(v->share));
-  const vu seed = set_u(static_cast<uint32_t>(v->seed));
-  const vu more_seed = set_u(static_cast<uint32_t>(v->seed >> 32));
-  vu places;
-  for (int l = 0; l < kLanesF; ++l) places[l] = static_cast<uint32_t>(place) + static_cast<uint32_t>(l);
-  for (int64_t k = 0; k < n; k += kLanesF) {
-    const vf d = load_f(delta + k);
-    if constexpr (!Upper && !Random) {
-      store_f(delta + k, not_below(d, low));
-      continue;
-    }
-    const vf m = magnitude(d);
+struct keeper {
+  vf low;
+  vf high;
+  vu share;
+  vu seed;
+  vu more_seed;
+  vu places;  // of the first vector
+
+  keeper() = default;
+  keeper(const fm_task_vector *v, float least, float most, int64_t place)
+      : low(set_f(least)),
+        high(set_f(most)),
+        share(set_u(static_cast<uint32_t>(v->share))),
+        seed(set_u(static_cast<uint32_t>(v->seed))),
+        more_seed(set_u(static_cast<uint32_t>(v->seed >> 32))) {
+    for (int l = 0; l < kLanesF; ++l) places[l] = static_cast<uint32_t>(place) + static_cast<uint32_t>(l);
+  }
+
+  inline __attribute__((always_inline)) vf operator()(vf delta, int64_t k) const {
+    if constexpr (!Upper && !Random) return not_below(delta, low);
+    const vf m = magnitude(delta);
+#if defined(FM_TIER_avx512)
+    __mmask16 kept = _mm512_cmp_ps_mask(m, low, _CMP_NLT_UQ);
+    if constexpr (Upper) kept = _mm512_mask_cmp_ps_mask(kept, m, high, _CMP_LE_OQ);
+    if constexpr (Random) kept = _mm512_mask_cmplt_epu32_mask(kept, (__m512i)draw(k), (__m512i)share);
+    const __mmask16 not_finite = _mm512_fpclass_ps_mask(delta, kNotFinite);
+    return _mm512_maskz_mov_ps(static_cast<__mmask16>(kept | not_finite), delta);
+#else
     vi kept = ~(vi)(m < low);
     if constexpr (Upper) kept &= (vi)(m <= high);
-    if constexpr (Random) {
-      kept &= (vi)(drawn<vu>(places, seed, more_seed) < share);
-      places += kLanesF;
-    }
-    if constexpr (Upper || Random) kept |= ~(vi)(m <= set_f(kLargest));
-    store_f(delta + k, masked(d, kept));
+    if constexpr (Random) kept &= (vi)(draw(k) < share);
+    kept |= ~(vi)(m <= set_f(kLargest));
+    return masked(delta, kept);
+#endif
   }
+
+  inline __attribute__((always_inline)) vu draw(int64_t k) const {
+    return drawn<vu>(places + static_cast<uint32_t>(k), seed, more_seed);
+  }
+};
+
+bool draws(const fm_task_vector *v) { return v->share >> 32 == 0; }
+bool has_most(const fm_task_vector *v) { return v->most <= kLargest; }
+bool keeps_all(const fm_task_vector *v) { return v->least == 0 && !has_most(v) && !draws(v); }
+
+// Whether places within [place, place + n) decide on elements of equal magnitude.
+bool is_cut(const fm_task_vector *v, int64_t place, int64_t n) {
+  return !keeps_all(v) && (lies_within(v->least_from, place, n) || lies_within(v->least_until, place, n) ||
+                           lies_within(v->most_until, place, n));
 }
 
-// Sets differences that are not kept to 0. place: of the first one in its tensor.
-void trim(const fm_task_vector *v, int64_t place, int64_t n, float *delta) {
-  const bool upper = v->most <= kLargest;
-  const bool random = v->share >> 32 == 0;
-  if (v->least == 0 && !upper && !random) return;
-  if (lies_within(v->least_from, place, n) || lies_within(v->least_until, place, n) ||
-      lies_within(v->most_until, place, n)) {
-    for (int64_t k = 0; k < n; ++k) {
-      if (!keeps(v, delta[k], place + k)) delta[k] = 0;
-    }
-    return;
-  }
+// For elements from `place` on, as far as they are not cut.
+template <bool Upper, bool Random>
+keeper<Upper, Random> keeper_of(const fm_task_vector *v, int64_t place) {
   float least = v->least;
   float most = v->most;
   if (!(place >= v->least_from && place < v->least_until)) {
     least = __builtin_bit_cast(float, next_float_bits(least, 1));
   }
-  if (upper && place >= v->most_until) {
+  if (has_most(v) && place >= v->most_until) {
     // Below 0 there is no magnitude: nothing is kept.
     most = most > 0 ? __builtin_bit_cast(float, next_float_bits(most, -1)) : -1;
   }
-  if (upper) return random ? trim<true, true>(v, least, most, place, n, delta) : trim<true, false>(v, least, most, place, n, delta);
-  return random ? trim<false, true>(v, least, most, place, n, delta) : trim<false, false>(v, least, most, place, n, delta);
+  return keeper<Upper, Random>(v, least, most, place);
+}
+
+// Differences of one model, those that are not kept set to 0; `at_once` does it for a `Keep`, `one_by_one` where places
+// decide. place: of the first one in its tensor.
+template <class AtOnce, class OneByOne>
+FM_INLINE void trimmed(const fm_task_vector *v, int64_t place, int64_t n, const AtOnce &at_once,
+                       const OneByOne &one_by_one) {
+  if (keeps_all(v)) return at_once(keep_all{});
+  if (is_cut(v, place, n)) return one_by_one();
+  if (has_most(v)) return draws(v) ? at_once(keeper_of<true, true>(v, place)) : at_once(keeper_of<true, false>(v, place));
+  return draws(v) ? at_once(keeper_of<false, true>(v, place)) : at_once(keeper_of<false, false>(v, place));
+}
+
+// The kept differences of a block: what is not kept is 0. place: of element `from` in its tensor.
+void kept_differences(const fm_task_vector *v, int64_t from, int64_t place, int64_t n, bool wide_base,
+                      const base_block *base, float *delta) {
+  trimmed(
+      v, place, n,
+      [&](const auto &keep) {
+        int64_t k = subtract(v->values, v->value_type, from, n, wide_base, base, keep, delta);
+        for (; k < n; k += kLanesF) store_f(delta + k, keep(load_f(delta + k), k));
+      },
+      [&] {
+        subtract(v->values, v->value_type, from, n, wide_base, base, keep_all{}, delta);
+        for (int64_t k = 0; k < n; ++k) {
+          if (!keeps(v, delta[k], place + k)) delta[k] = 0;
+        }
+      });
 }
 
 // ---- mixing ----
@@ -230,37 +188,66 @@ struct group {
   int count;
 };
 
+// Sums over the models, of one vector.
+struct vector_sums {
+  vf all;
+  vf up;
+  vf down;
+  vf up_weights;
+  vf down_weights;
+};
+
+template <bool Elect, bool Mean>
+FM_INLINE void add_term(vf term, vf weight, vector_sums *s) {
+  s->all = s->all + term;
+  if constexpr (Elect) {
+    s->up = add_above_0(s->up, term, term);
+    s->down = add_below_0(s->down, term, term);
+    if constexpr (Mean) {
+      s->up_weights = add_above_0(s->up_weights, weight, term);
+      s->down_weights = add_below_0(s->down_weights, weight, term);
+    }
+  }
+}
+
+// The mix times the factor.
+template <bool Elect, bool Mean>
+FM_INLINE vf finished(const vector_sums &s, vf total_weight, vf factor) {
+  vf mixed = s.all;
+  vf divisor = total_weight;
+  if constexpr (Elect) {
+    const vi up = (vi)(s.all >= zero_f());
+    mixed = (vf)(((vi)s.up & up) | ((vi)s.down & ~up));
+    if constexpr (Mean) {
+      divisor = (vf)(((vi)s.up_weights & up) | ((vi)s.down_weights & ~up));
+      const vi none = (vi)(divisor == zero_f());
+      divisor = (vf)(((vi)set_f(1.0F) & none) | ((vi)divisor & ~none));
+    }
+  }
+  if constexpr (Mean) mixed = mixed / divisor;
+  return mixed * factor + (s.all - s.all);
+}
+
 template <bool Elect, bool Mean, bool Rescale>
 void add(const group &g, int64_t n, bool begin, sums *s) {
   const vf zero = zero_f();
   for (int64_t k = 0; k < n; k += kLanesF) {
-    vf all = begin ? zero : load_f(s->all + k);
-    vf up = begin || !Elect ? zero : load_f(s->up + k);
-    vf down = begin || !Elect ? zero : load_f(s->down + k);
-    vf up_weights = begin || !Mean ? zero : load_f(s->up_weights + k);
-    vf down_weights = begin || !Mean ? zero : load_f(s->down_weights + k);
+    vector_sums of = {begin ? zero : load_f(s->all + k), begin || !Elect ? zero : load_f(s->up + k),
+                      begin || !Elect ? zero : load_f(s->down + k), begin || !Mean ? zero : load_f(s->up_weights + k),
+                      begin || !Mean ? zero : load_f(s->down_weights + k)};
     for (int i = 0; i < g.count; ++i) {
       const vf weight = broadcast_f(&g.weights[i]);
       vf term = load_f(g.delta[i] + k);
       if constexpr (Rescale) term = term * broadcast_f(&g.rescales[i]);
-      term = term * weight;
-      all = all + term;
-      if constexpr (Elect) {
-        up = add_above_0(up, term, term);
-        down = add_below_0(down, term, term);
-        if constexpr (Mean) {
-          up_weights = add_above_0(up_weights, weight, term);
-          down_weights = add_below_0(down_weights, weight, term);
-        }
-      }
+      add_term<Elect, Mean>(term * weight, weight, &of);
     }
-    store_f(s->all + k, all);
+    store_f(s->all + k, of.all);
     if constexpr (Elect) {
-      store_f(s->up + k, up);
-      store_f(s->down + k, down);
+      store_f(s->up + k, of.up);
+      store_f(s->down + k, of.down);
       if constexpr (Mean) {
-        store_f(s->up_weights + k, up_weights);
-        store_f(s->down_weights + k, down_weights);
+        store_f(s->up_weights + k, of.up_weights);
+        store_f(s->down_weights + k, of.down_weights);
       }
     }
   }
@@ -281,26 +268,13 @@ void add(const group &g, int32_t mix, int64_t n, bool begin, sums *s) {
   return rescale ? add<true>(g, mix, n, begin, s) : add<false>(g, mix, n, begin, s);
 }
 
-// The mix times the factor takes the place of the sum of all terms.
+// The mix takes the place of the sum of all terms.
 template <bool Elect, bool Mean>
 void finish(float total_weight, float factor, int64_t n, sums *s) {
-  const vf zero = zero_f();
-  const vf one = set_f(1.0F);
   for (int64_t k = 0; k < n; k += kLanesF) {
-    const vf all = load_f(s->all + k);
-    vf mixed = all;
-    vf divisor = set_f(total_weight);
-    if constexpr (Elect) {
-      const vi up = (vi)(all >= zero);
-      mixed = (vf)(((vi)load_f(s->up + k) & up) | ((vi)load_f(s->down + k) & ~up));
-      if constexpr (Mean) {
-        divisor = (vf)(((vi)load_f(s->up_weights + k) & up) | ((vi)load_f(s->down_weights + k) & ~up));
-        const vi none = (vi)(divisor == zero);
-        divisor = (vf)(((vi)one & none) | ((vi)divisor & ~none));
-      }
-    }
-    if constexpr (Mean) mixed = mixed / divisor;
-    store_f(s->all + k, mixed * set_f(factor) + (all - all));
+    const vector_sums of = {load_f(s->all + k), load_f(s->up + k), load_f(s->down + k), load_f(s->up_weights + k),
+                            load_f(s->down_weights + k)};
+    store_f(s->all + k, finished<Elect, Mean>(of, set_f(total_weight), set_f(factor)));
   }
 }
 
@@ -312,6 +286,151 @@ void write(void *out, int64_t from, int64_t n, const base_block *base, const flo
     store<Type>(out, from + k, b + load_f32(mixed + k));
   }
   if (k < n) store_first<Type>(out, from + k, n - k, load_f64(base->wide + k) + load_f32(mixed + k));
+}
+
+void write(void *out, int32_t type, int64_t from, int64_t n, const base_block *base, const float *mixed) {
+  switch (type) {
+    case FM_F32: return write<FM_F32>(out, from, n, base, mixed);
+    case FM_F16: return write<FM_F16>(out, from, n, base, mixed);
+    case FM_BF16: return write<FM_BF16>(out, from, n, base, mixed);
+    default: return write<FM_F64>(out, from, n, base, mixed);
+  }
+}
+
+// ---- the usual case in registers ----
+//
+// Where the operands are floats of one kind and all vectors are trimmed alike, nothing but the result is stored. While a
+// block is mixed, the next one of each stream is prefetched, a stream at a time.
+
+constexpr int kMostInRegisters = 64;
+#if defined(FM_TIER_avx512)
+constexpr int kAtOnce = 2;  // vectors whose sums fit into the registers
+#else
+constexpr int kAtOnce = 1;
+#endif
+
+template <class Keeper>
+struct operands {
+  const char *values[kMostInRegisters];  // of the block
+  float weights[kMostInRegisters];
+  float rescales[kMostInRegisters];
+  Keeper keepers[kMostInRegisters];
+};
+
+template <int Type, bool Elect, bool Mean, bool Rescale, int Vectors, class Keeper>
+FM_INLINE void mix_vectors(const operands<Keeper> &of, int count, const float *base, int64_t place, int64_t k,
+                           float total_weight, float factor, float *mixed) {
+  vf b[Vectors];
+  vector_sums s[Vectors];
+  for (int u = 0; u < Vectors; ++u) {
+    b[u] = load_f(at(base, k + u * kLanesF));
+    s[u] = {zero_f(), zero_f(), zero_f(), zero_f(), zero_f()};
+  }
+  for (int i = 0; i < count; ++i) {
+    const vf weight = broadcast_f(&of.weights[i]);
+    for (int u = 0; u < Vectors; ++u) {
+      const int64_t at_u = k + u * kLanesF;
+      vf term = of.keepers[i](load_floats<Type>(of.values[i] + at_u * kBytes<Type>) - b[u], place + at_u);
+      if constexpr (Rescale) term = term * broadcast_f(&of.rescales[i]);
+      add_term<Elect, Mean>(term * weight, weight, &s[u]);
+    }
+  }
+  for (int u = 0; u < Vectors; ++u) {
+    store_f(mixed + k + u * kLanesF, finished<Elect, Mean>(s[u], set_f(total_weight), set_f(factor)));
+  }
+}
+
+template <int Type, bool Elect, bool Mean, bool Rescale, class Keeper>
+void mix_block(const operands<Keeper> &of, int count, const float *base, int64_t place, int64_t n, float total_weight,
+               float factor, float *mixed) {
+  int prefetched = 0;
+  int64_t k = 0;
+  for (; k < n; k += kLanesF) {
+    for (; prefetched * n < count * (k + 1); ++prefetched) {
+      const char *next = of.values[prefetched] + kBlock * kBytes<Type>;
+      for (int64_t line = 0; line < kBlock * kBytes<Type>; line += kLine) __builtin_prefetch(next + line, 0, 2);
+    }
+    if (kAtOnce > 1 && k + kAtOnce * kLanesF <= n) {
+      mix_vectors<Type, Elect, Mean, Rescale, kAtOnce>(of, count, base, place, k, total_weight, factor, mixed);
+      k += (kAtOnce - 1) * kLanesF;
+    } else {
+      mix_vectors<Type, Elect, Mean, Rescale, 1>(of, count, base, place, k, total_weight, factor, mixed);
+    }
+  }
+}
+
+// What stays the same for all blocks of a range.
+struct range {
+  const fm_task_vector *vectors;
+  int count;
+  const fm_values *base;
+  int64_t first;
+  float total_weight;
+  float factor;
+  void *out;
+  int32_t out_type;
+  int64_t begin;
+  int64_t end;
+};
+
+template <int Type, bool Elect, bool Mean, bool Rescale, bool Upper, bool Random>
+int64_t mix_blocks(const range &r) {
+  using keep = keeper<Upper, Random>;
+  operands<keep> of;
+  base_block base;
+  alignas(64) float mixed[kRoom];
+  for (int i = 0; i < r.count; ++i) {
+    of.values[i] = static_cast<const char *>(r.vectors[i].values) + r.begin * kBytes<Type>;
+    of.weights[i] = static_cast<float>(r.vectors[i].weight);
+    of.rescales[i] = static_cast<float>(r.vectors[i].rescale);
+    of.keepers[i] = keeper_of<Upper, Random>(&r.vectors[i], r.first + r.begin);
+  }
+  int64_t from = r.begin;
+  while (true) {
+    const int64_t n = min64(kBlock, (r.end - from) / kLanesF * kLanesF);
+    if (n <= 0) return from;
+    load_base(r.base, from, n, false, &base);
+    mix_block<Type, Elect, Mean, Rescale>(of, r.count, base.floats, from - r.begin, n, r.total_weight, r.factor, mixed);
+    write(r.out, r.out_type, from, n, &base, mixed);
+    for (int i = 0; i < r.count; ++i) of.values[i] += n * kBytes<Type>;
+    from += n;
+  }
+}
+
+template <int Type, bool Rescale, bool Upper, bool Random>
+int64_t mix_blocks(const range &r, int32_t mix) {
+  switch (mix) {
+    case FM_MIX_SUM: return mix_blocks<Type, false, false, Rescale, Upper, Random>(r);
+    case FM_MIX_MEAN: return mix_blocks<Type, false, true, Rescale, Upper, Random>(r);
+    case FM_MIX_ELECTED_SUM: return mix_blocks<Type, true, false, Rescale, Upper, Random>(r);
+    default: return mix_blocks<Type, true, true, Rescale, Upper, Random>(r);
+  }
+}
+
+template <int Type>
+int64_t mix_blocks(const range &r, int32_t mix, bool rescale, bool upper, bool random) {
+  if (random) return mix_blocks<Type, true, false, true>(r, mix);
+  if (upper) return mix_blocks<Type, true, true, false>(r, mix);
+  return rescale ? mix_blocks<Type, true, false, false>(r, mix) : mix_blocks<Type, false, false, false>(r, mix);
+}
+
+// Mixes as much of a range as it can, from its beginning; returns where it stopped.
+int64_t mix_in_registers(const range &r, int32_t mix) {
+  const int32_t type = r.base->type;
+  if (!is_narrow(type)) return r.begin;
+  bool upper = false;
+  bool rescale = false;
+  int drawing = 0;
+  for (int i = 0; i < r.count; ++i) {
+    const fm_task_vector *v = &r.vectors[i];
+    if (v->value_type != type || is_cut(v, r.first + r.begin, r.end - r.begin)) return r.begin;
+    upper |= has_most(v);
+    rescale |= static_cast<float>(v->rescale) != 1;
+    drawing += draws(v) ? 1 : 0;
+  }
+  if (drawing != 0 && (upper || drawing < r.count)) return r.begin;
+  return type == FM_F32 ? mix_blocks<FM_F32>(r, mix, rescale, upper, drawing != 0)
+                        : mix_blocks<FM_BF16>(r, mix, rescale, upper, drawing != 0);
 }
 
 }  // namespace
@@ -329,6 +448,10 @@ void task_vectors(const fm_task_vector *vectors, int64_t vector_count, const fm_
   }
   if ((total_weight < 0 ? -total_weight : total_weight) < 1e-8F) total_weight = 1;
   const float scale = static_cast<float>(factor);
+  if (vector_count <= kMostInRegisters) {
+    begin = mix_in_registers({vectors, static_cast<int>(vector_count), base, first, total_weight, scale, out, out_type,
+                              begin, end}, mix);
+  }
   for (int64_t from = begin; from < end; from += kBlock) {
     const int64_t n = min64(kBlock, end - from);
     load_base(base, from, n, wide, &from_base);
@@ -338,8 +461,7 @@ void task_vectors(const fm_task_vector *vectors, int64_t vector_count, const fm_
         const fm_task_vector *v = &vectors[i + m];
         g.weights[m] = static_cast<float>(v->weight);
         g.rescales[m] = static_cast<float>(v->rescale);
-        subtract(v->values, v->value_type, from, n, base->type == FM_F64, &from_base, g.delta[m]);
-        trim(v, first + from, n, g.delta[m]);
+        kept_differences(v, from, first + from, n, base->type == FM_F64, &from_base, g.delta[m]);
       }
       add(g, mix, n, i == 0, &s);
     }
@@ -349,119 +471,7 @@ void task_vectors(const fm_task_vector *vectors, int64_t vector_count, const fm_
       case FM_MIX_ELECTED_SUM: finish<true, false>(total_weight, scale, n, &s); break;
       default: finish<true, true>(total_weight, scale, n, &s); break;
     }
-    switch (out_type) {
-      case FM_F32: write<FM_F32>(out, from, n, &from_base, s.all); break;
-      case FM_F16: write<FM_F16>(out, from, n, &from_base, s.all); break;
-      case FM_BF16: write<FM_BF16>(out, from, n, &from_base, s.all); break;
-      default: write<FM_F64>(out, from, n, &from_base, s.all); break;
-    }
-  }
-}
-
-namespace {
-
-// One bit for each lane.
-FM_INLINE uint32_t bits_of(vi mask) {
-#if defined(FM_TIER_avx512)
-  return _mm512_movepi32_mask((__m512i)mask);
-#elif defined(FM_TIER_avx2)
-  return static_cast<uint32_t>(_mm256_movemask_ps((__m256)mask));
-#else
-  uint32_t bits = 0;
-  for (int l = 0; l < kLanesF; ++l) bits |= (static_cast<uint32_t>(mask[l]) & 1) << l;
-  return bits;
-#endif
-}
-
-FM_INLINE int64_t sum_of(vi x) {
-  int64_t sum = 0;
-  for (int l = 0; l < kLanesF; ++l) sum += x[l];
-  return sum;
-}
-
-}  // namespace
-
-namespace {
-
-// Counts in lanes, which hold less than 2^31.
-struct lane_counts {
-  vi below = {};
-  vi at_low = {};
-  vi at_high = {};
-
-  void add_to(fm_magnitude_counts *counts) const {
-    counts->below += sum_of(below);
-    counts->at_low += sum_of(at_low);
-    counts->at_high += sum_of(at_high);
-  }
-};
-
-FM_INLINE void count(vf m, vf low, vf high, float *found, lane_counts *lanes, fm_magnitude_counts *counts) {
-  lanes->below -= (vi)(m < low);
-  lanes->at_low -= (vi)(m == low);
-  lanes->at_high -= (vi)(m == high);
-  uint32_t bits = bits_of((vi)(m > low) & (vi)(m < high));
-  if (bits == 0) return;
-  alignas(64) float lane[kLanesF];
-  store_f(lane, m);
-  for (; bits != 0; bits &= bits - 1) put_float_at(found, counts->between++, lane[__builtin_ctz(bits)]);
-}
-
-// Whole vectors of types no wider than float, straight from memory; returns where it stopped.
-template <int Values, int Base>
-int64_t count_narrow(const void *values, const void *base, float low, float high, float *found,
-                     fm_magnitude_counts *counts, int64_t begin, int64_t end) {
-  const char *v = static_cast<const char *>(values);
-  const char *b = static_cast<const char *>(base);
-  const vf lower = set_f(low);
-  const vf upper = set_f(high);
-  constexpr int64_t kTurn = int64_t{1} << 20;
-  int64_t j = begin;
-  while (j + kLanesF <= end) {
-    lane_counts lanes;
-    const int64_t until = min64(end, j + kTurn);
-    for (; j + kLanesF <= until; j += kLanesF) {
-      __builtin_prefetch(v + (j + kAhead) * kBytes<Values>, 0, 2);
-      __builtin_prefetch(b + (j + kAhead) * kBytes<Base>, 0, 2);
-      const vf delta = load_floats<Values>(v + j * kBytes<Values>) - load_floats<Base>(b + j * kBytes<Base>);
-      count(magnitude(delta), lower, upper, found, &lanes, counts);
-    }
-    lanes.add_to(counts);
-  }
-  return j;
-}
-
-int64_t count_narrow(const fm_values *values, const fm_values *base, float low, float high, float *found,
-                     fm_magnitude_counts *counts, int64_t begin, int64_t end) {
-  if (!is_narrow(values->type) || !is_narrow(base->type)) return begin;
-  if (values->type == FM_F32) {
-    return base->type == FM_F32
-               ? count_narrow<FM_F32, FM_F32>(values->data, base->data, low, high, found, counts, begin, end)
-               : count_narrow<FM_F32, FM_BF16>(values->data, base->data, low, high, found, counts, begin, end);
-  }
-  return base->type == FM_F32
-             ? count_narrow<FM_BF16, FM_F32>(values->data, base->data, low, high, found, counts, begin, end)
-             : count_narrow<FM_BF16, FM_BF16>(values->data, base->data, low, high, found, counts, begin, end);
-}
-
-}  // namespace
-
-void magnitudes(const fm_values *values, const fm_values *base, float low, float high, float *found,
-                fm_magnitude_counts *counts, int64_t begin, int64_t end) {
-  base_block from_base;
-  alignas(64) float delta[kRoom];
-  const vf lower = set_f(low);
-  const vf upper = set_f(high);
-  *counts = {};
-  begin = count_narrow(values, base, low, high, found, counts, begin, end);
-  for (int64_t from = begin; from < end; from += kBlock) {
-    const int64_t n = min64(kBlock, end - from);
-    load_base(base, from, n, !is_narrow(values->type), &from_base);
-    subtract(values->data, values->type, from, n, base->type == FM_F64, &from_base, delta);
-    for (int64_t l = n; l % kLanesF != 0; ++l) delta[l] = __builtin_nanf("");
-    lane_counts lanes;
-    for (int64_t k = 0; k < n; k += kLanesF) count(magnitude(load_f(delta + k)), lower, upper, found, &lanes, counts);
-    lanes.add_to(counts);
+    write(out, out_type, from, n, &from_base, s.all);
   }
 }
 
@@ -470,24 +480,94 @@ namespace {
 constexpr int kPartials = 16;
 constexpr int kVectors = kPartials / kLanesD;
 
-FM_INLINE void add_magnitudes(const float *delta, int64_t n, vd *partial) {
-  for (int64_t k = 0; k < n; k += kPartials) {
-#pragma GCC unroll 4
+struct magnitude_sums {
+  vd partial[kVectors];
+
+  magnitude_sums() {
+    for (vd &p : partial) p = set_d(0.0);
+  }
+
+  inline __attribute__((always_inline)) void add(const float *delta) {
+#pragma GCC unroll 8
     for (int u = 0; u < kVectors; ++u) {
-      const vd x = load_f32(delta + k + u * kLanesD);
+      const vd x = load_f32(delta + u * kLanesD);
       partial[u] = partial[u] + (vd)((vl)x & INT64_MAX);
     }
   }
+
+#if defined(FM_TIER_avx512) || defined(FM_TIER_avx2)
+  // of: which of the vectors of 16 differences.
+  inline __attribute__((always_inline)) void add(vf delta, int of) {
+    vd *p = partial + of * (kLanesF / kLanesD);
+#if defined(FM_TIER_avx512)
+    const vd low = _mm512_cvtps_pd(_mm512_castps512_ps256(delta));
+    const vd high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(delta, 1));
+#else
+    const vd low = _mm256_cvtps_pd(_mm256_castps256_ps128(delta));
+    const vd high = _mm256_cvtps_pd(_mm256_extractf128_ps(delta, 1));
+#endif
+    p[0] = p[0] + (vd)((vl)low & INT64_MAX);
+    p[1] = p[1] + (vd)((vl)high & INT64_MAX);
+  }
+#endif
+
+  double total() const {
+    double lanes[kPartials];
+    for (int u = 0; u < kVectors; ++u) store_f64(lanes + u * kLanesD, partial[u]);
+    for (int half = kPartials / 2; half > 0; half /= 2) {
+      for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
+    }
+    return lanes[0];
+  }
+};
+
+// Adds as much of a range as it can in registers, from its beginning; returns where it stopped.
+#if defined(FM_TIER_avx512) || defined(FM_TIER_avx2)
+template <int Type>
+int64_t add_magnitudes(const fm_task_vector *vector, const fm_values *base, int64_t first, int64_t begin, int64_t end,
+                       magnitude_sums *all, magnitude_sums *kept) {
+  const char *v = static_cast<const char *>(vector->values);
+  const char *b = static_cast<const char *>(base->data);
+  int64_t j = begin;
+  trimmed(
+      vector, first + begin, end - begin,
+      [&](const auto &keep) __attribute__((always_inline)) {
+        magnitude_sums of_all;
+        magnitude_sums of_kept;
+        for (; j + kPartials <= end; j += kPartials) {
+          __builtin_prefetch(v + (j + kAhead) * kBytes<Type>, 0, 2);
+          __builtin_prefetch(b + (j + kAhead) * kBytes<Type>, 0, 2);
+#pragma GCC unroll 2
+          for (int u = 0; u < kPartials / kLanesF; ++u) {
+            const int64_t k = j + u * kLanesF;
+            const vf delta = load_floats<Type>(v + k * kBytes<Type>) - load_floats<Type>(b + k * kBytes<Type>);
+            of_all.add(delta, u);
+            of_kept.add(keep(delta, k - begin), u);
+          }
+        }
+        *all = of_all;
+        *kept = of_kept;
+      },
+      [] {});
+  return j;
 }
 
-double tree(const vd *partial) {
-  double lanes[kPartials];
-  for (int u = 0; u < kVectors; ++u) store_f64(lanes + u * kLanesD, partial[u]);
-  for (int half = kPartials / 2; half > 0; half /= 2) {
-    for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
+int64_t add_magnitudes(const fm_task_vector *vector, const fm_values *base, int64_t first, int64_t begin, int64_t end,
+                       magnitude_sums *all, magnitude_sums *kept) {
+  if (vector->value_type == base->type && base->type == FM_F32) {
+    return add_magnitudes<FM_F32>(vector, base, first, begin, end, all, kept);
   }
-  return lanes[0];
+  if (vector->value_type == base->type && base->type == FM_BF16) {
+    return add_magnitudes<FM_BF16>(vector, base, first, begin, end, all, kept);
+  }
+  return begin;
 }
+#else
+int64_t add_magnitudes(const fm_task_vector *, const fm_values *, int64_t, int64_t begin, int64_t, magnitude_sums *,
+                       magnitude_sums *) {
+  return begin;
+}
+#endif
 
 }  // namespace
 
@@ -495,19 +575,31 @@ void task_vector_norms(const fm_task_vector *vector, const fm_values *base, int6
                        int64_t end) {
   base_block from_base;
   alignas(64) float delta[kRoom];
-  vd all[kVectors];
-  vd kept[kVectors];
-  for (vd &p : all) p = set_d(0.0);
-  for (vd &p : kept) p = set_d(0.0);
+  alignas(64) float trimmed_delta[kRoom];
+  magnitude_sums all;
+  magnitude_sums kept;
+  begin = add_magnitudes(vector, base, first, begin, end, &all, &kept);
   for (int64_t from = begin; from < end; from += kBlock) {
     const int64_t n = min64(kBlock, end - from);
+    const int64_t place = first + from;
     load_base(base, from, n, !is_narrow(vector->value_type), &from_base);
-    subtract(vector->values, vector->value_type, from, n, base->type == FM_F64, &from_base, delta);
-    add_magnitudes(delta, n, all);
-    trim(vector, first + from, n, delta);
-    add_magnitudes(delta, n, kept);
+    subtract(vector->values, vector->value_type, from, n, base->type == FM_F64, &from_base, keep_all{}, delta);
+    trimmed(
+        vector, place, n,
+        [&](const auto &keep) {
+          for (int64_t k = 0; k < n; k += kLanesF) store_f(trimmed_delta + k, keep(load_f(delta + k), k));
+          for (int64_t k = n; k % 16 != 0; ++k) trimmed_delta[k] = 0;
+        },
+        [&] {
+          for (int64_t k = 0; k < n; ++k) trimmed_delta[k] = keeps(vector, delta[k], place + k) ? delta[k] : 0;
+          for (int64_t k = n; k % 16 != 0; ++k) trimmed_delta[k] = 0;
+        });
+    for (int64_t k = 0; k < n; k += kPartials) {
+      all.add(delta + k);
+      kept.add(trimmed_delta + k);
+    }
   }
-  const double found[2] = {tree(all), tree(kept)};
+  const double found[2] = {all.total(), kept.total()};
   __builtin_memcpy(norms, found, sizeof found);
 }
 

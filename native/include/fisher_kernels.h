@@ -21,7 +21,7 @@ extern "C" {
 
 #pragma GCC visibility push(default)
 
-#define FM_ABI_VERSION 4
+#define FM_ABI_VERSION 5
 
 enum fm_status { FM_OK = 0, FM_INVALID_ARGUMENT = 1, FM_UNKNOWN_ISA = 2 };
 
@@ -136,10 +136,34 @@ typedef struct fm_magnitude_counts {
   int64_t at_high; /* m == high, also where high == low */
 } fm_magnitude_counts;
 
+/* Elements beyond the last one found that fm_magnitudes may write to. */
+#define FM_FOUND_SLACK 16
+
 /* Counts the magnitudes m of a task vector's differences, kept or not, for j in [begin, end), where low <= high.
- * found: room for end - begin floats. NaN is counted nowhere. */
+ * found: room for end - begin + FM_FOUND_SLACK floats. NaN is counted nowhere. */
 int32_t fm_magnitudes(const fm_kernels *kernels, const fm_values *values, const fm_values *base, float low, float high,
                       float *found, fm_magnitude_counts *counts, int64_t begin, int64_t end);
+
+/* Neighbouring elements that a sample takes together. */
+#define FM_SAMPLE_GROUP 16
+
+/* sample[g FM_SAMPLE_GROUP + k] = |values[places[g] + k] - base[places[g] + k]|, for g < groups. */
+int32_t fm_sample_magnitudes(const fm_kernels *kernels, const fm_values *values, const fm_values *base,
+                             const int64_t *places, int64_t groups, float *sample);
+
+typedef struct fm_selected_magnitude {
+  int64_t below; /* how many are smaller */
+  int64_t equal; /* how many are equal to it */
+  float magnitude;
+} fm_selected_magnitude;
+
+/* The one that a sort of numbers from `least` to `most`, which are not negative, would have at `rank`, from 0; NaN counts
+ * as infinity. The numbers are only read. */
+int32_t fm_select_magnitude(const fm_kernels *kernels, const float *magnitudes, int64_t count, int64_t rank, float least,
+                            float most, fm_selected_magnitude *selected);
+
+/* How many of the numbers are equal to one. */
+int32_t fm_count_equal(const fm_kernels *kernels, const float *numbers, int64_t count, float number, int64_t *equal);
 
 /* norms[0]: the sum of the magnitudes of a task vector's differences for j in [begin, end); norms[1]: of those that are
  * kept, without their rescaling. In double: 16 interleaved partial sums, then a balanced tree over them; the same bits on

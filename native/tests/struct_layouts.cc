@@ -41,6 +41,11 @@ static_assert(offsetof(fm_magnitude_counts, at_low) == 8);
 static_assert(offsetof(fm_magnitude_counts, between) == 16);
 static_assert(offsetof(fm_magnitude_counts, at_high) == 24);
 
+static_assert(sizeof(fm_selected_magnitude) == 24);
+static_assert(offsetof(fm_selected_magnitude, below) == 0);
+static_assert(offsetof(fm_selected_magnitude, equal) == 8);
+static_assert(offsetof(fm_selected_magnitude, magnitude) == 16);
+
 static_assert(sizeof(fm_cotangents) == 80);
 static_assert(offsetof(fm_cotangents, data) == 0);
 static_assert(offsetof(fm_cotangents, probe_stride) == 8);
@@ -81,13 +86,15 @@ static_assert(offsetof(fmc_squared_gradients_plan, workspace_bytes) == 0);
 static_assert(offsetof(fmc_squared_gradients_plan, precision) == 8);
 static_assert(offsetof(fmc_squared_gradients_plan, splits) == 12);
 
-static_assert(FM_ABI_VERSION == 4);
+static_assert(FM_ABI_VERSION == 5);
 static_assert(FM_INVALID_ARGUMENT == 1);
 static_assert(FM_F32 == 0);
 static_assert(FM_F16 == 1);
 static_assert(FM_BF16 == 2);
 static_assert(FM_F64 == 3);
 static_assert(FM_PAIR_SUMS_SCRATCH == 272);
+static_assert(FM_FOUND_SLACK == 16);
+static_assert(FM_SAMPLE_GROUP == 16);
 static_assert(FM_MIX_SUM == 0);
 static_assert(FM_MIX_MEAN == 1);
 static_assert(FM_MIX_ELECTED_SUM == 2);

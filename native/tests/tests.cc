@@ -667,6 +667,16 @@ void arguments() {
   EXPECT_INVALID(fm_task_vectors(kernels, &vector, 1, &four, FM_MIX_SUM, 1, -1, x, FM_F32, 0, 4), "first");
   EXPECT_INVALID(fm_magnitudes(kernels, &four, &four, 2, 1, x, &counts, 0, 4), "low and high");
   EXPECT_INVALID(fm_magnitudes(kernels, &four, &four, 1, 2, x, &counts, 5, 4), "range [5, 4)");
+  const int64_t places[1] = {0};
+  fm_selected_magnitude selected;
+  int64_t equal;
+  EXPECT_INVALID(fm_sample_magnitudes(kernels, &four, &four, nullptr, 1, x), "places is null");
+  EXPECT_INVALID(fm_sample_magnitudes(kernels, &four, &four, places, -1, x), "groups");
+  EXPECT_INVALID(fm_select_magnitude(kernels, x, 4, 4, 0, INFINITY, &selected), "rank");
+  EXPECT_INVALID(fm_select_magnitude(kernels, nullptr, 4, 0, 0, INFINITY, &selected), "magnitudes is null");
+  EXPECT_INVALID(fm_select_magnitude(kernels, x, 4, 0, 2, 1, &selected), "least and most");
+  EXPECT_INVALID(fm_count_equal(kernels, x, -1, 0, &equal), "count");
+  EXPECT_INVALID(fm_count_equal(kernels, x, 4, 0, nullptr), "equal is null");
   EXPECT_INVALID(fm_task_vector_norms(kernels, &vector, &four, 0, nullptr, 0, 4), "norms is null");
   EXPECT_OK(fm_task_vector_norms(kernels, &vector, &four, 0, norms, 0, 4));
   const fm_values bad_base = {x, 7};

@@ -25,12 +25,15 @@ final class DiskMerge {
   static void largeAndSmall(Report report, boolean quick, int models)
       throws IOException, InterruptedException {
     long jvm = small(report);
-    large(report, quick ? ClipShape.B32 : roomFor(report, models), models, jvm);
+    large(report, quick ? ClipShape.B32 : roomFor(report, 2L * models + 2), models, jvm);
   }
 
-  /** The page cache must hold all inputs and two outputs, and the disk as much. */
-  private static ClipShape roomFor(Report report, int models) throws IOException {
-    long needed = ClipShape.L14.parameterCount() * Float.BYTES * (2L * models + 2);
+  /**
+   * The largest shape for which the page cache and the disk hold so many files of a model's size:
+   * all inputs and two outputs.
+   */
+  static ClipShape roomFor(Report report, long files) throws IOException {
+    long needed = ClipShape.L14.parameterCount() * Float.BYTES * files;
     try (ScratchFolder folder = new ScratchFolder()) {
       long disk = Files.getFileStore(folder.path()).getUsableSpace();
       Matcher line = AVAILABLE.matcher(Files.readString(Path.of("/proc/meminfo")));
@@ -165,7 +168,7 @@ final class DiskMerge {
     return shapes;
   }
 
-  private static void copyFolder(Path from, Path to) throws IOException {
+  static void copyFolder(Path from, Path to) throws IOException {
     Files.createDirectories(to);
     try (var files = Files.list(from)) {
       for (Path file : files.toList()) {

@@ -133,6 +133,11 @@ public final class CheckpointWriter implements AutoCloseable {
     return writerOf(name).segment(name);
   }
 
+  /** As {@link SafetensorsWriter#writeAhead}, for a part of this tensor's segment. */
+  public void writeAhead(String name, MemorySegment part) {
+    writerOf(name).writeAhead(part);
+  }
+
   /** As {@link SafetensorsWriter#writeBehind}, for a part of this tensor's segment. */
   public void writeBehind(String name, MemorySegment part) {
     writerOf(name).writeBehind(part);

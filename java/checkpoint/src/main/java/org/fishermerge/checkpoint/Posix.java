@@ -22,6 +22,7 @@ final class Posix {
   private static final int AT_FDCWD = -100;
   private static final int RENAME_EXCHANGE = 2;
   private static final int MADV_WILLNEED = 3;
+  private static final int MADV_POPULATE_WRITE = 23; // of Linux 5.14
   private static final long PAGE = 4096;
   private static final int EINTR = 4;
   private static final int EFBIG = 27;
@@ -151,6 +152,18 @@ final class Posix {
 
   /** Starts reading a part of a mapped file, without waiting; a hint that may be ignored. */
   static void willNeed(MemorySegment mapped) {
+    advise(mapped, MADV_WILLNEED);
+  }
+
+  /**
+   * Makes the pages of a part of a mapped file writable all at once, in place of a fault for each
+   * when it is first written to; does nothing where the system does not know how.
+   */
+  static void populate(MemorySegment mapped) {
+    advise(mapped, MADV_POPULATE_WRITE);
+  }
+
+  private static void advise(MemorySegment mapped, int advice) {
     if (MADVISE == null) {
       return;
     }
@@ -158,9 +171,7 @@ final class Posix {
     long begin = mapped.address() & -PAGE;
     try {
       int _ =
-          (int)
-              MADVISE.invokeExact(
-                  begin, mapped.address() + mapped.byteSize() - begin, MADV_WILLNEED);
+          (int) MADVISE.invokeExact(begin, mapped.address() + mapped.byteSize() - begin, advice);
     } catch (RuntimeException | Error e) {
       throw e;
     } catch (Throwable e) {

@@ -5,7 +5,6 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.function.Function;
-import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.report.MergeFacts;
@@ -74,20 +73,7 @@ final class MergeOptions {
               + " bf16, torch.bfloat16 and the like (default: the base's).")
   private @Nullable String dtype;
 
-  @Option(
-      names = "--shard-size",
-      paramLabel = "SIZE",
-      converter = ByteSize.class,
-      description =
-          "Cut the output into files of at most this size, such as 5GB, with an index (default: one"
-              + " file).")
-  private long shardBytes = CheckpointWriter.UNBOUNDED;
-
-  @Option(names = "--dry-run", description = "Validate, print the plan, write nothing.")
-  private boolean dryRun;
-
-  @Option(names = "--overwrite", description = "Replace an existing output.")
-  private boolean overwrite;
+  @Mixin private OutputOptions output = new OutputOptions();
 
   /** Puts the places of what is on the hub in place of its names. */
   void locate(Places places) {
@@ -100,12 +86,12 @@ final class MergeOptions {
   }
 
   /** The same, written somewhere else. */
-  MergeRequest.Builder request(MergeRule rule, Path output) {
+  MergeRequest.Builder request(MergeRule rule, Path target) {
     MergeRequest.Builder request =
-        MergeRequest.builder(base, output, rule)
-            .overwrite(overwrite)
+        MergeRequest.builder(base, target, rule)
+            .overwrite(output.overwrite)
             .outputDtype(parse(dtype))
-            .shardBytes(shardBytes);
+            .shardBytes(output.shardBytes);
     exclude.forEach(request::exclude);
     include.forEach(request::include);
     different.keys.forEach(request::allowDifferent);
@@ -123,17 +109,17 @@ final class MergeOptions {
   }
 
   boolean isDryRun() {
-    return dryRun;
+    return output.dryRun;
   }
 
   /** Plans and, unless this is a dry run, merges. */
   int run(MergeRequest request, CommandLine command) {
-    return run(request, dryRun, device, command, new ReportOption());
+    return run(request, output.dryRun, device, command, new ReportOption());
   }
 
   /** The same with a report. */
   int run(MergeRequest request, CommandLine command, ReportOption report) {
-    return run(request, dryRun, device, command, report);
+    return run(request, output.dryRun, device, command, report);
   }
 
   /** The same for commands that have options of their own. */

@@ -4,7 +4,6 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.AtomicOutput;
-import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.merge.MergeRequest;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -45,20 +44,16 @@ final class MergekitCommand implements Callable<Integer> {
   @Mixin private DeviceOption device = new DeviceOption();
   @Mixin private DifferenceOptions different = new DifferenceOptions();
 
+  @Mixin private OutputOptions output = new OutputOptions();
+
   @Option(
-      names = {"--shard-size", "--out-shard-size"},
+      names = "--out-shard-size",
       paramLabel = "SIZE",
       converter = ByteSize.class,
-      description =
-          "Cut the output into files of at most this size, such as 5GB, with an index (default: one"
-              + " file).")
-  private long shardBytes = CheckpointWriter.UNBOUNDED;
-
-  @Option(names = "--dry-run", description = "Validate, print the plan, write nothing.")
-  private boolean dryRun;
-
-  @Option(names = "--overwrite", description = "Replace an existing output.")
-  private boolean overwrite;
+      description = "mergekit's name of --shard-size.")
+  void shardSize(long bytes) {
+    output.shardBytes = bytes;
+  }
 
   @Override
   public Integer call() {
@@ -67,10 +62,10 @@ final class MergekitCommand implements Callable<Integer> {
     try (Places places = new Places(spec)) {
       MergeRequest.Builder request =
           read.request(name -> places.model(Path.of(name)), out, seed)
-              .overwrite(overwrite)
-              .shardBytes(shardBytes);
+              .overwrite(output.overwrite)
+              .shardBytes(output.shardBytes);
       different.keys.forEach(request::allowDifferent);
-      return MergeOptions.run(request.build(), dryRun, device, spec.commandLine());
+      return MergeOptions.run(request.build(), output.dryRun, device, spec.commandLine());
     }
   }
 }

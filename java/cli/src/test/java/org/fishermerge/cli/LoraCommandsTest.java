@@ -14,6 +14,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.fishermerge.cli.TestTensors.Tensor;
 import org.fishermerge.testkit.Golden;
 import org.fishermerge.testkit.TestHub;
@@ -462,5 +464,36 @@ final class LoraCommandsTest {
     Files.writeString(
         pool, Files.readString(pool).replace("load_lora_vision", "load_l_lora_vision"));
     CommandResult.run(line).fails(1, "linearised LoRA models");
+  }
+
+  /** A rule that takes tensors whole holds what it computes of them, as the plan says. */
+  @Test
+  void thePlanCountsComputedTensors() throws IOException {
+    Path base = LORA.resolve("clip");
+    long plain = plannedMemory(base, LORA.resolve("clip-tuned").toString());
+    long adapted = plannedMemory(base, adapted("clip", "clip-layers"));
+    assertThat(adapted - plain)
+        .isPositive()
+        .isLessThanOrEqualTo(Files.size(base.resolve("model.safetensors")));
+  }
+
+  private long plannedMemory(Path base, String model) {
+    String plan =
+        CommandResult.run(
+                "ties",
+                "--density",
+                "0.5",
+                "--dry-run",
+                "--base",
+                base.toString(),
+                "--model",
+                model,
+                "--out",
+                folder.resolve("never").toString())
+            .succeeds()
+            .out();
+    Matcher line = Pattern.compile("memory +([0-9,]+) bytes").matcher(plan);
+    assertThat(line.find()).as(plan).isTrue();
+    return Long.parseLong(line.group(1).replace(",", ""));
   }
 }

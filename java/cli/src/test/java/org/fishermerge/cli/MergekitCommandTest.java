@@ -347,6 +347,10 @@ final class MergekitCommandTest {
         "ties --density 0 | density of tensor",
         "ties --density 0.5 --lambda NaN | --scaling-factor NaN",
         "slerp -t 1.5 | t of tensor",
+        "slerp -t 0.5 --coefficients 1,2 | SLERP takes no coefficients: -t says",
+        "slerp -t 0.5 --coefficients-file nowhere.yml | nowhere.yml",
+        "ties --density 0.5 --lambda 1e300 | multiplied by 1.0E300: give a smaller --lambda",
+        "task-arithmetic --scaling-factor 1e30 | --scaling-factor 1.0E30 times the coefficients",
         "breadcrumbs --density 0.5 --gamma -1 | gamma of tensor",
         "linear --weights 1,-1 | sum to 0.0",
       })

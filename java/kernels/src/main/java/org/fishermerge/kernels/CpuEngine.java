@@ -196,21 +196,7 @@ final class CpuEngine implements Engine {
 
   @Override
   public List<RankedMagnitude> rankedMagnitudes(List<MagnitudeQuery> queries) {
-    RankedMagnitude[] found = new RankedMagnitude[queries.size()];
-    pool.run(
-        found.length,
-        1,
-        (worker, begin, end) -> {
-          for (long k = begin; k < end; k++) {
-            MagnitudeQuery query = queries.get((int) k);
-            try (Arena arena = Arena.ofConfined()) {
-              found[(int) k] =
-                  MagnitudeRanks.find(
-                      provider.magnitudes(query.values(), query.base(), arena), query);
-            }
-          }
-        });
-    return List.of(found);
+    return new MagnitudeRanks(provider, pool, this::workspace).find(queries);
   }
 
   @Override

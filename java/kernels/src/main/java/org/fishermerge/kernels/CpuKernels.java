@@ -1,6 +1,7 @@
 package org.fishermerge.kernels;
 
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -16,6 +17,10 @@ final class CpuKernels implements KernelProvider {
   /** A {@code fm_value_statistics} for each thread; calls are short and many. */
   private static final ThreadLocal<MemorySegment> STATISTICS =
       ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(NativeStructs.VALUE_STATISTICS));
+
+  /** A {@code fm_magnitude_counts} for each thread, or what is smaller. */
+  private static final ThreadLocal<MemorySegment> MAGNITUDES =
+      ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(NativeStructs.MAGNITUDE_COUNTS));
 
   private final long table;
   private final String isa;
@@ -151,18 +156,62 @@ final class CpuKernels implements KernelProvider {
   public MagnitudeScan magnitudes(TypedValues values, TypedValues base, Arena arena) {
     long row = NativeStructs.values(List.of(values), arena);
     long other = NativeStructs.values(List.of(base), arena);
-    MemorySegment counts = arena.allocate(NativeStructs.MAGNITUDE_COUNTS);
-    return (low, high, found, begin, end) -> {
-      try {
-        NativeBindings.check(
-            (int)
-                NativeBindings.MAGNITUDES.invokeExact(
-                    table, row, other, low, high, found.address(), counts.address(), begin, end));
-      } catch (Throwable e) {
-        throw NativeBindings.rethrow(e);
+    return new MagnitudeScan() {
+      @Override
+      public Counts scan(float low, float high, MemorySegment found, long begin, long end) {
+        MemorySegment counts = MAGNITUDES.get();
+        try {
+          NativeBindings.check(
+              (int)
+                  NativeBindings.MAGNITUDES.invokeExact(
+                      table, row, other, low, high, found.address(), counts.address(), begin, end));
+        } catch (Throwable e) {
+          throw NativeBindings.rethrow(e);
+        }
+        return NativeStructs.magnitudeCounts(counts);
       }
-      return NativeStructs.magnitudeCounts(counts);
+
+      @Override
+      public void sample(MemorySegment places, long groups, MemorySegment sample) {
+        try {
+          NativeBindings.check(
+              (int)
+                  NativeBindings.SAMPLE_MAGNITUDES.invokeExact(
+                      table, row, other, places.address(), groups, sample.address()));
+        } catch (Throwable e) {
+          throw NativeBindings.rethrow(e);
+        }
+      }
     };
+  }
+
+  @Override
+  public SelectedMagnitude selectMagnitude(
+      MemorySegment magnitudes, long count, long rank, float least, float most) {
+    MemorySegment selected = MAGNITUDES.get();
+    try {
+      NativeBindings.check(
+          (int)
+              NativeBindings.SELECT_MAGNITUDE.invokeExact(
+                  table, magnitudes.address(), count, rank, least, most, selected.address()));
+    } catch (Throwable e) {
+      throw NativeBindings.rethrow(e);
+    }
+    return NativeStructs.selectedMagnitude(selected);
+  }
+
+  @Override
+  public long countEqual(MemorySegment numbers, long count, float number) {
+    MemorySegment equal = MAGNITUDES.get();
+    try {
+      NativeBindings.check(
+          (int)
+              NativeBindings.COUNT_EQUAL.invokeExact(
+                  table, numbers.address(), count, number, equal.address()));
+    } catch (Throwable e) {
+      throw NativeBindings.rethrow(e);
+    }
+    return equal.get(JAVA_LONG, 0);
   }
 
   @Override

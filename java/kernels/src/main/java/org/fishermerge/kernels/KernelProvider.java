@@ -34,6 +34,19 @@ interface KernelProvider {
   /** Of the differences between two rows. The arena outlives the scan. */
   MagnitudeScan magnitudes(TypedValues values, TypedValues base, Arena arena);
 
+  /**
+   * The one of a rank among F32 numbers that are not negative.
+   *
+   * @param rank from 0 to before {@code count}
+   * @param least bound of all numbers
+   * @param most the same; infinity where some may be NaN
+   */
+  SelectedMagnitude selectMagnitude(
+      MemorySegment magnitudes, long count, long rank, float least, float most);
+
+  /** How many of some F32 numbers are equal to one. */
+  long countEqual(MemorySegment numbers, long count, float number);
+
   /** Here the sums depend on the range, as those of {@link #statistics} do. */
   TaskVectorNorms taskVectorNorms(
       TaskVector vector, TypedValues base, long first, long begin, long end);

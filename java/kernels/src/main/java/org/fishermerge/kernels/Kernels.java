@@ -261,8 +261,9 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * Finds elements by the rank of their magnitude, exactly. A query is one thread's work, and reads
-   * its operands about once; it takes up to 64 MiB. With the cuda provider the CPU does the work.
+   * Finds elements by the rank of their magnitude, exactly. Operands are read about once, that of a
+   * base once for all queries of it that follow each other. With the cuda provider the CPU does the
+   * work.
    *
    * @return one for each query, in order; of no meaning where a difference is not a number
    */
@@ -287,6 +288,17 @@ public final class Kernels implements AutoCloseable {
     } finally {
       Reference.reachabilityFence(queries);
     }
+  }
+
+  /**
+   * Memory that {@link #rankedMagnitudes} takes and keeps until {@link #close}, with as many
+   * threads as the system properties ask for: at most about 64 MiB, unless one query has billions
+   * of elements, and one more for each four threads.
+   *
+   * @param counts elements of each query
+   */
+  public static long mostBytesForRanking(List<Long> counts) {
+    return MagnitudeRanks.workspaceBytes(counts, KernelOptions.fromSystemProperties().threads());
   }
 
   /**

@@ -1,286 +1,417 @@
 package org.fishermerge.kernels;
 
-import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
-import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.util.Arrays;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
 import java.util.Objects;
+import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Finds the element of a rank, exactly, in one pass over memory. A sample of one group of elements
- * in each stretch brackets the magnitude that is looked for; the pass counts what lies outside the
- * bracket and gathers what lies within. Where the sample misleads, the magnitude is found by
- * bisection instead.
+ * Finds the elements that queries ask for, exactly, in one pass over memory. For each query a
+ * sample brackets the magnitude that is looked for; the pass counts what lies outside the bracket
+ * and gathers what lies within, block by block, so that threads share a single query too, and the
+ * queries of one base read a block of it once. Where the sample misleads, the magnitude is found by
+ * bisection instead. What is found does not depend on the threads.
  */
 final class MagnitudeRanks {
   /** Elements of a block, whose counts are kept to find a place again. */
   private static final int BLOCK = 65536;
-
-  /** The sample takes a group in each stretch of so many elements. */
-  private static final int STRETCH = 1024;
-
-  private static final int GROUP = 16;
-  private static final long MOST_GROUPS = 1 << 16;
 
   /** Up to so many elements are looked at all at once. */
   private static final int FEW = 16384;
 
   /**
    * Standard deviations of a sample's rank to either side: 4 would do for independent elements, and
-   * 16 neighbours, which are sampled together, may be alike.
+   * neighbours, which are sampled together, may be alike.
    */
   private static final double DEVIATIONS = 8;
 
-  /** Room for what lies within the bracket, as a share of all; the bracket aims far below. */
-  private static final int ROOM_SHARE = 8;
+  /** Magnitudes found by all the queries that are worked on at a time, unless one has more. */
+  private static final long MOST_FOUND = 16L << 20;
 
-  private static final long MOST_FOUND = 8L << 20;
+  private final KernelProvider provider;
+  private final WorkerPool pool;
+  private final LongFunction<MemorySegment> workspace;
 
-  private static final int BUCKET_BITS = 11;
-
-  /** The magnitudes of finite numbers, and infinity, as integers in the same order. */
-  private static final int LARGEST = Float.floatToRawIntBits(Float.POSITIVE_INFINITY);
-
-  private final MagnitudeScan magnitudes;
-  private final long count;
-  private final MemorySegment found;
-  private final MemorySegment block;
-  private final long room;
-
-  /** Of the last scan: its bracket, and each block's counts and first magnitude found. */
-  private int lowest;
-
-  private int highest;
-  private final MagnitudeScan.@Nullable Counts[] counts;
-  private final long[] firstFound;
-
-  private MagnitudeRanks(MagnitudeScan magnitudes, long count, Arena arena) {
-    this.magnitudes = magnitudes;
-    this.count = count;
-    this.counts = new MagnitudeScan.Counts[Math.toIntExact(Math.ceilDiv(count, BLOCK))];
-    this.firstFound = new long[counts.length + 1];
-    this.room = Math.clamp(count / ROOM_SHARE, FEW, MOST_FOUND);
-    this.block = arena.allocate(JAVA_FLOAT, Math.min(count, BLOCK));
-    // The scan of a block may write as many as the block has.
-    this.found = count <= FEW ? block : arena.allocate(JAVA_FLOAT, room + BLOCK);
+  /**
+   * For one engine.
+   *
+   * @param workspace memory of at least so many bytes, aligned to 64, until it is asked again
+   */
+  MagnitudeRanks(KernelProvider provider, WorkerPool pool, LongFunction<MemorySegment> workspace) {
+    this.provider = provider;
+    this.pool = pool;
+    this.workspace = workspace;
   }
 
-  /** The element that a query asks for. */
-  static RankedMagnitude find(MagnitudeScan magnitudes, MagnitudeQuery query) {
+  /** The elements that the queries ask for, in their order. */
+  List<RankedMagnitude> find(List<MagnitudeQuery> queries) {
+    List<RankedMagnitude> found = new ArrayList<>(queries.size());
+    for (Wave wave : waves(queries.stream().map(MagnitudeQuery::count).toList())) {
+      found.addAll(find(queries.subList(wave.from(), wave.until()), wave));
+    }
+    return found;
+  }
+
+  /** Queries [from, until), which are worked on together, and the F32 values that they need. */
+  private record Wave(int from, int until, long room, long scratch) {
+    long bytes(int threads) {
+      return (room + threads * scratch) * Float.BYTES;
+    }
+  }
+
+  private static List<Wave> waves(List<Long> counts) {
+    List<Wave> waves = new ArrayList<>();
+    int from = 0;
+    while (from < counts.size()) {
+      int until = from;
+      long room = 0;
+      long scratch = BLOCK;
+      do {
+        long count = counts.get(until++);
+        room += Search.room(count);
+        scratch = Math.max(scratch, (long) groups(count) * MagnitudeScan.GROUP);
+      } while (until < counts.size() && room + Search.room(counts.get(until)) <= MOST_FOUND);
+      waves.add(new Wave(from, until, room, scratch + MagnitudeScan.SLACK));
+      from = until;
+    }
+    return waves;
+  }
+
+  /** The most that queries about so many elements each take of the workspace. */
+  static long workspaceBytes(List<Long> counts, int threads) {
+    return waves(counts).stream().mapToLong(wave -> wave.bytes(threads)).max().orElse(0);
+  }
+
+  private List<RankedMagnitude> find(List<MagnitudeQuery> queries, Wave wave) {
+    long perThread = wave.scratch();
+    MemorySegment space = workspace.apply(wave.bytes(pool.threads()));
+    LongFunction<MemorySegment> scratchOf = worker -> floats(space, worker * perThread, perThread);
     try (Arena arena = Arena.ofConfined()) {
-      MagnitudeRanks ranks = new MagnitudeRanks(magnitudes, query.count(), arena);
-      // By falling magnitude the ranks of magnitudes run backwards, those of equal ones do not.
-      long rising = query.descending() ? query.count() - 1 - query.rank() : query.rank();
-      Selected selected = ranks.select(rising);
+      List<Search> searches = new ArrayList<>();
+      long at = pool.threads() * perThread;
+      Map<Long, long[]> placesOf = new HashMap<>();
+      for (MagnitudeQuery query : queries) {
+        long length = Search.room(query.count());
+        searches.add(
+            new Search(
+                provider,
+                query,
+                provider.magnitudes(query.values(), query.base(), arena),
+                placesOf.computeIfAbsent(query.count(), MagnitudeRanks::places),
+                floats(space, at, length)));
+        at += length;
+      }
+      pool.run(
+          searches.size(),
+          1,
+          (worker, begin, end) -> {
+            for (long k = begin; k < end; k++) {
+              searches.get((int) k).bracket(scratchOf.apply(worker));
+            }
+          });
+      scan(searches, scratchOf);
+      RankedMagnitude[] answers = new RankedMagnitude[searches.size()];
+      pool.run(
+          answers.length,
+          1,
+          (worker, begin, end) -> {
+            for (long k = begin; k < end; k++) {
+              answers[(int) k] = searches.get((int) k).answer(scratchOf.apply(worker));
+            }
+          });
+      return List.of(answers);
+    }
+  }
+
+  private static MemorySegment floats(MemorySegment space, long from, long count) {
+    return space.asSlice(from * Float.BYTES, count * Float.BYTES);
+  }
+
+  /**
+   * Groups of a sample of so many elements. Its size weighs the time to find its own quantiles
+   * against that to select among what lies between them.
+   */
+  private static int groups(long count) {
+    return count <= FEW ? 0 : (int) (1.25 * Math.pow(count, 2 / 3.0)) / MagnitudeScan.GROUP;
+  }
+
+  /**
+   * Where the groups of a sample begin: one anywhere in each stretch, so that it meets no period.
+   */
+  static long[] places(long count) {
+    long[] places = new long[groups(count)];
+    for (int g = 0; g < places.length; g++) {
+      long stretch = count / places.length;
+      long offset = Integer.toUnsignedLong(Kept.hash(g, 0)) % (stretch - MagnitudeScan.GROUP + 1);
+      places[g] = g * stretch + offset;
+    }
+    return places;
+  }
+
+  /** A block of a base, with all the queries that ask about differences from it. */
+  private record Item(List<Search> searches, int block) {}
+
+  private void scan(List<Search> searches, LongFunction<MemorySegment> scratchOf) {
+    List<Item> items = new ArrayList<>();
+    int from = 0;
+    while (from < searches.size()) {
+      int until = from + 1;
+      while (until < searches.size() && searches.get(until).sharesBase(searches.get(from))) {
+        until++;
+      }
+      List<Search> together = searches.subList(from, until);
+      for (int b = 0; b < together.getFirst().blocks(); b++) {
+        items.add(new Item(together, b));
+      }
+      from = until;
+    }
+    pool.run(
+        items.size(),
+        1,
+        (worker, begin, end) -> {
+          MemorySegment scratch = scratchOf.apply(worker);
+          for (long k = begin; k < end; k++) {
+            Item item = items.get((int) k);
+            item.searches().forEach(search -> search.scan(item.block(), scratch));
+          }
+        });
+  }
+
+  /** One query. Its blocks are scanned by several threads, everything else by one. */
+  private static final class Search {
+    private static final float LARGEST = Float.POSITIVE_INFINITY;
+
+    private final KernelProvider provider;
+    private final MagnitudeQuery query;
+    private final MagnitudeScan magnitudes;
+
+    /** Of the groups of its sample. */
+    private final long[] places;
+
+    /** Takes what the blocks find, in the order in which they are done. */
+    private final MemorySegment found;
+
+    private long foundCount;
+
+    /** Of the last scan: its bracket, and each block's counts and first magnitude found. */
+    private float low;
+
+    private float high = LARGEST;
+    private final MagnitudeScan.@Nullable Counts[] counts;
+    private final long[] firstFound;
+
+    Search(
+        KernelProvider provider,
+        MagnitudeQuery query,
+        MagnitudeScan magnitudes,
+        long[] places,
+        MemorySegment found) {
+      this.provider = provider;
+      this.query = query;
+      this.magnitudes = magnitudes;
+      this.places = places;
+      this.found = found;
+      this.counts = new MagnitudeScan.Counts[Math.toIntExact(Math.ceilDiv(query.count(), BLOCK))];
+      this.firstFound = new long[counts.length];
+    }
+
+    /** How far from a share of a sample the same share of all may lie, in ranks of the sample. */
+    private static double spread(double share, long sampled, long count) {
+      double variance = Math.max(share * (1 - share), 1.0 / count);
+      return DEVIATIONS * Math.sqrt(sampled * variance) + MagnitudeScan.GROUP;
+    }
+
+    /** Magnitudes that a bracket may hold: more than are to be expected. */
+    static long room(long count) {
+      long sampled = groups(count) * MagnitudeScan.GROUP;
+      return sampled == 0
+          ? count
+          : Math.min(count, (long) (1.25 * count * 2 * spread(0.5, sampled, count) / sampled));
+    }
+
+    boolean sharesBase(Search other) {
+      return query.count() == other.query.count()
+          && query.base().data().address() == other.query.base().data().address();
+    }
+
+    int blocks() {
+      return counts.length;
+    }
+
+    /** By falling magnitude the ranks of magnitudes run backwards, those of equal ones do not. */
+    private long rising() {
+      return query.descending() ? query.count() - 1 - query.rank() : query.rank();
+    }
+
+    /**
+     * Chooses a bracket that is likely to hold the magnitude of the rank.
+     *
+     * @param sample room for it
+     */
+    void bracket(MemorySegment sample) {
+      if (places.length == 0) {
+        return; // all of them
+      }
+      try (Arena arena = Arena.ofConfined()) {
+        magnitudes.sample(arena.allocateFrom(JAVA_LONG, places), places.length, sample);
+      }
+      long sampled = (long) places.length * MagnitudeScan.GROUP;
+      double share = (double) rising() / query.count();
+      double spread = spread(share, sampled, query.count());
+      long first = (long) Math.floor(share * sampled - spread);
+      long last = (long) Math.ceil(share * sampled + spread);
+      if (first > 0) {
+        low = provider.selectMagnitude(sample, sampled, first, 0, LARGEST).magnitude();
+      }
+      if (last < sampled - 1) {
+        high = provider.selectMagnitude(sample, sampled, last, 0, LARGEST).magnitude();
+      }
+    }
+
+    /**
+     * Counts a block, and gathers what lies within the bracket.
+     *
+     * @param scratch room for a block and slack
+     */
+    void scan(int b, MemorySegment scratch) {
+      MagnitudeScan.Counts there = scan(b, low, high, scratch);
+      long at = reserve(b, there);
+      if (at + there.between() <= found.byteSize() / Float.BYTES) {
+        MemorySegment.copy(scratch, 0, found, at * Float.BYTES, there.between() * Float.BYTES);
+      }
+    }
+
+    private synchronized long reserve(int b, MagnitudeScan.Counts there) {
+      counts[b] = there;
+      firstFound[b] = foundCount;
+      foundCount += there.between();
+      return firstFound[b];
+    }
+
+    private MagnitudeScan.Counts scan(int b, float from, float to, MemorySegment scratch) {
+      long begin = (long) b * BLOCK;
+      return magnitudes.scan(from, to, scratch, begin, Math.min(query.count(), begin + BLOCK));
+    }
+
+    /** The element, once all blocks are scanned. */
+    RankedMagnitude answer(MemorySegment scratch) {
+      SelectedMagnitude selected = within();
+      if (selected == null) {
+        selected = bisect(scratch);
+      }
       long above = query.count() - selected.below() - selected.equal();
       long among = query.rank() - (query.descending() ? above : selected.below());
-      return new RankedMagnitude(
-          Float.intBitsToFloat(selected.key()), ranks.place(selected.key(), among));
+      return new RankedMagnitude(selected.magnitude(), place(selected.magnitude(), among, scratch));
     }
-  }
 
-  /** A magnitude as an integer, how many are smaller, and how many equal. */
-  private record Selected(int key, long below, long equal) {}
-
-  private Selected select(long rank) {
-    if (count <= FEW) {
-      int[] keys = all(0, count);
-      Selected selected = select(keys, (int) rank, 0, LARGEST);
-      note(
-          0,
-          selected.key(),
-          selected.key(),
-          new MagnitudeScan.Counts(0, selected.equal(), 0, 0),
-          0);
-      return selected;
-    }
-    int[] sample = sample();
-    double share = (double) rank / count;
-    double spread =
-        DEVIATIONS * Math.sqrt(sample.length * Math.max(share * (1 - share), 1.0 / count)) + GROUP;
-    int low = (int) Math.clamp(Math.floor(share * sample.length - spread), 0, sample.length - 1.0);
-    int high = (int) Math.clamp(Math.ceil(share * sample.length + spread), 0, sample.length - 1.0);
-    Selected from = select(sample.clone(), low, 0, LARGEST);
-    Selected to = select(sample, high, 0, LARGEST);
-    Selected selected =
-        within(rank, low == 0 ? 0 : from.key(), high == sample.length - 1 ? LARGEST : to.key());
-    return selected == null ? bisect(rank) : selected;
-  }
-
-  /** The magnitude of a rank, if it lies in the bracket and that does not hold too many. */
-  private @Nullable Selected within(long rank, int low, int high) {
-    long below = 0;
-    long atLow = 0;
-    long between = 0;
-    long atHigh = 0;
-    for (int b = 0; b < counts.length; b++) {
-      MagnitudeScan.Counts there = scan(b, low, high, found.asSlice(between * Float.BYTES));
-      below += there.below();
-      atLow += there.atLow();
-      between += there.between();
-      atHigh += there.atHigh();
-      note(b, low, high, there, between);
-      if (between > room) {
+    /** The magnitude of the rank, if it lies in the bracket and that does not hold too many. */
+    private @Nullable SelectedMagnitude within() {
+      if (foundCount > found.byteSize() / Float.BYTES) {
         return null;
       }
-    }
-    if (rank < below) {
-      return null;
-    }
-    if (rank < below + atLow) {
-      return new Selected(low, below, atLow);
-    }
-    long within = rank - below - atLow;
-    if (within < between) {
-      int[] keys = found.asSlice(0, between * Float.BYTES).toArray(JAVA_INT);
-      Selected selected = select(keys, (int) within, low, high);
-      return new Selected(selected.key(), below + atLow + selected.below(), selected.equal());
-    }
-    return within < between + atHigh ? new Selected(high, below + atLow + between, atHigh) : null;
-  }
-
-  private void note(int b, int low, int high, MagnitudeScan.Counts there, long foundUntil) {
-    lowest = low;
-    highest = high;
-    counts[b] = there;
-    firstFound[b + 1] = foundUntil;
-  }
-
-  private MagnitudeScan.Counts scan(int b, int low, int high, MemorySegment target) {
-    long begin = (long) b * BLOCK;
-    return magnitudes.scan(
-        Float.intBitsToFloat(low),
-        Float.intBitsToFloat(high),
-        target,
-        begin,
-        Math.min(count, begin + BLOCK));
-  }
-
-  private Selected bisect(long rank) {
-    int low = 0;
-    int high = LARGEST;
-    while (true) {
-      int middle = low + (high - low) / 2;
       long below = 0;
-      long equal = 0;
+      long atLow = 0;
+      long atHigh = 0;
+      for (MagnitudeScan.Counts there : counts) {
+        MagnitudeScan.Counts block = Objects.requireNonNull(there);
+        below += block.below();
+        atLow += block.atLow();
+        atHigh += block.atHigh();
+      }
+      long rank = rising() - below;
+      if (rank < 0) {
+        return null;
+      }
+      if (rank < atLow) {
+        return new SelectedMagnitude(low, below, atLow);
+      }
+      rank -= atLow;
+      if (rank < foundCount) {
+        SelectedMagnitude selected = provider.selectMagnitude(found, foundCount, rank, low, high);
+        return new SelectedMagnitude(
+            selected.magnitude(), below + atLow + selected.below(), selected.equal());
+      }
+      return low < high && rank < foundCount + atHigh
+          ? new SelectedMagnitude(high, below + atLow + foundCount, atHigh)
+          : null;
+    }
+
+    private SelectedMagnitude bisect(MemorySegment scratch) {
+      int least = 0;
+      int most = Float.floatToRawIntBits(LARGEST);
+      while (true) {
+        // The bits of magnitudes are integers in the same order.
+        int middle = least + (most - least) / 2;
+        low = Float.intBitsToFloat(middle);
+        high = low;
+        long below = 0;
+        long equal = 0;
+        for (int b = 0; b < counts.length; b++) {
+          MagnitudeScan.Counts there = scan(b, low, low, scratch);
+          counts[b] = there;
+          below += there.below();
+          equal += there.atLow();
+        }
+        if (rising() < below) {
+          most = middle - 1;
+        } else if (rising() < below + equal || middle == most) {
+          return new SelectedMagnitude(low, below, equal);
+        } else {
+          least = middle + 1;
+        }
+      }
+    }
+
+    /** Where the {@code among}-th of equal magnitudes lies; 0 for the first. */
+    private long place(float magnitude, long among, MemorySegment scratch) {
+      if (among == 0) {
+        return 0;
+      }
+      long left = among;
       for (int b = 0; b < counts.length; b++) {
-        MagnitudeScan.Counts there = scan(b, middle, middle, block);
-        note(b, middle, middle, there, 0);
-        below += there.below();
-        equal += there.atLow();
+        long equal = equal(b, magnitude);
+        if (left < equal) {
+          return placeIn(b, magnitude, left, scratch);
+        }
+        left -= equal;
       }
-      if (rank < below) {
-        high = middle - 1;
-      } else if (rank < below + equal || middle == high) {
-        return new Selected(middle, below, equal);
-      } else {
-        low = middle + 1;
-      }
+      return 0; // where differences are not numbers
     }
-  }
 
-  /** Where the {@code among}-th of equal magnitudes lies; 0 for the first. */
-  private long place(int key, long among) {
-    long before = 0;
-    for (int b = 0; b < counts.length && among > 0; b++) {
-      long equal = equal(b, key);
-      if (before + equal > among) {
-        long begin = (long) b * BLOCK;
-        int[] keys = all(begin, Math.min(count, begin + BLOCK));
-        for (int k = 0; k < keys.length; k++) {
-          if (keys[k] == key && before++ == among) {
-            return begin + k;
-          }
+    private long placeIn(int b, float magnitude, long among, MemorySegment scratch) {
+      long left = among;
+      long begin = (long) b * BLOCK;
+      long end = Math.min(query.count(), begin + BLOCK);
+      while (end - begin > 1) {
+        long middle = (begin + end) >>> 1;
+        long equal = magnitudes.scan(magnitude, magnitude, scratch, begin, middle).atLow();
+        if (left < equal) {
+          end = middle;
+        } else {
+          left -= equal;
+          begin = middle;
         }
       }
-      before += equal;
+      return begin;
     }
-    return 0;
-  }
 
-  /** How many magnitudes of a block are the one that was selected. */
-  private long equal(int b, int key) {
-    if (key == lowest) {
-      return Objects.requireNonNull(counts[b]).atLow();
-    }
-    if (key == highest) {
-      return Objects.requireNonNull(counts[b]).atHigh();
-    }
-    long equal = 0;
-    long end = firstFound[b + 1];
-    for (long k = firstFound[b]; k < end; k++) {
-      equal += found.getAtIndex(JAVA_INT, k) == key ? 1 : 0;
-    }
-    return equal;
-  }
-
-  /** All magnitudes of a range, as integers; NaN counts as the largest. */
-  private int[] all(long begin, long end) {
-    int length = (int) (end - begin);
-    int[] keys = new int[length];
-    MagnitudeScan.Counts there = magnitudes.scan(-1, Float.MAX_VALUE, block, begin, end);
-    if (there.between() == length) {
-      MemorySegment.copy(block, JAVA_INT, 0, keys, 0, length);
-      return keys;
-    }
-    // Some are the largest number, infinite or NaN: one by one, so that none loses its place.
-    for (int k = 0; k < length; k++) {
-      there = magnitudes.scan(-1, Float.MAX_VALUE, block, begin + k, begin + k + 1);
-      keys[k] =
-          there.between() == 1
-              ? block.get(JAVA_INT, 0)
-              : there.atHigh() == 1 ? Float.floatToRawIntBits(Float.MAX_VALUE) : LARGEST;
-    }
-    return keys;
-  }
-
-  private int[] sample() {
-    long stretch = Math.max(STRETCH, Math.ceilDiv(count, MOST_GROUPS));
-    int groups = Math.toIntExact(count / stretch);
-    int[] sample = new int[groups * GROUP];
-    for (int g = 0; g < groups; g++) {
-      // Anywhere in its stretch, so that it meets no period of the tensor's.
-      long offset = Integer.toUnsignedLong(Kept.hash(g, 0)) % (stretch - GROUP);
-      long begin = g * stretch + offset;
-      int[] group = all(begin, begin + GROUP);
-      System.arraycopy(group, 0, sample, g * GROUP, GROUP);
-    }
-    return sample;
-  }
-
-  /** Selects by ever finer histograms of what is left, which it moves to the front. */
-  private static Selected select(int[] keys, int rank, int least, int most) {
-    int low = least;
-    int high = most;
-    int length = keys.length;
-    int left = rank;
-    int below = 0;
-    int[] histogram = new int[1 << BUCKET_BITS];
-    while (low < high) {
-      int width = Integer.SIZE - Integer.numberOfLeadingZeros(high - low);
-      int shift = Math.max(0, width - BUCKET_BITS);
-      Arrays.fill(histogram, 0);
-      for (int k = 0; k < length; k++) {
-        histogram[(keys[k] - low) >>> shift]++;
+    /** How many magnitudes of a block are the one that was selected. */
+    private long equal(int b, float magnitude) {
+      MagnitudeScan.Counts there = Objects.requireNonNull(counts[b]);
+      if (magnitude == low) {
+        return there.atLow();
       }
-      int bucket = 0;
-      while (left >= histogram[bucket]) {
-        left -= histogram[bucket];
-        below += histogram[bucket++];
-      }
-      int kept = 0;
-      for (int k = 0; k < length; k++) {
-        if ((keys[k] - low) >>> shift == bucket) {
-          keys[kept++] = keys[k];
-        }
-      }
-      length = kept;
-      low += bucket << shift;
-      high = Math.min(high, low + (1 << shift) - 1);
+      return magnitude == high
+          ? there.atHigh()
+          : provider.countEqual(
+              floats(found, firstFound[b], there.between()), there.between(), magnitude);
     }
-    return new Selected(low, below, length);
   }
 }

@@ -26,7 +26,7 @@ import org.jspecify.annotations.Nullable;
  */
 @SuppressWarnings("restricted")
 final class NativeBindings {
-  static final int ABI_VERSION = 4;
+  static final int ABI_VERSION = 5;
 
   static final @Nullable Throwable FAILURE;
   static final String LIBRARY;
@@ -118,6 +118,16 @@ final class NativeBindings {
               JAVA_LONG,
               JAVA_LONG,
               JAVA_LONG));
+  static final MethodHandle SAMPLE_MAGNITUDES =
+      handle(
+          "fm_sample_magnitudes",
+          status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+  static final MethodHandle SELECT_MAGNITUDE =
+      handle(
+          "fm_select_magnitude",
+          status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_FLOAT, JAVA_FLOAT, JAVA_LONG));
+  static final MethodHandle COUNT_EQUAL =
+      handle("fm_count_equal", status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_FLOAT, JAVA_LONG));
   static final MethodHandle TASK_VECTOR_NORMS =
       handle(
           "fm_task_vector_norms",

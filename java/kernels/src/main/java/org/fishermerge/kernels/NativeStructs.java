@@ -23,6 +23,12 @@ import org.jspecify.annotations.Nullable;
  * kernels take are answered as addresses and live as long as the arena.
  */
 final class NativeStructs {
+  /** {@code FM_FOUND_SLACK}. */
+  static final int FOUND_SLACK = 16;
+
+  /** {@code FM_SAMPLE_GROUP}. */
+  static final int SAMPLE_GROUP = 16;
+
   /** {@code FM_PAIR_SUMS_SCRATCH}. */
   static final long PAIR_SUMS_SCRATCH = 272;
 
@@ -110,6 +116,18 @@ final class NativeStructs {
   private static final long COUNTS_AT_LOW = offset(MAGNITUDE_COUNTS, "at_low");
   private static final long COUNTS_BETWEEN = offset(MAGNITUDE_COUNTS, "between");
   private static final long COUNTS_AT_HIGH = offset(MAGNITUDE_COUNTS, "at_high");
+
+  static final StructLayout SELECTED_MAGNITUDE =
+      struct(
+          "fm_selected_magnitude",
+          JAVA_LONG.withName("below"),
+          JAVA_LONG.withName("equal"),
+          JAVA_FLOAT.withName("magnitude"),
+          MemoryLayout.paddingLayout(4));
+
+  private static final long SELECTED_BELOW = offset(SELECTED_MAGNITUDE, "below");
+  private static final long SELECTED_EQUAL = offset(SELECTED_MAGNITUDE, "equal");
+  private static final long SELECTED = offset(SELECTED_MAGNITUDE, "magnitude");
 
   private static final StructLayout COTANGENTS =
       struct(
@@ -201,6 +219,7 @@ final class NativeStructs {
           VALUES,
           TASK_VECTOR,
           MAGNITUDE_COUNTS,
+          SELECTED_MAGNITUDE,
           COTANGENTS,
           ACTIVATIONS,
           SQUARED_GRADIENTS_PLAN,
@@ -301,6 +320,14 @@ final class NativeStructs {
         counts.get(JAVA_LONG, COUNTS_AT_LOW),
         counts.get(JAVA_LONG, COUNTS_BETWEEN),
         counts.get(JAVA_LONG, COUNTS_AT_HIGH));
+  }
+
+  /** What an {@code fm_selected_magnitude} says. */
+  static SelectedMagnitude selectedMagnitude(MemorySegment selected) {
+    return new SelectedMagnitude(
+        selected.get(JAVA_FLOAT, SELECTED),
+        selected.get(JAVA_LONG, SELECTED_BELOW),
+        selected.get(JAVA_LONG, SELECTED_EQUAL));
   }
 
   /** A {@code fm_cotangents}. */

@@ -1,7 +1,9 @@
 package org.fishermerge.kernels;
 
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 
@@ -183,22 +185,61 @@ final class ScalarKernels implements KernelProvider {
 
   @Override
   public MagnitudeScan magnitudes(TypedValues values, TypedValues base, Arena arena) {
-    return (low, high, found, begin, end) -> {
-      long below = 0;
-      long atLow = 0;
-      long between = 0;
-      long atHigh = 0;
-      for (long j = begin; j < end; j++) {
-        float m = Math.abs(difference(values, base, j));
-        below += m < low ? 1 : 0;
-        atLow += m == low ? 1 : 0;
-        atHigh += m == high ? 1 : 0;
-        if (m > low && m < high) {
-          setFloat(found, between++, m);
+    return new MagnitudeScan() {
+      @Override
+      public Counts scan(float low, float high, MemorySegment found, long begin, long end) {
+        long below = 0;
+        long atLow = 0;
+        long between = 0;
+        long atHigh = 0;
+        for (long j = begin; j < end; j++) {
+          float m = Math.abs(difference(values, base, j));
+          below += m < low ? 1 : 0;
+          atLow += m == low ? 1 : 0;
+          atHigh += m == high ? 1 : 0;
+          if (m > low && m < high) {
+            setFloat(found, between++, m);
+          }
+        }
+        return new Counts(below, atLow, between, atHigh);
+      }
+
+      @Override
+      public void sample(MemorySegment places, long groups, MemorySegment sample) {
+        for (long k = 0; k < groups * GROUP; k++) {
+          long j = places.getAtIndex(JAVA_LONG, k / GROUP) + k % GROUP;
+          setFloat(sample, k, Math.abs(difference(values, base, j)));
         }
       }
-      return new MagnitudeScan.Counts(below, atLow, between, atHigh);
     };
+  }
+
+  @Override
+  public SelectedMagnitude selectMagnitude(
+      MemorySegment magnitudes, long count, long rank, float least, float most) {
+    float[] sorted = magnitudes.asSlice(0, count * Float.BYTES).toArray(JAVA_FLOAT);
+    for (int k = 0; k < sorted.length; k++) {
+      sorted[k] = Float.isNaN(sorted[k]) ? Float.POSITIVE_INFINITY : sorted[k];
+    }
+    Arrays.sort(sorted);
+    int first = (int) rank;
+    int end = first;
+    while (first > 0 && sorted[first - 1] == sorted[(int) rank]) {
+      first--;
+    }
+    while (end < sorted.length && sorted[end] == sorted[(int) rank]) {
+      end++;
+    }
+    return new SelectedMagnitude(sorted[(int) rank], first, end - first);
+  }
+
+  @Override
+  public long countEqual(MemorySegment numbers, long count, float number) {
+    long equal = 0;
+    for (long k = 0; k < count; k++) {
+      equal += getFloat(numbers, k) == number ? 1 : 0;
+    }
+    return equal;
   }
 
   @Override

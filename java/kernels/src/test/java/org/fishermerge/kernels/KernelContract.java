@@ -392,29 +392,36 @@ abstract class KernelContract {
     }
   }
 
-  /** One group of elements in each stretch is unlike all others: the sample may see only it. */
-  @Test
-  void ranksMagnitudesWhereASampleMisleads() {
-    int count = 40_000;
+  /** What the sample sees is unlike all else: larger, or 0. */
+  @ParameterizedTest
+  @CsvSource({"20000, 100000", "40000, 0", "70001, 0"})
+  void ranksMagnitudesWhereASampleMisleads(int count, int sampled) {
     TypedValues x = new TypedValues(guarded(count, ElementType.F32, 0), ElementType.F32);
     TypedValues base = new TypedValues(guarded(count, ElementType.F32, 0), ElementType.F32);
-    for (int period : new int[] {1024, 512, 20_000}) {
-      float[] sorted = new float[count];
-      for (int j = 0; j < count; j++) {
-        boolean odd =
-            Integer.toUnsignedLong(Kept.hash(j / 1024, 0)) % (1024 - 16) / 64 == j % period / 64;
-        sorted[j] = odd ? 1000 + j : j / 1000f;
-        put(x.data(), ElementType.F32, j, sorted[j]);
+    float[] sorted = new float[count];
+    for (int j = 0; j < count; j++) {
+      sorted[j] = 1 + j;
+    }
+    int seen = 0;
+    for (long place : MagnitudeRanks.places(count)) {
+      for (int k = 0; k < MagnitudeScan.GROUP; k++) {
+        sorted[(int) place + k] = sampled;
+        seen++;
       }
-      Arrays.sort(sorted);
-      for (int rank : new int[] {0, 3000, 20_000, 36_000, 39_000, count - 1}) {
-        assertThat(
-                kernels()
-                    .rankedMagnitudes(List.of(new MagnitudeQuery(x, base, count, false, rank)))
-                    .getFirst()
-                    .magnitude())
-            .isEqualTo(sorted[rank]);
-      }
+    }
+    for (int j = 0; j < count; j++) {
+      put(x.data(), ElementType.F32, j, sorted[j]);
+      put(base.data(), ElementType.F32, j, 0);
+    }
+    Arrays.sort(sorted);
+    for (int rank : new int[] {0, seen - 1, seen, seen + 5, 2 * seen - 1, count / 2, count - 1}) {
+      assertThat(
+              kernels()
+                  .rankedMagnitudes(List.of(new MagnitudeQuery(x, base, count, false, rank)))
+                  .getFirst()
+                  .magnitude())
+          .as("rank %d", rank)
+          .isEqualTo(sorted[rank]);
     }
   }
 

@@ -60,6 +60,8 @@ class NativeStructsTest {
     }
     facts.put("FM_ABI_VERSION", (long) NativeBindings.ABI_VERSION);
     facts.put("FM_INVALID_ARGUMENT", (long) NativeStructs.INVALID_ARGUMENT);
+    facts.put("FM_FOUND_SLACK", (long) NativeStructs.FOUND_SLACK);
+    facts.put("FM_SAMPLE_GROUP", (long) NativeStructs.SAMPLE_GROUP);
     facts.put("FM_PAIR_SUMS_SCRATCH", NativeStructs.PAIR_SUMS_SCRATCH);
     facts.put("FMC_ABI_VERSION", (long) CudaBindings.ABI_VERSION);
     facts.put("FMC_OUT_OF_MEMORY", (long) NativeStructs.OUT_OF_MEMORY);

@@ -17,7 +17,7 @@ final class BadValues {
    * where only the squares of finite values overflow.
    */
   static void requireFinite(
-      MergeInputs inputs, Parameter parameter, MemorySegment out, DType dtype) {
+      MergeRule rule, MergeInputs inputs, Parameter parameter, MemorySegment out, DType dtype) {
     CheckpointTensor tensor = parameter.tensor();
     DoublePredicate notFinite = v -> !Double.isFinite(v);
     long count = tensor.info().elementCount();
@@ -66,12 +66,22 @@ final class BadValues {
         String.format(
             Locale.ROOT,
             "the merged tensor '%s' overflows %s in %d values, the first at element %d, where the"
-                + " largest input is %s. Write another dtype, --dtype bf16 or f32.",
+                + " largest input is %s. %s.",
             tensor.info().name(),
             dtype,
             Values.countWhere(out, dtype, count, notFinite),
             firstOut,
-            largest));
+            largest,
+            remedy(rule.scalingFactor())));
+  }
+
+  private static String remedy(double scalingFactor) {
+    String dtype = "rite another dtype, --dtype bf16 or f32";
+    return Math.abs(scalingFactor) > 1
+        ? "The change from the base is multiplied by %s: give a smaller --lambda or --scaling-factor, or w"
+                .formatted(scalingFactor)
+            + dtype
+        : "W" + dtype;
   }
 
   /** A tensor of the base that has larger values than the output can hold. */

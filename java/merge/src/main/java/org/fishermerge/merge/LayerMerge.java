@@ -275,7 +275,7 @@ final class LayerMerge {
           arena.allocate(tensor.info().elementCount() * Double.BYTES, Double.BYTES);
       own.read(layer.layer().transposed() ? own.transposed(merged) : merged, values);
       if (!KeptTensors.cast(kernels, values, DType.F64, out, dtype, tensor.info().elementCount())) {
-        BadValues.requireFinite(inputs, layer.parameter(), out, dtype);
+        BadValues.requireFinite(rule, inputs, layer.parameter(), out, dtype);
       }
     }
     writer.writeBehind(tensor.name(), out);

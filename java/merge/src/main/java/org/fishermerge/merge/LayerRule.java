@@ -17,6 +17,7 @@ public sealed interface LayerRule extends MergeRule permits KroneckerFisher, Reg
   ElementwiseRule rest();
 
   /** s in base + s (merged - base). */
+  @Override
   double scalingFactor();
 
   /** The kind of statistic that has the factors it solves with. */

@@ -1,5 +1,6 @@
 package org.fishermerge.merge;
 
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -11,6 +12,7 @@ import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsHeader;
 import org.fishermerge.checkpoint.StatisticFile;
+import org.fishermerge.kernels.TypedValues;
 
 /**
  * What one merge reads of a session's open files.
@@ -65,6 +67,34 @@ record MergeInputs(
   CheckpointTensor valueOf(int model, Parameter parameter) {
     return findValue(model, parameter)
         .orElseThrow(() -> lacks(models.get(model).path(), parameter));
+  }
+
+  /** A stretch of a model's values as its file has them: what a computed one is computed from. */
+  MemorySegment source(int model, Parameter parameter, long from, long count) {
+    return models.get(model).source(valueOf(model, parameter).canonicalName(), from, count);
+  }
+
+  /** The same as a kernel takes it: where it lies, or where the chunk will compute it. */
+  TypedValues values(
+      int model, Parameter parameter, long from, long count, ComputedValues.Chunk computed) {
+    Checkpoint checkpoint = models.get(model);
+    CheckpointTensor value = valueOf(model, parameter);
+    String name = value.canonicalName();
+    MemorySegment data =
+        checkpoint.isComputed(name)
+            ? computed.place(checkpoint, name, from, count)
+            : checkpoint.source(name, from, count);
+    return new TypedValues(data, ElementTypes.of(value.info().dtype()));
+  }
+
+  /** Memory for a stretch of a parameter's values, of the models that compute them. */
+  long computedBytes(Parameter parameter, long count) {
+    long bytes = 0;
+    for (int i = 0; i < models.size(); i++) {
+      String name = valueOf(i, parameter).canonicalName();
+      bytes += ComputedValues.alignedBytes(models.get(i), name, count);
+    }
+    return bytes;
   }
 
   /** As {@link #findFisher}, of what a plan has checked. */

@@ -30,6 +30,7 @@ public final class MergePlan {
   private final long bytesWritten;
   private final long tensorsKnown;
   private final long solvingBytes;
+  private final long heldBytes;
   private final String largestLayer;
   private final boolean scansFirst;
 
@@ -90,6 +91,10 @@ public final class MergePlan {
       }
     }
     this.solvingBytes = solving;
+    this.heldBytes =
+        request.rule() instanceof TensorRule rule
+            ? TensorMerge.heldBytes(rule, request.models().size(), inputs, choice.streamed())
+            : 0;
     this.largestLayer = largest;
     long kept = choice.kept().stream().mapToLong(t -> t.info().byteCount()).sum();
     int passes = request.rule() instanceof TensorRule rule ? rule.passes() : 1;
@@ -176,11 +181,11 @@ public final class MergePlan {
   /**
    * Anonymous memory needed beyond the JVM's own, an upper estimate in bytes. It grows with the
    * number of tensors, not with their size: data is mapped in and out. A {@link LayerRule} takes
-   * the factors of the largest layer besides, of all models; a {@link TensorRule} that ranks
-   * magnitudes takes up to 64 MiB for each thread.
+   * the factors of the largest layer besides, of all models; a {@link TensorRule} takes
+   * whole tensors of the models that compute theirs, and what ranking their magnitudes takes.
    */
   public long memoryBytes() {
-    return (7L << 20) + tensorsKnown * 2048 + solvingBytes;
+    return (7L << 20) + tensorsKnown * 2048 + solvingBytes + heldBytes;
   }
 
   /**

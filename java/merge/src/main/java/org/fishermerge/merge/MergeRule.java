@@ -26,6 +26,11 @@ public sealed interface MergeRule permits ElementwiseRule, LayerRule, TensorRule
   /** The rule's settings as a line of a plan's text; empty for none. */
   Optional<String> settings();
 
+  /** By what the change from the base is multiplied; 1 where a rule has no such setting. */
+  default double scalingFactor() {
+    return 1;
+  }
+
   /** Whether a model's coefficient may be below zero. */
   boolean takesNegativeCoefficients();
 }

@@ -24,9 +24,11 @@ final class RequestChecks {
     if (request.models().isEmpty()) {
       throw new InputException("there is no model to merge; give at least one");
     }
-    if (request.rule() instanceof Slerp && request.models().size() != 2) {
-      throw new InputException(
-          "SLERP interpolates between two models, and not " + request.models().size());
+    if (request.rule() instanceof TensorRule rule) {
+      boolean coefficients =
+          request.coefficients() != null
+              || request.models().stream().anyMatch(model -> model.coefficient() != 1);
+      rule.checkModels(request.models().size(), coefficients);
     }
     checkStatistics(request);
     checkCoefficients(request);
@@ -76,6 +78,10 @@ final class RequestChecks {
   private static void checkCoefficients(MergeRequest request) {
     boolean negative = request.rule().takesNegativeCoefficients();
     request.models().forEach(model -> requireCoefficient(model, negative));
+    if (isOfDifferences(request)) {
+      requireShareOfBase(request);
+      return;
+    }
     double sum = 0;
     for (MergeSource operand : request.rule().elementwise().weighted(request.operands())) {
       // The share that a rule gives the base may have either sign.
@@ -88,6 +94,26 @@ final class RequestChecks {
     }
   }
 
+  /** The base has what the models leave of 1, so that the sum says nothing of the coefficients. */
+  private static boolean isOfDifferences(MergeRequest request) {
+    return request.rule().elementwise() instanceof TaskArithmetic;
+  }
+
+  /** A tensor rule computes with differences; an average of models and base needs all shares. */
+  private static void requireShareOfBase(MergeRequest request) {
+    if (request.rule() instanceof TensorRule) {
+      return;
+    }
+    double sum = request.operands().stream().mapToDouble(MergeSource::coefficient).sum();
+    if (!(sum > 0 && Double.isFinite(sum))) {
+      throw new InputException(
+          "--scaling-factor "
+              + request.rule().scalingFactor()
+              + " times the coefficients is so large that nothing of the base is left in double;"
+              + " give a smaller one");
+    }
+  }
+
   /** Of settings tensor by tensor, once it is known which tensors there are. */
   static void checkTensorSettings(MergeRequest request, TensorChoice choice) {
     List<String> names = choice.mergedTensors().stream().map(CheckpointTensor::name).toList();
@@ -96,26 +122,8 @@ final class RequestChecks {
       coefficients.requireUsed(names);
       names.forEach(name -> checkCoefficients(request, name));
     }
-    if (request.rule() instanceof SparseTaskArithmetic sparse) {
-      for (String name : names) {
-        for (int i = 0; i < request.models().size(); i++) {
-          sparse.density(name, i);
-          sparse.gamma(name, i);
-        }
-      }
-      sparse.density().requireUsed(names);
-      sparse.gamma().requireUsed(names);
-    }
-    if (request.rule() instanceof Slerp slerp) {
-      for (String name : names) {
-        double t = slerp.t().of(name, 1);
-        if (!(t >= 0 && t <= 1)) {
-          throw new InputException(
-              "t of tensor '%s' is %s; it goes from 0, the first model, to 1, the second"
-                  .formatted(name, t));
-        }
-      }
-      slerp.t().requireUsed(names);
+    if (request.rule() instanceof TensorRule rule) {
+      rule.checkSettings(names, request.models().size());
     }
   }
 
@@ -137,7 +145,7 @@ final class RequestChecks {
                     request.rule().takesNegativeCoefficients() ? "" : " and not negative"));
       }
     }
-    if (!(sum > 0)) {
+    if (!(sum > 0) && !isOfDifferences(request)) {
       throw new InputException(
           "the coefficients of tensor '%s' sum to %s; at least one must be positive, and the sum"
                   .formatted(name, sum)

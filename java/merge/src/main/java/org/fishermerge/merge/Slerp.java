@@ -1,7 +1,9 @@
 package org.fishermerge.merge;
 
+import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
+import org.fishermerge.checkpoint.InputException;
 
 /**
  * Spherical linear interpolation of two models, tensor by tensor (Shoemake 1985):
@@ -33,6 +35,31 @@ public record Slerp(TensorSetting t) implements TensorRule {
   @Override
   public int passes() {
     return 2;
+  }
+
+  @Override
+  public void checkModels(int models, boolean haveCoefficients) {
+    if (models != 2) {
+      throw new InputException("SLERP interpolates between two models, and not " + models);
+    }
+    if (haveCoefficients) {
+      throw new InputException(
+          "SLERP takes no coefficients: -t says where between the two models the result lies; leave"
+              + " --coefficients and --coefficients-file out");
+    }
+  }
+
+  @Override
+  public void checkSettings(Collection<String> tensors, int models) {
+    for (String tensor : tensors) {
+      double at = t.of(tensor, 1);
+      if (!(at >= 0 && at <= 1)) {
+        throw new InputException(
+            "t of tensor '%s' is %s; it goes from 0, the first model, to 1, the second"
+                .formatted(tensor, at));
+      }
+    }
+    t.requireUsed(tensors);
   }
 
   /** Both models, without a share of the base. */

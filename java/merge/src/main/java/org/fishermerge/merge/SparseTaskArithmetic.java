@@ -1,6 +1,7 @@
 package org.fishermerge.merge;
 
 import java.nio.charset.StandardCharsets;
+import java.util.Collection;
 import java.util.Optional;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.InputException;
@@ -109,8 +110,24 @@ public record SparseTaskArithmetic(
 
   @Override
   public int passes() {
-    int ranks = trim == Trim.MAGNITUDE ? 1 : trim == Trim.OUTLIERS ? 2 : 0;
-    return 1 + ranks + (rescale == Rescale.L1 ? 1 : 0);
+    return 1 + rankings() + (rescale == Rescale.L1 ? 1 : 0);
+  }
+
+  @Override
+  public int rankings() {
+    return trim == Trim.MAGNITUDE ? 1 : trim == Trim.OUTLIERS ? 2 : 0;
+  }
+
+  @Override
+  public void checkSettings(Collection<String> tensors, int models) {
+    for (String tensor : tensors) {
+      for (int i = 0; i < models; i++) {
+        density(tensor, i);
+        gamma(tensor, i);
+      }
+    }
+    density.requireUsed(tensors);
+    gamma.requireUsed(tensors);
   }
 
   /** The models and the base. */

@@ -5,7 +5,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
-import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
@@ -79,7 +78,7 @@ final class StreamingAverage {
     shares.ifPresent(ShareSample::clear);
     long chunkBytes = kernels.usesGpu() ? GPU_CHUNK_BYTES : CHUNK_BYTES;
     boolean computes =
-        plan.choice().streamed().stream().anyMatch(parameter -> computedBytes(parameter, 1) > 0);
+        plan.choice().streamed().stream().anyMatch(parameter -> inputs.computedBytes(parameter, 1) > 0);
     List<List<Piece>> chunks =
         Piece.chunks(
             plan.choice().streamed(),
@@ -103,17 +102,7 @@ final class StreamingAverage {
   }
 
   private long computedBytes(List<Piece> chunk) {
-    return chunk.stream().mapToLong(p -> computedBytes(p.parameter(), p.count())).sum();
-  }
-
-  /** Memory for a stretch of a parameter's values, of the models that compute them. */
-  private long computedBytes(Parameter parameter, long count) {
-    long bytes = 0;
-    for (int i = 0; i < inputs.models().size(); i++) {
-      String name = inputs.valueOf(i, parameter).canonicalName();
-      bytes += ComputedValues.alignedBytes(inputs.models().get(i), name, count);
-    }
-    return bytes;
+    return chunk.stream().mapToLong(p -> inputs.computedBytes(p.parameter(), p.count())).sum();
   }
 
   /** What a chunk's kernels are to do, and the values that are computed before. */
@@ -163,6 +152,7 @@ final class StreamingAverage {
           }
           if (!ofTensor[thresholds.size()].finite()) {
             BadValues.requireFinite(
+                plan.request().rule(),
                 inputs, parameter, writer.segment(tensor.name()), plan.outputDtype(tensor));
           }
           Arrays.fill(ofTensor, ValueStatistics.EMPTY);
@@ -190,7 +180,7 @@ final class StreamingAverage {
       TypedValues base = null;
       if (plan.rule().scaling() != 1) {
         int last = inputs.models().size() - 1;
-        base = new TypedValues(values(last, piece, computed), type(last, piece));
+        base = values(last, piece, computed);
       }
       DType dtype = plan.outputDtype(tensor);
       averages.add(
@@ -202,38 +192,32 @@ final class StreamingAverage {
               ElementTypes.of(dtype),
               piece.count()));
     }
+    for (int k = 0; k < chunk.size(); k++) {
+      writer.writeAhead(chunk.get(k).tensor().name(), averages.get(k).out());
+    }
     return new Work(averages, computed);
   }
 
   private WeightedInput operand(
       int i, Piece piece, ElementwiseRule.Weight weight, ComputedValues.Chunk computed) {
-    MemorySegment values = values(i, piece, computed);
-    ElementType type = type(i, piece);
+    TypedValues values = values(i, piece, computed);
     if (inputs.fishers().isEmpty()) {
       return new WeightedInput(
-          values, type, null, ElementType.F32, weight.scale(), weight.offset());
+          values.data(), values.type(), null, ElementType.F32, weight.scale(), weight.offset());
     }
     CheckpointTensor fisher = inputs.fisherOf(i, piece.parameter());
     DType dtype = fisher.info().dtype();
     return new WeightedInput(
-        values,
-        type,
+        values.data(),
+        values.type(),
         piece.of(inputs.fishers().get(i).segment(fisher.canonicalName()), dtype),
         ElementTypes.of(dtype),
         weight.scale(),
         weight.offset());
   }
 
-  private MemorySegment values(int i, Piece piece, ComputedValues.Chunk computed) {
-    Checkpoint model = inputs.models().get(i);
-    String name = inputs.valueOf(i, piece.parameter()).canonicalName();
-    return model.isComputed(name)
-        ? computed.place(model, name, piece.from(), piece.count())
-        : model.source(name, piece.from(), piece.count());
-  }
-
-  private ElementType type(int i, Piece piece) {
-    return ElementTypes.of(inputs.valueOf(i, piece.parameter()).info().dtype());
+  private TypedValues values(int i, Piece piece, ComputedValues.Chunk computed) {
+    return inputs.values(i, piece.parameter(), piece.from(), piece.count(), computed);
   }
 
   private static List<MemorySegment> operands(WeightedAverage average) {

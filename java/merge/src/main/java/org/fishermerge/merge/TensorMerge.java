@@ -5,7 +5,6 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.function.Function;
-import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
@@ -75,19 +74,23 @@ final class TensorMerge {
 
   /** Writes all merged tensors, but for the copies of tied ones. */
   void write(CheckpointWriter writer) {
-    List<List<Parameter>> batches = batches();
+    List<List<Parameter>> batches = batches(inputs, plan.choice().streamed());
     for (int b = 0; b < batches.size(); b++) {
+      if (b == 0) {
+        writeAhead(batches.getFirst(), writer);
+      }
       if (b + 1 < batches.size()) {
         batches.get(b + 1).forEach(this::readAhead);
+        writeAhead(batches.get(b + 1), writer);
       }
       write(batches.get(b), writer);
     }
   }
 
-  private List<List<Parameter>> batches() {
+  private static List<List<Parameter>> batches(MergeInputs inputs, List<Parameter> parameters) {
     List<List<Parameter>> batches = new ArrayList<>();
     long bytes = BATCH_BYTES; // opens the first one
-    for (Parameter parameter : plan.choice().streamed()) {
+    for (Parameter parameter : parameters) {
       if (bytes >= BATCH_BYTES) {
         batches.add(new ArrayList<>());
         bytes = 0;
@@ -100,6 +103,41 @@ final class TensorMerge {
     return batches;
   }
 
+  private static long computedBytes(MergeInputs inputs, List<Parameter> batch) {
+    return batch.stream()
+        .mapToLong(p -> inputs.computedBytes(p, p.tensor().info().elementCount()))
+        .sum();
+  }
+
+  /**
+   * Anonymous memory that grows with the tensors: values that adapters compute, of a batch, and
+   * what ranking magnitudes takes.
+   *
+   * @param ranked models whose magnitudes are ranked
+   */
+  static long heldBytes(
+      TensorRule rule, int ranked, MergeInputs inputs, List<Parameter> parameters) {
+    long most = 0;
+    for (List<Parameter> batch : batches(inputs, parameters)) {
+      List<Long> queries = new ArrayList<>();
+      for (Parameter parameter : batch) {
+        for (int k = 0; k < ranked * rule.rankings(); k++) {
+          queries.add(parameter.tensor().info().elementCount());
+        }
+      }
+      most =
+          Math.max(most, computedBytes(inputs, batch) + Kernels.mostBytesForRanking(queries));
+    }
+    return most;
+  }
+
+  private static void writeAhead(List<Parameter> batch, CheckpointWriter writer) {
+    for (Parameter parameter : batch) {
+      String name = parameter.tensor().name();
+      writer.writeAhead(name, writer.segment(name));
+    }
+  }
+
   private void readAhead(Parameter parameter) {
     for (int i = 0; i < inputs.models().size(); i++) {
       MappedData.readAhead(source(i, parameter));
@@ -107,21 +145,11 @@ final class TensorMerge {
   }
 
   private MemorySegment source(int i, Parameter parameter) {
-    CheckpointTensor value = inputs.valueOf(i, parameter);
-    return inputs.models().get(i).source(value.canonicalName(), 0, value.info().elementCount());
+    return inputs.source(i, parameter, 0, parameter.tensor().info().elementCount());
   }
 
   private void write(List<Parameter> batch, CheckpointWriter writer) {
-    long computedBytes = 0;
-    for (Parameter parameter : batch) {
-      for (int i = 0; i < inputs.models().size(); i++) {
-        String name = inputs.valueOf(i, parameter).canonicalName();
-        computedBytes +=
-            ComputedValues.alignedBytes(
-                inputs.models().get(i), name, parameter.tensor().info().elementCount());
-      }
-    }
-    try (ComputedValues computed = new ComputedValues(computedBytes)) {
+    try (ComputedValues computed = new ComputedValues(computedBytes(inputs, batch))) {
       ComputedValues.Chunk chunk = computed.chunk();
       List<Job> jobs = batch.stream().map(parameter -> job(parameter, chunk, writer)).toList();
       chunk.compute();
@@ -140,14 +168,8 @@ final class TensorMerge {
   private Job job(Parameter parameter, ComputedValues.Chunk chunk, CheckpointWriter writer) {
     List<TypedValues> operands = new ArrayList<>();
     for (int i = 0; i < inputs.models().size(); i++) {
-      Checkpoint model = inputs.models().get(i);
-      CheckpointTensor value = inputs.valueOf(i, parameter);
-      String name = value.canonicalName();
-      MemorySegment values =
-          model.isComputed(name)
-              ? chunk.place(model, name, 0, value.info().elementCount())
-              : source(i, parameter);
-      operands.add(new TypedValues(values, ElementTypes.of(value.info().dtype())));
+      operands.add(
+          inputs.values(i, parameter, 0, parameter.tensor().info().elementCount(), chunk));
     }
     return new Job(parameter, operands, writer.segment(parameter.tensor().name()));
   }
@@ -156,7 +178,7 @@ final class TensorMerge {
     CheckpointTensor tensor = job.parameter().tensor();
     DType dtype = plan.outputDtype(tensor);
     if (!found.finite()) {
-      BadValues.requireFinite(inputs, job.parameter(), job.out(), dtype);
+      BadValues.requireFinite(rule, inputs, job.parameter(), job.out(), dtype);
     }
     for (int i = 0; i < inputs.models().size(); i++) {
       progress.advance(rule.passes() * inputs.valueOf(i, job.parameter()).info().byteCount());

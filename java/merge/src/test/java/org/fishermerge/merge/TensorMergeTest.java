@@ -8,6 +8,8 @@ import java.net.URISyntaxException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -298,12 +300,61 @@ final class TensorMergeTest {
     }
   }
 
+  /** The shares of base and models sum to 1 but for rounding, which is of no matter here. */
+  @Test
+  void aFactorMayBeLarge() {
+    MergeRule ties = sparse(Trim.NONE, all(1), all(0), false, false, Rescale.NONE, 1e30, 0);
+    try (Kernels kernels = Kernels.open()) {
+      Merging.run(request(ties, "large", List.of(1.0)).build(), kernels);
+    }
+    Map<String, TestTensors.Data> found = TestTensors.read(folder.resolve("large.safetensors"));
+    assertThat(found.values())
+        .anySatisfy(data ->
+            assertThat(Arrays.stream(data.values()).map(Math::abs).max().orElse(0))
+                .isBetween(1e27, 1e33));
+  }
+
+  /** Ranking takes as much as the plan says. */
+  @Test
+  void thePlanCountsWhatRankingTakes() {
+    int count = 300_000;
+    double[] values = new SplittableRandom(SEED).doubles(count).map(x -> (float) x).toArray();
+    Path base =
+        TestTensors.write(
+            folder.resolve("even.safetensors"), Map.of("w", TestTensors.f32(new double[count])));
+    Path model =
+        TestTensors.write(
+            folder.resolve("uneven.safetensors"), Map.of("w", TestTensors.f32(values)));
+    Map<Trim, Long> planned = new EnumMap<>(Trim.class);
+    for (Trim trim : List.of(Trim.RANDOM, Trim.MAGNITUDE, Trim.OUTLIERS)) {
+      MergeRule rule = sparse(trim, all(0.5), all(0.1), true, true, Rescale.NONE, 1, 0);
+      MergeRequest request =
+          MergeRequest.builder(base, folder.resolve(trim + ".safetensors"), rule)
+              .model(model)
+              .build();
+      planned.put(trim, Merging.plan(request).memoryBytes());
+      try (Kernels kernels = Kernels.open()) {
+        Merging.run(request, kernels);
+        assertThat(kernels.workspaceBytes())
+            .as("held by %s", trim)
+            .isEqualTo(planned.get(trim) - Objects.requireNonNull(planned.get(Trim.RANDOM)));
+      }
+    }
+    assertThat(planned.get(Trim.MAGNITUDE)).isGreaterThan(planned.get(Trim.RANDOM));
+    assertThat(planned.get(Trim.OUTLIERS)).isGreaterThan(planned.get(Trim.MAGNITUDE));
+  }
+
   @Test
   void whatCannotBeIsSaid() {
     MergeRule ties = sparse(Trim.MAGNITUDE, all(0), all(0), true, true, Rescale.NONE, 1, 0);
     refuses(request(ties, "out", List.of(1.0)), "density of tensor", "is 0.0");
     refuses(request(new Slerp(all(0.5)), "out", List.of(1.0)), "two models, and not 1");
     refuses(request(new Slerp(all(1.5)), "out", List.of(1.0, 1.0)), "t of tensor", "1.5");
+    refuses(request(new Slerp(all(0.5)), "out", List.of(1.0, 2.0)), "no coefficients", "-t");
+    refuses(
+        request(new Slerp(all(0.5)), "out", List.of(1.0, 1.0)).coefficients(all(1, 1)),
+        "no coefficients",
+        "--coefficients-file");
     refuses(
         request(new Average(), "out", List.of(1.0, 1.0))
             .coefficients(PatternSetting.builder("c.yml", all(1)).add("layer\\.", all(2)).build()),
