@@ -7,13 +7,15 @@
 // sequence of examples is split into batches. Squares of |acc| < 1e-19 vanish below float's range; scale gradients by
 // a power of two where that matters. NaN and infinity follow IEEE 754; a weight of 0 does not hide a NaN.
 //
-// Packing puts g into panels [kTileRows] and a into panels [kTileColumns], zero-padded at the edges: a panel holds the
-// tokens of all examples one after the other (of g: example by example, in it probe by probe; one token: of examples).
-// A visit of a tile of F reads one panel of each from end to end, streams that caches foresee, and squares into the
-// tile after every example; the tile stays in L1 meanwhile. Once per visit, at its ends, it comes from F and goes back,
-// so lines of F are asked for one tile ahead, a row every few tokens: all at once they would hold up the panels.
-// Large batches take several visits, each short enough that the panels of a block of F stay in L2. An item is
-// kItemRows x kItemColumns of F; up to kItemsTogether neighbours of one range make a block, which reads a fewer times.
+// Packing puts g into panels [kTileRows] and a into panels [kTileColumns], zero-padded at the edges. A panel holds the
+// tokens of all examples, one example after the other (in g, all probes of an example before the next example).
+//
+// A visit of a tile of F reads one panel of g and one of a from end to end, which the processor prefetches by itself,
+// and adds the squares to the tile after every example. The tile is read from F and written back once per visit; in
+// between it stays in L1. At T = 50 the misses on F still cost several percent, so a visit prefetches the next tile, one
+// row every few tokens: all rows at once would fill the miss buffers and stall the reads of the panels.
+// Large batches take several visits, so that the panels of a block of F stay in L2. An item is kItemRows x kItemColumns
+// of F; up to kItemsTogether neighbours of one range make a block, for which a is read from L3 once.
 #include "tier.h"
 
 namespace fm::FM_TIER {
@@ -23,13 +25,13 @@ constexpr int64_t kItemRows = (48 + kTileRows - 1) / kTileRows * kTileRows;
 constexpr int64_t kItemColumns = (256 + kTileColumns - 1) / kTileColumns * kTileColumns;
 constexpr int64_t kItemsTogether = 4;
 constexpr int64_t kTile = static_cast<int64_t>(kTileRows) * kTileColumns;
-constexpr int64_t kLine = 16;          // floats
-constexpr int kTokensPerRow = 4;       // between two rows of F that are asked for
-constexpr int64_t kVisitTokens = 1024; // of a panel, rounded up to whole examples
-constexpr int64_t kOneTokenVisit = 256;
-constexpr int64_t kPanelsTogether = 8; // that packing fills side by side
+constexpr int64_t kLine = 16;            // floats
+constexpr int kTokensPerRow = 4;         // between two rows of F that are asked for
+constexpr int64_t kVisitTokens = 1024;   // of a panel, rounded up to whole examples
+constexpr int64_t kOneTokenVisit = 256;  // examples
+constexpr int64_t kPanelsTogether = 8;   // that packing fills side by side
 constexpr int64_t kPackedTogether = 64;  // examples of one packing item where tokens == 1
-constexpr int64_t kRowsAhead = 6;      // of g and a, which are far apart in memory
+constexpr int64_t kRowsAhead = 6;        // of g and a, which are far apart in memory
 
 FM_INLINE int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -152,7 +154,8 @@ FM_INLINE void visit(const Panels &panels, int64_t p, int64_t q, int64_t begin, 
   }
 }
 
-// `panel` of the packed operand is filled by put(row, k, n, to): `n` floats from column k on, of `Width`.
+// Fills kPanelsTogether panels from column `first` on, `panel_size` floats apart, with `rows` rows:
+// put(row, k, n, to) writes the panel's row of Width floats, of which the first n come from column k on.
 template <int64_t Width, class Put>
 FM_INLINE void fill_panels(int64_t width, int64_t first, int64_t rows, float *to, int64_t panel_size, Put put) {
   const int64_t end = min64(width, first + kPanelsTogether * Width);

@@ -3,7 +3,9 @@ package org.fishermerge.kernels;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.util.List;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.concurrent.atomic.AtomicIntegerArray;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -30,6 +32,28 @@ class WorkerPoolTest {
           }
         }
       }
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2, 5})
+  void rangesShrinkTowardsTheEndWhereTheyMay(int threads) {
+    try (WorkerPool pool = new WorkerPool(threads)) {
+      var sizes = new ConcurrentSkipListMap<Long, Long>();
+      pool.run(
+          List.of(
+              new WorkerPool.Step(
+                  43, 4, 2, (worker, begin, end) -> sizes.put(begin, end - begin))));
+      long expected = 0;
+      for (var range : sizes.entrySet()) {
+        assertThat(range.getKey()).isEqualTo(expected);
+        long left = 43 - expected;
+        assertThat(range.getValue())
+            .isEqualTo(Math.min(left, Math.max(2, Math.min(4, left / (2 * threads)))));
+        expected += range.getValue();
+      }
+      assertThat(expected).isEqualTo(43);
+      assertThat(sizes.lastEntry().getValue()).isBetween(1L, 2L);
     }
   }
 
