@@ -205,7 +205,7 @@ typedef struct fm_squared_gradients_plan {
   int64_t scratch;       /* floats, one such buffer for each concurrent call of fm_squared_gradients_blocks */
   int64_t pack_g_items;  /* items of fm_squared_gradients_pack_g */
   int64_t pack_a_items;  /* items of fm_squared_gradients_pack_a */
-  int64_t blocks;        /* items of fm_squared_gradients_blocks; ranges of 4 or more are faster */
+  int64_t blocks;        /* items of fm_squared_gradients_blocks; neighbours: ranges of 2 to 4 are faster */
 } fm_squared_gradients_plan;
 
 /* fisher[o,i] += sum_{b,v} weights[v,b] (sum_t g[v,b,t,o] a[b,t,i])^2, fisher float [g->width, a->width] contiguous.

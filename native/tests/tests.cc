@@ -556,6 +556,7 @@ void squared_gradients() {
   squared_gradients_case(1, 2, 3, 200, 520, true, 1, 0);
   squared_gradients_case(1, 3, 257, 14, 32, false, 0, 0);
   squared_gradients_case(2, 1, 1030, 7, 9, true, 0, 0);
+  squared_gradients_case(2, 23, 50, 15, 33, true, 1, 0);  // several visits of a tile
   squared_gradients_case(1, 5, 1, 31, 63, true, 2, 1);
   squared_gradients_case(3, 4, 1, 97, 65, true, 1, 0);
   squared_gradients_case(2, 600, 1, 7, 17, false, 0, 0);

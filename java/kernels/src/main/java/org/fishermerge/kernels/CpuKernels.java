@@ -9,6 +9,9 @@ import java.util.List;
 
 /** The native kernels at one instruction set. */
 final class CpuKernels implements KernelProvider {
+  /** Blocks of squared gradients that the kernel joins where one range has so many. */
+  private static final long NEIGHBOURS = 4;
+
   private static final long ALIGNMENT = 64;
 
   /** Rows that the scratch of {@code fm_pair_sums} has beyond the given ones. */
@@ -370,15 +373,7 @@ final class CpuKernels implements KernelProvider {
     long panels = plan.packGItems() + plan.packAItems();
     return List.of(
         new WorkerPool.Step(panels, grain(panels, threads), pack),
-        new WorkerPool.Step(plan.blocks(), blockGrain(plan.blocks(), threads), blocks));
-  }
-
-  /**
-   * The four neighbours that the kernel joins where there are enough of them to keep every thread
-   * busy to the end, else fewer.
-   */
-  private static long blockGrain(long blocks, int threads) {
-    return Math.clamp(blocks / (4L * threads), 1, 4);
+        new WorkerPool.Step(plan.blocks(), NEIGHBOURS, 1, blocks));
   }
 
   /** About eight ranges for each thread. */

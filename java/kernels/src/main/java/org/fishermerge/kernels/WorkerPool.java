@@ -19,8 +19,21 @@ final class WorkerPool implements AutoCloseable {
   private static final int SPINS = 1 << 12;
   private static final long PARK_NANOS = 20_000;
 
-  /** Items of one step, handed out in ranges of at most {@code grain}. */
-  record Step(long items, long grain, RangeWork task) {}
+  /**
+   * Items of one step, handed out in ranges of {@code grain}, or of fewer towards the end, down to
+   * {@code least}, so that the threads end together.
+   */
+  record Step(long items, long grain, long least, RangeWork task) {
+    /** In ranges of {@code grain} up to the end. */
+    Step(long items, long grain, RangeWork task) {
+      this(items, grain, grain, task);
+    }
+
+    /** The size of the next range where {@code left} items are left. */
+    private long range(long left, int threads) {
+      return Math.clamp(left / (2L * threads), least, grain);
+    }
+  }
 
   private final int threads;
   private final @Nullable ExecutorService helpers;
@@ -53,7 +66,7 @@ final class WorkerPool implements AutoCloseable {
       ranges = Math.max(ranges, Math.ceilDiv(step.items(), step.grain()));
     }
     int helping = (int) Math.min(threads - 1L, ranges - 1);
-    Run run = new Run(steps);
+    Run run = new Run(steps, threads);
     if (helpers != null) {
       for (int h = 1; h <= helping; h++) {
         int worker = h;
@@ -76,12 +89,14 @@ final class WorkerPool implements AutoCloseable {
    */
   private static final class Run {
     private final List<Step> steps;
+    private final int threads;
     private final AtomicLong[] next;
     private final AtomicLong[] done;
     final AtomicReference<@Nullable Throwable> failure = new AtomicReference<>();
 
-    Run(List<Step> steps) {
+    Run(List<Step> steps, int threads) {
       this.steps = steps;
+      this.threads = threads;
       next = new AtomicLong[steps.size()];
       done = new AtomicLong[steps.size()];
       for (int s = 0; s < next.length; s++) {
@@ -93,12 +108,12 @@ final class WorkerPool implements AutoCloseable {
     void work(int worker) {
       for (int s = 0; s < next.length; s++) {
         Step step = steps.get(s);
-        for (long begin = next[s].getAndAdd(step.grain());
-            begin < step.items();
-            begin = next[s].getAndAdd(step.grain())) {
-          long end = Math.min(step.items(), begin + step.grain());
-          perform(step.task(), worker, begin, end);
-          done[s].addAndGet(end - begin);
+        for (long begin = next[s].get(); begin < step.items(); begin = next[s].get()) {
+          long end = Math.min(step.items(), begin + step.range(step.items() - begin, threads));
+          if (next[s].compareAndSet(begin, end)) {
+            perform(step.task(), worker, begin, end);
+            done[s].addAndGet(end - begin);
+          }
         }
         for (int spins = 0; done[s].get() < step.items(); spins++) {
           if (spins < SPINS) {

@@ -3,9 +3,14 @@ package org.fishermerge.kernels;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.util.List;
+import java.util.SortedMap;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.concurrent.atomic.AtomicIntegerArray;
+import java.util.stream.Collectors;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class WorkerPoolTest {
@@ -31,6 +36,24 @@ class WorkerPoolTest {
         }
       }
     }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "1, 4 4 4 4 4 4 4 4 4 3 2 2",
+    "2, 4 4 4 4 4 4 4 3 3 2 2 2 2 1",
+    "5, 4 3 3 3 3 2 2 2 2 2 2 2 2 2 2 2 2 2 1"
+  })
+  void rangesShrinkTowardsTheEndWhereTheyMay(int threads, String expected) {
+    SortedMap<Long, Long> sizes = new ConcurrentSkipListMap<>();
+    try (WorkerPool pool = new WorkerPool(threads)) {
+      pool.run(
+          List.of(
+              new WorkerPool.Step(
+                  43, 4, 2, (worker, begin, end) -> sizes.put(begin, end - begin))));
+    }
+    assertThat(sizes.values().stream().map(String::valueOf).collect(Collectors.joining(" ")))
+        .isEqualTo(expected);
   }
 
   @ParameterizedTest
