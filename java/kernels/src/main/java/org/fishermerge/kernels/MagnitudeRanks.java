@@ -139,7 +139,9 @@ final class MagnitudeRanks {
    * against that to select among what lies between them.
    */
   private static int groups(long count) {
-    return count <= FEW ? 0 : (int) (1.25 * Math.pow((double) count, 2 / 3.0)) / MagnitudeScan.GROUP;
+    return count <= FEW
+        ? 0
+        : (int) (1.25 * Math.pow((double) count, 2 / 3.0)) / MagnitudeScan.GROUP;
   }
 
   /**

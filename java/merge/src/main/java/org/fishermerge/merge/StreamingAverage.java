@@ -65,7 +65,8 @@ final class StreamingAverage {
   void write(CheckpointWriter writer) {
     long chunkBytes = kernels.usesGpu() ? GPU_CHUNK_BYTES : CHUNK_BYTES;
     boolean computes =
-        plan.choice().streamed().stream().anyMatch(parameter -> inputs.computedBytes(parameter, 1) > 0);
+        plan.choice().streamed().stream()
+            .anyMatch(parameter -> inputs.computedBytes(parameter, 1) > 0);
     List<List<Piece>> chunks =
         Piece.chunks(
             plan.choice().streamed(),
@@ -137,7 +138,10 @@ final class StreamingAverage {
           if (!ofTensor[thresholds.size()].finite()) {
             BadValues.requireFinite(
                 plan.request().rule(),
-                inputs, parameter, writer.segment(tensor.name()), plan.outputDtype(tensor));
+                inputs,
+                parameter,
+                writer.segment(tensor.name()),
+                plan.outputDtype(tensor));
           }
           Arrays.fill(ofTensor, ValueStatistics.EMPTY);
         }
