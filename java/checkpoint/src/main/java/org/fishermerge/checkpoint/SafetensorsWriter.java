@@ -319,8 +319,8 @@ public final class SafetensorsWriter implements AutoCloseable {
   }
 
   private void awaitWriting() {
-    boolean interrupted = await(ahead) | await(behind);
-    if (interrupted) {
+    boolean interrupted = await(ahead);
+    if (await(behind) || interrupted) {
       Thread.currentThread().interrupt();
     }
   }

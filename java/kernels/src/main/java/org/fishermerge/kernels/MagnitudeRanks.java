@@ -139,7 +139,9 @@ final class MagnitudeRanks {
    * against that to select among what lies between them.
    */
   private static int groups(long count) {
-    return count <= FEW ? 0 : (int) (1.25 * Math.pow(count, 2 / 3.0)) / MagnitudeScan.GROUP;
+    return count <= FEW
+        ? 0
+        : (int) (1.25 * Math.pow((double) count, 2 / 3.0)) / MagnitudeScan.GROUP;
   }
 
   /**
@@ -230,7 +232,7 @@ final class MagnitudeRanks {
 
     /** Magnitudes that a bracket may hold: more than are to be expected. */
     static long room(long count) {
-      long sampled = groups(count) * MagnitudeScan.GROUP;
+      long sampled = (long) groups(count) * MagnitudeScan.GROUP;
       return sampled == 0
           ? count
           : Math.min(count, (long) (1.25 * count * 2 * spread(0.5, sampled, count) / sampled));

@@ -181,8 +181,8 @@ public final class MergePlan {
   /**
    * Anonymous memory needed beyond the JVM's own, an upper estimate in bytes. It grows with the
    * number of tensors, not with their size: data is mapped in and out. A {@link LayerRule} takes
-   * the factors of the largest layer besides, of all models; a {@link TensorRule} takes
-   * whole tensors of the models that compute theirs, and what ranking their magnitudes takes.
+   * the factors of the largest layer besides, of all models; a {@link TensorRule} takes whole
+   * tensors of the models that compute theirs, and what ranking their magnitudes takes.
    */
   public long memoryBytes() {
     return (7L << 20) + tensorsKnown * 2048 + solvingBytes + heldBytes;

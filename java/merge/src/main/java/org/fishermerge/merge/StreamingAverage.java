@@ -78,7 +78,8 @@ final class StreamingAverage {
     shares.ifPresent(ShareSample::clear);
     long chunkBytes = kernels.usesGpu() ? GPU_CHUNK_BYTES : CHUNK_BYTES;
     boolean computes =
-        plan.choice().streamed().stream().anyMatch(parameter -> inputs.computedBytes(parameter, 1) > 0);
+        plan.choice().streamed().stream()
+            .anyMatch(parameter -> inputs.computedBytes(parameter, 1) > 0);
     List<List<Piece>> chunks =
         Piece.chunks(
             plan.choice().streamed(),
@@ -153,7 +154,10 @@ final class StreamingAverage {
           if (!ofTensor[thresholds.size()].finite()) {
             BadValues.requireFinite(
                 plan.request().rule(),
-                inputs, parameter, writer.segment(tensor.name()), plan.outputDtype(tensor));
+                inputs,
+                parameter,
+                writer.segment(tensor.name()),
+                plan.outputDtype(tensor));
           }
           Arrays.fill(ofTensor, ValueStatistics.EMPTY);
         }

@@ -125,8 +125,7 @@ final class TensorMerge {
           queries.add(parameter.tensor().info().elementCount());
         }
       }
-      most =
-          Math.max(most, computedBytes(inputs, batch) + Kernels.mostBytesForRanking(queries));
+      most = Math.max(most, computedBytes(inputs, batch) + Kernels.mostBytesForRanking(queries));
     }
     return most;
   }
@@ -168,8 +167,7 @@ final class TensorMerge {
   private Job job(Parameter parameter, ComputedValues.Chunk chunk, CheckpointWriter writer) {
     List<TypedValues> operands = new ArrayList<>();
     for (int i = 0; i < inputs.models().size(); i++) {
-      operands.add(
-          inputs.values(i, parameter, 0, parameter.tensor().info().elementCount(), chunk));
+      operands.add(inputs.values(i, parameter, 0, parameter.tensor().info().elementCount(), chunk));
     }
     return new Job(parameter, operands, writer.segment(parameter.tensor().name()));
   }
