@@ -102,7 +102,7 @@ public record RegMean(double offDiagonal, ElementwiseRule rest, double scalingFa
         Matrix difference = algebra.zeros(average.rows(), average.columns());
         algebra.add(difference, 1, operand.weight());
         algebra.add(difference, -1, average);
-        algebra.add(rest, operand.coefficient(), algebra.product(difference, gram));
+        algebra.addProduct(rest, operand.coefficient(), difference, gram);
       });
     }
     double[] unit =
