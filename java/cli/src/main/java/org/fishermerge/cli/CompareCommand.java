@@ -29,7 +29,8 @@ final class CompareCommand implements Callable<Integer> {
   @Parameters(
       arity = "2..*",
       paramLabel = "REPORT.json",
-      description = "Reports that run, demo or --report FILE.json wrote, of this or an older version.")
+      description =
+          "Reports that run, demo or --report FILE.json wrote, of this or an older version.")
   private List<Path> inputs = List.of();
 
   @Option(

@@ -99,8 +99,7 @@ final class EvaluateCommand implements Callable<Integer> {
     CommandDevice.forModels(device.name, new Warnings(spec.commandLine().getErr()));
     Warnings warnings = new Warnings(spec.commandLine().getErr());
     ReportBuilder builder = ReportOption.begin(spec);
-    List<Path> written =
-        Stream.concat(report.files.stream(), Stream.ofNullable(outputs)).toList();
+    List<Path> written = Stream.concat(report.files.stream(), Stream.ofNullable(outputs)).toList();
     AtomicOutput.requireDistinct(written);
     ClassifierOpener tasks = new ClassifierOpener(head, text, data, different.keys, warnings);
     // Outputs that cannot be written are refused before the work, not after it.
@@ -116,7 +115,8 @@ final class EvaluateCommand implements Callable<Integer> {
           found,
           spec.commandLine(),
           task ->
-              evaluate(task, new SkippedRows(badRows, warnings), builder, reportFiles, outputsFile));
+              evaluate(
+                  task, new SkippedRows(badRows, warnings), builder, reportFiles, outputsFile));
     }
     return 0;
   }

@@ -15,9 +15,9 @@ import picocli.CommandLine.Option;
 final class ReportOption {
   @Option(
       names = "--report",
-      paramLabel = "FILE.html|.json",
+      paramLabel = "FILE",
       description =
-          "Write a report: a page to look at if the name ends in .html, JSON otherwise. Repeat it for"
+          "Write a report: a page to look at if the name ends in .html, else JSON. Repeat it for"
               + " both.")
   List<Path> files = List.of();
 

@@ -222,9 +222,8 @@ final class RunCommand implements Callable<Integer> {
       composition.notes().forEach(note -> err.println("note: " + note));
       LocalDateTime now = LocalDateTime.now(ZoneId.systemDefault());
       if (command.cfg == null) {
-        Program program = 
-            new Program(
-                composition, now, environment::get, Main.words(command.spec), out, err);
+        Program program =
+            new Program(composition, now, environment::get, Main.words(command.spec), out, err);
         try (Repositories repositories = new Repositories(command.hubDir, environment, err)) {
           program.run(repositories);
         }

@@ -377,11 +377,7 @@ final class SearchCommand implements Callable<Integer> {
   }
 
   private void search(
-      Places places,
-      MergeSession session,
-      Merger merger,
-      Path scratch,
-      ReportFiles reportFiles) {
+      Places places, MergeSession session, Merger merger, Path scratch, ReportFiles reportFiles) {
     List<ClassifierOpener> tasks = tasks(scratch, places);
     // Every try has the settings of the base.
     try (Checkpoint base = Checkpoint.open(options.base)) {
@@ -409,8 +405,7 @@ final class SearchCommand implements Callable<Integer> {
     builder.stage("search", start);
     MergePlan found =
         session.plan(
-            request(
-                options.request(rule()).measureShares(report.isWanted()), best.coefficients()));
+            request(options.request(rule()).measureShares(report.isWanted()), best.coefficients()));
     MergeOptions.Merged merged =
         MergeOptions.merge(found, spec.commandLine(), listener -> merger.run(found, listener));
     List<Accuracy> bestUnseen = measure(found.request().output(), tasks, true);
@@ -686,11 +681,7 @@ final class SearchCommand implements Callable<Integer> {
         done.stream()
             .map(each ->
                 new RunReport.Try(
-                    null,
-                    null,
-                    each.coefficients(),
-                    each.score().accuracy(),
-                    each.score().loss()))
+                    null, null, each.coefficients(), each.score().accuracy(), each.score().loss()))
             .toList();
     List<String> names = names();
     List<CheckRow> rows = new ArrayList<>();

@@ -252,8 +252,7 @@ final class SimilarityReport {
     }
     report
         .similarity(Similarities.of(similarity, tasks))
-        .fishers(
-            MergeFacts.sizes(sources.stream().map(Similarity.Source::path).toList(), tasks))
+        .fishers(MergeFacts.sizes(sources.stream().map(Similarity.Source::path).toList(), tasks))
         .warnings(similarity.warnings());
   }
 

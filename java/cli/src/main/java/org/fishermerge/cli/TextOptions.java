@@ -22,7 +22,7 @@ final class TextOptions {
       names = "--tokenizer",
       paramLabel = "DIR",
       description =
-          "The folder whose GPT-2 tokenizer the texts of a Parquet folder go through (default:"
+          "The folder whose GPT-2 tokenizer the texts of a Parquet folder go through (default: that of"
               + " --classifier or --model).")
   @Nullable Path tokenizer;
 

@@ -342,16 +342,14 @@ public final class Demo {
         .similarity(compared.similarity())
         .search(searched.search());
     for (String merge : MERGES.values()) {
-      RunReport each =
-          merge.equals("blend") ? searched : ReportReader.read(mergeReport(merge));
+      RunReport each = merge.equals("blend") ? searched : ReportReader.read(mergeReport(merge));
       each.merges().forEach(report::merge);
       if (List.of(EXACT, "kronecker").contains(merge)) {
         report.shares(each.shares());
       }
     }
     try (ReportFiles files =
-        ReportFiles.open(
-            List.of(reportFile(), ReportFiles.pageBeside(reportFile())), false)) {
+        ReportFiles.open(List.of(reportFile(), ReportFiles.pageBeside(reportFile())), false)) {
       files.publish(json, report.build());
     }
   }

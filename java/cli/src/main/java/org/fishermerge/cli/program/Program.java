@@ -901,8 +901,7 @@ public final class Program {
     List<Double> coefficients =
         method instanceof Method.StatisticMerging merging ? merging.coefficients() : List.of();
     int at = List.copyOf(statistics.keySet()).indexOf(name);
-    Optional<MergeResult.ModelStatistics> normed =
-        found.filter(each -> !Double.isNaN(each.norm()));
+    Optional<MergeResult.ModelStatistics> normed = found.filter(each -> !Double.isNaN(each.norm()));
     MergeResult of = merged;
     return new RunReport.Model(
         name,

@@ -79,8 +79,7 @@ public final class Comparison {
     }
     if (!left.isEmpty()) {
       builder.warnings(
-          List.of(
-              "left out, since not all runs measured them: " + String.join(", ", left)));
+          List.of("left out, since not all runs measured them: " + String.join(", ", left)));
     }
     return builder.build();
   }
@@ -117,8 +116,7 @@ public final class Comparison {
     if (accuracies == null) {
       return Optional.empty();
     }
-    Optional<Row> found =
-        accuracies.rows().stream().filter(row -> row.role() == role).findFirst();
+    Optional<Row> found = accuracies.rows().stream().filter(row -> row.role() == role).findFirst();
     // Runs may have their tasks in another order.
     return found.map(row ->
         Intervals.row(
@@ -140,7 +138,10 @@ public final class Comparison {
               Table.name(names.get(i)),
               Table.name(report.command()),
               Table.name(
-                  report.merges().stream().map(Merge::rule).distinct().collect(Collectors.joining(", "))),
+                  report.merges().stream()
+                      .map(Merge::rule)
+                      .distinct()
+                      .collect(Collectors.joining(", "))),
               Table.percent(mean == null ? null : mean.accuracy(), 1),
               Table.name(
                   Long.toString(report.models().stream().filter(model -> !model.base()).count())),
@@ -150,7 +151,8 @@ public final class Comparison {
     }
     return new Table(
         "Runs",
-        List.of("run", "command", "rules", "mean accuracy, %", "models", "seconds", "started", "tool"),
+        List.of(
+            "run", "command", "rules", "mean accuracy, %", "models", "seconds", "started", "tool"),
         rows);
   }
 }

@@ -99,8 +99,11 @@ final class HtmlWriter {
     boolean hidden =
         switch (Character.getType(c)) {
           case Character.FORMAT -> c != ZERO_WIDTH_NON_JOINER && c != ZERO_WIDTH_JOINER;
-          case Character.CONTROL, Character.SURROGATE,
-              Character.LINE_SEPARATOR, Character.PARAGRAPH_SEPARATOR -> true;
+          case Character.CONTROL,
+              Character.SURROGATE,
+              Character.LINE_SEPARATOR,
+              Character.PARAGRAPH_SEPARATOR ->
+              true;
           default -> false;
         };
     return hidden ? String.format(Locale.ROOT, "\\u%04x", c) : Character.toString(c);

@@ -188,16 +188,14 @@ public final class MergeFacts {
           .add(shares);
     }
     List<ShareCell> cells = new ArrayList<>();
-    sums.forEach(
-        (layer, kinds) ->
-            kinds.forEach(
-                (kind, sum) -> {
-                  List<Double> shares = new ArrayList<>();
-                  for (double weighted : sum.weighted) {
-                    shares.add(weighted / sum.values);
-                  }
-                  cells.add(new ShareCell(layer, kind, sum.values, shares));
-                }));
+    sums.forEach((layer, kinds) ->
+        kinds.forEach((kind, sum) -> {
+          List<Double> shares = new ArrayList<>();
+          for (double weighted : sum.weighted) {
+            shares.add(weighted / sum.values);
+          }
+          cells.add(new ShareCell(layer, kind, sum.values, shares));
+        }));
     return cells;
   }
 
@@ -232,14 +230,13 @@ public final class MergeFacts {
       }
     }
     List<FisherLayer> layers = new ArrayList<>();
-    values.forEach(
-        (layer, count) -> {
-          List<Double> rms = new ArrayList<>();
-          for (double square : squares.getOrDefault(layer, new double[0])) {
-            rms.add(Math.sqrt(square / count));
-          }
-          layers.add(new FisherLayer(layer, count, rms));
-        });
+    values.forEach((layer, count) -> {
+      List<Double> rms = new ArrayList<>();
+      for (double square : squares.getOrDefault(layer, new double[0])) {
+        rms.add(Math.sqrt(square / count));
+      }
+      layers.add(new FisherLayer(layer, count, rms));
+    });
     return layers.isEmpty() ? null : new FisherSizes(names, layers);
   }
 }

@@ -105,8 +105,7 @@ public final class ReportBuilder {
 
   /** A stage that ended now, and began at that reading of {@link System#nanoTime}. */
   public ReportBuilder stage(String name, long since) {
-    return stage(
-        new Stage(name, (System.nanoTime() - since) / 1e9, null, null, null, null));
+    return stage(new Stage(name, (System.nanoTime() - since) / 1e9, null, null, null, null));
   }
 
   public ReportBuilder warnings(Iterable<String> said) {

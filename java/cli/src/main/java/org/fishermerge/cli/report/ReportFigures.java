@@ -171,9 +171,7 @@ final class ReportFigures {
         dots.addObject()
             .put("name", seen(name))
             .put("value", difference.value())
-            .put(
-                "text",
-                String.format(Locale.ROOT, "%+.1f points", 100 * difference.value()));
+            .put("text", String.format(Locale.ROOT, "%+.1f points", 100 * difference.value()));
     put(dot, difference);
   }
 

@@ -84,7 +84,8 @@ public final class ReportJson {
       return MAPPER.treeToValue(json, RunReport.class);
     } catch (JsonProcessingException | IllegalArgumentException | NullPointerException e) {
       throw new InputException(
-          name + ": is no report that fisher-merge wrote; see docs/report.md for what one holds", e);
+          name + ": is no report that fisher-merge wrote; see docs/report.md for what one holds",
+          e);
     }
   }
 }

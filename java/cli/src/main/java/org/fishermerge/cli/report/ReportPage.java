@@ -127,7 +127,9 @@ final class ReportPage {
         };
     long models = report.models().stream().filter(model -> !model.base()).count();
     boolean counted = models > 1 && !report.command().equals("demo");
-    return counted ? what + " of " + models + (what.startsWith("Sim") ? " tasks" : " models") : what;
+    return counted
+        ? what + " of " + models + (what.startsWith("Sim") ? " tasks" : " models")
+        : what;
   }
 
   private void header(String title) {
@@ -165,33 +167,32 @@ final class ReportPage {
     Accuracies accuracies = report.accuracies();
     if (accuracies != null) {
       row(Role.THIS)
-          .ifPresent(
-              row -> {
-                Measure mean = row.mean();
-                if (mean != null) {
-                  Interval interval = mean.interval();
-                  facts.add(
-                      fact(
-                          report.command().equals("evaluate") ? "accuracy" : "mean accuracy",
-                          Table.percentText(mean.accuracy(), 1) + " %",
-                          interval == null
-                              ? row.name()
-                              : row.name()
-                                  + ", "
-                                  + Table.percentText(interval.low(), 1)
-                                  + " to "
-                                  + Table.percentText(interval.high(), 1)));
-                }
-                Interval difference = row.meanDifference();
-                if (difference != null) {
-                  facts.add(
-                      fact(
-                          "against the average",
-                          points(difference.value()),
-                          points(difference.low()) + " to " + points(difference.high())));
-                }
-                row(Role.OWN).flatMap(own -> loss(accuracies, own, row)).ifPresent(facts::add);
-              });
+          .ifPresent(row -> {
+            Measure mean = row.mean();
+            if (mean != null) {
+              Interval interval = mean.interval();
+              facts.add(
+                  fact(
+                      report.command().equals("evaluate") ? "accuracy" : "mean accuracy",
+                      Table.percentText(mean.accuracy(), 1) + " %",
+                      interval == null
+                          ? row.name()
+                          : row.name()
+                              + ", "
+                              + Table.percentText(interval.low(), 1)
+                              + " to "
+                              + Table.percentText(interval.high(), 1)));
+            }
+            Interval difference = row.meanDifference();
+            if (difference != null) {
+              facts.add(
+                  fact(
+                      "against the average",
+                      points(difference.value()),
+                      points(difference.low()) + " to " + points(difference.high())));
+            }
+            row(Role.OWN).flatMap(own -> loss(accuracies, own, row)).ifPresent(facts::add);
+          });
     }
     Search search = report.search();
     if (search != null && !search.tries().isEmpty()) {
@@ -211,11 +212,11 @@ final class ReportPage {
       Merge merge = report.merges().getFirst();
       if (merge.parameters() != null) {
         facts.add(
-            fact("parameters", String.format(Locale.ROOT, "%,d", merge.parameters()), merge.rule()));
+            fact(
+                "parameters", String.format(Locale.ROOT, "%,d", merge.parameters()), merge.rule()));
       }
       if (merge.seconds() != null) {
-        facts.add(
-            fact("time", String.format(Locale.ROOT, "%.2f s", merge.seconds()), rate(merge)));
+        facts.add(fact("time", String.format(Locale.ROOT, "%.2f s", merge.seconds()), rate(merge)));
       }
     }
     return facts;
@@ -266,8 +267,7 @@ final class ReportPage {
     if (accuracies.tasks().size() > 1 && accuracies.rows().size() > 1) {
       figure(
           "Mean accuracy over the tasks, with 95 % intervals",
-          ReportFigures.means(accuracies),
-          accuracies.rows().size());
+          ReportFigures.means(accuracies), accuracies.rows().size());
     }
     table(ReportTables.accuracies(accuracies));
     figure(
@@ -278,10 +278,8 @@ final class ReportPage {
         examples);
     List<Row> compared =
         accuracies.rows().stream()
-            .filter(
-                row ->
-                    row.role() == Role.THIS
-                        || (row.role() == Role.OTHER && row(Role.THIS).isEmpty()))
+            .filter(row ->
+                row.role() == Role.THIS || (row.role() == Role.OTHER && row(Role.THIS).isEmpty()))
             .filter(row -> row.differences() != null && !row.differences().isEmpty())
             .toList();
     if (!compared.isEmpty()) {
@@ -316,7 +314,9 @@ final class ReportPage {
         html.open("h3").name(shares.merge()).close();
       }
       figure(
-          "Share of the weight, " + shares.merge() + ": a row for each model, a column for each layer",
+          "Share of the weight, "
+              + shares.merge()
+              + ": a row for each model, a column for each layer",
           ReportFigures.shares(shares),
           shares.cells().size());
       folded("Shares as a table", ReportTables.shares(shares));
@@ -383,8 +383,7 @@ final class ReportPage {
       html.element("h3", "To repeat it");
       html.open("pre", "tabindex", "0", "role", "region", "aria-label", "Command line");
       html.text(
-          "fisher-merge "
-              + line.stream().map(ShellWords::quote).collect(Collectors.joining(" ")));
+          "fisher-merge " + line.stream().map(ShellWords::quote).collect(Collectors.joining(" ")));
       html.close();
     }
   }

@@ -73,16 +73,15 @@ public final class ReportReader {
     } else if (json.path("average").path(ACCURACY).isNumber()) {
       List<Measure> measures = new ArrayList<>();
       json.properties()
-          .forEach(
-              task -> {
-                if (!NO_TASKS.contains(task.getKey()) && task.getValue().path(ACCURACY).isNumber()) {
-                  tasks.add(task.getKey());
-                  measures.add(
-                      measure(
-                          task.getValue(),
-                          json.path(ReportJson.OWN).path("accuracies").path(task.getKey())));
-                }
-              });
+          .forEach(task -> {
+            if (!NO_TASKS.contains(task.getKey()) && task.getValue().path(ACCURACY).isNumber()) {
+              tasks.add(task.getKey());
+              measures.add(
+                  measure(
+                      task.getValue(),
+                      json.path(ReportJson.OWN).path("accuracies").path(task.getKey())));
+            }
+          });
       rows.add(Intervals.row("this merge", Role.THIS, measures));
     } else {
       command = "demo";
@@ -118,34 +117,28 @@ public final class ReportReader {
   private static void rowsOfTheDemo(JsonNode json, List<String> tasks, List<Row> rows) {
     Map<String, JsonNode> found = new LinkedHashMap<>();
     json.properties()
-        .forEach(
-            row -> {
-              if (row.getValue().path("mean").isNumber()) {
-                found.put(row.getKey(), row.getValue());
-              }
-            });
+        .forEach(row -> {
+          if (row.getValue().path("mean").isNumber()) {
+            found.put(row.getKey(), row.getValue());
+          }
+        });
     found.values().stream()
         .findFirst()
-        .ifPresent(
-            row ->
-                row.fieldNames()
-                    .forEachRemaining(
-                        name -> {
-                          if (!name.equals("mean")) {
-                            tasks.add(name);
-                          }
-                        }));
-    found.forEach(
-        (name, row) ->
-            rows.add(
-                Intervals.row(
-                    name,
-                    DEMO_ROLES.getOrDefault(name, Role.OTHER),
-                    tasks.stream()
-                        .map(
-                            task ->
-                                new Measure(row.path(task).doubleValue(), null, null, null, null))
-                        .toList())));
+        .ifPresent(row ->
+            row.fieldNames()
+                .forEachRemaining(name -> {
+                  if (!name.equals("mean")) {
+                    tasks.add(name);
+                  }
+                }));
+    found.forEach((name, row) ->
+        rows.add(
+            Intervals.row(
+                name,
+                DEMO_ROLES.getOrDefault(name, Role.OTHER),
+                tasks.stream()
+                    .map(task -> new Measure(row.path(task).doubleValue(), null, null, null, null))
+                    .toList())));
   }
 
   /** An accuracy of one node, counts and interval of another. */

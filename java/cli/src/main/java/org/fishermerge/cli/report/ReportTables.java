@@ -46,8 +46,7 @@ final class ReportTables {
       row.measures().forEach(measure -> cells.add(Table.percent(measure.accuracy(), 1)));
       Measure mean = row.mean();
       cells.add(mean == null ? Table.NONE : Table.percent(mean.accuracy(), 1));
-      boolean strong =
-          best.isPresent() && best.get().equals(row) && accuracies.rows().size() > 2;
+      boolean strong = best.isPresent() && best.get().equals(row) && accuracies.rows().size() > 2;
       rows.add(strong ? cells.stream().map(Cell::asStrong).toList() : cells);
     }
     return new Table("Accuracies", columns, rows);
@@ -230,8 +229,7 @@ final class ReportTables {
     return new Table("Root mean square of the Fisher", columns, rows);
   }
 
-  static Table similarity(
-      String title, List<String> tasks, List<List<@Nullable Double>> matrix) {
+  static Table similarity(String title, List<String> tasks, List<List<@Nullable Double>> matrix) {
     List<String> columns = new ArrayList<>(List.of("task"));
     columns.addAll(tasks);
     List<List<Cell>> rows = new ArrayList<>();
@@ -278,8 +276,7 @@ final class ReportTables {
       List<Cell> cells = new ArrayList<>(List.of(Table.name(row.task())));
       cells.add(Table.count(row.examples()));
       row.values()
-          .forEach(
-              value -> cells.add(kl ? Table.digits(value, "%.5f") : Table.percent(value, 2)));
+          .forEach(value -> cells.add(kl ? Table.digits(value, "%.5f") : Table.percent(value, 2)));
       rows.add(cells);
     }
     return withoutEmptyColumns(
@@ -321,7 +318,8 @@ final class ReportTables {
     for (int c = 0; c < table.columns().size(); c++) {
       int column = c;
       if (c == 0
-          || table.rows().stream().anyMatch(row -> !row.get(column).text().equals(Table.NONE.text()))) {
+          || table.rows().stream()
+              .anyMatch(row -> !row.get(column).text().equals(Table.NONE.text()))) {
         kept.add(c);
       }
     }

@@ -52,7 +52,6 @@ public final class ReportText {
 
   static String table(Table table) {
     return TextTable.of(
-        table,
-        Terminal.OUT.isThere() ? Terminal.OUT.width(ENVIRONMENT) : TextTable.UNLIMITED);
+        table, Terminal.OUT.isThere() ? Terminal.OUT.width(ENVIRONMENT) : TextTable.UNLIMITED);
   }
 }

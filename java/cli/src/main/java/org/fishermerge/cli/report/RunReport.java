@@ -10,10 +10,10 @@ import org.fishermerge.merge.SimilarityMetric;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What a command did and found, as terminal, JSON and HTML show it. Parts that a command has nothing
- * to say of are null or empty. The JSON has these names in snake case; {@code docs/report.md} and the
- * JSON schema beside this class describe them. Fractions are in 0..1, times in seconds, sizes in
- * bytes.
+ * What a command did and found, as terminal, JSON and HTML show it. Parts that a command has
+ * nothing to say of are null or empty. The JSON has these names in snake case; {@code
+ * docs/report.md} and the JSON schema beside this class describe them. Fractions are in 0..1, times
+ * in seconds, sizes in bytes.
  *
  * @param schema version of this structure; grows when a reader of older ones could misread it
  * @param command whose report this is, such as {@code demo}
@@ -191,8 +191,8 @@ public record RunReport(
   public record Interval(double value, double low, double high) {}
 
   /**
-   * What each model had to say in a merge, as {@link org.fishermerge.merge.TensorShares} defines it,
-   * by layer and kind of parameter.
+   * What each model had to say in a merge, as {@link org.fishermerge.merge.TensorShares} defines
+   * it, by layer and kind of parameter.
    *
    * @param merge which one
    * @param models in the order of the shares
@@ -208,7 +208,8 @@ public record RunReport(
   /**
    * Parameters of one kind in one layer.
    *
-   * @param kind the rest of their names, without weight and bias; {@code other} where nothing is left
+   * @param kind the rest of their names, without weight and bias; {@code other} where nothing is
+   *     left
    * @param values how many
    */
   public record ShareCell(String layer, String kind, long values, List<Double> shares) {}
@@ -270,11 +271,7 @@ public record RunReport(
    * @param best which of the tries, from 0
    */
   public record Search(
-      String measure,
-      List<String> coefficients,
-      List<Try> tries,
-      int best,
-      @Nullable Check check) {
+      String measure, List<String> coefficients, List<Try> tries, int best, @Nullable Check check) {
     /** Copies the lists. */
     public Search {
       coefficients = copy(coefficients);
@@ -303,8 +300,7 @@ public record RunReport(
   public record Check(List<String> columns, List<CheckRow> rows) {}
 
   /** Of one task; as many values as there are columns. */
-  public record CheckRow(
-      String task, @Nullable Long examples, List<@Nullable Double> values) {}
+  public record CheckRow(String task, @Nullable Long examples, List<@Nullable Double> values) {}
 
   /**
    * A part of the work.

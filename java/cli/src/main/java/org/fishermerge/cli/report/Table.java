@@ -69,8 +69,6 @@ record Table(String title, List<String> columns, List<List<Cell>> rows) {
   static String bytesText(long bytes) {
     return bytes >= 100_000_000
         ? String.format(Locale.ROOT, "%.2f GB", bytes / 1e9)
-        : bytes >= 100_000
-            ? String.format(Locale.ROOT, "%.2f MB", bytes / 1e6)
-            : bytes + " B";
+        : bytes >= 100_000 ? String.format(Locale.ROOT, "%.2f MB", bytes / 1e6) : bytes + " B";
   }
 }

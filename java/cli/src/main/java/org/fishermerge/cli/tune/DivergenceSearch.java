@@ -507,8 +507,7 @@ public final class DivergenceSearch {
     List<RunReport.Try> all =
         tries.stream()
             .map(each ->
-                new RunReport.Try(
-                    name(each), each.scale(), null, finite(each.divergence()), null))
+                new RunReport.Try(name(each), each.scale(), null, finite(each.divergence()), null))
             .toList();
     List<CheckRow> rows = new ArrayList<>();
     for (int i = 0; i < members.size(); i++) {

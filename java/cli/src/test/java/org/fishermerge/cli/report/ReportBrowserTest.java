@@ -33,8 +33,7 @@ final class ReportBrowserTest {
     Path page = folder.resolve("hostile <b>.html");
     Path json = folder.resolve("hostile.json");
     Files.writeString(page, ReportPage.of(hostile));
-    Files.writeString(
-        json, JsonReport.text(ReportJson.addTo(JsonReport.object(), hostile)));
+    Files.writeString(json, JsonReport.text(ReportJson.addTo(JsonReport.object(), hostile)));
     RunReport large =
         ReportSamples.whole(IntStream.range(0, 8).mapToObj(i -> "model-" + i).toList(), 24, 6);
     Path largePage = folder.resolve("large.html");

@@ -117,12 +117,12 @@ final class ReportJsonTest {
             """);
     Measure alpha =
         Objects.requireNonNull(run.accuracies()).rows().getFirst().measures().getFirst();
-    assertThat(alpha)
-        .isEqualTo(new Measure(0.5, new Interval(0.5, 0.15, 0.85), 2L, 4L, 1.5));
+    assertThat(alpha).isEqualTo(new Measure(0.5, new Interval(0.5, 0.15, 0.85), 2L, 4L, 1.5));
     assertThat(run.origin().tool()).isEqualTo("fisher-merge 0.1");
 
     RunReport evaluated =
-        read("{\"model\": \"m\", \"data\": \"d\", \"accuracy\": 0.25, \"correct\": 1, \"examples\": 4}");
+        read(
+            "{\"model\": \"m\", \"data\": \"d\", \"accuracy\": 0.25, \"correct\": 1, \"examples\": 4}");
     assertThat(Objects.requireNonNull(evaluated.accuracies()).tasks()).containsExactly("d");
     for (RunReport each : List.of(demo, run, evaluated)) {
       assertThat(violations(ReportJson.of(each))).isEmpty();
@@ -132,7 +132,13 @@ final class ReportJsonTest {
 
   @Test
   void whatIsNoReportIsRefused() {
-    for (String text : List.of("", "{", "{}", "[1]", "{\"fisher_merge\": {\"report\": {\"schema\": 1, \"models\": 3}}}")) {
+    for (String text :
+        List.of(
+            "",
+            "{",
+            "{}",
+            "[1]",
+            "{\"fisher_merge\": {\"report\": {\"schema\": 1, \"models\": 3}}}")) {
       assertThatThrownBy(() -> read(text))
           .as(text)
           .isInstanceOf(InputException.class)
@@ -159,8 +165,7 @@ final class ReportJsonTest {
         z
             / (1 + z * z / examples)
             * Math.sqrt(p * (1 - p) / examples + z * z / (4.0 * examples * examples));
-    return new Measure(
-        p, new Interval(p, center - reach, center + reach), correct, examples, null);
+    return new Measure(p, new Interval(p, center - reach, center + reach), correct, examples, null);
   }
 
   /** Equal measures: a mean's interval is narrower by the root of their number. */

@@ -76,7 +76,8 @@ final class ReportPageTest {
     assertThat(HtmlWriter.visible("\u05d0\u05d1 \u202egnp.exe\u2066\ufeff"))
         .isEqualTo("\u05d0\u05d1 \\u202egnp.exe\\u2066\\ufeff");
     assertThat(HtmlWriter.visible("\ud800")).isEqualTo("\\ud800");
-    assertThat(HtmlWriter.visible("\u0645\u06cc\u200c\u062e")).isEqualTo("\u0645\u06cc\u200c\u062e");
+    assertThat(HtmlWriter.visible("\u0645\u06cc\u200c\u062e"))
+        .isEqualTo("\u0645\u06cc\u200c\u062e");
   }
 
   @Test

@@ -145,9 +145,10 @@ final class ReportSamples {
         .fishers(new FisherSizes(names, sizes))
         .similarity(new Similarities(names, List.copyOf(matrix), List.copyOf(matrix)))
         .search(
-            new Search(
-                "accuracy", names, tries, 3, new Check(List.of("equal", "found"), checked)))
-        .stage(new Stage("Fishers of " + names.getFirst(), 61.5, null, null, 3_000_000_000L, 3_100_000_000L))
+            new Search("accuracy", names, tries, 3, new Check(List.of("equal", "found"), checked)))
+        .stage(
+            new Stage(
+                "Fishers of " + names.getFirst(), 61.5, null, null, 3_000_000_000L, 3_100_000_000L))
         .stage(new Stage("merge", 2.7, 19_400_000_000L, 1_200_000_000L, null, null))
         .warnings(List.of("model " + names.getFirst() + ": odd"))
         .build();

@@ -12,7 +12,8 @@ final class ProgressTest {
 
   @Test
   void aLogHasOneLineOfALongStep() {
-    try (Progress progress = new Progress(new PrintWriter(err), "Merging", "GB", 20_000_000_000L, 1e9)) {
+    try (Progress progress =
+        new Progress(new PrintWriter(err), "Merging", "GB", 20_000_000_000L, 1e9)) {
       progress.update(12_000_000_000L);
       progress.update(20_000_000_000L);
       assertThat(progress.lineOfLog(40)).contains("Merging: 20.00 GB in 40 s, 0.5 GB/s");
@@ -25,7 +26,8 @@ final class ProgressTest {
 
   @Test
   void theLineFitsTheTerminal() {
-    try (Progress progress = new Progress(new PrintWriter(err), "Evaluating", "examples", 1000, 1)) {
+    try (Progress progress =
+        new Progress(new PrintWriter(err), "Evaluating", "examples", 1000, 1)) {
       assertThat(progress.line(1, 12)).isEqualTo("Evaluating  ");
       assertThat(progress.line(1, 80)).isEqualTo("Evaluating  0/1000 examples");
     }
