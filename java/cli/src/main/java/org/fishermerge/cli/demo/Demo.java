@@ -57,7 +57,6 @@ public final class Demo {
   }
 
   private static final long FISHER_SEED = 101;
-  private static final long HELD_BACK_SEED = 102;
   private static final int FISHER_EXAMPLES = 256;
   private static final int HELD_BACK = 500;
 
@@ -115,7 +114,7 @@ public final class Demo {
     PicturePool.drawn().layOut(models, folder.resolve("models"));
     for (DemoTask task : DemoTask.values()) {
       DemoFiles.writePictures(task, FISHER_SEED, FISHER_EXAMPLES, data(task, "fisher"));
-      DemoFiles.writePictures(task, HELD_BACK_SEED, HELD_BACK, data(task, "held-back"));
+      DemoFiles.writePictures(task, DemoRecipe.HELD_BACK_PICTURES, HELD_BACK, data(task, "held-back"));
     }
     for (String labels : List.of(EXACT, BATCH_SQUARE)) {
       step("estimating eight Fisher informations, labels " + labels);

@@ -12,6 +12,12 @@ import org.fishermerge.checkpoint.InputException;
  *     from the base and from each other
  */
 public record DemoRecipe(long seed, int baseSteps, int taskSteps, double taskRate) {
+  /** Seeds that a pool takes: of weights, heads and pictures. */
+  static final long SEEDS = 3;
+
+  /** The seed of the pictures on which merges are measured, of all pools. */
+  static final long HELD_BACK_PICTURES = 102;
+
   /** Of the models that ship with the program. */
   public static final DemoRecipe SHIPPED = new DemoRecipe(0, 400, 400, 5e-4);
 
@@ -25,6 +31,15 @@ public record DemoRecipe(long seed, int baseSteps, int taskSteps, double taskRat
       throw new InputException(
           "--seed is at least 0 and --rate above 0 and below 1, not " + seed + " and " + taskRate);
     }
+  }
+
+  /**
+   * The seed of the pictures that models are trained on: another for each pool, and never that of
+   * the pictures that the demo measures with.
+   */
+  long trainingPictures() {
+    long next = 3 + SEEDS * seed;
+    return next < HELD_BACK_PICTURES ? next : next + SEEDS;
   }
 
   /** The same with another seed and learning rate. */

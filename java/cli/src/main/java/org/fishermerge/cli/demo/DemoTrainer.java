@@ -32,7 +32,6 @@ import org.fishermerge.torch.objective.ExampleRandom;
 final class DemoTrainer {
   static final int PROJECTION = 32;
   private static final int BATCH = 64;
-  private static final int SEEDS = 3;
   private static final double SCALE = 20;
   private static final double INITIAL_SCALE = 0.02;
 
@@ -48,9 +47,9 @@ final class DemoTrainer {
     this.log = log;
     this.recipe = recipe;
     this.tasks = tasks;
-    this.weightSeed = 1 + SEEDS * recipe.seed();
-    this.headSeed = 2 + SEEDS * recipe.seed();
-    this.trainingSeed = 3 + SEEDS * recipe.seed();
+    this.weightSeed = 1 + DemoRecipe.SEEDS * recipe.seed();
+    this.headSeed = 2 + DemoRecipe.SEEDS * recipe.seed();
+    this.trainingSeed = recipe.trainingPictures();
   }
 
   /**
