@@ -55,10 +55,8 @@ final class ConjugateGradients {
     }
     // Both with a trace of one.
     for (Term term : terms) {
-      algebra.add(
-          ofLeft, term.coefficient() * algebra.trace(term.right()) / scale, term.left());
-      algebra.add(
-          ofRight, term.coefficient() * algebra.trace(term.left()) / scale, term.right());
+      algebra.add(ofLeft, term.coefficient() * algebra.trace(term.right()) / scale, term.left());
+      algebra.add(ofRight, term.coefficient() * algebra.trace(term.left()) / scale, term.right());
     }
     this.left = inverse(ofLeft);
     this.right = inverse(ofRight);

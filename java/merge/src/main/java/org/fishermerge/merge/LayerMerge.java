@@ -193,8 +193,7 @@ final class LayerMerge {
     return layer.parameter().tensor();
   }
 
-  private LayerOperand operand(
-      int model, SolvedLayer layer, double share, LinearAlgebra own) {
+  private LayerOperand operand(int model, SolvedLayer layer, double share, LinearAlgebra own) {
     List<Matrix> factors = new ArrayList<>();
     for (LayerFactor factor : rule.factors()) {
       MemorySegment triangle = triangle(model, layer, factor);
@@ -240,8 +239,7 @@ final class LayerMerge {
     return transposed ? own.transposed(stored) : stored;
   }
 
-  private void store(
-      SolvedLayer layer, Matrix merged, CheckpointWriter writer, LinearAlgebra own) {
+  private void store(SolvedLayer layer, Matrix merged, CheckpointWriter writer, LinearAlgebra own) {
     CheckpointTensor tensor = baseTensor(layer);
     MemorySegment out = writer.segment(tensor.name());
     DType dtype = plan.outputDtype(tensor);
