@@ -64,7 +64,7 @@ final class ConjugateGradients {
 
   /** The inverse of a sum of trace one, which is used up. */
   private Optional<Matrix> inverse(Matrix sum) {
-    algebra.scale(sum, sum.rows());
+    algebra.scale(sum, (double) sum.rows());
     Optional<Matrix> factor = Optional.empty();
     for (int i = 0; i < RIDGES.length && factor.isEmpty(); i++) {
       algebra.addToDiagonal(sum, RIDGES[i]);
