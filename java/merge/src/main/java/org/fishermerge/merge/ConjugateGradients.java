@@ -55,10 +55,8 @@ final class ConjugateGradients {
     }
     // Both with a trace of one.
     for (Term term : terms) {
-      algebra.add(
-          ofLeft, term.coefficient() * algebra.trace(term.right()) / scale, term.left());
-      algebra.add(
-          ofRight, term.coefficient() * algebra.trace(term.left()) / scale, term.right());
+      algebra.add(ofLeft, term.coefficient() * algebra.trace(term.right()) / scale, term.left());
+      algebra.add(ofRight, term.coefficient() * algebra.trace(term.left()) / scale, term.right());
     }
     this.left = inverse(ofLeft);
     this.right = inverse(ofRight);
@@ -66,7 +64,7 @@ final class ConjugateGradients {
 
   /** The inverse of a sum of trace one, which is used up. */
   private Optional<Matrix> inverse(Matrix sum) {
-    algebra.scale(sum, sum.rows());
+    algebra.scale(sum, (double) sum.rows());
     Optional<Matrix> factor = Optional.empty();
     for (int i = 0; i < RIDGES.length && factor.isEmpty(); i++) {
       algebra.addToDiagonal(sum, RIDGES[i]);

@@ -153,7 +153,9 @@ public record KroneckerFisher(
         continue; // without data, or with what rounding to F32 left of it
       }
       double own =
-          scale == Scale.LAYER ? 1.0 / (a.rows() * (double) g.rows()) : operand.share() * meanA * meanG;
+          scale == Scale.LAYER
+              ? 1.0 / (a.rows() * (double) g.rows())
+              : operand.share() * meanA * meanG;
       damp(a, meanA, algebra);
       damp(g, meanG, algebra);
       Term term = new Term(operand.coefficient() * own, tall ? a : g, tall ? g : a);

@@ -265,8 +265,7 @@ final class LayerMerge {
     return transposed ? own.transposed(stored) : stored;
   }
 
-  private void store(
-      SolvedLayer layer, Matrix merged, CheckpointWriter writer, LinearAlgebra own) {
+  private void store(SolvedLayer layer, Matrix merged, CheckpointWriter writer, LinearAlgebra own) {
     CheckpointTensor tensor = baseTensor(layer);
     MemorySegment out = writer.segment(tensor.name());
     DType dtype = plan.outputDtype(tensor);

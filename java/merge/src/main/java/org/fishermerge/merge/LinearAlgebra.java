@@ -6,9 +6,9 @@ import java.util.OptionalLong;
 import org.fishermerge.kernels.ElementType;
 
 /**
- * Dense matrices of doubles, or of floats where {@link #inSingle} was asked, for rules that solve a system for each layer. This module has no
- * implementation of its own, so that it needs no library: {@code LibTorchAlgebra} of
- * fisher-merge-torch is one. For one thread at a time.
+ * Dense matrices of doubles, or of floats where {@link #inSingle} was asked, for rules that solve a
+ * system for each layer. This module has no implementation of its own, so that it needs no library:
+ * {@code LibTorchAlgebra} of fisher-merge-torch is one. For one thread at a time.
  */
 public interface LinearAlgebra {
   /** A matrix, valid until the work ends in which it was made. */

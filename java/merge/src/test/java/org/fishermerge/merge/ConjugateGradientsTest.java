@@ -102,7 +102,8 @@ final class ConjugateGradientsTest {
   @Test
   void solvesWhatHasNoInverse() {
     List<Term> terms =
-        List.of(new Term(1, factor(5, 2, 0), factor(7, 2, 0)),
+        List.of(
+            new Term(1, factor(5, 2, 0), factor(7, 2, 0)),
             new Term(2, factor(5, 1, 0), factor(7, 3, 0)));
     Matrix b = applied(terms, random(5, 7));
     double[] wanted = read(b);

@@ -46,7 +46,8 @@ final class LayerMergeTest {
   }
 
   private static KroneckerFisher kronecker(double damping) {
-    return new KroneckerFisher(damping, KroneckerFisher.Scale.TRACE, Tolerance.ofAll(1e-12), 2000, new Average(), 1);
+    return new KroneckerFisher(
+        damping, KroneckerFisher.Scale.TRACE, Tolerance.ofAll(1e-12), 2000, new Average(), 1);
   }
 
   @ParameterizedTest
@@ -299,7 +300,8 @@ final class LayerMergeTest {
     Path base = model("base", 1, 1, 1, 1, 1, 1);
     Path output = folder.resolve("out.safetensors");
     KroneckerFisher rule =
-        new KroneckerFisher(0, KroneckerFisher.Scale.LAYER, Tolerance.ofAll(1e-12), 50, new Average(s), s);
+        new KroneckerFisher(
+            0, KroneckerFisher.Scale.LAYER, Tolerance.ofAll(1e-12), 50, new Average(s), s);
     MergeResult result =
         run(
             MergeRequest.builder(base, output, rule)
@@ -651,7 +653,8 @@ final class LayerMergeTest {
   void aResidualThatIsTooLargeIsSaid() {
     Random random = new Random(9);
     KroneckerFisher rule =
-        new KroneckerFisher(0, KroneckerFisher.Scale.NONE, Tolerance.ofAll(1e-9), 1, new Average(), 1);
+        new KroneckerFisher(
+            0, KroneckerFisher.Scale.NONE, Tolerance.ofAll(1e-9), 1, new Average(), 1);
     MergeResult result =
         run(
             MergeRequest.builder(
