@@ -87,12 +87,13 @@ public record ClipShape(
    */
   public Map<String, LinearLayer> linearLayers() {
     Map<String, LinearLayer> linear = new LinkedHashMap<>();
-    parameters().forEach((name, shape) -> {
-      if (shape.size() == 2 && !name.contains("embedding") || shape.size() == 4) {
-        long inputs = shape.stream().skip(1).reduce(1L, (x, y) -> x * y);
-        linear.put(name, new LinearLayer(shape.getFirst(), inputs, false, 0));
-      }
-    });
+    parameters()
+        .forEach((name, shape) -> {
+          if ((shape.size() == 2 && !name.contains("embedding")) || shape.size() == 4) {
+            long inputs = shape.stream().skip(1).reduce(1L, (x, y) -> x * y);
+            linear.put(name, new LinearLayer(shape.getFirst(), inputs, false, 0));
+          }
+        });
     return linear;
   }
 

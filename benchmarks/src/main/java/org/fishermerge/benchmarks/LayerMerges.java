@@ -141,8 +141,7 @@ final class LayerMerges implements AutoCloseable {
                 algebra.symmetric(
                     files.get(i).factor(each.getKey(), LayerFactor.GRAM), layer.inputs());
             MemorySegment values = models.get(i).segment(each.getKey());
-            Matrix weight =
-                algebra.of(values, ElementType.F32, layer.outputs(), layer.inputs());
+            Matrix weight = algebra.of(values, ElementType.F32, layer.outputs(), layer.inputs());
             if (solving) {
               algebra.add(sum, 1, gram);
               algebra.addProduct(onData, 1, weight, gram);

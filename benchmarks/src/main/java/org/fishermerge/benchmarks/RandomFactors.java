@@ -30,9 +30,9 @@ import org.fishermerge.merge.LinearAlgebra.Matrix;
  *
  * u_k of n random values of mean square 1 / n, the even k's common to all models and the odd ones
  * each its own, log s_k uniform between -2 and 2 for each model: a power law as of trained
- * transformers, over a floor of about 0.05 of the diagonal's mean, so that no eigenvalue is small beside the
- * damping, as on trained towers. How fast conjugate gradients converge depends on such numbers, so
- * iterations are to be read beside times.
+ * transformers, over a floor of about 0.05 of the diagonal's mean, so that no eigenvalue is small
+ * beside the damping, as on trained towers. How fast conjugate gradients converge depends on such
+ * numbers, so iterations are to be read beside times.
  */
 final class RandomFactors {
   /** Directions of a factor, as a part of its rows. */

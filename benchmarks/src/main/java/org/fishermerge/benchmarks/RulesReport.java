@@ -52,8 +52,8 @@ public final class RulesReport {
     report.finish();
   }
 
-  private static void steps(
-      Report report, Kernels kernels, int rounds, @Nullable String python) throws IOException {
+  private static void steps(Report report, Kernels kernels, int rounds, @Nullable String python)
+      throws IOException {
     try (FisherStepWork work = new FisherStepWork(ClipShape.B32, BATCH, kernels);
         PythonPeers peers =
             python == null
@@ -125,8 +125,7 @@ public final class RulesReport {
     long bytes = 8 * ClipShape.L14.parameterCount() * Float.BYTES;
     Path temporary = Path.of(System.getProperty("java.io.tmpdir"));
     if (Files.getFileStore(temporary).getUsableSpace() < bytes) {
-      report.line(
-          "%nl14 left out: it needs %.0f GB of disk under %s", bytes / GB, temporary);
+      report.line("%nl14 left out: it needs %.0f GB of disk under %s", bytes / GB, temporary);
       return;
     }
     try (LayerMerges merges = new LayerMerges(ClipShape.L14, MODELS, 2)) {

@@ -133,8 +133,7 @@ public final class LibTorchAlgebra implements LinearAlgebra {
   @Override
   public void addProduct(Matrix into, double factor, Matrix a, Matrix b) {
     try (PointerScope scope = new PointerScope()) {
-      LibTorch.exactly(() ->
-          of(into).addmm_(of(a), of(b), new Scalar(1.0), new Scalar(factor)));
+      LibTorch.exactly(() -> of(into).addmm_(of(a), of(b), new Scalar(1.0), new Scalar(factor)));
     }
   }
 
