@@ -200,7 +200,7 @@ public record KroneckerFisher(
      * Small layers to the digits of a direct solution in F32; large ones until little of the
      * residual is left, which docs/choosing.md measures.
      */
-    public static final Tolerance DEFAULT = new Tolerance(1e-6, 0.05);
+    public static final Tolerance DEFAULT = new Tolerance(1e-6, 0.02);
 
     /**
      * Checks them.
