@@ -49,6 +49,7 @@ public final class RulesReport {
     if (!options.quick()) {
       large(report, algebra);
     }
+    SparseRulesReport.sections(report, options.quick());
     report.finish();
   }
 
@@ -115,7 +116,7 @@ public final class RulesReport {
       LayerMerges.Run kronecker = merges.merge(StatisticKind.KRONECKER, "--rule", "kronecker");
       line(report, "the command, kronecker", kronecker);
       report.ratio("kronecker_merge_seconds_b32", kronecker.seconds());
-      report.ratio("kronecker_merge_iterations_b32", kronecker.iterations());
+      report.ratio("kronecker_merge_iterations_b32", (double) kronecker.iterations());
     }
   }
 

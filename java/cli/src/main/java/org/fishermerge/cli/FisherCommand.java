@@ -225,7 +225,8 @@ final class FisherCommand implements Callable<Integer> {
           Estimation.of(script.file == null ? classifier(of, places) : module(of, rule, places))
               .settings(settings)
               .device(new SharedDevice(device))
-              .listener(new EstimationPrinter(FisherCache.title(settings.statistics()), results, err))
+              .listener(
+                  new EstimationPrinter(FisherCache.title(settings.statistics()), results, err))
               .output(out)
               .overwrite(overwrite)
               .build()

@@ -216,7 +216,8 @@ final class LayerMerge {
    * @param scale of the model's factors
    * @param parts receives the model's part of the trace of the system
    */
-  private LayerOperand operand(int model, SolvedLayer layer, double scale, double[] parts, LinearAlgebra own) {
+  private LayerOperand operand(
+      int model, SolvedLayer layer, double scale, double[] parts, LinearAlgebra own) {
     double coefficient = plan.request().coefficient(baseTensor(layer).name(), model);
     List<Double> traces = new ArrayList<>();
     List<Matrix> factors = new ArrayList<>();

@@ -168,7 +168,9 @@ final class TensorSharesTest {
                   "h.0.w",
                   new TestTensors.Data(DType.F32, List.of(2L, 2L), new double[] {i, 1, 2, 3}))));
     }
-    KroneckerFisher rule = new KroneckerFisher(0.01, scale, KroneckerFisher.Tolerance.ofAll(1e-10), 100, new Average(), 1);
+    KroneckerFisher rule =
+        new KroneckerFisher(
+            0.01, scale, KroneckerFisher.Tolerance.ofAll(1e-10), 100, new Average(), 1);
     MergeResult result =
         run(
             MergeRequest.builder(models.get(0), folder.resolve("out.safetensors"), rule)

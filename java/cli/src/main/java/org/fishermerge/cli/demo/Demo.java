@@ -114,7 +114,8 @@ public final class Demo {
     PicturePool.drawn().layOut(models, folder.resolve("models"));
     for (DemoTask task : DemoTask.values()) {
       DemoFiles.writePictures(task, FISHER_SEED, FISHER_EXAMPLES, data(task, "fisher"));
-      DemoFiles.writePictures(task, DemoRecipe.HELD_BACK_PICTURES, HELD_BACK, data(task, "held-back"));
+      DemoFiles.writePictures(
+          task, DemoRecipe.HELD_BACK_PICTURES, HELD_BACK, data(task, "held-back"));
     }
     for (String labels : List.of(EXACT, BATCH_SQUARE)) {
       step("estimating eight Fisher informations, labels " + labels);
