@@ -729,7 +729,7 @@ void interface() {
 #define FM_COUNT(name, parameters, arguments) kernel_count += &fm_##name != nullptr;
   FM_KERNEL_LIST(FM_COUNT)
 #undef FM_COUNT
-  EXPECT(kernel_count == 14, "%d kernels", kernel_count);
+  EXPECT(kernel_count == 17, "%d kernels", kernel_count);
 }
 
 // A file of three pages that is cut to one: guarded, the rest reads as zeros; unguarded, reading it ends the process.
