@@ -16,7 +16,7 @@ final class ProgressTest {
         new Progress(new PrintWriter(err), "Merging", "GB", 20_000_000_000L, 1e9)) {
       progress.update(12_000_000_000L);
       progress.update(20_000_000_000L);
-      assertThat(progress.lineOfLog(40)).contains("Merging: 20.00 GB in 40 s, 0.5 GB/s");
+      assertThat(progress.lineOfLog(40)).contains("Merging: 20.00 GB in 40 s, 0.500 GB/s");
       assertThat(progress.lineOfLog(0.3)).isEmpty();
     }
     try (Progress progress = Progress.passing(new PrintWriter(err), "Loading")) {
