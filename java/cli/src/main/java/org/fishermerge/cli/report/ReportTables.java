@@ -213,7 +213,8 @@ final class ReportTables {
       cell.shares().forEach(share -> cells.add(Table.percent(share, 1)));
       rows.add(cells);
     }
-    return new Table("Shares of the weight, %", columns, rows);
+    // A report may have several, which must be told apart by their titles alone.
+    return new Table("Shares of the weight, %: " + shares.merge(), columns, rows);
   }
 
   static Table fishers(FisherSizes fishers) {

@@ -131,6 +131,7 @@ public final class Browser implements AutoCloseable {
     String url = page.toUri().toString();
     media("light", "screen");
     driver.manage().window().setSize(new Dimension(1100, 900));
+    requests(); // those of pages before
     driver.get(url);
     assertThat(driver.manage().logs().get(LogType.BROWSER).getAll())
         .as("messages on the console of %s", page)
