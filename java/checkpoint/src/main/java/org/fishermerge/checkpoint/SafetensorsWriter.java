@@ -294,9 +294,8 @@ public final class SafetensorsWriter implements AutoCloseable {
   }
 
   /**
-   * A part of a segment will be written to soon: its memory is made ready at once, while the caller
-   * goes on, which takes a third of the time of making each page ready when it is first written to.
-   * Only a matter of time.
+   * A part of a segment will be written to soon: its pages are made ready by one call on another
+   * thread, in place of a fault for each when it is first written to. Only a matter of time.
    */
   public void writeAhead(MemorySegment part) {
     if (part.byteSize() > 0) {

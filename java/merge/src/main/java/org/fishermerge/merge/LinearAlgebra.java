@@ -8,7 +8,8 @@ import org.fishermerge.kernels.ElementType;
 /**
  * Dense matrices of doubles, or of floats where {@link #inSingle} was asked, for rules that solve a
  * system for each layer. This module has no implementation of its own, so that it needs no library:
- * {@code LibTorchAlgebra} of fisher-merge-torch is one. For one thread at a time.
+ * {@code LibTorchAlgebra} of fisher-merge-torch is one. For one thread at a time. Products and
+ * decompositions may use several threads of their own, whose number may change their rounding.
  */
 public interface LinearAlgebra {
   /** A matrix, valid until the work ends in which it was made. */
