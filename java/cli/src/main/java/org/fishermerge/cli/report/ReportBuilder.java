@@ -1,7 +1,7 @@
 package org.fishermerge.cli.report;
 
 import java.nio.file.Path;
-import java.time.OffsetDateTime;
+import java.time.Instant;
 import java.time.ZoneId;
 import java.time.format.DateTimeFormatter;
 import java.time.temporal.ChronoUnit;
@@ -23,10 +23,7 @@ import org.jspecify.annotations.Nullable;
 public final class ReportBuilder {
   private final String command;
   private final List<String> line;
-  private final String started =
-      OffsetDateTime.now(ZoneId.systemDefault())
-          .truncatedTo(ChronoUnit.SECONDS)
-          .format(DateTimeFormatter.ISO_OFFSET_DATE_TIME);
+  private final Instant started = Instant.now();
   private final long start = System.nanoTime();
 
   private final List<Model> models = new ArrayList<>();
@@ -130,7 +127,7 @@ public final class ReportBuilder {
         new Origin(
             Tool.nameAndVersion(),
             Runtime.version().toString(),
-            started,
+            startedHere(),
             (System.nanoTime() - start) / 1e9,
             seed,
             line),
@@ -143,5 +140,13 @@ public final class ReportBuilder {
         search,
         stages,
         warnings);
+  }
+
+  /** Formatted only for a report that is wanted: to load time zones takes its time. */
+  private String startedHere() {
+    return started
+        .truncatedTo(ChronoUnit.SECONDS)
+        .atZone(ZoneId.systemDefault())
+        .format(DateTimeFormatter.ISO_OFFSET_DATE_TIME);
   }
 }
