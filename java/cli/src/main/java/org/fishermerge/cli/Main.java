@@ -6,6 +6,7 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -39,27 +40,6 @@ import picocli.CommandLine.UnmatchedArgumentException;
     mixinStandardHelpOptions = true,
     versionProvider = Version.class,
     synopsisSubcommandLabel = "COMMAND",
-    subcommands = {
-      RunCommand.class,
-      FisherCommand.class,
-      MergeCommand.class,
-      AverageCommand.class,
-      TaskArithmeticCommand.class,
-      LinearCommand.class,
-      TiesCommand.class,
-      DareCommand.class,
-      BreadcrumbsCommand.class,
-      SlerpCommand.class,
-      MergekitCommand.class,
-      SearchCommand.class,
-      AddCommand.class,
-      SimilarityCommand.class,
-      EvaluateCommand.class,
-      InspectCommand.class,
-      DoctorCommand.class,
-      DemoCommand.class,
-      CompareCommand.class
-    },
     footer = {
       "",
       "Results go to standard output, progress to standard error.",
@@ -67,6 +47,31 @@ import picocli.CommandLine.UnmatchedArgumentException;
     })
 public final class Main {
   static final int FAILED = 1;
+
+  /** Commands by name, in the order of the help. */
+  static final Map<String, Class<?>> COMMANDS = new LinkedHashMap<>();
+
+  static {
+    COMMANDS.put("run", RunCommand.class);
+    COMMANDS.put("fisher", FisherCommand.class);
+    COMMANDS.put("merge", MergeCommand.class);
+    COMMANDS.put("average", AverageCommand.class);
+    COMMANDS.put("task-arithmetic", TaskArithmeticCommand.class);
+    COMMANDS.put("linear", LinearCommand.class);
+    COMMANDS.put("ties", TiesCommand.class);
+    COMMANDS.put("dare", DareCommand.class);
+    COMMANDS.put("breadcrumbs", BreadcrumbsCommand.class);
+    COMMANDS.put("slerp", SlerpCommand.class);
+    COMMANDS.put("mergekit", MergekitCommand.class);
+    COMMANDS.put("search", SearchCommand.class);
+    COMMANDS.put("add", AddCommand.class);
+    COMMANDS.put("similarity", SimilarityCommand.class);
+    COMMANDS.put("evaluate", EvaluateCommand.class);
+    COMMANDS.put("inspect", InspectCommand.class);
+    COMMANDS.put("doctor", DoctorCommand.class);
+    COMMANDS.put("demo", DemoCommand.class);
+    COMMANDS.put("compare", CompareCommand.class);
+  }
 
   private static final String QUIET = "--quiet";
 
@@ -210,7 +215,8 @@ public final class Main {
       PrintWriter errWriter,
       String... args) {
     boolean colours = Terminal.OUT.takesColours(environment);
-    return new CommandLine(new Main(environment))
+    String[] words = withCommand(args);
+    return commandLine(environment, words)
         .setOut(outWriter)
         .setErr(errWriter)
         .setColorScheme(Help.defaultColorScheme(colours ? Help.Ansi.ON : Help.Ansi.OFF))
@@ -221,7 +227,19 @@ public final class Main {
         .registerConverter(Path.class, Main::path)
         .setParameterExceptionHandler((e, arguments) -> misused(e, errWriter))
         .setExecutionExceptionHandler((e, command, parsed) -> failed(e, errWriter))
-        .execute(withCommand(args));
+        .execute(words);
+  }
+
+  /**
+   * The command line as picocli has it. Reading the options of all commands takes a fifth of a
+   * second, most of what a small merge does, so a command that is named first is the only one that
+   * is read.
+   */
+  private static CommandLine commandLine(Map<String, String> environment, String... words) {
+    CommandLine line = new CommandLine(new Main(environment));
+    Class<?> named = words.length == 0 ? null : COMMANDS.get(words[0]);
+    (named == null ? COMMANDS.values() : List.of(named)).forEach(line::addSubcommand);
+    return line;
   }
 
   /** Prints help, whose styles are our own, or runs the command. */

@@ -11,6 +11,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import picocli.CommandLine;
 
 /** Exit codes, help, and what goes to which stream. */
 final class UsageTest {
@@ -26,6 +27,12 @@ final class UsageTest {
           "inspect",
           "doctor",
           "demo");
+
+  @Test
+  void commandsAreFoundByTheNamesThatTheyHave() {
+    Main.COMMANDS.forEach((name, type) ->
+        assertThat(type.getAnnotation(CommandLine.Command.class).name()).isEqualTo(name));
+  }
 
   @Test
   void helpListsTheCommands() {

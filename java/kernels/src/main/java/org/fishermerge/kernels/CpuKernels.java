@@ -67,7 +67,7 @@ final class CpuKernels implements KernelProvider {
       try {
         NativeBindings.check(
             (int)
-                NativeBindings.WEIGHTED_AVERAGE.invokeExact(
+                NativeBindings.Averages.WEIGHTED_AVERAGE.invokeExact(
                     table, address, count, base, scalingFactor, target, type, begin, end));
       } catch (Throwable e) {
         throw NativeBindings.rethrow(e);
@@ -82,7 +82,7 @@ final class CpuKernels implements KernelProvider {
     try {
       NativeBindings.check(
           (int)
-              NativeBindings.STATISTICS.invokeExact(
+              NativeBindings.Sums.STATISTICS.invokeExact(
                   table,
                   x.address(),
                   NativeStructs.code(type),
@@ -109,7 +109,7 @@ final class CpuKernels implements KernelProvider {
       MemorySegment rootSums = productSums.asSlice((long) products.length * Double.BYTES);
       NativeBindings.check(
           (int)
-              NativeBindings.PAIR_SUMS.invokeExact(
+              NativeBindings.Sums.PAIR_SUMS.invokeExact(
                   table,
                   array,
                   (long) rows.size(),
@@ -137,7 +137,7 @@ final class CpuKernels implements KernelProvider {
       try {
         NativeBindings.check(
             (int)
-                NativeBindings.TASK_VECTORS.invokeExact(
+                NativeBindings.TaskVectors.TASK_VECTORS.invokeExact(
                     table,
                     vectors,
                     count,
@@ -166,7 +166,7 @@ final class CpuKernels implements KernelProvider {
         try {
           NativeBindings.check(
               (int)
-                  NativeBindings.MAGNITUDES.invokeExact(
+                  NativeBindings.Magnitudes.MAGNITUDES.invokeExact(
                       table, row, other, low, high, found.address(), counts.address(), begin, end));
         } catch (Throwable e) {
           throw NativeBindings.rethrow(e);
@@ -179,7 +179,7 @@ final class CpuKernels implements KernelProvider {
         try {
           NativeBindings.check(
               (int)
-                  NativeBindings.SAMPLE_MAGNITUDES.invokeExact(
+                  NativeBindings.Magnitudes.SAMPLE_MAGNITUDES.invokeExact(
                       table, row, other, places.address(), groups, sample.address()));
         } catch (Throwable e) {
           throw NativeBindings.rethrow(e);
@@ -195,7 +195,7 @@ final class CpuKernels implements KernelProvider {
     try {
       NativeBindings.check(
           (int)
-              NativeBindings.SELECT_MAGNITUDE.invokeExact(
+              NativeBindings.Magnitudes.SELECT_MAGNITUDE.invokeExact(
                   table, magnitudes.address(), count, rank, least, most, selected.address()));
     } catch (Throwable e) {
       throw NativeBindings.rethrow(e);
@@ -209,7 +209,7 @@ final class CpuKernels implements KernelProvider {
     try {
       NativeBindings.check(
           (int)
-              NativeBindings.COUNT_EQUAL.invokeExact(
+              NativeBindings.Magnitudes.COUNT_EQUAL.invokeExact(
                   table, numbers.address(), count, number, equal.address()));
     } catch (Throwable e) {
       throw NativeBindings.rethrow(e);
@@ -224,7 +224,7 @@ final class CpuKernels implements KernelProvider {
       MemorySegment norms = arena.allocate(JAVA_DOUBLE, 2);
       NativeBindings.check(
           (int)
-              NativeBindings.TASK_VECTOR_NORMS.invokeExact(
+              NativeBindings.TaskVectors.TASK_VECTOR_NORMS.invokeExact(
                   table,
                   NativeStructs.taskVectors(List.of(vector), arena),
                   NativeStructs.values(List.of(base), arena),
@@ -247,7 +247,7 @@ final class CpuKernels implements KernelProvider {
       try {
         NativeBindings.check(
             (int)
-                NativeBindings.SQUARE_ACCUMULATE.invokeExact(
+                NativeBindings.Squares.SQUARE_ACCUMULATE.invokeExact(
                     table, source, scale, target, begin, end));
       } catch (Throwable e) {
         throw NativeBindings.rethrow(e);
@@ -279,7 +279,9 @@ final class CpuKernels implements KernelProvider {
     MemorySegment plan = arena.allocate(NativeStructs.SQUARED_GRADIENTS_PLAN);
     try {
       NativeBindings.check(
-          (int) NativeBindings.SQUARED_GRADIENTS_PREPARE.invokeExact(table, g, a, plan.address()));
+          (int)
+              NativeBindings.Squares.SQUARED_GRADIENTS_PREPARE.invokeExact(
+                  table, g, a, plan.address()));
     } catch (Throwable e) {
       throw NativeBindings.rethrow(e);
     }
@@ -332,13 +334,13 @@ final class CpuKernels implements KernelProvider {
             if (begin < split) {
               NativeBindings.check(
                   (int)
-                      NativeBindings.SQUARED_GRADIENTS_PACK_G.invokeExact(
+                      NativeBindings.Squares.SQUARED_GRADIENTS_PACK_G.invokeExact(
                           table, g, packedG, begin, Math.min(end, split)));
             }
             if (end > split) {
               NativeBindings.check(
                   (int)
-                      NativeBindings.SQUARED_GRADIENTS_PACK_A.invokeExact(
+                      NativeBindings.Squares.SQUARED_GRADIENTS_PACK_A.invokeExact(
                           table,
                           a,
                           examples,
@@ -356,7 +358,7 @@ final class CpuKernels implements KernelProvider {
           try {
             NativeBindings.check(
                 (int)
-                    NativeBindings.SQUARED_GRADIENTS_BLOCKS.invokeExact(
+                    NativeBindings.Squares.SQUARED_GRADIENTS_BLOCKS.invokeExact(
                         table,
                         g,
                         a,
@@ -388,7 +390,8 @@ final class CpuKernels implements KernelProvider {
     return (worker, begin, end) -> {
       try {
         NativeBindings.check(
-            (int) NativeBindings.TOKEN_SUM_SQUARES.invokeExact(table, g, target, begin, end));
+            (int)
+                NativeBindings.Squares.TOKEN_SUM_SQUARES.invokeExact(table, g, target, begin, end));
       } catch (Throwable e) {
         throw NativeBindings.rethrow(e);
       }
@@ -414,7 +417,7 @@ final class CpuKernels implements KernelProvider {
       try {
         NativeBindings.check(
             (int)
-                NativeBindings.LAYER_NORM_SQUARES.invokeExact(
+                NativeBindings.Squares.LAYER_NORM_SQUARES.invokeExact(
                     table, g, a, means, rstds, scales, shifts, begin, end));
       } catch (Throwable e) {
         throw NativeBindings.rethrow(e);
@@ -432,7 +435,7 @@ final class CpuKernels implements KernelProvider {
       try {
         NativeBindings.check(
             (int)
-                NativeBindings.EMBEDDING_SQUARES.invokeExact(
+                NativeBindings.Squares.EMBEDDING_SQUARES.invokeExact(
                     table, g, positions, rows, target, begin, end));
       } catch (Throwable e) {
         throw NativeBindings.rethrow(e);

@@ -1,6 +1,5 @@
 package org.fishermerge.kernels;
 
-import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
@@ -25,7 +24,7 @@ final class CudaBindings {
   static final int ABI_VERSION = 3;
 
   private final SymbolLookup symbols = SymbolLookup.loaderLookup();
-  private final MethodHandle lastError = handle("fmc_last_error", FunctionDescriptor.of(ADDRESS));
+  private final MethodHandle lastError = handle("fmc_last_error", FunctionDescriptor.of(JAVA_LONG));
   private final MethodHandle deviceCount = status("fmc_device_count", JAVA_LONG);
   private final MethodHandle deviceInfo = status("fmc_device_info", JAVA_INT, JAVA_LONG);
   private final MethodHandle setDevice = status("fmc_set_device", JAVA_INT);
@@ -409,7 +408,7 @@ final class CudaBindings {
 
   private String reason() {
     try {
-      return NativeBindings.text((MemorySegment) lastError.invokeExact());
+      return NativeBindings.text((long) lastError.invokeExact());
     } catch (Throwable e) {
       throw NativeBindings.rethrow(e);
     }

@@ -21,6 +21,9 @@ import org.jspecify.annotations.Nullable;
  * The C functions of {@code fisher_kernels.h}. If the library cannot be loaded, this class is still
  * initialised: {@link #FAILURE} says why, and every handle throws it.
  *
+ * <p>Functions of a kind are linked when the first of them is called: linking takes milliseconds
+ * each, which a merge of small models would spend on kernels that it does not call.
+ *
  * <p>Operands are passed as plain addresses, as their arenas may be confined to the caller while
  * worker threads use them; {@link Kernels} has checked them and keeps them reachable.
  */
@@ -54,116 +57,150 @@ final class NativeBindings {
     LIBRARY = library;
   }
 
-  private static final MethodHandle LAST_ERROR =
-      handle("fm_last_error", FunctionDescriptor.of(ADDRESS));
   private static final MethodHandle ISA_NAME =
-      handle("fm_isa_name", FunctionDescriptor.of(ADDRESS, JAVA_LONG));
+      handle("fm_isa_name", FunctionDescriptor.of(JAVA_LONG, JAVA_LONG));
   private static final MethodHandle ISA_LIST =
-      handle("fm_isa_list", FunctionDescriptor.of(ADDRESS));
-  private static final MethodHandle OPEN = handle("fm_open", status(ADDRESS, ADDRESS));
+      handle("fm_isa_list", FunctionDescriptor.of(JAVA_LONG));
+  private static final MethodHandle OPEN = handle("fm_open", status(JAVA_LONG, JAVA_LONG));
 
-  private static final MethodHandle GUARD =
-      handle("fm_guard", FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG));
-  private static final MethodHandle GUARD_RELEASE =
-      handle("fm_guard_release", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
+  private static final MethodHandle GUARD = handle("fm_guard", status(JAVA_LONG, JAVA_LONG));
+  private static final MethodHandle GUARD_RELEASE = handle("fm_guard_release", status(JAVA_INT));
 
-  static final MethodHandle WEIGHTED_AVERAGE =
-      handle(
-          "fm_weighted_average",
-          status(
-              JAVA_LONG,
-              JAVA_LONG,
-              JAVA_LONG,
-              JAVA_LONG,
-              JAVA_DOUBLE,
-              JAVA_LONG,
-              JAVA_INT,
-              JAVA_LONG,
-              JAVA_LONG));
-  static final MethodHandle STATISTICS =
-      handle(
-          "fm_statistics",
-          status(JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_DOUBLE, JAVA_LONG));
-  static final MethodHandle PAIR_SUMS =
-      handle(
-          "fm_pair_sums",
-          status(
-              JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
-              JAVA_LONG));
-  static final MethodHandle TASK_VECTORS =
-      handle(
-          "fm_task_vectors",
-          status(
-              JAVA_LONG,
-              JAVA_LONG,
-              JAVA_LONG,
-              JAVA_LONG,
-              JAVA_INT,
-              JAVA_DOUBLE,
-              JAVA_LONG,
-              JAVA_LONG,
-              JAVA_INT,
-              JAVA_LONG,
-              JAVA_LONG));
-  static final MethodHandle MAGNITUDES =
-      handle(
-          "fm_magnitudes",
-          status(
-              JAVA_LONG,
-              JAVA_LONG,
-              JAVA_LONG,
-              JAVA_FLOAT,
-              JAVA_FLOAT,
-              JAVA_LONG,
-              JAVA_LONG,
-              JAVA_LONG,
-              JAVA_LONG));
-  static final MethodHandle SAMPLE_MAGNITUDES =
-      handle(
-          "fm_sample_magnitudes",
-          status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
-  static final MethodHandle SELECT_MAGNITUDE =
-      handle(
-          "fm_select_magnitude",
-          status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_FLOAT, JAVA_FLOAT, JAVA_LONG));
-  static final MethodHandle COUNT_EQUAL =
-      handle("fm_count_equal", status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_FLOAT, JAVA_LONG));
-  static final MethodHandle TASK_VECTOR_NORMS =
-      handle(
-          "fm_task_vector_norms",
-          status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
-  static final MethodHandle SQUARE_ACCUMULATE =
-      handle(
-          "fm_square_accumulate",
-          status(JAVA_LONG, JAVA_LONG, JAVA_DOUBLE, JAVA_LONG, JAVA_LONG, JAVA_LONG));
-  static final MethodHandle SQUARED_GRADIENTS_PREPARE =
-      handle("fm_squared_gradients_prepare", status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
-  static final MethodHandle SQUARED_GRADIENTS_PACK_G =
-      handle(
-          "fm_squared_gradients_pack_g",
-          status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
-  static final MethodHandle SQUARED_GRADIENTS_PACK_A =
-      handle(
-          "fm_squared_gradients_pack_a",
-          status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
-  static final MethodHandle SQUARED_GRADIENTS_BLOCKS =
-      handle(
-          "fm_squared_gradients_blocks",
-          status(
-              JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
-              JAVA_LONG, JAVA_LONG));
-  static final MethodHandle TOKEN_SUM_SQUARES =
-      handle("fm_token_sum_squares", status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
-  static final MethodHandle LAYER_NORM_SQUARES =
-      handle(
-          "fm_layer_norm_squares",
-          status(
-              JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
-              JAVA_LONG, JAVA_LONG));
-  static final MethodHandle EMBEDDING_SQUARES =
-      handle(
-          "fm_embedding_squares",
-          status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+  /** What the last failed call on this thread had to say. */
+  private static final class Errors {
+    static final MethodHandle LAST_ERROR =
+        handle("fm_last_error", FunctionDescriptor.of(JAVA_LONG));
+
+    private Errors() {}
+  }
+
+  /** Weighted averages. */
+  static final class Averages {
+    static final MethodHandle WEIGHTED_AVERAGE =
+        handle(
+            "fm_weighted_average",
+            status(
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_DOUBLE,
+                JAVA_LONG,
+                JAVA_INT,
+                JAVA_LONG,
+                JAVA_LONG));
+
+    private Averages() {}
+  }
+
+  /** Sums over values. */
+  static final class Sums {
+    static final MethodHandle STATISTICS =
+        handle(
+            "fm_statistics",
+            status(JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_DOUBLE, JAVA_LONG));
+    static final MethodHandle PAIR_SUMS =
+        handle(
+            "fm_pair_sums",
+            status(
+                JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
+                JAVA_LONG));
+
+    private Sums() {}
+  }
+
+  /** Mixes of task vectors. */
+  static final class TaskVectors {
+    static final MethodHandle TASK_VECTORS =
+        handle(
+            "fm_task_vectors",
+            status(
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_INT,
+                JAVA_DOUBLE,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_INT,
+                JAVA_LONG,
+                JAVA_LONG));
+    static final MethodHandle TASK_VECTOR_NORMS =
+        handle(
+            "fm_task_vector_norms",
+            status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+
+    private TaskVectors() {}
+  }
+
+  /** Ranks of magnitudes. */
+  static final class Magnitudes {
+    static final MethodHandle MAGNITUDES =
+        handle(
+            "fm_magnitudes",
+            status(
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_FLOAT,
+                JAVA_FLOAT,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_LONG));
+    static final MethodHandle SAMPLE_MAGNITUDES =
+        handle(
+            "fm_sample_magnitudes",
+            status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+    static final MethodHandle SELECT_MAGNITUDE =
+        handle(
+            "fm_select_magnitude",
+            status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_FLOAT, JAVA_FLOAT, JAVA_LONG));
+    static final MethodHandle COUNT_EQUAL =
+        handle("fm_count_equal", status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_FLOAT, JAVA_LONG));
+
+    private Magnitudes() {}
+  }
+
+  /** Squares of gradients. */
+  static final class Squares {
+    static final MethodHandle SQUARE_ACCUMULATE =
+        handle(
+            "fm_square_accumulate",
+            status(JAVA_LONG, JAVA_LONG, JAVA_DOUBLE, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+    static final MethodHandle SQUARED_GRADIENTS_PREPARE =
+        handle("fm_squared_gradients_prepare", status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+    static final MethodHandle SQUARED_GRADIENTS_PACK_G =
+        handle(
+            "fm_squared_gradients_pack_g",
+            status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+    static final MethodHandle SQUARED_GRADIENTS_PACK_A =
+        handle(
+            "fm_squared_gradients_pack_a",
+            status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+    static final MethodHandle SQUARED_GRADIENTS_BLOCKS =
+        handle(
+            "fm_squared_gradients_blocks",
+            status(
+                JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
+                JAVA_LONG, JAVA_LONG));
+    static final MethodHandle TOKEN_SUM_SQUARES =
+        handle(
+            "fm_token_sum_squares", status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+    static final MethodHandle LAYER_NORM_SQUARES =
+        handle(
+            "fm_layer_norm_squares",
+            status(
+                JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
+                JAVA_LONG, JAVA_LONG));
+    static final MethodHandle EMBEDDING_SQUARES =
+        handle(
+            "fm_embedding_squares",
+            status(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+
+    private Squares() {}
+  }
 
   private NativeBindings() {}
 
@@ -171,7 +208,7 @@ final class NativeBindings {
   static long open(String maxIsa) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment table = arena.allocate(ADDRESS);
-      check((int) OPEN.invokeExact(arena.allocateFrom(maxIsa), table));
+      check((int) OPEN.invokeExact(arena.allocateFrom(maxIsa).address(), table.address()));
       return table.get(JAVA_LONG, 0);
     } catch (Throwable e) {
       throw rethrow(e);
@@ -180,7 +217,7 @@ final class NativeBindings {
 
   static String isaName(long table) {
     try {
-      return text((MemorySegment) ISA_NAME.invokeExact(table));
+      return text((long) ISA_NAME.invokeExact(table));
     } catch (Throwable e) {
       throw rethrow(e);
     }
@@ -189,7 +226,7 @@ final class NativeBindings {
   /** Names of all instruction sets compiled in, lowest first. */
   static String[] isaList() {
     try {
-      return text((MemorySegment) ISA_LIST.invokeExact()).split(",", -1);
+      return text((long) ISA_LIST.invokeExact()).split(",", -1);
     } catch (Throwable e) {
       throw rethrow(e);
     }
@@ -199,7 +236,7 @@ final class NativeBindings {
   static void check(int status) {
     if (status != 0) {
       try {
-        throw new IllegalArgumentException(text((MemorySegment) LAST_ERROR.invokeExact()));
+        throw new IllegalArgumentException(text((long) Errors.LAST_ERROR.invokeExact()));
       } catch (Throwable e) {
         throw rethrow(e);
       }
@@ -213,8 +250,9 @@ final class NativeBindings {
     return e instanceof RuntimeException exception ? exception : new IllegalStateException(e);
   }
 
-  static String text(MemorySegment pointer) {
-    return pointer.reinterpret(Long.MAX_VALUE).getString(0);
+  /** The zero-terminated text at an address. */
+  static String text(long address) {
+    return MemorySegment.ofAddress(address).reinterpret(Long.MAX_VALUE).getString(0);
   }
 
   private static FunctionDescriptor status(ValueLayout... arguments) {
