@@ -82,12 +82,16 @@ record PairedRatios(Interval change, Interval twice) {
   }
 
   /**
-   * Noise never passes for a result, in either direction: where the reference differs from itself,
-   * nothing is decided.
+   * Noise never passes for a result. An interval that ends below what is tolerated holds however
+   * wide it is, for the noise is in it; otherwise nothing is decided where the reference differs
+   * from itself.
    *
    * @param tolerance how much slower the present may be, as a fraction
    */
   Verdict verdict(double tolerance) {
+    if (change.high() <= 1 + tolerance) {
+      return Verdict.HOLDS;
+    }
     if (!twice.liesWithin(tolerance)) {
       return Verdict.UNDECIDED;
     }

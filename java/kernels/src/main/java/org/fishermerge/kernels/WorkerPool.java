@@ -29,6 +29,11 @@ final class WorkerPool implements AutoCloseable {
       this(items, grain, grain, task);
     }
 
+    /** At least as many ranges as this can be worked on side by side. */
+    private long ranges(int threads) {
+      return items == 0 ? 0 : Math.ceilDiv(items, range(items, threads));
+    }
+
     /** The size of the next range where {@code left} items are left. */
     private long range(long left, int threads) {
       return Math.clamp(left / (2L * threads), least, grain);
@@ -63,7 +68,7 @@ final class WorkerPool implements AutoCloseable {
   void run(List<Step> steps) {
     long ranges = 0;
     for (Step step : steps) {
-      ranges = Math.max(ranges, Math.ceilDiv(step.items(), step.grain()));
+      ranges = Math.max(ranges, step.ranges(threads));
     }
     int helping = (int) Math.min(threads - 1L, ranges - 1);
     Run run = new Run(steps, threads);

@@ -7,8 +7,11 @@ import java.util.List;
 import java.util.SortedMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentSkipListMap;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicIntegerArray;
 import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -54,6 +57,27 @@ class WorkerPoolTest {
     }
     assertThat(sizes.values().stream().map(String::valueOf).collect(Collectors.joining(" ")))
         .isEqualTo(expected);
+  }
+
+  @Test
+  void aStepShorterThanItsGrainIsSharedTooWhereItsRangesMayShrink() {
+    CountDownLatch both = new CountDownLatch(2);
+    try (WorkerPool pool = new WorkerPool(2)) {
+      pool.run(
+          List.of(
+              new WorkerPool.Step(
+                  2,
+                  4,
+                  1,
+                  (worker, begin, end) -> {
+                    both.countDown();
+                    try {
+                      assertThat(both.await(30, TimeUnit.SECONDS)).isTrue();
+                    } catch (InterruptedException e) {
+                      throw new AssertionError(e);
+                    }
+                  })));
+    }
   }
 
   @ParameterizedTest
