@@ -5,14 +5,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.zip.CRC32C;
 import org.fishermerge.checkpoint.LinearLayer;
-import org.fishermerge.kernels.ElementType;
 import org.fishermerge.merge.Average;
 import org.fishermerge.merge.KroneckerFisher;
 import org.fishermerge.merge.LayerRule;
@@ -66,24 +64,6 @@ final class ThreadCountTest {
     }
   }
 
-  private static Matrix random(LinearAlgebra algebra, Random random, int rows, int columns) {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment values =
-          arena.allocateFrom(
-              ValueLayout.JAVA_DOUBLE, random.doubles((long) rows * columns, -1, 1).toArray());
-      return algebra.of(values, ElementType.F64, rows, columns);
-    }
-  }
-
-  /** X X^T / n of n / 2 columns, over a floor. */
-  private static Matrix factor(LinearAlgebra algebra, Random random, int n) {
-    Matrix root = random(algebra, random, n, n / 2);
-    Matrix square = algebra.zeros(n, n);
-    algebra.addProduct(square, 1.0 / n, root, algebra.transposed(root));
-    algebra.addToDiagonal(square, 0.05);
-    return square;
-  }
-
   private static long bits(LinearAlgebra algebra, Matrix a) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment values = arena.allocate(a.rows() * a.columns() * Double.BYTES, Double.BYTES);
@@ -105,8 +85,8 @@ final class ThreadCountTest {
           precision.run(() -> {
             Random random = new Random(SEED);
             for (int[] shape : shapes) {
-              Matrix a = random(precision, random, shape[0], shape[2]);
-              Matrix b = random(precision, random, shape[2], shape[1]);
+              Matrix a = RandomMatrices.uniform(precision, random, shape[0], shape[2]);
+              Matrix b = RandomMatrices.uniform(precision, random, shape[2], shape[1]);
               Matrix product = precision.product(a, b);
               results.put(List.of(shape[0], shape[1]) + " product", bits(precision, product));
               precision.addProduct(product, -0.3, a, b);
@@ -125,8 +105,8 @@ final class ThreadCountTest {
       assertSameForAnyThreads(results ->
           precision.run(() -> {
             Random random = new Random(SEED);
-            Matrix a = factor(precision, random, 421);
-            Matrix b = random(precision, random, 421, 333);
+            Matrix a = RandomMatrices.factor(precision, random, 421);
+            Matrix b = RandomMatrices.uniform(precision, random, 421, 333);
             Matrix cholesky = precision.cholesky(a).orElseThrow();
             results.put("cholesky", bits(precision, cholesky));
             results.put("inverse", bits(precision, precision.inverse(cholesky)));
@@ -150,14 +130,8 @@ final class ThreadCountTest {
     rules.put(new LinearLayer(99, 171, false, 1), new RegMean(1, new Average(), 1));
     assertSameForAnyThreads(results -> rules.forEach((layer, rule) -> algebra.run(() -> {
       LinearAlgebra own = rule.inSingle(layer) ? algebra.inSingle() : algebra;
-      Random random = new Random(SEED);
-      List<LayerOperand> operands = new ArrayList<>();
-      for (int i = 0; i < 2; i++) {
-        List<Matrix> factors = new ArrayList<>();
-        rule.factors().forEach(f -> factors.add(factor(own, random, (int) f.size(layer))));
-        Matrix weight = random(own, random, (int) layer.outputs(), (int) layer.inputs());
-        operands.add(new LayerOperand(1 + i, 1, weight, factors));
-      }
+      List<LayerOperand> operands =
+          RandomMatrices.operands(rule, layer, 2, own, new Random(SEED));
       LayerRule.Solution solution = rule.solve(layer, operands, own);
       results.put(rule.title() + " of " + layer, bits(own, solution.weight()));
     })));
