@@ -35,8 +35,9 @@ final class LayerRuleOptions {
       paramLabel = "T",
       description =
           "With --rule kronecker: how much of the average's residual may be left when a layer counts"
-              + " as solved (default: 1e-6; 0.05 for layers of more than about 400 x 400, which"
-              + " decide how long a merge takes).")
+              + " as solved, above 0, 1 at most (default: 1e-6; 0.02 for layers of more than about"
+              + " 400 x 400, which decide how long a merge takes). Layers are solved in single"
+              + " precision from 1e-3 on, in double below.")
   private @Nullable Double tolerance;
 
   @Option(

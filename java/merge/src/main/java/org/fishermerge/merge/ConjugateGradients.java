@@ -10,8 +10,9 @@ import org.fishermerge.merge.LinearAlgebra.Matrix;
  * L_i) x (sum_i c_i tr(L_i) R_i), which is the operator itself, up to a factor, where the terms are
  * proportional.
  *
- * <p>The residual is that of the recurrence. It differs from that of X by what products round, so
- * it is not to be asked for less than some 1000 roundings.
+ * <p>The search ends by the residual of its recurrence, which costs nothing; {@link #residual} is
+ * that of X by itself. They differ by what products round, so less than some 1000 roundings is not
+ * to be asked for.
  */
 final class ConjugateGradients {
   /**
@@ -33,7 +34,7 @@ final class ConjugateGradients {
    * What was found.
    *
    * @param x the solution
-   * @param residual |B - sum_i c_i L_i X R_i| / |B|
+   * @param residual |B - sum_i c_i L_i X R_i| / |B| as the recurrence has it
    * @param iterations that it took
    */
   record Found(Matrix x, double residual, int iterations) {}
@@ -117,6 +118,19 @@ final class ConjugateGradients {
       rz = next;
     }
     return new Found(x, residual, done);
+  }
+
+  /**
+   * |B - sum_i c_i L_i X R_i| / |B|, which takes the products of an iteration; 0 where B is zero.
+   *
+   * @param b is used up
+   */
+  double residual(Matrix x, Matrix b) {
+    double norm = Math.sqrt(algebra.dot(b, b));
+    for (Term term : terms) {
+      addTo(b, new Term(-term.coefficient(), term.left(), term.right()), x, algebra);
+    }
+    return norm == 0 ? 0 : Math.sqrt(algebra.dot(b, b)) / norm;
   }
 
   /** into += c L x R. */

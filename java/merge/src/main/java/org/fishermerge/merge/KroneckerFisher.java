@@ -145,37 +145,58 @@ public record KroneckerFisher(
             : algebra.zeros(average.rows(), average.columns());
     List<Term> terms = new ArrayList<>();
     for (LayerOperand operand : operands) {
-      Matrix a = operand.factors().get(0);
-      Matrix g = operand.factors().get(1);
-      double meanA = algebra.trace(a) / a.rows();
-      double meanG = algebra.trace(g) / g.rows();
-      if (meanA < Float.MIN_NORMAL || meanG < Float.MIN_NORMAL || operand.coefficient() == 0) {
-        continue; // without data, or with what rounding to F32 left of it
+      Optional<Term> term = term(operand, tall, algebra);
+      if (term.isPresent()) {
+        terms.add(term.get());
+        algebra.run(() -> {
+          Matrix difference = algebra.zeros(average.rows(), average.columns());
+          algebra.add(difference, 1, operand.weight());
+          algebra.add(difference, -1, average);
+          ConjugateGradients.addTo(
+              b, term.get(), tall ? algebra.transposed(difference) : difference, algebra);
+        });
       }
-      double own =
-          scale == Scale.LAYER
-              ? 1.0 / (a.rows() * (double) g.rows())
-              : operand.share() * meanA * meanG;
-      damp(a, meanA, algebra);
-      damp(g, meanG, algebra);
-      Term term = new Term(operand.coefficient() * own, tall ? a : g, tall ? g : a);
-      terms.add(term);
-      algebra.run(() -> {
-        Matrix difference = algebra.zeros(average.rows(), average.columns());
-        algebra.add(difference, 1, operand.weight());
-        algebra.add(difference, -1, average);
-        ConjugateGradients.addTo(
-            b, term, tall ? algebra.transposed(difference) : difference, algebra);
-      });
     }
     if (terms.isEmpty()) {
       return Solution.direct(average);
     }
     double wanted = tolerance.of(layer);
-    ConjugateGradients.Found change =
-        new ConjugateGradients(terms, algebra).solve(b, wanted, iterations);
+    ConjugateGradients system = new ConjugateGradients(terms, algebra);
+    Matrix left = b;
+    if (!inSingle(layer)) {
+      left = algebra.zeros(b.rows(), b.columns());
+      algebra.add(left, 1, b);
+    }
+    ConjugateGradients.Found change = system.solve(left, wanted, iterations);
+    // At tolerances above SINGLE_FROM the recurrence's is as good, and another costs an iteration.
+    double residual = inSingle(layer) ? change.residual() : system.residual(change.x(), b);
     algebra.add(average, 1, tall ? algebra.transposed(change.x()) : change.x());
-    return new Solution(average, change.residual(), wanted, change.iterations());
+    return new Solution(average, residual, wanted, change.iterations());
+  }
+
+  /**
+   * A model's term of the system.
+   *
+   * @param operand whose factors are damped
+   * @param transposed whether the system is that of W^T
+   * @return empty without data, or with what rounding to F32 left of it
+   */
+  private Optional<Term> term(LayerOperand operand, boolean transposed, LinearAlgebra algebra) {
+    Matrix a = operand.factors().get(0);
+    Matrix g = operand.factors().get(1);
+    double meanA = algebra.trace(a) / a.rows();
+    double meanG = algebra.trace(g) / g.rows();
+    if (meanA < Float.MIN_NORMAL || meanG < Float.MIN_NORMAL || operand.coefficient() == 0) {
+      return Optional.empty();
+    }
+    double own =
+        scale == Scale.LAYER
+            ? 1.0 / (a.rows() * (double) g.rows())
+            : operand.share() * meanA * meanG;
+    damp(a, meanA, algebra);
+    damp(g, meanG, algebra);
+    return Optional.of(
+        new Term(operand.coefficient() * own, transposed ? a : g, transposed ? g : a));
   }
 
   /** Makes the mean of a factor's diagonal one, and adds the damping. */
@@ -186,14 +207,14 @@ public record KroneckerFisher(
 
   /**
    * How far layers are solved: |b - L w| of the merged weight over that of the average, from which
-   * the search starts. Most layers reach 0.05 in 3 to 6 iterations and 1e-6 in 30; an iteration of
-   * a layer costs 2 O I (O + I) operations for each model.
+   * the search starts; docs/choosing.md has what that costs and gains. From 1e-3 on a layer is
+   * solved in single precision.
    *
-   * @param ofSmall of layers for which an iteration costs next to nothing, above 0
-   * @param ofLarge of layers for which that decides how long a merge takes, above 0
+   * @param ofSmall of layers for which an iteration costs next to nothing; above 0, 1 at most
+   * @param ofLarge of layers for which that decides how long a merge takes; above 0, 1 at most
    */
   public record Tolerance(double ofSmall, double ofLarge) {
-    /** From so many O I (O + I) on a layer is large: squares of 407. */
+    /** A layer of so many O I (O + I), half the operations of a product, is large: of 407 x 407. */
     private static final long LARGE = 1L << 27;
 
     /**
@@ -205,13 +226,19 @@ public record KroneckerFisher(
     /**
      * Checks them.
      *
-     * @throws InputException if one is not above 0
+     * @throws InputException if one is not above 0, or above 1
      */
     public Tolerance {
-      if (!(ofSmall > 0) || !(ofLarge > 0)) {
+      if (!isTolerance(ofSmall) || !isTolerance(ofLarge)) {
         throw new InputException(
-            "--tolerance is " + Math.min(ofSmall, ofLarge) + "; it is above 0, and 1 at most");
+            "--tolerance is "
+                + (isTolerance(ofSmall) ? ofLarge : ofSmall)
+                + "; it is above 0, and 1 at most, which is the average");
       }
+    }
+
+    private static boolean isTolerance(double value) {
+      return value > 0 && value <= 1;
     }
 
     /** One for all layers. */

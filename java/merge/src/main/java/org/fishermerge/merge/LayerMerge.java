@@ -3,10 +3,7 @@ package org.fishermerge.merge;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
-import java.util.Locale;
-import java.util.Optional;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
@@ -39,12 +36,8 @@ final class LayerMerge {
   /** Factors whose stated trace is not that of their data. */
   private final List<String> disproved = new ArrayList<>();
 
-  private double worstResidual;
+  private Residuals residuals = new Residuals();
   private final List<TensorShares> shares = new ArrayList<>();
-  private long iterations;
-
-  /** Where a layer was left further from its solution than was asked for. */
-  private Optional<String> warning = Optional.empty();
 
   LayerMerge(
       MergePlan plan,
@@ -61,39 +54,13 @@ final class LayerMerge {
     this.progress = progress;
   }
 
-  /** The largest residual of a layer that was solved. */
-  double worstResidual() {
-    return worstResidual;
+  Residuals residuals() {
+    return residuals;
   }
 
   /** What each model had to say, layer by layer; empty unless it was asked for. */
   List<TensorShares> shares() {
     return List.copyOf(shares);
-  }
-
-  /** Iterations of all layers. */
-  long iterations() {
-    return iterations;
-  }
-
-  private void note(SolvedLayer layer, LayerRule.Solution solution) {
-    iterations += solution.iterations();
-    if (solution.residual() <= worstResidual) {
-      return;
-    }
-    worstResidual = solution.residual();
-    if (solution.residual() > solution.wanted()) {
-      warning =
-          Optional.of(
-              String.format(
-                  Locale.ROOT,
-                  "the system of '%s' was solved to a residual of %.2g in %d iterations, where %.2g"
-                      + " was wanted; a larger --damping makes it easier",
-                  layer.name(),
-                  solution.residual(),
-                  solution.iterations(),
-                  solution.wanted()));
-    }
   }
 
   /** Writes the weights of all solved layers. */
@@ -102,9 +69,7 @@ final class LayerMerge {
     writeLayers(writer);
     if (!disproved.isEmpty()) {
       trusting = false;
-      worstResidual = 0;
-      iterations = 0;
-      warning = Optional.empty();
+      residuals = new Residuals();
       writeLayers(writer);
     }
   }
@@ -158,7 +123,7 @@ final class LayerMerge {
 
   /** What only the values could show, each a sentence for the user. */
   List<String> warnings() {
-    List<String> warnings = new ArrayList<>(warning.stream().toList());
+    List<String> warnings = new ArrayList<>(residuals.warning().stream().toList());
     disproved.forEach(factor ->
         warnings.add(
             factor
@@ -180,24 +145,24 @@ final class LayerMerge {
   }
 
   private void write(SolvedLayer layer, List<Double> scales, CheckpointWriter writer) {
-    double[] parts = new double[inputs.statistics().size()];
     LinearAlgebra own = rule.inSingle(layer.layer()) ? algebra.inSingle() : algebra;
-    List<LayerOperand> operands = new ArrayList<>();
+    List<Part> parts = new ArrayList<>();
     for (int i = 0; i < inputs.statistics().size(); i++) {
-      operands.add(operand(i, layer, scales.get(i), parts, own));
+      parts.add(part(i, layer, scales.get(i), own));
     }
-    double all = Arrays.stream(parts).sum();
-    if (plan.request().measureShares() && all != 0) {
+    double trace = parts.stream().mapToDouble(Part::trace).sum();
+    if (plan.request().measureShares() && trace != 0) {
       CheckpointTensor tensor = baseTensor(layer);
       shares.add(
           new TensorShares(
               tensor.name(),
               tensor.info().elementCount(),
               0,
-              Arrays.stream(parts).mapToObj(part -> part / all).toList()));
+              parts.stream().map(part -> part.trace() / trace).toList()));
     }
+    List<LayerOperand> operands = parts.stream().map(Part::operand).toList();
     LayerRule.Solution solution = rule.solve(layer.layer(), operands, own);
-    note(layer, solution);
+    residuals.add(layer.name(), solution);
     Matrix merged = solution.weight();
     double s = rule.scalingFactor();
     if (s != 1) {
@@ -213,42 +178,58 @@ final class LayerMerge {
   }
 
   /**
-   * @param scale of the model's factors
-   * @param parts receives the model's part of the trace of the system
+   * A model's part in a layer.
+   *
+   * @param trace of the model's part of the system
    */
-  private LayerOperand operand(
-      int model, SolvedLayer layer, double scale, double[] parts, LinearAlgebra own) {
-    double coefficient = plan.request().coefficient(baseTensor(layer).name(), model);
+  private record Part(LayerOperand operand, double trace) {}
+
+  /**
+   * Reads a model's part.
+   *
+   * @param scale of the model's factors
+   */
+  private Part part(int model, SolvedLayer layer, double scale, LinearAlgebra own) {
     List<Double> traces = new ArrayList<>();
     List<Matrix> factors = new ArrayList<>();
     for (LayerFactor factor : rule.factors()) {
-      MemorySegment triangle = triangle(model, layer, factor);
-      Matrix matrix = own.symmetric(triangle, factor.size(layer.layer()));
       double trace = trace(model, layer, factor);
       if (trusting) {
-        double stated = statedTrace(model, layer, factor);
-        if (!(Math.abs(stated - trace) <= TRACE_TOLERANCE * stated)) {
-          disproved.add(
-              "%s, '%s'"
-                  .formatted(
-                      inputs.statistics().get(model).path(), factor.tensorName(layer.name())));
-        }
+        compareWithStated(trace, model, layer, factor);
       }
-      if (!own.isFinite(matrix)) {
-        throw damaged(model, layer, factor);
-      }
-      own.scale(matrix, 1.0 / count(model, layer, factor));
       traces.add(trace / count(model, layer, factor));
-      factors.add(matrix);
-      progress.advance(triangle.byteSize());
-      MappedData.release(triangle);
+      factors.add(mean(model, layer, factor, own));
     }
     Checkpoint checkpoint = inputs.models().get(model);
     CheckpointTensor value = inputs.valueOf(model, layer.parameter());
     Matrix weight = weight(checkpoint, value, layer.layer(), own);
     progress.advance(value.info().byteCount());
-    parts[model] = coefficient * rule.systemTrace(scale, traces);
-    return new LayerOperand(coefficient, scale, weight, factors);
+    double coefficient = plan.request().coefficient(baseTensor(layer).name(), model);
+    return new Part(
+        new LayerOperand(coefficient, scale, weight, factors),
+        coefficient * rule.systemTrace(scale, traces));
+  }
+
+  private void compareWithStated(double trace, int model, SolvedLayer layer, LayerFactor factor) {
+    double stated = statedTrace(model, layer, factor);
+    if (!(Math.abs(stated - trace) <= TRACE_TOLERANCE * stated)) {
+      disproved.add(
+          "%s, '%s'"
+              .formatted(inputs.statistics().get(model).path(), factor.tensorName(layer.name())));
+    }
+  }
+
+  /** A factor of which a file has the sum. */
+  private Matrix mean(int model, SolvedLayer layer, LayerFactor factor, LinearAlgebra own) {
+    MemorySegment triangle = triangle(model, layer, factor);
+    Matrix matrix = own.symmetric(triangle, factor.size(layer.layer()));
+    if (!own.isFinite(matrix)) {
+      throw damaged(model, layer, factor);
+    }
+    own.scale(matrix, 1.0 / count(model, layer, factor));
+    progress.advance(triangle.byteSize());
+    MappedData.release(triangle);
+    return matrix;
   }
 
   /** A stored weight as [O, I]. */

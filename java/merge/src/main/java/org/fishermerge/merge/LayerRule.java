@@ -77,8 +77,8 @@ public sealed interface LayerRule extends MergeRule permits KroneckerFisher, Reg
    * A merged weight.
    *
    * @param weight [O, I]
-   * @param residual how far it is from solving its system: |b - L w| over that of the models'
-   *     average; 0 of a direct solve
+   * @param residual how far it is from solving its system before it is rounded to the output's
+   *     dtype: |b - L w| over that of the models' average; 0 of a direct solve
    * @param wanted the residual that was aimed at
    * @param iterations that it took
    */

@@ -8,8 +8,8 @@ import org.fishermerge.kernels.ElementType;
 /**
  * Dense matrices of doubles, or of floats where {@link #inSingle} was asked, for rules that solve a
  * system for each layer. This module has no implementation of its own, so that it needs no library:
- * {@code LibTorchAlgebra} of fisher-merge-torch is one. For one thread at a time. Products and
- * decompositions may use several threads of their own, whose number may change their rounding.
+ * {@code LibTorchAlgebra} of fisher-merge-torch is one. For one thread at a time. Operations may
+ * use several threads of their own; results have the same bits for any number of them.
  */
 public interface LinearAlgebra {
   /** A matrix, valid until the work ends in which it was made. */
@@ -96,10 +96,7 @@ public interface LinearAlgebra {
   /** Whether no value is infinite or NaN; false also where their sum is beyond a double. */
   boolean isFinite(Matrix a);
 
-  /**
-   * The sum over elements of the products of a and b, summed in double: the same bits for any
-   * number of threads.
-   */
+  /** The sum over elements of the products of a and b, summed in double. */
   double dot(Matrix a, Matrix b);
 
   /**

@@ -130,14 +130,15 @@ final class MergeRun {
     layers.map(LayerMerge::warnings).ifPresent(warnings::addAll);
     List<TensorShares> shares = new ArrayList<>(average.shares());
     layers.map(LayerMerge::shares).ifPresent(shares::addAll);
+    Residuals residuals = layers.map(LayerMerge::residuals).orElseGet(Residuals::new);
     return new MergeResult(
         plan.request().output(),
         plan.mergedElements(),
         progress.bytesRead(),
         plan.bytesWritten(),
         scan.results(),
-        layers.map(LayerMerge::worstResidual).orElse(0.0),
-        layers.map(LayerMerge::iterations).orElse(0L),
+        residuals.largest(),
+        residuals.iterations(),
         List.copyOf(shares),
         List.copyOf(warnings));
   }

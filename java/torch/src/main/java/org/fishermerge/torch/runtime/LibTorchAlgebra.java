@@ -3,6 +3,7 @@ package org.fishermerge.torch.runtime;
 import java.lang.foreign.MemorySegment;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.function.Supplier;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarTypeOptional;
@@ -14,10 +15,11 @@ import org.fishermerge.kernels.ElementType;
 import org.fishermerge.merge.LinearAlgebra;
 
 /**
- * Linear algebra by libtorch, and so by the BLAS and LAPACK, or the CUDA libraries, that it is
- * built with; on the device that models use.
+ * Linear algebra by libtorch, on the device that models use: on the CPU by BLAS and LAPACK, with
+ * the same bits for any number of threads ({@link BlockedBlas}), on a GPU by CUDA's libraries.
  */
 public final class LibTorchAlgebra implements LinearAlgebra {
+  /** Contiguous. */
   private record Dense(Tensor values) implements Matrix {
     @Override
     public long rows() {
@@ -51,6 +53,15 @@ public final class LibTorchAlgebra implements LinearAlgebra {
 
   private static Tensor of(Matrix a) {
     return ((Dense) a).values;
+  }
+
+  private static boolean isOnGpu(Matrix a) {
+    return of(a).is_cuda();
+  }
+
+  /** LAPACK on one thread: with two, on two cores, it is no faster up to 3072 rows. */
+  private static Dense lapack(Supplier<Tensor> work) {
+    return new Dense(Tensors.scoped(() -> BlockedBlas.onOneThread(work).contiguous()));
   }
 
   /** {@inheritDoc} On a GPU that is for the kernels to say. */
@@ -127,13 +138,22 @@ public final class LibTorchAlgebra implements LinearAlgebra {
 
   @Override
   public Matrix product(Matrix a, Matrix b) {
-    return new Dense(LibTorch.exactly(() -> torch.mm(of(a), of(b))));
+    if (isOnGpu(a)) {
+      return new Dense(LibTorch.exactly(() -> torch.mm(of(a), of(b))));
+    }
+    Tensor product = Tensors.scoped(() -> torch.empty(a.rows(), b.columns()).to(precision));
+    BlockedBlas.multiply(product, 0, 1, of(a), of(b));
+    return new Dense(product);
   }
 
   @Override
   public void addProduct(Matrix into, double factor, Matrix a, Matrix b) {
-    try (PointerScope scope = new PointerScope()) {
-      LibTorch.exactly(() -> of(into).addmm_(of(a), of(b), new Scalar(1.0), new Scalar(factor)));
+    if (isOnGpu(a)) {
+      try (PointerScope scope = new PointerScope()) {
+        LibTorch.exactly(() -> of(into).addmm_(of(a), of(b), new Scalar(1.0), new Scalar(factor)));
+      }
+    } else {
+      BlockedBlas.multiply(of(into), 1, factor, of(a), of(b));
     }
   }
 
@@ -198,9 +218,13 @@ public final class LibTorchAlgebra implements LinearAlgebra {
   @Override
   public double dot(Matrix a, Matrix b) {
     try (PointerScope scope = new PointerScope()) {
-      // Each row is summed by one thread, and so are their sums, of which there are few.
+      // libtorch sums each row on one thread.
       ScalarTypeOptional wide = new ScalarTypeOptional(ScalarType.Double);
-      return of(a).mul(of(b)).sum(new long[] {1}, false, wide).sum().item_double();
+      double sum = 0;
+      for (double row : Tensors.doubles(of(a).mul(of(b)).sum(new long[] {1}, false, wide))) {
+        sum += row;
+      }
+      return sum;
     }
   }
 
@@ -215,31 +239,41 @@ public final class LibTorchAlgebra implements LinearAlgebra {
 
   @Override
   public Optional<Matrix> cholesky(Matrix a) {
-    T_TensorTensor_T found = torch.linalg_cholesky_ex(of(a), false, false);
-    boolean positive = found.get1().item_int() == 0;
-    return positive ? Optional.of(new Dense(found.get0())) : Optional.empty();
+    Dense factor =
+        lapack(() -> {
+          T_TensorTensor_T found = torch.linalg_cholesky_ex(of(a), false, false);
+          boolean positive = found.get1().item_int() == 0;
+          return positive ? found.get0() : torch.empty(0);
+        });
+    return factor.values.numel() > 0 ? Optional.of(factor) : Optional.empty();
   }
 
   @Override
   public Matrix pseudoInverse(Matrix a, double above) {
-    return new Dense(
-        Tensors.scoped(() -> {
+    Dense factor =
+        lapack(() -> {
           T_TensorTensor_T found = torch.linalg_eigh(of(a));
           Tensor values = found.get0();
-          Tensor vectors = found.get1(); // in columns
-          Tensor none = values.le(new Scalar(above));
-          Tensor inverse = values.reciprocal().masked_fill_(none, new Scalar(0.0));
-          return torch.mm(vectors.mul(inverse), vectors.t());
-        }));
+          // V^+ of a = V diag(values) V^T, by roots: (V D) (V D)^T with D = values^-1/2.
+          return found.get1().mul(values.rsqrt().masked_fill_(values.le(new Scalar(above)), new Scalar(0.0)));
+        });
+    return product(factor, transposed(factor));
   }
 
   @Override
   public Matrix inverse(Matrix choleskyOfA) {
-    return new Dense(torch.cholesky_inverse(of(choleskyOfA), false));
+    return lapack(() -> torch.cholesky_inverse(of(choleskyOfA), false));
   }
 
   @Override
   public Matrix solve(Matrix choleskyOfA, Matrix b) {
-    return new Dense(torch.cholesky_solve(of(b), of(choleskyOfA), false));
+    if (isOnGpu(b)) {
+      return new Dense(
+          Tensors.scoped(() ->
+              torch.cholesky_solve(of(b), of(choleskyOfA), false).contiguous()));
+    }
+    Tensor solution = Tensors.scoped(() -> of(b).clone());
+    BlockedBlas.solve(of(choleskyOfA), solution);
+    return new Dense(solution);
   }
 }
