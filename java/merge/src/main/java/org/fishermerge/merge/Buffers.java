@@ -72,7 +72,6 @@ final class Buffers {
       return !other.info().dtype().isInteger();
     }
     return !other.info().shape().equals(tensor.info().shape())
-        || base.segment(tensor.canonicalName()).mismatch(model.segment(tensor.canonicalName()))
-            >= 0;
+        || !base.equal(tensor, model, other);
   }
 }

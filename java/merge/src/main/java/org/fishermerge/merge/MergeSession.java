@@ -1,13 +1,15 @@
 package org.fishermerge.merge;
 
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.Kernels;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The open files of a merge, checked, and the plan of what a merge of them would do; or of several
+ * The open inputs of a merge, checked, and the plan of what a merge of them would do; or of several
  * merges, one after the other: with other coefficients, by another rule, into other outputs. For
  * one thread at a time.
  *
@@ -91,9 +93,17 @@ public final class MergeSession implements AutoCloseable {
       MergeSource other = next.models().get(i);
       same =
           other.model().equals(one.model())
-              && (other.statistic().isEmpty() || other.statistic().equals(one.statistic()));
+              && meansTheSame(next, other.model())
+              && (other.statistic().isEmpty()
+                  || (other.statistic().equals(one.statistic())
+                      && meansTheSame(next, other.statistic().get())));
     }
-    return same;
+    return same && meansTheSame(next, next.base());
+  }
+
+  /** Whether a path stands for the same tensors in memory, or for a file in both. */
+  private boolean meansTheSame(MergeRequest next, Path path) {
+    return Objects.equals(next.inMemory().get(path), request.inMemory().get(path));
   }
 
   /** The base, then models and statistic files, without their coefficients. */

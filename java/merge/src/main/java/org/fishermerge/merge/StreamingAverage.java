@@ -209,13 +209,13 @@ final class StreamingAverage {
       return new WeightedInput(
           values.data(), values.type(), null, ElementType.F32, weight.scale(), weight.offset());
     }
-    CheckpointTensor fisher = inputs.fisherOf(i, piece.parameter());
-    DType dtype = fisher.info().dtype();
+    TypedValues fisher =
+        inputs.fisher(i, piece.parameter(), piece.from(), piece.count(), computed);
     return new WeightedInput(
         values.data(),
         values.type(),
-        piece.of(inputs.fishers().get(i).segment(fisher.canonicalName()), dtype),
-        ElementTypes.of(dtype),
+        fisher.data(),
+        fisher.type(),
         weight.scale(),
         weight.offset());
   }
