@@ -10,6 +10,9 @@ import org.jspecify.annotations.Nullable;
 
 /** Tensors that a program has at hand. */
 final class MemoryStore implements TensorStore {
+  /** Stands for the threads of kernels, where it must be known whether they may use memory. */
+  private static final Thread ANOTHER = Thread.ofPlatform().unstarted(() -> {});
+
   private final NamedTensors tensors;
   private final SafetensorsHeader header;
 
@@ -21,23 +24,26 @@ final class MemoryStore implements TensorStore {
     this.header = tensors.header();
     for (String name : header.tensors().keySet()) {
       MemorySegment memory = tensors.memoryOf(name);
-      if (memory != null && memory.isNative()) {
-        MemorySegment plain = withoutHints(memory);
-        if (plain != null) {
-          inPlace.put(name, plain);
-        }
+      MemorySegment usable = memory == null ? null : inPlace(memory);
+      if (usable != null) {
+        inPlace.put(name, usable);
       }
     }
   }
 
   /**
-   * Memory that the caller has mapped, as memory like any other: the system is not to be told that
-   * its pages are done with, which would undo the caller's own changes to a private mapping. Null
-   * where that takes native access; it is copied then.
+   * Memory as kernels can use it where it is; null if they cannot: on the heap, and without native
+   * access memory that is confined to a thread, since they have threads of their own, or mapped.
+   * What the caller has mapped comes back as memory like any other: the system is not to be told
+   * that its pages are done with, which would undo changes to a private mapping.
    */
   @SuppressWarnings("restricted")
-  private static @Nullable MemorySegment withoutHints(MemorySegment memory) {
-    if (!memory.isMapped()) {
+  static @Nullable MemorySegment inPlace(MemorySegment memory) {
+    if (!memory.isNative()) {
+      return null;
+    }
+    boolean unreadable = problem(memory) != null; // to be reported when it is read
+    if (unreadable || (!memory.isMapped() && memory.isAccessibleBy(ANOTHER))) {
       return memory;
     }
     try {
@@ -45,6 +51,16 @@ final class MemoryStore implements TensorStore {
     } catch (IllegalCallerException e) {
       return null;
     }
+  }
+
+  /** Why this thread cannot use memory; null if it can. */
+  static @Nullable String problem(MemorySegment memory) {
+    if (!memory.scope().isAlive()) {
+      return "was freed; its arena must stay open until nothing uses it";
+    }
+    return memory.isAccessibleBy(Thread.currentThread())
+        ? null
+        : "is confined to another thread; merge on that one, or allocate it in a shared arena";
   }
 
   @Override
@@ -97,15 +113,11 @@ final class MemoryStore implements TensorStore {
   }
 
   private MemorySegment usable(CheckpointTensor tensor, MemorySegment memory) {
-    if (!memory.scope().isAlive() || !memory.isAccessibleBy(Thread.currentThread())) {
+    String problem = problem(memory);
+    if (problem != null) {
       throw new InputException(
-          tensors.path()
-              + ": the memory of tensor "
-              + Messages.quote(tensor.info().name())
-              + (memory.scope().isAlive()
-                  ? " is confined to another thread; merge on that one, or allocate it in a shared"
-                      + " arena"
-                  : " was freed; its arena must stay open until nothing reads it"));
+          "%s: the memory of tensor %s %s"
+              .formatted(tensors.path(), Messages.quote(tensor.info().name()), problem));
     }
     return memory;
   }

@@ -13,8 +13,8 @@ import org.fishermerge.checkpoint.SafetensorsWriter.Declared;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Hands tensors to a {@link TensorSink}. What it gave no memory off the heap for is written to
- * memory of this writer, from the first look at a tensor's segment until the tensor is complete.
+ * Hands tensors to a {@link TensorSink}. What it gave no memory for that kernels can write to goes
+ * to memory of this writer first, from the first look at a tensor's segment until the tensor is complete.
  */
 final class SinkWriter implements TensorWriter {
   /** Kernels like their operands to begin at cache lines. */
@@ -22,7 +22,11 @@ final class SinkWriter implements TensorWriter {
 
   private final TensorSink sink;
   private final Map<String, TensorInfo> tensors = new LinkedHashMap<>();
-  private final Map<String, @Nullable MemorySegment> given = new HashMap<>();
+  private final Map<String, MemorySegment> given = new HashMap<>();
+
+  /** What is given and can be written in place. */
+  private final Map<String, MemorySegment> inPlace = new HashMap<>();
+
   private final Map<String, Own> own = new HashMap<>();
 
   private record Own(Arena arena, MemorySegment memory) {}
@@ -46,6 +50,10 @@ final class SinkWriter implements TensorWriter {
         require(memory, bytes, what);
         written.add(MemoryRegions.Region.of(memory, what));
         given.put(each.name(), memory);
+        MemorySegment usable = MemoryStore.inPlace(memory);
+        if (usable != null) {
+          inPlace.put(each.name(), usable);
+        }
       }
     }
     MemoryRegions.requireApart(
@@ -56,13 +64,7 @@ final class SinkWriter implements TensorWriter {
     String problem =
         memory.byteSize() != bytes
             ? "has %d bytes, but %d are written".formatted(memory.byteSize(), bytes)
-            : memory.isReadOnly()
-                ? "is read-only"
-                : !memory.scope().isAlive()
-                    ? "was freed; its arena must stay open until the merge returns"
-                    : !memory.isAccessibleBy(Thread.currentThread())
-                        ? "is confined to another thread; allocate it in a shared arena"
-                        : null;
+            : memory.isReadOnly() ? "is read-only" : MemoryStore.problem(memory);
     if (problem != null) {
       throw new InputException(what + " " + problem);
     }
@@ -71,8 +73,8 @@ final class SinkWriter implements TensorWriter {
   @Override
   @SuppressWarnings("MustBeClosedChecker") // closed when the tensor is complete, or by close()
   public MemorySegment segment(String name) {
-    MemorySegment memory = given.get(name);
-    if (memory != null && memory.isNative()) {
+    MemorySegment memory = inPlace.get(name);
+    if (memory != null) {
       return memory;
     }
     Own known = own.get(name);
@@ -99,7 +101,7 @@ final class SinkWriter implements TensorWriter {
     if (memory == null) {
       sink.accept(tensor, written.asReadOnly());
     } else {
-      if (!memory.isNative()) {
+      if (!inPlace.containsKey(name)) {
         memory.copyFrom(written);
       }
       sink.accept(tensor, memory);
