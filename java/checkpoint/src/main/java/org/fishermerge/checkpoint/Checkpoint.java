@@ -13,11 +13,12 @@ import org.fishermerge.checkpoint.LoraAdapter.AdaptedTensor;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A model, on disk or in memory ({@link NamedTensors}). On disk it is a Hugging Face folder ({@code model.safetensors}, or else {@code
- * model.safetensors.index.json} with its shards), or one safetensors file; or one of them with a
- * LoRA adapter, {@code BASE+ADAPTER} ({@link ModelPath}), applied where a tensor is read. Opening
- * reads and validates headers only; data is mapped when a segment is first asked for. Safe for use
- * by several threads; segments are valid until {@link #close}.
+ * A model, on disk or in memory ({@link NamedTensors}). On disk it is a Hugging Face folder ({@code
+ * model.safetensors}, or else {@code model.safetensors.index.json} with its shards), or one
+ * safetensors file; or one of them with a LoRA adapter, {@code BASE+ADAPTER} ({@link ModelPath}),
+ * applied where a tensor is read. Opening reads and validates headers only; data is mapped when a
+ * segment is first asked for. Safe for use by several threads; segments are valid until {@link
+ * #close}.
  */
 public final class Checkpoint implements AutoCloseable {
   private static final String CONFIG = "config.json";

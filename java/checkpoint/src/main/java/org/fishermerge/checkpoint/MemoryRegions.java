@@ -5,7 +5,6 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.IdentityHashMap;
 import java.util.List;
-import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /** Whether memory that is written overlaps memory that is read, or other memory that is written. */
@@ -38,7 +37,7 @@ final class MemoryRegions {
    * @throws InputException naming two that overlap
    */
   static void requireApart(List<Region> read, List<Region> written) {
-    Map<Object, List<Use>> spaces = new IdentityHashMap<>();
+    IdentityHashMap<Object, List<Use>> spaces = new IdentityHashMap<>();
     read.forEach(region -> add(spaces, new Use(region, false)));
     written.forEach(region -> add(spaces, new Use(region, true)));
     for (List<Use> uses : spaces.values()) {
@@ -62,7 +61,7 @@ final class MemoryRegions {
     }
   }
 
-  private static void add(Map<Object, List<Use>> spaces, Use use) {
+  private static void add(IdentityHashMap<Object, List<Use>> spaces, Use use) {
     if (use.region().to() > use.region().from()) {
       spaces.computeIfAbsent(use.region().space(), any -> new ArrayList<>()).add(use);
     }

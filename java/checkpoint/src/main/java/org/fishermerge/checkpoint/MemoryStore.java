@@ -19,6 +19,8 @@ final class MemoryStore implements TensorStore {
   /** What kernels can read, by name. */
   private final Map<String, MemorySegment> inPlace = new HashMap<>();
 
+  private volatile boolean closed;
+
   MemoryStore(NamedTensors tensors) {
     this.tensors = tensors;
     this.header = tensors.header();
@@ -102,6 +104,7 @@ final class MemoryStore implements TensorStore {
     String name = tensor.info().name();
     TensorReader reader = tensors.readerOf(name);
     if (reader != null) {
+      requireOpen();
       reader.read(from, target);
       return;
     }
@@ -113,6 +116,7 @@ final class MemoryStore implements TensorStore {
   }
 
   private MemorySegment usable(CheckpointTensor tensor, MemorySegment memory) {
+    requireOpen();
     String problem = problem(memory);
     if (problem != null) {
       throw new InputException(
@@ -130,6 +134,15 @@ final class MemoryStore implements TensorStore {
   @Override
   public void requireSizes() {}
 
+  private void requireOpen() {
+    if (closed) {
+      throw new IllegalStateException("the checkpoint is closed");
+    }
+  }
+
+  /** The memory is the caller's. */
   @Override
-  public void close() {}
+  public void close() {
+    closed = true;
+  }
 }

@@ -22,7 +22,8 @@ import org.jspecify.annotations.Nullable;
  * change, and its arena must stay open, as long as whatever reads these tensors is open, such as a
  * merge session; a confined arena must be that of the thread that reads. Off-heap memory is read in
  * place. Arrays and readers are copied a chunk at a time (whole tensors by rules that look at
- * tensors as wholes), since kernels read no memory of the heap. Tensors may share memory.
+ * tensors as wholes), since kernels read no memory of the heap; so is memory that is mapped or
+ * confined to a thread where Java was started without native access. Tensors may share memory.
  *
  * <p>As a {@link TensorSink} these are the memory that a result is written to: they must have every
  * tensor of the result, with its dtype and shape. Tensors beside these stay as they are.
@@ -183,7 +184,7 @@ public final class NamedTensors implements TensorSink {
       if (shape.stream().anyMatch(size -> size < 0)) {
         throw new IllegalArgumentException(tensor + "cannot have the shape " + shape);
       }
-        long end;
+      long end;
       try {
         end = Math.addExact(begin, TensorInfo.bytes(dtype, shape));
       } catch (ArithmeticException e) {

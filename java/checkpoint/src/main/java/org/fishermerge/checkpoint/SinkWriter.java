@@ -10,11 +10,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import org.fishermerge.checkpoint.SafetensorsWriter.Declared;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Hands tensors to a {@link TensorSink}. What it gave no memory for that kernels can write to goes
- * to memory of this writer first, from the first look at a tensor's segment until the tensor is complete.
+ * to memory of this writer first, from the first look at a tensor's segment until the tensor is
+ * complete.
  */
 final class SinkWriter implements TensorWriter {
   /** Kernels like their operands to begin at cache lines. */

@@ -10,7 +10,9 @@ import java.util.Optional;
  * mean is the checkpoint's matter, and the same for both.
  */
 sealed interface TensorStore extends AutoCloseable permits MappedFiles, MemoryStore {
-  /** What there is, one header per file; of tensors in memory, as one file of them would have it. */
+  /**
+   * What there is, one header per file; of tensors in memory, as one file of them would have it.
+   */
   List<SafetensorsHeader> headers();
 
   /** The files among them. */

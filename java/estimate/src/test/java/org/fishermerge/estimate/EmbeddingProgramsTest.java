@@ -9,14 +9,12 @@ import java.io.OutputStreamWriter;
 import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
-
 import java.net.URISyntaxException;
 import java.net.URL;
 import java.net.URLClassLoader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-
 import java.util.List;
 import java.util.Objects;
 import java.util.stream.Stream;
@@ -48,7 +46,8 @@ final class EmbeddingProgramsTest {
   @BeforeAll
   static void compileAndEstimate() throws IOException, URISyntaxException {
     URL found =
-        Objects.requireNonNull(EmbeddingProgramsTest.class.getResource("embedding/MergeFiles.java"));
+        Objects.requireNonNull(
+            EmbeddingProgramsTest.class.getResource("embedding/MergeFiles.java"));
     try (Stream<Path> files = Files.list(Path.of(found.toURI()).resolveSibling(""))) {
       sources = files.sorted().toList();
     }
@@ -120,7 +119,8 @@ final class EmbeddingProgramsTest {
       for (Method method : instance.getClass().getDeclaredMethods()) {
         if (method.getName().equals("main")) {
           method.setAccessible(true);
-          method.invoke(instance, method.getParameterCount() == 0 ? new Object[0] : new Object[] {arguments});
+          method.invoke(
+              instance, method.getParameterCount() == 0 ? new Object[0] : new Object[] {arguments});
         }
       }
     } catch (InvocationTargetException e) {

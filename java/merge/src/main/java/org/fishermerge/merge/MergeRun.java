@@ -81,8 +81,7 @@ final class MergeRun {
     TensorSink sink = request.sink();
     if (sink != null) {
       MergeProgress.requireNotInterrupted();
-      run.write(() ->
-          CheckpointWriter.sink(sink, plan.written(), request.inMemory().values()));
+      run.write(() -> CheckpointWriter.sink(sink, plan.written(), request.inMemory().values()));
       run.requireUnchanged();
       return run.result();
     }

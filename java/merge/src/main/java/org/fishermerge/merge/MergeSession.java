@@ -119,10 +119,12 @@ public final class MergeSession implements AutoCloseable {
    * @param kernels used by this thread only while this runs; not closed
    * @throws InputException if an input has changed since it was planned, a model is not the one its
    *     statistic file names, or a value is not acceptable: a Fisher that is negative or not
-   *     finite, a parameter that is not finite, a result that overflows the output's dtype. Nothing
-   *     is left behind then.
+   *     finite, a parameter that is not finite, a result that overflows the output's dtype; or if a
+   *     sink's memory is not as {@link org.fishermerge.checkpoint.TensorSink#memory} wants it.
+   *     Nothing is left behind then, but for what a sink was handed.
    * @throws java.util.concurrent.CancellationException if this thread is interrupted before the
-   *     output is in its place; nothing is left behind, and the thread stays interrupted
+   *     output is in its place; nothing is left behind, but for what a sink was handed, and the
+   *     thread stays interrupted
    */
   public MergeResult run(Kernels kernels, ProgressListener listener) {
     return run(kernels, null, listener);

@@ -13,8 +13,8 @@ import org.fishermerge.checkpoint.StatisticFile;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The inputs of a session, files or tensors in memory: the base, the models in the request's order, and their statistic files,
- * all of them or none.
+ * The inputs of a session, files or tensors in memory: the base, the models in the request's order,
+ * and their statistic files, all of them or none.
  */
 record OpenFiles(Checkpoint base, List<Checkpoint> models, List<StatisticFile> statistics)
     implements AutoCloseable {
@@ -52,9 +52,7 @@ record OpenFiles(Checkpoint base, List<Checkpoint> models, List<StatisticFile> s
     if (tensors != null) {
       return Checkpoint.of(tensors, base);
     }
-    return base == null
-        ? Checkpoint.open(model)
-        : Checkpoint.open(modelPath(request, model), base);
+    return base == null ? Checkpoint.open(model) : Checkpoint.open(modelPath(request, model), base);
   }
 
   private static StatisticFile statistic(MergeRequest request, Path file, Checkpoint base) {

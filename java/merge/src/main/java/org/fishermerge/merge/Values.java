@@ -67,8 +67,7 @@ final class Values {
     long count = 0;
     for (long at = 0; at < elements; at += Piece.ELEMENTS) {
       long length = Math.min(Piece.ELEMENTS, elements - at);
-      MemorySegment values =
-          ComputedValues.read(checkpoint, tensor.canonicalName(), at, length);
+      MemorySegment values = ComputedValues.read(checkpoint, tensor.canonicalName(), at, length);
       long firstHere = firstWhere(values, dtype, length, test);
       if (firstHere >= 0) {
         count += countWhere(values, dtype, length, test);

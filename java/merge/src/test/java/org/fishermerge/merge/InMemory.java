@@ -63,8 +63,10 @@ final class InMemory {
                   MemorySegment.ofArray(bytes).asSlice(from * width, target.byteSize())));
     } else {
       builder.add(
-          tensor.name(), tensor.dtype(), tensor.shape(), odd(bytes.length, arena).copyFrom(
-              MemorySegment.ofArray(bytes)));
+          tensor.name(),
+          tensor.dtype(),
+          tensor.shape(),
+          odd(bytes.length, arena).copyFrom(MemorySegment.ofArray(bytes)));
     }
   }
 

@@ -239,8 +239,7 @@ final class InMemoryMergeTest {
 
   private MergeRequest.Builder inMemory(Files3 files, MergeRule rule, InMemory.Kind kind) {
     MergeRequest.Builder request =
-        request(files, rule, Path.of("merged"))
-            .inMemory(InMemory.of(files.base(), kind, arena));
+        request(files, rule, Path.of("merged")).inMemory(InMemory.of(files.base(), kind, arena));
     files.models().forEach(model -> request.inMemory(InMemory.of(model, kind, arena)));
     if (!rule.statistics().isEmpty()) {
       files.statistics().forEach(file -> request.inMemory(InMemory.of(file, kind, arena)));
@@ -334,8 +333,10 @@ final class InMemoryMergeTest {
       models.add(
           TestTensors.write(
               folder.resolve("m" + i + ".safetensors"),
-              Map.of("w", new TestTensors.Data(
-                  DType.F32, List.of((long) count), random.doubles(count).toArray()))));
+              Map.of(
+                  "w",
+                  new TestTensors.Data(
+                      DType.F32, List.of((long) count), random.doubles(count).toArray()))));
     }
     Path merged = folder.resolve("merged.safetensors");
     MergeRule rule = new DiagonalFisher(Normalization.MODEL, 1e-6);
@@ -365,7 +366,8 @@ final class InMemoryMergeTest {
         Merger merger = session.merger(kernels)) {
       merger.run(session.plan(), ProgressListener.NONE);
       merger.run(session.plan(request.sink(collect(second)).build()), ProgressListener.NONE);
-      NamedTensors other = InMemory.of(files.models().getLast(), "one", InMemory.Kind.ARRAYS, arena);
+      NamedTensors other =
+          InMemory.of(files.models().getLast(), "one", InMemory.Kind.ARRAYS, arena);
       MergeRequest of =
           MergeRequest.builder(base.path(), Path.of("merged"), new Average())
               .model(one.path())
@@ -382,9 +384,12 @@ final class InMemoryMergeTest {
   /** A statistic that states wrong sums has its merge done again; the last values count. */
   @Test
   void tensorsComeAgainWhereStatedSumsWereWrong() {
-    Path base = TestTensors.write(folder.resolve("base.safetensors"), Map.of("w", TestTensors.f32(0, 0)));
-    Path one = TestTensors.write(folder.resolve("one.safetensors"), Map.of("w", TestTensors.f32(1, 2)));
-    Path two = TestTensors.write(folder.resolve("two.safetensors"), Map.of("w", TestTensors.f32(5, 3)));
+    Path base =
+        TestTensors.write(folder.resolve("base.safetensors"), Map.of("w", TestTensors.f32(0, 0)));
+    Path one =
+        TestTensors.write(folder.resolve("one.safetensors"), Map.of("w", TestTensors.f32(1, 2)));
+    Path two =
+        TestTensors.write(folder.resolve("two.safetensors"), Map.of("w", TestTensors.f32(5, 3)));
     Map<String, String> metadata =
         new HashMap<>(
             new StatisticMetadata(2, "exact", null, null, null, null, null, null).toMap());
@@ -425,7 +430,11 @@ final class InMemoryMergeTest {
   }
 
   /** A wrong merge: what stands in place of a tensor in one input. */
-  record Wrong(String input, String tensor, TestTensors.Data data, UnaryOperator<MergeRequest.Builder> request) {
+  record Wrong(
+      String input,
+      String tensor,
+      TestTensors.Data data,
+      UnaryOperator<MergeRequest.Builder> request) {
     Wrong(String input, TestTensors.Data data) {
       this(input, "b", data, r -> r);
     }
@@ -466,7 +475,8 @@ final class InMemoryMergeTest {
       files.put(input, TestTensors.write(folder.resolve(input + ".safetensors"), tensors));
     }
     MergeRequest.Builder request =
-        MergeRequest.builder(path(files, "base"), folder.resolve("out.safetensors"), DiagonalFisher.DEFAULT)
+        MergeRequest.builder(
+                path(files, "base"), folder.resolve("out.safetensors"), DiagonalFisher.DEFAULT)
             .model(path(files, "m1"), path(files, "f1"))
             .model(path(files, "m2"), path(files, "f2"));
     String expected = messageOf(wrong.request().apply(request).build());
@@ -477,7 +487,9 @@ final class InMemoryMergeTest {
               .model(path(files, "m2"), path(files, "f2"));
       files.values().forEach(file -> memory.inMemory(InMemory.of(file, kind, arena)));
       memory.sink((tensor, values) -> {});
-      assertThat(messageOf(wrong.request().apply(memory).build())).as(kind.name()).isEqualTo(expected);
+      assertThat(messageOf(wrong.request().apply(memory).build()))
+          .as(kind.name())
+          .isEqualTo(expected);
     }
   }
 
@@ -531,9 +543,10 @@ final class InMemoryMergeTest {
 
   @Test
   void memoryThatCannotBeReadIsNamed() throws InterruptedException {
-    Arena freed = Arena.ofShared();
-    NamedTensors model = two("alpha", freed.allocate(8));
-    freed.close();
+    NamedTensors model;
+    try (Arena freed = Arena.ofShared()) {
+      model = two("alpha", freed.allocate(8));
+    }
     assertThat(messageOf(average(floats("base", 1, 2), model).build()))
         .contains("alpha", "\"w\"", "was freed");
 
@@ -653,6 +666,32 @@ final class InMemoryMergeTest {
         .contains("'alhpa'", "neither the base nor a model nor a statistic");
   }
 
+  /** In words, and as memory that copies take. */
+  @Test
+  void thePlanTellsOfMemory() {
+    int count = 100_000;
+    NamedTensors base = floats("base", new float[count]);
+    MergePlan copied = Merging.plan(average(base, floats("alpha", new float[count])).build());
+    assertThat(copied.toString())
+        .contains("into merged, in memory", "base        base, in memory", "alpha, in memory");
+    NamedTensors inPlace =
+        NamedTensors.builder("alpha")
+            .add("w", DType.F32, List.of((long) count), arena.allocate(4L * count))
+            .build();
+    MergePlan read = Merging.plan(average(base, inPlace).build());
+    assertThat(copied.memoryBytes() - read.memoryBytes()).isEqualTo(4L * count);
+  }
+
+  @Test
+  void aClosedSessionReadsNothing() {
+    MergeSession session =
+        MergeSession.open(average(floats("base", 1, 2), floats("alpha", 3, 4)).build());
+    session.close();
+    assertThatThrownBy(() -> session.run(kernels, ProgressListener.NONE))
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessageContaining("closed");
+  }
+
   /** A file of the name does not matter, whatever it is. */
   @Test
   void theNameIsNotLookedForOnTheDisk() throws IOException {
@@ -667,7 +706,8 @@ final class InMemoryMergeTest {
   void memoryThatTheCallerMappedKeepsItsChanges() throws IOException {
     Path file = folder.resolve("mapped");
     Files.write(file, new byte[1 << 16]);
-    try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE)) {
+    try (FileChannel channel =
+        FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE)) {
       MemorySegment mapped = channel.map(MapMode.PRIVATE, 0, 1 << 16, arena);
       mapped.setAtIndex(ValueLayout.JAVA_FLOAT, 3, 42);
       long count = mapped.byteSize() / Float.BYTES;
