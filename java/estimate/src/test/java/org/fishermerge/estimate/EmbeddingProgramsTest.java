@@ -126,7 +126,7 @@ final class EmbeddingProgramsTest {
     } catch (InvocationTargetException e) {
       throw new AssertionError(program, e.getCause());
     } catch (ReflectiveOperationException e) {
-      throw new AssertionError(program, e);
+      throw new LinkageError(program, e);
     } finally {
       System.setOut(before);
     }
@@ -228,7 +228,7 @@ final class EmbeddingProgramsTest {
   void measuresDivergences() {
     List<Double> nats =
         run("SearchByKl", BASE.toString(), model("alpha"), classes("alpha"), data("alpha")).stream()
-            .map(line -> Double.valueOf(line.split(": ")[1]))
+            .map(line -> Double.valueOf(line.substring(line.indexOf(' '))))
             .toList();
     assertThat(nats).hasSize(5);
     assertThat(nats.getFirst()).isGreaterThan(1e-3);
