@@ -4,7 +4,6 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -14,11 +13,12 @@ import org.fishermerge.checkpoint.LoraAdapter.AdaptedTensor;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A model on disk: a Hugging Face folder ({@code model.safetensors}, or else {@code
- * model.safetensors.index.json} with its shards), or one safetensors file; or one of them with a
- * LoRA adapter, {@code BASE+ADAPTER} ({@link ModelPath}), applied where a tensor is read. Opening
- * reads and validates headers only; data is mapped when a segment is first asked for. Safe for use
- * by several threads; segments are valid until {@link #close}.
+ * A model, on disk or in memory ({@link NamedTensors}). On disk it is a Hugging Face folder ({@code
+ * model.safetensors}, or else {@code model.safetensors.index.json} with its shards), or one
+ * safetensors file; or one of them with a LoRA adapter, {@code BASE+ADAPTER} ({@link ModelPath}),
+ * applied where a tensor is read. Opening reads and validates headers only; data is mapped when a
+ * segment is first asked for. Safe for use by several threads; segments are valid until {@link
+ * #close}.
  */
 public final class Checkpoint implements AutoCloseable {
   private static final String CONFIG = "config.json";
@@ -28,7 +28,7 @@ public final class Checkpoint implements AutoCloseable {
 
   private final Path path;
   private final Path basePath;
-  private final WeightFiles files;
+  private final TensorStore store;
   private final List<String> warnings;
 
   /** By the names that this checkpoint alone implies. */
@@ -41,9 +41,7 @@ public final class Checkpoint implements AutoCloseable {
   private final Map<String, CheckpointTensor> tensors;
 
   private final SharedNames shared;
-  private final Map<Path, SafetensorsFile> mapped = new HashMap<>();
   private @Nullable ModelConfig modelConfig;
-  private boolean closed;
 
   private Checkpoint(ModelPath model, @Nullable Checkpoint like) {
     this.path = model.given();
@@ -53,12 +51,12 @@ public final class Checkpoint implements AutoCloseable {
     List<String> notes = new ArrayList<>(stored.warnings());
     Map<String, CheckpointTensor> base = byCanonicalName(basePath, stored.headers(), notes);
     if (model.adapter() == null) {
-      this.files = stored;
+      this.store = new MappedFiles(stored);
       this.adapted = Map.of();
       this.own = base;
     } else {
       LoraAdapter adapter = LoraAdapter.open(model.adapter());
-      this.files = stored.with(adapter.header());
+      this.store = new MappedFiles(stored.with(adapter.header()));
       this.adapted = adapter.applyTo(basePath, base, new Conv1dLayers(config()));
       Map<String, CheckpointTensor> all = new LinkedHashMap<>(base);
       adapted.forEach((name, tensor) -> all.put(name, tensor.tensor()));
@@ -66,6 +64,18 @@ public final class Checkpoint implements AutoCloseable {
       notes.addAll(adapter.warnings());
       adapter.missing(basePath, base).ifPresent(notes::add);
     }
+    this.tensors = like == null ? own : OuterPrefix.match(path, own, like.own, notes);
+    this.warnings = List.copyOf(notes);
+    this.shared = new SharedNames(this, like == null ? null : like.shared);
+  }
+
+  private Checkpoint(NamedTensors tensors, @Nullable Checkpoint like) {
+    this.path = tensors.path();
+    this.basePath = path;
+    this.store = new MemoryStore(tensors);
+    List<String> notes = new ArrayList<>();
+    this.own = byCanonicalName(path, store.headers(), notes);
+    this.adapted = Map.of();
     this.tensors = like == null ? own : OuterPrefix.match(path, own, like.own, notes);
     this.warnings = List.copyOf(notes);
     this.shared = new SharedNames(this, like == null ? null : like.shared);
@@ -91,6 +101,17 @@ public final class Checkpoint implements AutoCloseable {
    */
   public static Checkpoint open(ModelPath model, Checkpoint like) {
     return new Checkpoint(model, like);
+  }
+
+  /**
+   * Tensors in memory, as a file of them would be opened.
+   *
+   * @param like a checkpoint whose names they go by, as {@link #open(ModelPath, Checkpoint)} has
+   *     it; null for none
+   * @throws InputException as {@link #open(Path)} for what is in a file
+   */
+  public static Checkpoint of(NamedTensors tensors, @Nullable Checkpoint like) {
+    return new Checkpoint(tensors, like);
   }
 
   private static Map<String, CheckpointTensor> byCanonicalName(
@@ -124,7 +145,7 @@ public final class Checkpoint implements AutoCloseable {
     return Collections.unmodifiableMap(tensors);
   }
 
-  /** The path as the user gave it. */
+  /** The path as the user gave it; of tensors in memory, the name that stands for it. */
   public Path path() {
     return path;
   }
@@ -199,18 +220,20 @@ public final class Checkpoint implements AutoCloseable {
 
   /** Whether two tensors have the same dtype, shape and data. */
   public boolean equal(CheckpointTensor one, CheckpointTensor other) {
-    if (one.equals(other)) {
-      return true;
-    }
+    return one.equals(other) || equal(one, this, other);
+  }
+
+  /** The same of a tensor of another checkpoint. */
+  public boolean equal(CheckpointTensor one, Checkpoint others, CheckpointTensor other) {
     boolean alike =
         one.info().dtype() == other.info().dtype()
             && one.info().shape().equals(other.info().shape());
-    return alike && sameValues(one, other);
+    return alike && sameValues(one, others, other);
   }
 
-  private boolean sameValues(CheckpointTensor one, CheckpointTensor other) {
-    if (adapted(one) == null && adapted(other) == null) {
-      return data(one).mismatch(data(other)) < 0;
+  private boolean sameValues(CheckpointTensor one, Checkpoint others, CheckpointTensor other) {
+    if (!isComputed(one) && !others.isComputed(other)) {
+      return data(stored(one)).mismatch(others.data(others.stored(other))) < 0;
     }
     long count = one.info().elementCount();
     long width = one.info().dtype().bits() / Byte.SIZE;
@@ -219,7 +242,7 @@ public final class Checkpoint implements AutoCloseable {
       MemorySegment first = MemorySegment.ofArray(new byte[(int) (length * width)]);
       MemorySegment second = MemorySegment.ofArray(new byte[(int) (length * width)]);
       copy(one, at, length, first);
-      copy(other, at, length, second);
+      others.copy(other, at, length, second);
       if (first.mismatch(second) >= 0) {
         return false;
       }
@@ -260,7 +283,7 @@ public final class Checkpoint implements AutoCloseable {
   public Optional<String> problem() {
     return WeightKind.problem(
         own.values().stream().map(CheckpointTensor::info).toList(),
-        files.headers().getFirst().metadata(),
+        store.headers().getFirst().metadata(),
         weightConfig().map(WeightConfig::quantization).orElse(null));
   }
 
@@ -279,7 +302,7 @@ public final class Checkpoint implements AutoCloseable {
   }
 
   private MemorySegment data(CheckpointTensor stored) {
-    return map(stored.file()).segment(stored.info().name());
+    return store.segment(stored);
   }
 
   /** What an adapter makes of a tensor; null where it leaves it alone. */
@@ -293,17 +316,23 @@ public final class Checkpoint implements AutoCloseable {
     return found == null ? tensor : found.stored();
   }
 
-  /** Whether the values are not stored but computed as they are read, with {@link #copy}. */
+  /**
+   * Whether the values lie nowhere where kernels could read them, and are made as they are read,
+   * with {@link #copy}: those that an adapter changes, those of Java arrays, and what a {@link
+   * TensorReader} gives.
+   */
   public boolean isComputed(String canonicalName) {
-    if (adapted.isEmpty()) {
-      return false;
-    }
-    return find(canonicalName).map(this::adapted).map(AdaptedTensor::isComputed).orElse(false);
+    return find(canonicalName).map(this::isComputed).orElse(false);
+  }
+
+  private boolean isComputed(CheckpointTensor tensor) {
+    AdaptedTensor found = adapted(tensor);
+    return (found != null && found.isComputed()) || !store.isInPlace(stored(tensor));
   }
 
   /**
    * The data that elements {@code from} to {@code from + count} of a tensor are read or computed
-   * from, for hints to the system about mapped files.
+   * from, for hints to the system about mapped files; empty where there is none.
    *
    * @throws InputException as {@link #segment}
    */
@@ -313,6 +342,9 @@ public final class Checkpoint implements AutoCloseable {
 
   private MemorySegment source(CheckpointTensor tensor, long from, long count) {
     CheckpointTensor stored = stored(tensor);
+    if (!store.isInPlace(stored)) {
+      return MemorySegment.NULL;
+    }
     long width = stored.info().dtype().bits() / Byte.SIZE;
     return data(stored).asSlice(from * width, count * width);
   }
@@ -336,7 +368,7 @@ public final class Checkpoint implements AutoCloseable {
     }
     AdaptedTensor found = adapted(tensor);
     if (found == null || !found.isComputed()) {
-      target.copyFrom(source(tensor, from, count));
+      store.copy(stored(tensor), from, count, target);
       return;
     }
     LowRank.Source source = source(found);
@@ -368,26 +400,12 @@ public final class Checkpoint implements AutoCloseable {
    * @throws InputException if one is not: what was read of it may be anything
    */
   public void requireSizes() {
-    files.headers().forEach(SafetensorsFile::requireSize);
+    store.requireSizes();
   }
 
   /** All files, mapped whole, header included. */
   public List<MemorySegment> mappings() {
-    return files.headers().stream().map(header -> map(header.file()).mapping()).toList();
-  }
-
-  private synchronized SafetensorsFile map(Path file) {
-    if (closed) {
-      throw new IllegalStateException("the checkpoint is closed");
-    }
-    SafetensorsFile open = mapped.get(file);
-    if (open == null) {
-      SafetensorsHeader header =
-          files.headers().stream().filter(h -> h.file().equals(file)).findFirst().orElseThrow();
-      open = SafetensorsFile.open(header);
-      mapped.put(file, open);
-    }
-    return open;
+    return store.mappings();
   }
 
   /**
@@ -432,12 +450,10 @@ public final class Checkpoint implements AutoCloseable {
       computeFloats(canonicalName, info, target);
       return;
     }
-    CheckpointTensor stored = stored(tensor);
-    SafetensorsFile file = map(stored.file());
     try {
-      Values.copy(file.segment(stored.info().name()), info.dtype(), target);
+      Values.copy(data(stored(tensor)), info.dtype(), target);
     } finally {
-      file.requireSize();
+      requireSizes();
     }
   }
 
@@ -505,12 +521,17 @@ public final class Checkpoint implements AutoCloseable {
     if (!ModelFolder.isPlainName(fileName)) {
       throw new IllegalArgumentException("not a plain file name: " + fileName);
     }
-    return files.folder().find(fileName);
+    return store.sibling(fileName);
   }
 
-  /** The headers, one per shard, in order of the shards' names. */
+  /** The headers of the files, one per shard, in order of the shards' names; none in memory. */
   public List<SafetensorsHeader> files() {
-    return files.headers();
+    return store.files();
+  }
+
+  /** The same; of tensors in memory, that of a file of them. */
+  List<SafetensorsHeader> headers() {
+    return store.headers();
   }
 
   /** What is odd about the checkpoint but does not stop its use; complete sentences for users. */
@@ -548,8 +569,7 @@ public final class Checkpoint implements AutoCloseable {
 
   private TensorDigest.Entry entry(CheckpointTensor tensor) {
     TensorInfo info = tensor.info();
-    AdaptedTensor found = adapted(tensor);
-    if (found == null || !found.isComputed()) {
+    if (!isComputed(tensor)) {
       return new TensorDigest.Entry(
           tensor.canonicalName(), info.dtype(), info.shape(), data(stored(tensor)));
     }
@@ -566,11 +586,9 @@ public final class Checkpoint implements AutoCloseable {
         });
   }
 
-  /** Unmaps everything: segments become invalid. Closing twice is harmless. */
+  /** Unmaps all files: segments become invalid. Closing twice is harmless. */
   @Override
-  public synchronized void close() {
-    closed = true;
-    mapped.values().forEach(SafetensorsFile::close);
-    mapped.clear();
+  public void close() {
+    store.close();
   }
 }

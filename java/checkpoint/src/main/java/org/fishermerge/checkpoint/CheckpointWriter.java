@@ -7,6 +7,8 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -16,15 +18,22 @@ import org.fishermerge.checkpoint.SafetensorsWriter.Declared;
 
 /**
  * Writes a model's tensors in place: as one safetensors file, or in a folder as shards of a given
- * size with the index by which transformers and {@link Checkpoint} find them. What {@link
- * SafetensorsWriter} says of one file holds for all of them.
+ * size with the index by which transformers and {@link Checkpoint} find them; or into the memory of
+ * a {@link TensorSink}. What {@link SafetensorsWriter} says of one file holds for all of them.
+ *
+ * <p>A tensor is complete when {@link #writeBehind} has been told of all its bytes. Tensors of the
+ * same values ({@link #copy}) are complete with it.
  */
 public final class CheckpointWriter implements AutoCloseable {
   /** No bound on a file's size. */
   public static final long UNBOUNDED = Long.MAX_VALUE;
 
-  private final List<SafetensorsWriter> files = new ArrayList<>();
-  private final Map<String, SafetensorsWriter> fileOf = new LinkedHashMap<>();
+  private final List<TensorWriter> writers = new ArrayList<>();
+  private final Map<String, TensorWriter> writerOf = new LinkedHashMap<>();
+  private final Map<String, List<String>> copies = new HashMap<>();
+
+  /** Bytes of a tensor that are written; none once it is complete, as it may be written again. */
+  private final Map<String, Long> written = new HashMap<>();
 
   private CheckpointWriter() {}
 
@@ -73,6 +82,20 @@ public final class CheckpointWriter implements AutoCloseable {
     }
   }
 
+  /**
+   * Hands tensors to a sink, each as soon as it is complete. A segment's memory is that which the
+   * sink gives, or else is taken when the segment is first asked for.
+   *
+   * @param inputs what is read meanwhile
+   * @throws InputException if the sink's memory cannot be used, or overlaps an input
+   */
+  public static CheckpointWriter sink(
+      TensorSink sink, List<Declared> tensors, Collection<NamedTensors> inputs) {
+    CheckpointWriter writer = new CheckpointWriter();
+    writer.add(new SinkWriter(sink, tensors, inputs), tensors);
+    return writer;
+  }
+
   /** How tensors are cut into files of at most so many bytes of data: at least one file. */
   public static List<List<Declared>> shards(List<Declared> tensors, long shardBytes) {
     if (shardBytes < 1) {
@@ -103,9 +126,17 @@ public final class CheckpointWriter implements AutoCloseable {
 
   @SuppressWarnings("MustBeClosedChecker") // closed by close()
   private void add(Path file, List<Declared> tensors, Map<String, String> metadata) {
-    SafetensorsWriter writer = SafetensorsWriter.create(file, tensors, metadata);
-    files.add(writer);
-    tensors.forEach(tensor -> fileOf.put(tensor.name(), writer));
+    add(SafetensorsWriter.create(file, tensors, metadata), tensors);
+  }
+
+  private void add(TensorWriter writer, List<Declared> tensors) {
+    writers.add(writer);
+    tensors.forEach(tensor -> writerOf.put(tensor.name(), writer));
+  }
+
+  /** Another tensor of the same dtype and shape gets the values of this one when it is complete. */
+  public void copy(String name, String other) {
+    copies.computeIfAbsent(name, any -> new ArrayList<>()).add(other);
   }
 
   private static void writeIndex(Path file, Map<String, String> shardOf, long totalBytes) {
@@ -128,7 +159,7 @@ public final class CheckpointWriter implements AutoCloseable {
     }
   }
 
-  /** As {@link SafetensorsWriter#segment}. */
+  /** As {@link SafetensorsWriter#segment}; a sink's is valid until the tensor is complete. */
   public MemorySegment segment(String name) {
     return writerOf(name).segment(name);
   }
@@ -140,11 +171,23 @@ public final class CheckpointWriter implements AutoCloseable {
 
   /** As {@link SafetensorsWriter#writeBehind}, for a part of this tensor's segment. */
   public void writeBehind(String name, MemorySegment part) {
-    writerOf(name).writeBehind(part);
+    TensorWriter writer = writerOf(name);
+    writer.writeBehind(part);
+    MemorySegment whole = writer.segment(name);
+    if (written.merge(name, part.byteSize(), Long::sum) < whole.byteSize()) {
+      return;
+    }
+    written.remove(name);
+    for (String copy : copies.getOrDefault(name, List.of())) {
+      MemorySegment target = segment(copy);
+      target.copyFrom(whole);
+      writeBehind(copy, target);
+    }
+    writer.complete(name);
   }
 
-  private SafetensorsWriter writerOf(String name) {
-    SafetensorsWriter writer = fileOf.get(name);
+  private TensorWriter writerOf(String name) {
+    TensorWriter writer = writerOf.get(name);
     if (writer == null) {
       throw new IllegalArgumentException("tensor " + Messages.quote(name) + " was not declared");
     }
@@ -153,16 +196,16 @@ public final class CheckpointWriter implements AutoCloseable {
 
   /** As {@link SafetensorsWriter#finish}, for all files. */
   public void finish() {
-    files.forEach(SafetensorsWriter::finish);
+    writers.forEach(TensorWriter::finish);
   }
 
   /** Lets go of all files. */
   @Override
   public void close() {
     RuntimeException failure = null;
-    for (SafetensorsWriter file : files) {
+    for (TensorWriter writer : writers) {
       try {
-        file.close();
+        writer.close();
       } catch (RuntimeException e) {
         if (failure == null) {
           failure = e;

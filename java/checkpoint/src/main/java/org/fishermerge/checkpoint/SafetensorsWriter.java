@@ -32,7 +32,7 @@ import org.jspecify.annotations.Nullable;
  * <p>Different threads may write to segments at once. Without {@link #finish} the file's content is
  * not to be used; it belongs to the caller (see {@link AtomicOutput}), who also deletes it.
  */
-public final class SafetensorsWriter implements AutoCloseable {
+public final class SafetensorsWriter implements TensorWriter {
   /** A tensor to be written. */
   public record Declared(String name, DType dtype, List<Long> shape) {
     public Declared {
@@ -281,6 +281,7 @@ public final class SafetensorsWriter implements AutoCloseable {
    *
    * @throws IllegalArgumentException if no such tensor was declared
    */
+  @Override
   public MemorySegment segment(String name) {
     TensorInfo tensor = tensors.get(name);
     if (tensor == null) {
@@ -297,6 +298,7 @@ public final class SafetensorsWriter implements AutoCloseable {
    * A part of a segment will be written to soon: its pages are made ready by one call on another
    * thread, in place of a fault for each when it is first written to. Only a matter of time.
    */
+  @Override
   public void writeAhead(MemorySegment part) {
     if (part.byteSize() > 0) {
       ahead.execute(() -> Posix.populate(part));
@@ -307,6 +309,7 @@ public final class SafetensorsWriter implements AutoCloseable {
    * Starts writing a part of a segment to the disk, which will not change again, while the caller
    * goes on. Only a matter of time: {@link #finish} writes everything and reports errors.
    */
+  @Override
   public void writeBehind(MemorySegment part) {
     behind.execute(() -> {
       try {
@@ -344,6 +347,7 @@ public final class SafetensorsWriter implements AutoCloseable {
    *
    * @throws InputException if the disk reports an error
    */
+  @Override
   public void finish() {
     try {
       awaitWriting();

@@ -1,6 +1,7 @@
 package org.fishermerge.checkpoint;
 
 import java.io.IOException;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -45,13 +46,13 @@ public final class StatisticFile implements AutoCloseable {
   private StatisticFile(Checkpoint checkpoint, Optional<StatisticMetadata> metadata) {
     this.checkpoint = checkpoint;
     this.metadata = metadata;
-    this.layout = StatisticLayout.from(checkpoint.files().getFirst());
+    this.layout = StatisticLayout.from(checkpoint.headers().getFirst());
     layout.layers().forEach((weight, layer) -> layers.put(ParameterNames.canonical(weight), layer));
     this.diagonal = withoutFactors();
     Map<String, Double> sums = new HashMap<>();
-    checkpoint.files().forEach(header -> sums.putAll(SumsOfSquares.from(header)));
+    checkpoint.headers().forEach(header -> sums.putAll(SumsOfSquares.from(header)));
     this.sumsOfSquares = sums;
-    checkpoint.files().forEach(header -> traces.putAll(Traces.from(header)));
+    checkpoint.headers().forEach(header -> traces.putAll(Traces.from(header)));
   }
 
   /**
@@ -76,10 +77,19 @@ public final class StatisticFile implements AutoCloseable {
     }
     Checkpoint checkpoint =
         base == null ? Checkpoint.open(file) : Checkpoint.open(ModelPath.of(file), base);
+    return of(checkpoint);
+  }
+
+  /** Tensors in memory, as a file of them would be opened under the names of the base. */
+  public static StatisticFile of(NamedTensors tensors, @Nullable Checkpoint base) {
+    return of(Checkpoint.of(tensors, base));
+  }
+
+  private static StatisticFile of(Checkpoint checkpoint) {
     for (CheckpointTensor tensor : checkpoint.tensors().values()) {
       if (!tensor.info().dtype().isMergeable()) {
         throw new InputException(
-            file
+            checkpoint.path()
                 + ": is no Fisher file: tensor "
                 + Messages.quote(tensor.info().name())
                 + " is "
@@ -87,7 +97,7 @@ public final class StatisticFile implements AutoCloseable {
                 + ", expected F32, F16, BF16 or F64");
       }
     }
-    return new StatisticFile(checkpoint, commonMetadata(checkpoint.files()));
+    return new StatisticFile(checkpoint, commonMetadata(checkpoint.headers()));
   }
 
   private static Optional<StatisticMetadata> commonMetadata(List<SafetensorsHeader> shards) {
@@ -110,7 +120,7 @@ public final class StatisticFile implements AutoCloseable {
     return checkpoint.path();
   }
 
-  /** The file itself, or the shards. */
+  /** The file itself, or the shards; none in memory. */
   public List<Path> files() {
     return checkpoint.files().stream().map(SafetensorsHeader::file).toList();
   }
@@ -232,12 +242,24 @@ public final class StatisticFile implements AutoCloseable {
 
   /**
    * A layer's factor, the sum as it is stored: its lower triangle, row by row, F32; valid until the
-   * file is closed.
+   * file is closed. A copy, off the heap, where the factor is in an array or behind a reader.
    *
    * @param weight the canonical name of the layer's weight
    */
   public MemorySegment factor(String weight, LayerFactor factor) {
-    return checkpoint.segment(factor.tensorName(weight));
+    String name = factor.tensorName(weight);
+    if (!checkpoint.isComputed(name)) {
+      return checkpoint.segment(name);
+    }
+    TensorInfo info = checkpoint.tensor(name).info();
+    MemorySegment copy = Arena.ofAuto().allocate(info.byteCount(), Float.BYTES);
+    checkpoint.copy(name, 0, info.elementCount(), copy);
+    return copy;
+  }
+
+  /** The tensors, to be read as those of a model are. */
+  public Checkpoint checkpoint() {
+    return checkpoint;
   }
 
   /** As {@link Checkpoint#requireSizes}. */

@@ -30,23 +30,8 @@ final class BadValues {
       Checkpoint model = inputs.models().get(i);
       CheckpointTensor found = inputs.valueOf(i, parameter);
       String name = found.canonicalName();
-      DType stored = found.info().dtype();
-      long first = -1;
-      long bad = 0;
-      double value = 0;
-      for (long at = 0; at < count; at += Piece.ELEMENTS) {
-        long length = Math.min(Piece.ELEMENTS, count - at);
-        MemorySegment values = ComputedValues.read(model, name, at, length);
-        long firstHere = Values.firstWhere(values, stored, length, notFinite);
-        if (firstHere >= 0) {
-          bad += Values.countWhere(values, stored, length, notFinite);
-          if (first < 0) {
-            first = at + firstHere;
-            value = Values.get(values, stored, firstHere);
-          }
-        }
-      }
-      if (first >= 0) {
+      Values.Found bad = Values.find(model, found, notFinite);
+      if (bad.first() >= 0) {
         throw new InputException(
             String.format(
                 Locale.ROOT,
@@ -55,11 +40,12 @@ final class BadValues {
                     + " the base's.",
                 model.isComputed(name) ? model.path() : found.file(),
                 found.info().name(),
-                bad,
-                first,
-                value));
+                bad.count(),
+                bad.first(),
+                bad.value()));
       }
-      value = Values.get(ComputedValues.read(model, name, firstOut, 1), stored, 0);
+      double value =
+          Values.get(ComputedValues.read(model, name, firstOut, 1), found.info().dtype(), 0);
       largest = Math.abs(value) > Math.abs(largest) ? value : largest;
     }
     throw new OverflowException(

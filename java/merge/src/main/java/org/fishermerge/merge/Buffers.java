@@ -71,8 +71,6 @@ final class Buffers {
       // A mask is stored as BOOL by one version and as U8 by another.
       return !other.info().dtype().isInteger();
     }
-    return !other.info().shape().equals(tensor.info().shape())
-        || base.segment(tensor.canonicalName()).mismatch(model.segment(tensor.canonicalName()))
-            >= 0;
+    return !other.info().shape().equals(tensor.info().shape()) || !base.equal(tensor, model, other);
   }
 }

@@ -61,8 +61,8 @@ public final class Compatibility {
   public record Member(String name, boolean isFolder, Function<String, Optional<Path>> file) {
     /** An open model: its settings are those of its folder, of an adapter those of its base. */
     public static Member of(Checkpoint model) {
-      return new Member(
-          model.path().toString(), Files.isDirectory(model.basePath()), model::sibling);
+      boolean isFolder = !model.files().isEmpty() && Files.isDirectory(model.basePath());
+      return new Member(model.path().toString(), isFolder, model::sibling);
     }
 
     /** A model of which only the config.json is at hand. */

@@ -5,11 +5,13 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.MappedData;
+import org.fishermerge.kernels.TypedValues;
 
 /**
- * Values that models compute while they are read, as those with a LoRA adapter do: memory for one
- * chunk of a merge, used again for the next. Not for several threads.
+ * Values that are made while they are read, by a LoRA adapter or a program's reader, or copied from
+ * Java arrays: memory for one chunk of a merge, used again for the next. Not for several threads.
  */
 final class ComputedValues implements AutoCloseable {
   /** Kernels like their operands to begin at cache lines. */
@@ -34,6 +36,16 @@ final class ComputedValues implements AutoCloseable {
       used += aligned(bytes);
       stretches.add(new Stretch(model, canonicalName, from, count, target));
       return target;
+    }
+
+    /** A stretch as a kernel takes it: where it lies, or where it will be. */
+    TypedValues values(Checkpoint model, CheckpointTensor tensor, long from, long count) {
+      String name = tensor.canonicalName();
+      MemorySegment data =
+          model.isComputed(name)
+              ? place(model, name, from, count)
+              : model.source(name, from, count);
+      return new TypedValues(data, ElementTypes.of(tensor.info().dtype()));
     }
 
     void readAhead() {

@@ -1,10 +1,7 @@
 package org.fishermerge.merge;
 
-import java.lang.foreign.MemorySegment;
 import java.util.Locale;
-import java.util.function.DoublePredicate;
 import org.fishermerge.checkpoint.CheckpointTensor;
-import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.StatisticFile;
 
@@ -14,12 +11,9 @@ final class FisherValues {
 
   /** Says which of a tensor's values are negative or not finite; one at least is. */
   static InputException invalid(StatisticFile file, CheckpointTensor tensor) {
-    DType dtype = tensor.info().dtype();
-    long count = tensor.info().elementCount();
-    MemorySegment values = file.segment(tensor.canonicalName());
-    DoublePredicate invalid = v -> !(v >= 0) || Double.isInfinite(v);
-    long first = Values.firstWhere(values, dtype, count, invalid);
-    if (first < 0) {
+    Values.Found invalid =
+        Values.find(file.checkpoint(), tensor, v -> !(v >= 0) || Double.isInfinite(v));
+    if (invalid.first() < 0) {
       return overflows(file);
     }
     return new InputException(
@@ -29,9 +23,9 @@ final class FisherValues {
                 + " %d: %s. A Fisher is a sum of squares; compute it again.",
             file.path(),
             tensor.info().name(),
-            Values.countWhere(values, dtype, count, invalid),
-            first,
-            Values.get(values, dtype, first)));
+            invalid.count(),
+            invalid.first(),
+            invalid.value()));
   }
 
   /** Every value is finite, but not the sum of their squares in double. */

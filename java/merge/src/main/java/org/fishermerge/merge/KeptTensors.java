@@ -4,6 +4,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.List;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
+import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
@@ -25,7 +26,13 @@ final class KeptTensors {
   }
 
   /** Writes a tensor that keeps the base's values, in the output's dtype. */
-  void write(CheckpointTensor tensor, MemorySegment out) {
+  void write(CheckpointTensor tensor, CheckpointWriter writer) {
+    MemorySegment out = writer.segment(tensor.name());
+    write(tensor, out);
+    writer.writeBehind(tensor.name(), out);
+  }
+
+  private void write(CheckpointTensor tensor, MemorySegment out) {
     String name = tensor.canonicalName();
     if (!base.isComputed(name)) {
       write(tensor, 0, tensor.info().elementCount(), base.segment(name), out);

@@ -77,24 +77,33 @@ record MergeInputs(
   /** The same as a kernel takes it: where it lies, or where the chunk will compute it. */
   TypedValues values(
       int model, Parameter parameter, long from, long count, ComputedValues.Chunk computed) {
-    Checkpoint checkpoint = models.get(model);
-    CheckpointTensor value = valueOf(model, parameter);
-    String name = value.canonicalName();
-    MemorySegment data =
-        checkpoint.isComputed(name)
-            ? computed.place(checkpoint, name, from, count)
-            : checkpoint.source(name, from, count);
-    return new TypedValues(data, ElementTypes.of(value.info().dtype()));
+    return computed.values(models.get(model), valueOf(model, parameter), from, count);
   }
 
-  /** Memory for a stretch of a parameter's values, of the models that compute them. */
+  /** The same of a Fisher. */
+  TypedValues fisher(
+      int model, Parameter parameter, long from, long count, ComputedValues.Chunk computed) {
+    return computed.values(
+        fishers.get(model).checkpoint(), fisherOf(model, parameter), from, count);
+  }
+
+  /** Memory for a stretch of a parameter's values and Fishers, of those that are computed. */
   long computedBytes(Parameter parameter, long count) {
     long bytes = 0;
     for (int i = 0; i < models.size(); i++) {
       String name = valueOf(i, parameter).canonicalName();
       bytes += ComputedValues.alignedBytes(models.get(i), name, count);
     }
+    for (int i = 0; i < fishers.size(); i++) {
+      bytes += computedFisherBytes(i, parameter, count);
+    }
     return bytes;
+  }
+
+  /** The same of one model's Fisher. */
+  long computedFisherBytes(int model, Parameter parameter, long count) {
+    String name = fisherOf(model, parameter).canonicalName();
+    return ComputedValues.alignedBytes(fishers.get(model).checkpoint(), name, count);
   }
 
   /** As {@link #findFisher}, of what a plan has checked. */

@@ -94,7 +94,7 @@ public final class MergePlan {
     this.heldBytes =
         request.rule() instanceof TensorRule rule
             ? TensorMerge.heldBytes(rule, request.models().size(), inputs, choice.streamed())
-            : 0;
+            : StreamingAverage.heldBytes(inputs, choice.streamed());
     this.largestLayer = largest;
     long kept = choice.kept().stream().mapToLong(t -> t.info().byteCount()).sum();
     int passes = request.rule() instanceof TensorRule rule ? rule.passes() : 1;
@@ -181,8 +181,10 @@ public final class MergePlan {
   /**
    * Anonymous memory needed beyond the JVM's own, an upper estimate in bytes. It grows with the
    * number of tensors, not with their size: data is mapped in and out. A {@link LayerRule} takes
-   * the factors of the largest layer besides, of all models; a {@link TensorRule} takes whole
-   * tensors of the models that compute theirs, and what ranking their magnitudes takes.
+   * the factors of the largest layer besides, of all models. Values that are made as they are read,
+   * by an adapter or from a Java array or a reader, take a chunk, of a {@link TensorRule} whole
+   * tensors, which also takes what ranking magnitudes does. What a sink gives no memory for is not
+   * counted.
    */
   public long memoryBytes() {
     return (7L << 20) + tensorsKnown * 2048 + solvingBytes + heldBytes;
@@ -220,13 +222,13 @@ public final class MergePlan {
             "%s of %s into %s%n",
             request.rule().title(),
             modelsText(),
-            request.output()));
-    text.append(String.format(Locale.ROOT, "  base        %s%n", request.base()));
+            request.output() + (request.sink() == null ? "" : ", in memory")));
+    text.append(String.format(Locale.ROOT, "  base        %s%n", named(request.base())));
     List<MergeSource> shown =
         request.rule() instanceof TensorRule ? request.models() : request.operands();
     for (MergeSource source : shown) {
-      text.append(String.format(Locale.ROOT, "  model       %s", source.model()));
-      source.statistic().ifPresent(file -> text.append("  fisher ").append(file));
+      text.append(String.format(Locale.ROOT, "  model       %s", named(source.model())));
+      source.statistic().ifPresent(file -> text.append("  fisher ").append(named(file)));
       text.append(
           request.coefficients() == null
               ? String.format(Locale.ROOT, "  coefficient %s%n", source.coefficient())
@@ -274,6 +276,10 @@ public final class MergePlan {
       text.append("  warning: ").append(warning).append(System.lineSeparator());
     }
     return text.toString();
+  }
+
+  private String named(Path input) {
+    return input + (request.inMemory().containsKey(input) ? ", in memory" : "");
   }
 
   /** How many models are merged, for messages; the base counts apart where it has a share. */

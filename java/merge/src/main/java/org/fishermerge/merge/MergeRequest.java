@@ -2,9 +2,13 @@ package org.fishermerge.merge;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.NamedTensors;
+import org.fishermerge.checkpoint.TensorSink;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -16,7 +20,8 @@ import org.jspecify.annotations.Nullable;
  * @param base gives names, layout, dtypes and every parameter that is not merged, but no share of
  *     the merged ones unless it is among the models too, or the rule gives it one; a Hugging Face
  *     folder or a .safetensors file
- * @param output a folder that transformers opens, or a single file if it ends in .safetensors
+ * @param output a folder that transformers opens, or a single file if it ends in .safetensors; with
+ *     a sink only what messages and results call the output
  * @param models each with the statistic file that the rule needs, or without if it needs none
  * @param coefficients of the models tensor by tensor, in place of those of {@code models}; null for
  *     these
@@ -36,6 +41,10 @@ import org.jspecify.annotations.Nullable;
  *     Compatibility#check} takes them
  * @param measureShares whether the merge also measures what each model has to say in each tensor
  *     ({@link MergeResult#shares}), in its own pass over the data
+ * @param inMemory tensors that are in no file, by the paths that stand for them in this request,
+ *     which are not looked for on the disk; merged with the same bits as from files
+ * @param sink takes the result's tensors, the base's that are not merged among them, in place of a
+ *     file; settings files of the base are not copied then. Null to write {@code output}
  */
 public record MergeRequest(
     Path base,
@@ -50,13 +59,16 @@ public record MergeRequest(
     boolean overwrite,
     boolean verifyHashes,
     List<String> allowDifferent,
-    boolean measureShares) {
-  /** Copies the lists. Nothing is checked before a session opens the request. */
+    boolean measureShares,
+    Map<Path, NamedTensors> inMemory,
+    @Nullable TensorSink sink) {
+  /** Copies the collections. Nothing is checked before a session opens the request. */
   public MergeRequest {
     models = List.copyOf(models);
     exclude = List.copyOf(exclude);
     include = List.copyOf(include);
     allowDifferent = List.copyOf(allowDifferent);
+    inMemory = Map.copyOf(inMemory);
   }
 
   /** What the merge sums over: the models, and the base where the rule gives it a share. */
@@ -81,6 +93,12 @@ public record MergeRequest(
     return coefficients == null ? models.get(model).coefficient() : coefficients.of(tensor, model);
   }
 
+  /** What a path of the request stands for, to tell whether two are the same. */
+  Object identity(Path path) {
+    NamedTensors tensors = inMemory.get(path);
+    return tensors != null ? tensors : OpenFiles.modelPath(this, path).identity();
+  }
+
   /** Starts a request; see the record's components for what the paths may be. */
   public static Builder builder(Path base, Path output, MergeRule rule) {
     return new Builder(base, output, rule);
@@ -101,6 +119,8 @@ public record MergeRequest(
     private boolean verifyHashes;
     private final List<String> allowDifferent = new ArrayList<>();
     private boolean measureShares;
+    private final Map<Path, NamedTensors> inMemory = new LinkedHashMap<>();
+    private @Nullable TensorSink sink;
 
     private Builder(Path base, Path output, MergeRule rule) {
       this.base = base;
@@ -178,6 +198,29 @@ public record MergeRequest(
       return this;
     }
 
+    /**
+     * Adds what is not in files: where the base, a model or a statistic is named by {@link
+     * NamedTensors#path}, these tensors are meant.
+     *
+     * @throws IllegalArgumentException if others of the same name were added
+     */
+    public Builder inMemory(NamedTensors... tensors) {
+      for (NamedTensors each : tensors) {
+        NamedTensors before = inMemory.put(each.path(), each);
+        if (before != null && before != each) {
+          throw new IllegalArgumentException(
+              "two sets of tensors in memory have the name " + each.path());
+        }
+      }
+      return this;
+    }
+
+    /** Default null: the result is written to the disk. */
+    public Builder sink(@Nullable TensorSink value) {
+      sink = value;
+      return this;
+    }
+
     /** The request so far; the builder can be used further. */
     public MergeRequest build() {
       return new MergeRequest(
@@ -193,7 +236,9 @@ public record MergeRequest(
           overwrite,
           verifyHashes,
           allowDifferent,
-          measureShares);
+          measureShares,
+          inMemory,
+          sink);
     }
   }
 }

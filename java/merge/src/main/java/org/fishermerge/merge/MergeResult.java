@@ -6,7 +6,7 @@ import java.util.List;
 /**
  * What a merge made.
  *
- * @param output the folder or file that was written
+ * @param output the folder or file that was written; with a sink, what the request calls it
  * @param mergedElements parameters merged
  * @param bytesRead input bytes read, over all passes
  * @param bytesWritten bytes of tensor data written

@@ -6,16 +6,19 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.function.Supplier;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.TensorSink;
 import org.fishermerge.kernels.Kernels;
 import org.jspecify.annotations.Nullable;
 
 /** One execution of a plan: all passes, and the output, which appears whole or not at all. */
 final class MergeRun {
   private final MergePlan plan;
+  private final MergeInputs inputs;
   private final MergeProgress progress;
   private final StatisticScan scan;
   private final StreamingAverage average;
@@ -31,6 +34,7 @@ final class MergeRun {
       boolean streamed,
       ProgressListener listener) {
     this.plan = plan;
+    this.inputs = inputs;
     this.progress = new MergeProgress(listener, plan.bytesRead());
     this.scan = new StatisticScan(plan, inputs, kernels, progress);
     this.average = new StreamingAverage(plan, inputs, kernels, streamed, scan, progress);
@@ -73,48 +77,61 @@ final class MergeRun {
       OptionalLong free = required(algebra, rule).freeBytes();
       (free.isPresent() ? free : kernels.gpuFreeBytes()).ifPresent(plan::requireMemory);
     }
+    MergeRun run = new MergeRun(plan, inputs, kernels, algebra, streamed, listener);
+    TensorSink sink = request.sink();
+    if (sink != null) {
+      MergeProgress.requireNotInterrupted();
+      run.write(() -> CheckpointWriter.sink(sink, plan.written(), request.inMemory().values()));
+      run.requireUnchanged();
+      return run.result();
+    }
     try (AtomicOutput output =
         OutputTarget.isSingleFile(request)
             ? AtomicOutput.file(request.output(), request.overwrite())
             : AtomicOutput.folder(request.output(), request.overwrite())) {
-      MergeRun run = new MergeRun(plan, inputs, kernels, algebra, streamed, listener);
-      try {
-        new StatisticPairs(inputs).verifyHashes(plan.verifiedModels(), run.progress::advance);
-        run.scan.computeNorms();
-        run.write(output.temp());
-      } catch (InternalError | InputException e) {
-        // A file that is cut short reads as zeros, or fails with an InternalError in Java.
-        plan.files().forEach(file -> file.requireUnchanged(InputFile.WHILE_READ));
-        throw e;
-      }
+      run.write(() -> run.create(output.temp()));
       OutputTarget.copySidecars(plan.sidecars(), output.temp(), request);
-      plan.files().forEach(file -> file.requireUnchanged(InputFile.WHILE_READ));
+      run.requireUnchanged();
       output.commit();
       return run.result();
     }
   }
 
-  private void write(Path target) {
-    try (CheckpointWriter writer = create(target)) {
-      if (tensors.isPresent()) {
-        tensors.get().write(writer);
-      } else {
-        average.write(writer);
+  private void write(Supplier<CheckpointWriter> target) {
+    try {
+      new StatisticPairs(inputs).verifyHashes(plan.verifiedModels(), progress::advance);
+      scan.computeNorms();
+      try (CheckpointWriter writer = target.get()) {
+        write(writer);
       }
-      if (scan.recomputesNorms()) {
-        average.write(writer);
-      }
-      layers.ifPresent(merge -> merge.write(writer));
-      for (Parameter parameter : plan.choice().merged()) {
-        for (CheckpointTensor copy : parameter.copies()) {
-          writer.segment(copy.name()).copyFrom(writer.segment(parameter.tensor().name()));
-        }
-      }
-      for (CheckpointTensor tensor : plan.choice().kept()) {
-        kept.write(tensor, writer.segment(tensor.name()));
-      }
-      writer.finish();
+    } catch (InternalError | InputException e) {
+      // A file that is cut short reads as zeros, or fails with an InternalError in Java.
+      requireUnchanged();
+      throw e;
     }
+  }
+
+  private void requireUnchanged() {
+    plan.files().forEach(file -> file.requireUnchanged(InputFile.WHILE_READ));
+  }
+
+  private void write(CheckpointWriter writer) {
+    for (Parameter parameter : plan.choice().merged()) {
+      parameter.copies().forEach(copy -> writer.copy(parameter.tensor().name(), copy.name()));
+    }
+    if (tensors.isPresent()) {
+      tensors.get().write(writer);
+    } else {
+      average.write(writer);
+    }
+    if (scan.recomputesNorms()) {
+      average.write(writer);
+    }
+    layers.ifPresent(merge -> merge.write(writer));
+    for (CheckpointTensor tensor : plan.choice().kept()) {
+      kept.write(tensor, writer);
+    }
+    writer.finish();
   }
 
   private CheckpointWriter create(Path target) {

@@ -1,13 +1,15 @@
 package org.fishermerge.merge;
 
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.Kernels;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The open files of a merge, checked, and the plan of what a merge of them would do; or of several
+ * The open inputs of a merge, checked, and the plan of what a merge of them would do; or of several
  * merges, one after the other: with other coefficients, by another rule, into other outputs. For
  * one thread at a time.
  *
@@ -91,9 +93,17 @@ public final class MergeSession implements AutoCloseable {
       MergeSource other = next.models().get(i);
       same =
           other.model().equals(one.model())
-              && (other.statistic().isEmpty() || other.statistic().equals(one.statistic()));
+              && meansTheSame(next, other.model())
+              && (other.statistic().isEmpty()
+                  || (other.statistic().equals(one.statistic())
+                      && meansTheSame(next, other.statistic().get())));
     }
-    return same;
+    return same && meansTheSame(next, next.base());
+  }
+
+  /** Whether a path stands for the same tensors in memory, or for a file in both. */
+  private boolean meansTheSame(MergeRequest next, Path path) {
+    return Objects.equals(next.inMemory().get(path), request.inMemory().get(path));
   }
 
   /** The base, then models and statistic files, without their coefficients. */
@@ -109,10 +119,12 @@ public final class MergeSession implements AutoCloseable {
    * @param kernels used by this thread only while this runs; not closed
    * @throws InputException if an input has changed since it was planned, a model is not the one its
    *     statistic file names, or a value is not acceptable: a Fisher that is negative or not
-   *     finite, a parameter that is not finite, a result that overflows the output's dtype. Nothing
-   *     is left behind then.
+   *     finite, a parameter that is not finite, a result that overflows the output's dtype; or if a
+   *     sink's memory is not as {@link org.fishermerge.checkpoint.TensorSink#memory} wants it.
+   *     Nothing is left behind then, but for what a sink was handed.
    * @throws java.util.concurrent.CancellationException if this thread is interrupted before the
-   *     output is in its place; nothing is left behind, and the thread stays interrupted
+   *     output is in its place; nothing is left behind, but for what a sink was handed, and the
+   *     thread stays interrupted
    */
   public MergeResult run(Kernels kernels, ProgressListener listener) {
     return run(kernels, null, listener);

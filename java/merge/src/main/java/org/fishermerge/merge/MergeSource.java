@@ -7,7 +7,7 @@ import java.util.Optional;
  * One model that takes part in a merge.
  *
  * @param model a Hugging Face folder or a .safetensors file; with a LoRA adapter, {@code
- *     BASE+ADAPTER}
+ *     BASE+ADAPTER}; or the path that stands for tensors in memory
  * @param statistic the file of what the rule needs to know of the model, such as its Fisher file;
  *     empty for rules that need none
  * @param coefficient its share {@code c_i}, finite; whether it may be negative is the rule's to say

@@ -66,7 +66,11 @@ public final class Merger implements AutoCloseable {
         }
       }
       for (int i = 0; i < inputs.fishers().size(); i++) {
-        data.add(inputs.fishers().get(i).segment(inputs.fisherOf(i, parameter).canonicalName()));
+        Checkpoint fisher = inputs.fishers().get(i).checkpoint();
+        String name = inputs.fisherOf(i, parameter).canonicalName();
+        if (!fisher.isComputed(name)) {
+          data.add(fisher.segment(name));
+        }
       }
     }
     return data;

@@ -8,11 +8,13 @@ import java.util.Objects;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.ModelPath;
+import org.fishermerge.checkpoint.NamedTensors;
 import org.fishermerge.checkpoint.StatisticFile;
+import org.jspecify.annotations.Nullable;
 
 /**
- * The files of a session: the base, the models in the request's order, and their statistic files,
- * all of them or none.
+ * The inputs of a session, files or tensors in memory: the base, the models in the request's order,
+ * and their statistic files, all of them or none.
  */
 record OpenFiles(Checkpoint base, List<Checkpoint> models, List<StatisticFile> statistics)
     implements AutoCloseable {
@@ -20,17 +22,17 @@ record OpenFiles(Checkpoint base, List<Checkpoint> models, List<StatisticFile> s
   static OpenFiles open(MergeRequest request) {
     List<AutoCloseable> opened = new ArrayList<>();
     try {
-      Checkpoint base = Checkpoint.open(request.base());
+      Checkpoint base = open(request, request.base(), null);
       opened.add(base);
       List<Checkpoint> models = new ArrayList<>();
       List<StatisticFile> statistics = new ArrayList<>();
       for (MergeSource source : request.models()) {
-        Checkpoint model = Checkpoint.open(modelPath(request, source.model()), base);
+        Checkpoint model = open(request, source.model(), base);
         opened.add(model);
         models.add(model);
         source
             .statistic()
-            .map(file -> StatisticFile.open(file, base))
+            .map(file -> statistic(request, file, base))
             .ifPresent(file -> {
               opened.add(file);
               statistics.add(file);
@@ -45,9 +47,26 @@ record OpenFiles(Checkpoint base, List<Checkpoint> models, List<StatisticFile> s
     }
   }
 
-  /** A model of a request; an adapter alone may belong to the base. */
+  private static Checkpoint open(MergeRequest request, Path model, @Nullable Checkpoint base) {
+    NamedTensors tensors = request.inMemory().get(model);
+    if (tensors != null) {
+      return Checkpoint.of(tensors, base);
+    }
+    return base == null ? Checkpoint.open(model) : Checkpoint.open(modelPath(request, model), base);
+  }
+
+  private static StatisticFile statistic(MergeRequest request, Path file, Checkpoint base) {
+    NamedTensors tensors = request.inMemory().get(file);
+    return tensors == null ? StatisticFile.open(file, base) : StatisticFile.of(tensors, base);
+  }
+
+  /** A model of a request, in files; an adapter alone may belong to the base. */
   static ModelPath modelPath(MergeRequest request, Path model) {
-    return ModelPath.of(model, ModelPath.of(request.base()).base());
+    return ModelPath.of(
+        model,
+        request.inMemory().containsKey(request.base())
+            ? null
+            : ModelPath.of(request.base()).base());
   }
 
   /** What a merge by this request reads of them. */

@@ -33,11 +33,17 @@ final class OutputTarget {
 
   /** Refuses a target that exists, or that would replace or mingle with an input. */
   static void check(MergeRequest request) {
+    if (request.sink() != null) {
+      return;
+    }
     List<Path> inputs = new ArrayList<>();
-    inputs.addAll(ModelPath.of(request.base()).parts());
+    addParts(request, request.base(), inputs);
     for (MergeSource source : request.models()) {
-      inputs.addAll(OpenFiles.modelPath(request, source.model()).parts());
-      source.statistic().ifPresent(inputs::add);
+      addParts(request, source.model(), inputs);
+      source
+          .statistic()
+          .filter(file -> !request.inMemory().containsKey(file))
+          .ifPresent(inputs::add);
     }
     AtomicOutput.requireApart(request.output(), inputs);
     if (!request.overwrite() && Files.exists(request.output())) {
@@ -48,9 +54,17 @@ final class OutputTarget {
     }
   }
 
+  private static void addParts(MergeRequest request, Path model, List<Path> inputs) {
+    if (!request.inMemory().containsKey(model)) {
+      inputs.addAll(OpenFiles.modelPath(request, model).parts());
+    }
+  }
+
   /** The same of files that an input's links lead to. */
   static void checkFiles(MergeRequest request, List<Path> files) {
-    AtomicOutput.requireApart(request.output(), files);
+    if (request.sink() == null) {
+      AtomicOutput.requireApart(request.output(), files);
+    }
   }
 
   /**
@@ -60,8 +74,13 @@ final class OutputTarget {
    * behind.
    */
   static List<Path> sidecars(MergeRequest request) {
+    if (request.sink() != null
+        || isSingleFile(request)
+        || request.inMemory().containsKey(request.base())) {
+      return List.of();
+    }
     Path base = ModelPath.of(request.base()).base();
-    if (isSingleFile(request) || !Files.isDirectory(base)) {
+    if (!Files.isDirectory(base)) {
       return List.of();
     }
     ModelFolder folder = new ModelFolder(base);

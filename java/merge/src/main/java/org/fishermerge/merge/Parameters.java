@@ -12,6 +12,7 @@ import java.util.function.Predicate;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
+import org.jspecify.annotations.Nullable;
 
 /** Finds the parameters of a base: its tensors, those that are tied taken together. */
 final class Parameters {
@@ -100,13 +101,20 @@ final class Parameters {
   }
 
   private boolean isConstant(CheckpointTensor tensor) {
-    if (base.isComputed(tensor.canonicalName())) {
-      return false; // trained by an adapter
+    long width = tensor.info().dtype().bits() / Byte.SIZE;
+    long count = tensor.info().elementCount();
+    @Nullable MemorySegment first = null;
+    for (long at = 0; at < count; at += Piece.ELEMENTS) {
+      long length = Math.min(Piece.ELEMENTS, count - at);
+      MemorySegment values = ComputedValues.read(base, tensor.canonicalName(), at, length);
+      MemorySegment value = first == null ? values.asSlice(0, width) : first;
+      first = value;
+      if (value.mismatch(values.asSlice(0, width)) >= 0
+          || values.asSlice(width).mismatch(values.asSlice(0, values.byteSize() - width)) >= 0) {
+        return false;
+      }
     }
-    MemorySegment data = base.segment(tensor.canonicalName());
-    long width = tensor.info().dtype().bits() / 8;
-    return data.byteSize() <= width
-        || data.asSlice(width).mismatch(data.asSlice(0, data.byteSize() - width)) < 0;
+    return true;
   }
 
   private boolean agreeEverywhere(String one, String other) {

@@ -4,8 +4,10 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
+import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
@@ -32,9 +34,14 @@ final class RequestChecks {
     }
     checkStatistics(request);
     checkCoefficients(request);
+    checkInMemory(request);
     if (request.shardBytes() < 1) {
       throw new InputException(
           "--shard-size is " + request.shardBytes() + " bytes; it must be at least 1");
+    }
+    if (request.shardBytes() != CheckpointWriter.UNBOUNDED && request.sink() != null) {
+      throw new InputException(
+          "the output " + request.output() + " goes to a sink; shards need a folder as output");
     }
     if (request.shardBytes() != CheckpointWriter.UNBOUNDED && OutputTarget.isSingleFile(request)) {
       throw new InputException(
@@ -43,6 +50,24 @@ final class RequestChecks {
     DType dtype = request.outputDtype();
     if (dtype != null && !dtype.isMergeable()) {
       throw new InputException("the output dtype " + dtype + " is not one of F32, F16, BF16, F64");
+    }
+  }
+
+  /** Tensors that nothing names are a slip. */
+  private static void checkInMemory(MergeRequest request) {
+    Set<Path> named = new HashSet<>(Set.of(request.base()));
+    for (MergeSource source : request.models()) {
+      named.add(source.model());
+      source.statistic().ifPresent(named::add);
+    }
+    for (Path path : request.inMemory().keySet()) {
+      if (!named.contains(path)) {
+        throw new InputException(
+            "the tensors in memory '"
+                + path
+                + "' are neither the base nor a model nor a statistic of the merge; name them by"
+                + " their path(), or leave them out");
+      }
     }
   }
 
@@ -177,14 +202,14 @@ final class RequestChecks {
 
   /** Refuses or warns of what is given more than once, by the files that were opened. */
   static void checkRepeated(MergeRequest request, MergeInputs inputs, List<String> warnings) {
-    Set<Path> statistics = new HashSet<>();
-    Set<List<Path>> models = new HashSet<>();
+    Set<Object> statistics = new HashSet<>();
+    Set<Object> models = new HashSet<>();
     List<MergeSource> operands = request.operands();
     for (int i = 0; i < operands.size(); i++) {
       MergeSource operand = operands.get(i);
       operand
           .statistic()
-          .filter(file -> !statistics.add(real(file)))
+          .filter(file -> !statistics.add(inMemory(request, file).orElseGet(() -> real(file))))
           .ifPresent(file -> {
             throw new InputException(
                 "the Fisher file "
@@ -192,12 +217,15 @@ final class RequestChecks {
                     + " is given twice; every model needs its own. To count a model more, give it"
                     + " a larger coefficient.");
           });
-      List<Path> files =
-          inputs.models().get(i).files().stream()
-              .map(SafetensorsHeader::file)
-              .map(RequestChecks::real)
-              .toList();
-      if (!models.add(files)) {
+      Checkpoint model = inputs.models().get(i);
+      Object identity =
+          inMemory(request, operand.model())
+              .orElseGet(() ->
+                  model.files().stream()
+                      .map(SafetensorsHeader::file)
+                      .map(RequestChecks::real)
+                      .toList());
+      if (!models.add(identity)) {
         if (operand.statistic().isEmpty()) {
           throw new InputException(
               "the model "
@@ -208,6 +236,10 @@ final class RequestChecks {
             "the model " + operand.model() + " is given twice, with different Fisher files");
       }
     }
+  }
+
+  private static Optional<Object> inMemory(MergeRequest request, Path path) {
+    return Optional.ofNullable(request.inMemory().get(path));
   }
 
   /** Where a path leads, past all links. */

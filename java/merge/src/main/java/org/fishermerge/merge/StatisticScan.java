@@ -11,7 +11,6 @@ import java.util.Objects;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import org.fishermerge.checkpoint.CheckpointTensor;
-import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.MappedData;
 import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.kernels.Kernels;
@@ -157,27 +156,34 @@ final class StatisticScan {
             plan.choice().streamed(),
             parameter -> inputs.fisherOf(model, parameter).info().dtype().bits() / Byte.SIZE,
             CHUNK_BYTES);
-    for (List<Piece> chunk : chunks) {
-      List<TypedValues> ranges = new ArrayList<>();
-      for (Piece piece : chunk) {
-        CheckpointTensor tensor = inputs.fisherOf(model, piece.parameter());
-        DType dtype = tensor.info().dtype();
-        ranges.add(
-            new TypedValues(
-                piece.of(inputs.fishers().get(model).segment(tensor.canonicalName()), dtype),
-                ElementTypes.of(dtype)));
-      }
-      List<ValueStatistics> ofPieces = kernels.statistics(ranges, threshold(model));
-      for (int k = 0; k < chunk.size(); k++) {
-        Piece piece = chunk.get(k);
-        ofTensor = ofTensor.plus(ofPieces.get(k));
-        if (piece.endsTensor()) {
-          add(model, piece.parameter(), ofTensor);
-          squares.put(piece.parameter().name(), ofTensor.sumOfSquares());
-          ofTensor = ValueStatistics.EMPTY;
+    long mostComputed =
+        chunks.stream()
+            .mapToLong(chunk ->
+                chunk.stream()
+                    .mapToLong(p -> inputs.computedFisherBytes(model, p.parameter(), p.count()))
+                    .sum())
+            .max()
+            .orElse(0);
+    try (ComputedValues computed = new ComputedValues(mostComputed)) {
+      for (List<Piece> chunk : chunks) {
+        ComputedValues.Chunk values = computed.chunk();
+        List<TypedValues> ranges =
+            chunk.stream()
+                .map(p -> inputs.fisher(model, p.parameter(), p.from(), p.count(), values))
+                .toList();
+        values.compute();
+        List<ValueStatistics> ofPieces = kernels.statistics(ranges, threshold(model));
+        for (int k = 0; k < chunk.size(); k++) {
+          Piece piece = chunk.get(k);
+          ofTensor = ofTensor.plus(ofPieces.get(k));
+          if (piece.endsTensor()) {
+            add(model, piece.parameter(), ofTensor);
+            squares.put(piece.parameter().name(), ofTensor.sumOfSquares());
+            ofTensor = ValueStatistics.EMPTY;
+          }
+          progress.advance(ranges.get(k).data().byteSize());
+          MappedData.release(ranges.get(k).data());
         }
-        progress.advance(ranges.get(k).data().byteSize());
-        MappedData.release(ranges.get(k).data());
       }
     }
     return squares;

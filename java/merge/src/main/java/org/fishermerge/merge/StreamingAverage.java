@@ -91,6 +91,19 @@ final class StreamingAverage {
     }
   }
 
+  /** Anonymous memory: the values of a chunk that are made as they are read. */
+  static long heldBytes(MergeInputs inputs, List<Parameter> parameters) {
+    long all = 0;
+    long largestPiece = 0;
+    for (Parameter parameter : parameters) {
+      long count = parameter.tensor().info().elementCount();
+      all += inputs.computedBytes(parameter, count);
+      largestPiece =
+          Math.max(largestPiece, inputs.computedBytes(parameter, Math.min(count, Piece.ELEMENTS)));
+    }
+    return Math.min(all, CHUNK_BYTES / COMPUTED_SHARE + largestPiece);
+  }
+
   private long bytesPerElement(Parameter parameter) {
     long bytes = 0;
     for (int i = 0; i < inputs.models().size(); i++) {
@@ -209,13 +222,12 @@ final class StreamingAverage {
       return new WeightedInput(
           values.data(), values.type(), null, ElementType.F32, weight.scale(), weight.offset());
     }
-    CheckpointTensor fisher = inputs.fisherOf(i, piece.parameter());
-    DType dtype = fisher.info().dtype();
+    TypedValues fisher = inputs.fisher(i, piece.parameter(), piece.from(), piece.count(), computed);
     return new WeightedInput(
         values.data(),
         values.type(),
-        piece.of(inputs.fishers().get(i).segment(fisher.canonicalName()), dtype),
-        ElementTypes.of(dtype),
+        fisher.data(),
+        fisher.type(),
         weight.scale(),
         weight.offset());
   }

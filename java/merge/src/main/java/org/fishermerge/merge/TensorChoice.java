@@ -12,7 +12,6 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.LinearLayer;
-import org.fishermerge.checkpoint.ModelPath;
 import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.checkpoint.StatisticFile;
@@ -173,11 +172,11 @@ record TensorChoice(
           .collect(Collectors.toSet());
     }
     // Where the base has a share itself, as in task arithmetic, the others say what is merged.
-    List<Path> base = ModelPath.of(request.base()).identity();
+    Object base = request.identity(request.base());
     List<Checkpoint> others = new ArrayList<>();
     for (int i = 0; i < inputs.models().size(); i++) {
       Path model = request.operands().get(i).model();
-      if (!OpenFiles.modelPath(request, model).identity().equals(base)) {
+      if (!request.identity(model).equals(base)) {
         others.add(inputs.models().get(i));
       }
     }

@@ -6,6 +6,8 @@ import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 
 import java.lang.foreign.MemorySegment;
 import java.util.function.DoublePredicate;
+import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.kernels.ElementType;
 
@@ -45,6 +47,37 @@ final class Values {
       }
     }
     return -1;
+  }
+
+  /**
+   * Values of a tensor that a test accepts.
+   *
+   * @param first the index of the first one; -1 if there is none
+   * @param value the first one
+   * @param count how many there are
+   */
+  record Found(long first, double value, long count) {}
+
+  /** Looks at all values of a tensor, wherever they come from. */
+  static Found find(Checkpoint checkpoint, CheckpointTensor tensor, DoublePredicate test) {
+    DType dtype = tensor.info().dtype();
+    long elements = tensor.info().elementCount();
+    long first = -1;
+    double value = 0;
+    long count = 0;
+    for (long at = 0; at < elements; at += Piece.ELEMENTS) {
+      long length = Math.min(Piece.ELEMENTS, elements - at);
+      MemorySegment values = ComputedValues.read(checkpoint, tensor.canonicalName(), at, length);
+      long firstHere = firstWhere(values, dtype, length, test);
+      if (firstHere >= 0) {
+        count += countWhere(values, dtype, length, test);
+        if (first < 0) {
+          first = at + firstHere;
+          value = get(values, dtype, firstHere);
+        }
+      }
+    }
+    return new Found(first, value, count);
   }
 
   /** How many values the test accepts. */

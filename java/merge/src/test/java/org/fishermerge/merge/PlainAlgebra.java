@@ -63,13 +63,7 @@ final class PlainAlgebra implements LinearAlgebra {
     Matrix a = zeros(rows, columns);
     for (int i = 0; i < rows; i++) {
       for (int j = 0; j < columns; j++) {
-        long at = i * columns + j;
-        of(a)[i][j] =
-            switch (type) {
-              case F32 -> values.get(ValueLayout.JAVA_FLOAT_UNALIGNED, at * Float.BYTES);
-              case F64 -> values.get(ValueLayout.JAVA_DOUBLE_UNALIGNED, at * Double.BYTES);
-              default -> throw new IllegalArgumentException(type.toString());
-            };
+        of(a)[i][j] = Values.get(values, type, i * columns + j);
       }
     }
     return a;

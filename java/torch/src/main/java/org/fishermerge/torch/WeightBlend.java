@@ -73,7 +73,9 @@ public final class WeightBlend {
   private static void requireMember(Checkpoint model, ParameterGroup.Member member) {
     CheckpointTensor tensor = model.tensor(member.name());
     if (model.isComputed(member.name())) {
-      throw new IllegalArgumentException(model.path() + " has an adapter: write it out first");
+      throw new IllegalArgumentException(
+          "%s: %s is made by an adapter, or in no memory off the heap: write it out first"
+              .formatted(model.path(), tensor.info().name()));
     }
     if (!tensor.info().shape().equals(member.shape())) {
       throw new InputException(

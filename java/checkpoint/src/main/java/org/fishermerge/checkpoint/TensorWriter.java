@@ -1,0 +1,25 @@
+package org.fishermerge.checkpoint;
+
+import java.lang.foreign.MemorySegment;
+
+/** Where some tensors of a {@link CheckpointWriter} go: one file, or a program's sink. */
+sealed interface TensorWriter extends AutoCloseable permits SafetensorsWriter, SinkWriter {
+  /** As {@link SafetensorsWriter#segment}. */
+  MemorySegment segment(String name);
+
+  /** As {@link SafetensorsWriter#writeAhead}. */
+  void writeAhead(MemorySegment part);
+
+  /** As {@link SafetensorsWriter#writeBehind}. */
+  void writeBehind(MemorySegment part);
+
+  /** All of a tensor is written. */
+  default void complete(String name) {}
+
+  /** As {@link SafetensorsWriter#finish}. */
+  void finish();
+
+  /** As {@link SafetensorsWriter#close}. */
+  @Override
+  void close();
+}
