@@ -29,8 +29,6 @@ import picocli.CommandLine.Spec;
         "Runs the main job on eight small picture tasks that ship with the program: estimates"
             + " eight Fishers, merges, evaluates, prints a table of accuracies.")
 final class DemoCommand implements Callable<Integer> {
-  private static final DateTimeFormatter STAMP = DateTimeFormatter.ofPattern("yyyy-MM-dd_HH-mm-ss");
-
   @Spec private CommandSpec spec = CommandSpec.create();
 
   @Option(
@@ -92,7 +90,7 @@ final class DemoCommand implements Callable<Integer> {
     }
     Path folder =
         out == null
-            ? Path.of("outputs", "demo-" + LocalDateTime.now(ZoneId.systemDefault()).format(STAMP))
+            ? Path.of("outputs", "demo-" + stamp())
             : out;
     if (Files.exists(folder)) {
       throw new InputException(folder + ": already exists; name a new folder with --out");
@@ -113,5 +111,11 @@ final class DemoCommand implements Callable<Integer> {
             Main.words(spec))
         .run();
     return 0;
+  }
+
+  /** Not a constant: every command would load the classes of formats as it starts. */
+  private static String stamp() {
+    return LocalDateTime.now(ZoneId.systemDefault())
+        .format(DateTimeFormatter.ofPattern("yyyy-MM-dd_HH-mm-ss"));
   }
 }

@@ -8,8 +8,6 @@ import java.util.function.Function;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.report.MergeFacts;
-import org.fishermerge.cli.report.ReportBuilder;
-import org.fishermerge.cli.report.ReportFiles;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.estimate.CommandDevice;
@@ -112,30 +110,23 @@ final class MergeOptions {
     return output.dryRun;
   }
 
-  /** Plans and, unless this is a dry run, merges. */
-  int run(MergeRequest request, CommandLine command) {
-    return run(request, output.dryRun, device, command, new ReportOption());
+  /** Plans and, unless this is a dry run, merges and writes the reports that are wanted. */
+  int run(MergeRequest request, CommandLine command, ReportOption reports) {
+    return run(request, output.dryRun, device, command, reports);
   }
 
-  /** The same with a report. */
-  int run(MergeRequest request, CommandLine command, ReportOption report) {
-    return run(request, output.dryRun, device, command, report);
-  }
-
-  /** The same for commands that have options of their own. */
-  static int run(MergeRequest request, boolean dryRun, DeviceOption device, CommandLine command) {
-    return run(request, dryRun, device, command, new ReportOption());
-  }
-
-  private static int run(
+  /** The same for a command that has options of its own. */
+  static int run(
       MergeRequest request,
       boolean dryRun,
       DeviceOption device,
       CommandLine command,
-      ReportOption report) {
-    ReportBuilder builder = ReportOption.begin(command.getCommandSpec());
-    report.requireApart(request.output(), inputs(request));
-    try (ReportFiles reports = report.open(request.overwrite());
+      ReportOption reports) {
+    if (reports.isWanted()) {
+      reports.requireApart(request.output(), inputs(request));
+    }
+    try (CommandReport report =
+            CommandReport.open(reports.files, command.getCommandSpec(), request.overwrite());
         MergeSession session = MergeSession.open(request)) {
       MergePlan plan = session.plan();
       if (dryRun) {
@@ -151,9 +142,10 @@ final class MergeOptions {
         }
         Merged merged =
             merge(plan, command, listener -> session.run(kernels, new LibTorchAlgebra(), listener));
-        if (report.isWanted()) {
-          MergeFacts.add(builder, request, merged.result(), merged.seconds(), names(request));
-          report.publish(reports, builder, command.getCommandSpec());
+        if (report != null) {
+          MergeFacts.add(
+              report.builder(), request, merged.result(), merged.seconds(), names(request));
+          report.publish();
         }
       }
     }
@@ -169,7 +161,7 @@ final class MergeOptions {
   }
 
   /** Short distinct names of the models. */
-  static List<String> names(MergeRequest request) {
+  private static List<String> names(MergeRequest request) {
     return TaskNames.of(request.models().stream().map(MergeSource::model).toList());
   }
 
