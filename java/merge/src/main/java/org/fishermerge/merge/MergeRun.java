@@ -130,6 +130,7 @@ final class MergeRun {
     layers.map(LayerMerge::warnings).ifPresent(warnings::addAll);
     List<TensorShares> shares = new ArrayList<>(average.shares());
     layers.map(LayerMerge::shares).ifPresent(shares::addAll);
+    tensors.map(TensorMerge::shares).ifPresent(shares::addAll);
     return new MergeResult(
         plan.request().output(),
         plan.mergedElements(),

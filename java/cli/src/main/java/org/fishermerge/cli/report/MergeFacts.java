@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.checkpoint.StatisticFile;
@@ -87,10 +88,18 @@ public final class MergeFacts {
             result.worstResidual() > 0 ? result.worstResidual() : null));
     List<ShareCell> cells = cells(result.shares());
     if (!cells.isEmpty()) {
-      report.shares(List.of(new Shares(request.rule().title(), names, cells)));
+      report.shares(
+          List.of(new Shares(request.rule().title(), names(names, cells.getFirst()), cells)));
     }
     report.stage(
         new Stage("merge", seconds, result.bytesRead(), result.bytesWritten(), null, null));
+  }
+
+  /** The base has a share of its own by some rules. */
+  private static List<String> names(List<String> models, ShareCell cell) {
+    return cell.shares().size() > models.size()
+        ? Stream.concat(models.stream(), Stream.of("base")).toList()
+        : models;
   }
 
   private static String name(Path path) {
