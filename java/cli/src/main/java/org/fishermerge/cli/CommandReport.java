@@ -7,6 +7,7 @@ import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.cli.report.ReportBuilder;
 import org.fishermerge.cli.report.ReportFile;
 import org.fishermerge.cli.report.ReportFiles;
+import org.fishermerge.cli.report.Stages;
 import org.fishermerge.cli.task.JsonReport;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.CommandSpec;
@@ -21,6 +22,7 @@ final class CommandReport implements AutoCloseable {
   private final List<Path> places;
   private final ReportFiles files;
   private final ReportBuilder builder;
+  private final Stages stages;
 
   private CommandReport(CommandSpec spec, List<Path> places, boolean overwrite) {
     this.spec = spec;
@@ -28,6 +30,7 @@ final class CommandReport implements AutoCloseable {
     this.builder = begin(spec);
     AtomicOutput.requireDistinct(places);
     this.files = ReportFiles.open(places, overwrite);
+    this.stages = new Stages(builder);
   }
 
   /** Prepares the files and starts the clock; null if no report is wanted. */
@@ -42,6 +45,10 @@ final class CommandReport implements AutoCloseable {
 
   ReportBuilder builder() {
     return builder;
+  }
+
+  Stages stages() {
+    return stages;
   }
 
   /** Writes the report of a command whose JSON has no keys of its own. */
@@ -59,6 +66,7 @@ final class CommandReport implements AutoCloseable {
 
   @Override
   public void close() {
+    stages.close();
     files.close();
   }
 }

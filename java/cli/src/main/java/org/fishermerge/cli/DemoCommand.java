@@ -97,7 +97,8 @@ final class DemoCommand implements Callable<Integer> {
     }
     PrintWriter results = spec.commandLine().getOut();
     PrintWriter inner = verbose ? results : new PrintWriter(Writer.nullWriter());
-    new Demo(
+    try (Demo demo =
+        new Demo(
             folder,
             Optional.ofNullable(models),
             results,
@@ -108,8 +109,9 @@ final class DemoCommand implements Callable<Integer> {
               }
               return Main.run(inner, err, args);
             },
-            Main.words(spec))
-        .run();
+            Main.words(spec))) {
+      demo.run();
+    }
     return 0;
   }
 

@@ -127,7 +127,9 @@ final class EvaluateCommand implements Callable<Integer> {
       SafetensorsWriter.requireRoom(
           outputs, (long) rows.length * task.classifier().classCount() * Float.BYTES);
     }
-    long start = System.nanoTime();
+    if (report != null) {
+      report.stages().begin();
+    }
     List<float[]> logits = new ArrayList<>();
     Accuracy accuracy;
     try (Progress progress =
@@ -159,7 +161,7 @@ final class EvaluateCommand implements Callable<Integer> {
             accuracy.interval().high(),
             accuracy.loss());
     if (report != null) {
-      report.builder().stage("evaluation", start);
+      report.stages().end("evaluation");
       tell(report, task.examples(), accuracy, skipped);
     }
     if (outputsFile != null) {

@@ -141,7 +141,13 @@ final class MergeOptions {
               .println("warning: a " + request.rule().title() + " is computed on the CPU");
         }
         Merged merged =
-            merge(plan, command, listener -> session.run(kernels, new LibTorchAlgebra(), listener));
+            merge(
+                plan,
+                kernels,
+                plan.modelsText(),
+                command,
+                report,
+                listener -> session.run(kernels, new LibTorchAlgebra(), listener));
         if (report != null) {
           MergeFacts.add(
               report.builder(), request, merged.result(), merged.seconds(), names(request));
@@ -174,23 +180,23 @@ final class MergeOptions {
     CommandDevice.forModels(device.name, new Warnings(err));
   }
 
-  /** Merges and says so. Of the warnings, it prints those that the plan does not have. */
-  static Merged merge(
-      MergePlan plan, CommandLine command, Function<ProgressListener, MergeResult> merge) {
-    return merge(plan, plan.modelsText(), command, merge);
-  }
-
   /**
-   * The same of a merge of merges.
+   * Merges and says so. Of the warnings, it prints those that the plan does not have.
    *
-   * @param models that went into them, as the last line says it
+   * @param models that are merged, as the last line says it
+   * @param report gets the stage; null if none is wanted
    */
   static Merged merge(
       MergePlan plan,
+      Kernels kernels,
       String models,
       CommandLine command,
+      @Nullable CommandReport report,
       Function<ProgressListener, MergeResult> merge) {
     PrintWriter err = command.getErr();
+    if (report != null) {
+      report.stages().beginMerge(plan, kernels);
+    }
     long start = System.nanoTime();
     MergeResult result;
     try (Progress progress = new Progress(err, "Merging", "GB", plan.bytesRead(), 1e9)) {
@@ -200,6 +206,9 @@ final class MergeOptions {
         .filter(warning -> !plan.warnings().contains(warning))
         .forEach(warning -> err.println("warning: " + warning));
     double seconds = (System.nanoTime() - start) / 1e9;
+    if (report != null) {
+      report.stages().endMerge(plan.request(), result, seconds);
+    }
     if (result.iterations() > 0) {
       command
           .getOut()

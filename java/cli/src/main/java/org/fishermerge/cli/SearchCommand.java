@@ -271,10 +271,13 @@ final class SearchCommand implements Callable<Integer> {
                 out(),
                 err(),
                 warnings);
-        long start = System.nanoTime();
+        if (report != null) {
+          report.stages().begin();
+        }
         search.run();
         if (report != null) {
-          report.builder().seed(seed).stage("search", start);
+          report.builder().seed(seed);
+          report.stages().end("search");
         }
         // Before the merge: whatever happens to that, what was found is known.
         search.printComparison();
@@ -331,7 +334,12 @@ final class SearchCommand implements Callable<Integer> {
     try (MergeSession last = MergeSession.open(request)) {
       MergeOptions.Merged merged =
           MergeOptions.merge(
-              last.plan(), models, spec.commandLine(), listener -> last.run(kernels, listener));
+              last.plan(),
+              kernels,
+              models,
+              spec.commandLine(),
+              report,
+              listener -> last.run(kernels, listener));
       if (report != null) {
         // The models are those that the directions were made of.
         MergeFacts.addMerge(report.builder(), request, merged.result(), merged.seconds(), names());
@@ -363,7 +371,7 @@ final class SearchCommand implements Callable<Integer> {
         if (kernels.usesGpu()) {
           err().println(merger.describeInputs());
         }
-        search(places, session, merger, scratch.temp(), report);
+        search(places, session, kernels, merger, scratch.temp(), report);
       }
     }
     return 0;
@@ -372,6 +380,7 @@ final class SearchCommand implements Callable<Integer> {
   private void search(
       Places places,
       MergeSession session,
+      Kernels kernels,
       Merger merger,
       Path scratch,
       @Nullable CommandReport report) {
@@ -382,7 +391,9 @@ final class SearchCommand implements Callable<Integer> {
     }
     Path tried = scratch.resolve("try");
     List<CoefficientSearch.Try> done = new ArrayList<>();
-    long start = System.nanoTime();
+    if (report != null) {
+      report.stages().begin();
+    }
     CoefficientSearch.Try best;
     try (Progress progress = new Progress(err(), "Searching", "tries", tries(), 1)) {
       best =
@@ -400,13 +411,20 @@ final class SearchCommand implements Callable<Integer> {
     List<Accuracy> equalUnseen =
         measure(merge(equalCoefficients(), tried, session, merger), tasks, true);
     if (report != null) {
-      report.builder().seed(seed).stage("search", start);
+      report.builder().seed(seed);
+      report.stages().end("search");
     }
     MergePlan found =
         session.plan(
             request(options.request(rule()).measureShares(report != null), best.coefficients()));
     MergeOptions.Merged merged =
-        MergeOptions.merge(found, spec.commandLine(), listener -> merger.run(found, listener));
+        MergeOptions.merge(
+            found,
+            kernels,
+            found.modelsText(),
+            spec.commandLine(),
+            report,
+            listener -> merger.run(found, listener));
     List<Accuracy> bestUnseen = measure(found.request().output(), tasks, true);
     printComparison(best, equalUnseen, bestUnseen);
     if (report != null) {

@@ -87,14 +87,16 @@ final class SimilarityCommand implements Callable<Integer> {
     }
     try (CommandReport report = CommandReport.open(places, spec, overwrite);
         AtomicOutput imageFile = image == null ? null : AtomicOutput.file(image, overwrite)) {
-      long start = System.nanoTime();
+      if (report != null) {
+        report.stages().begin();
+      }
       Similarity similarity = compare();
       SimilarityReport found = new SimilarityReport(similarity, tasks, metric);
       PrintWriter out = spec.commandLine().getOut();
       similarity.warnings().forEach(w -> spec.commandLine().getErr().println("warning: " + w));
       out.print(byLayer ? found.layerTable() : found.matrixTable());
       if (report != null) {
-        report.builder().stage("comparison", start);
+        report.stages().end("comparison");
         found.addTo(report.builder());
       }
       if (imageFile != null) {

@@ -71,7 +71,8 @@ public final class Comparison {
       double seconds = report.stages().stream().mapToDouble(Stage::seconds).sum();
       Double all = report.origin().seconds();
       if (all != null || seconds > 0) {
-        builder.stage(new Stage(name, all == null ? seconds : all, null, null, null, null));
+        builder.stage(
+            new Stage(name, all == null ? seconds : all, null, null, null, null, null, null));
       }
     }
     if (!tasks.isEmpty() && !rows.isEmpty()) {

@@ -37,8 +37,9 @@ public final class MergeFacts {
   private MergeFacts() {}
 
   /**
-   * Adds a merge: its models, its shares, the sizes of its Fishers, and the stage.
+   * Adds a merge: its models, its shares, and the sizes of its Fishers.
    *
+   * @param seconds that it took
    * @param names of the models, in the request's order
    */
   public static void add(
@@ -49,7 +50,6 @@ public final class MergeFacts {
       List<String> names) {
     addMerge(report, request, result, seconds, names);
     addModels(report, request, result, names);
-    report.warnings(result.warnings());
   }
 
   /** Adds the models of a request of which no merge was written itself. */
@@ -63,10 +63,18 @@ public final class MergeFacts {
       @Nullable MergeResult result,
       List<String> names) {
     report.model(ReportBuilder.model(name(request.base()), request.base(), true));
+    List<StatisticFacts> files = new ArrayList<>();
     for (int i = 0; i < request.models().size(); i++) {
-      report.model(model(names.get(i), request, i, result));
+      StatisticFacts file =
+          request.models().get(i).statistic().map(StatisticFacts::of).orElse(null);
+      if (file != null) {
+        files.add(file);
+      }
+      report.model(model(names.get(i), request, i, result, file));
     }
-    report.fishers(sizes(request, names));
+    if (files.size() == request.models().size()) {
+      report.fishers(StatisticFacts.sizes(files, names));
+    }
   }
 
   /** The same without the models and their statistics. */
@@ -91,8 +99,7 @@ public final class MergeFacts {
       report.shares(
           List.of(new Shares(request.rule().title(), names(names, cells.getFirst()), cells)));
     }
-    report.stage(
-        new Stage("merge", seconds, result.bytesRead(), result.bytesWritten(), null, null));
+    report.warnings(result.warnings());
   }
 
   /** The base has a share of its own by some rules. */
@@ -108,20 +115,14 @@ public final class MergeFacts {
   }
 
   private static Model model(
-      String name, MergeRequest request, int i, @Nullable MergeResult result) {
+      String name,
+      MergeRequest request,
+      int i,
+      @Nullable MergeResult result,
+      @Nullable StatisticFacts file) {
     MergeSource source = request.models().get(i);
     MergeResult.ModelStatistics found =
         result != null && i < result.models().size() ? result.models().get(i) : null;
-    Statistic statistic = null;
-    String sha256 = null;
-    if (source.statistic().isPresent()) {
-      Path file = source.statistic().get();
-      try (StatisticFile opened = StatisticFile.open(file)) {
-        StatisticMetadata metadata = opened.metadata().orElse(null);
-        statistic = statistic(file, metadata);
-        sha256 = metadata == null ? null : metadata.modelSha256();
-      }
-    }
     Double norm = found == null || Double.isNaN(found.norm()) ? null : (Double) found.norm();
     Double below = null;
     if (found != null && norm != null && result != null && result.mergedElements() > 0) {
@@ -132,27 +133,12 @@ public final class MergeFacts {
         false,
         null,
         source.model().toString(),
-        sha256,
+        file == null ? null : file.modelSha256(),
         result != null && request.coefficients() == null ? source.coefficient() : null,
         found == null ? null : found.weight(),
         norm,
         below,
-        statistic);
-  }
-
-  /** What a statistic file says of itself. */
-  public static Statistic statistic(Path file, @Nullable StatisticMetadata metadata) {
-    if (metadata == null) {
-      return new Statistic(file.toString(), null, null, null, null, null);
-    }
-    String error = metadata.samplingError();
-    return new Statistic(
-        file.toString(),
-        metadata.examples(),
-        metadata.labels(),
-        metadata.dataset(),
-        metadata.selection(),
-        error == null ? null : Double.valueOf(error));
+        file == null ? null : file.statistic());
   }
 
   // ---- shares ----
@@ -206,46 +192,5 @@ public final class MergeFacts {
           cells.add(new ShareCell(layer, kind, sum.values, shares));
         }));
     return cells;
-  }
-
-  // ---- sizes of Fishers ----
-
-  /** By layer, from the sums of squares that the files state; null unless all do. */
-  static @Nullable FisherSizes sizes(MergeRequest request, List<String> names) {
-    List<Path> files = new ArrayList<>();
-    for (MergeSource source : request.models()) {
-      source.statistic().ifPresent(files::add);
-    }
-    return files.isEmpty() || files.size() < request.models().size() ? null : sizes(files, names);
-  }
-
-  /** The same of files, with the names of their tasks. */
-  public static @Nullable FisherSizes sizes(List<Path> files, List<String> names) {
-    Map<String, double[]> squares = new TreeMap<>(Layers.ORDER);
-    Map<String, Long> values = new TreeMap<>(Layers.ORDER);
-    for (int i = 0; i < files.size(); i++) {
-      try (StatisticFile file = StatisticFile.open(files.get(i))) {
-        for (Map.Entry<String, CheckpointTensor> tensor : file.tensors().entrySet()) {
-          OptionalDouble sum = file.sumOfSquares(tensor.getKey());
-          if (sum.isPresent()) {
-            String layer = Layers.layerOf(ParameterNames.canonical(tensor.getKey()));
-            double mean = sum.getAsDouble() / Math.pow((double) file.examples(), 2);
-            squares.computeIfAbsent(layer, any -> new double[files.size()])[i] += mean;
-            if (i == 0) {
-              values.merge(layer, tensor.getValue().info().elementCount(), Long::sum);
-            }
-          }
-        }
-      }
-    }
-    List<FisherLayer> layers = new ArrayList<>();
-    values.forEach((layer, count) -> {
-      List<Double> rms = new ArrayList<>();
-      for (double square : squares.getOrDefault(layer, new double[0])) {
-        rms.add(Math.sqrt(square / count));
-      }
-      layers.add(new FisherLayer(layer, count, rms));
-    });
-    return layers.isEmpty() ? null : new FisherSizes(names, layers);
   }
 }

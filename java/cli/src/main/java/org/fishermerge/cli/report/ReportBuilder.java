@@ -100,11 +100,6 @@ public final class ReportBuilder {
     return this;
   }
 
-  /** A stage that ended now, and began at that reading of {@link System#nanoTime}. */
-  public ReportBuilder stage(String name, long since) {
-    return stage(new Stage(name, (System.nanoTime() - since) / 1e9, null, null, null, null));
-  }
-
   public ReportBuilder warnings(Iterable<String> said) {
     for (String each : said) {
       if (!warnings.contains(each)) {

@@ -305,14 +305,19 @@ public record RunReport(
   /**
    * A part of the work.
    *
-   * @param peakBytes the most memory of the process up to its end
-   * @param plannedBytes what was planned for it
+   * @param bytesRead of inputs, over all passes, wherever they were
+   * @param bytesFromDisk what Linux fetched from storage meanwhile
+   * @param plainRate bytes a second of reading some of the inputs once more, without merging
+   * @param peakBytes the most memory of the process that no file backs
+   * @param plannedBytes the same as it was planned
    */
   public record Stage(
       String name,
       double seconds,
       @Nullable Long bytesRead,
       @Nullable Long bytesWritten,
+      @Nullable Long bytesFromDisk,
+      @Nullable Double plainRate,
       @Nullable Long peakBytes,
       @Nullable Long plannedBytes) {}
 }
