@@ -61,7 +61,7 @@ final class CompareCommand implements Callable<Integer> {
       RunReport compared = comparison.report(builder);
       page.write(comparison.page(compared));
       page.commit();
-      standard.print(comparison.text(compared));
+      comparison.print(compared, standard);
     }
     standard.println("report: " + out);
     return 0;

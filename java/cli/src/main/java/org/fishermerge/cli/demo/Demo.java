@@ -156,7 +156,7 @@ public final class Demo implements AutoCloseable {
     endStage();
     Accuracies accuracies = accuracies(rows);
     out.println();
-    out.print(ReportText.accuracies(accuracies));
+    ReportText.accuracies(accuracies, out);
     printBest(rows);
     writeReport(rows, accuracies, similarity);
     out.printf(

@@ -130,10 +130,10 @@ final class ReportFigures {
     for (Stage stage : stages) {
       Long peak = stage.peakBytes();
       Long planned = stage.plannedBytes();
-      if (peak != null) {
-        memory(bars, stage, "peak", "this", peak);
-      }
       if (planned != null) {
+        if (peak != null) {
+          memory(bars, stage, "peak", "this", peak);
+        }
         memory(bars, stage, "planned", "base", planned);
       }
     }
