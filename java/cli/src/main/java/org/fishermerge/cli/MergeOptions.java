@@ -150,7 +150,12 @@ final class MergeOptions {
                 listener -> session.run(kernels, new LibTorchAlgebra(), listener));
         if (report != null) {
           MergeFacts.add(
-              report.builder(), request, merged.result(), merged.seconds(), names(request));
+              report.builder(),
+              request,
+              merged.result(),
+              merged.seconds(),
+              names(request),
+              session.statisticFiles());
           report.publish();
         }
       }

@@ -17,6 +17,7 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.cli.report.MergeFacts;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.Warnings;
@@ -281,7 +282,14 @@ final class SearchCommand implements Callable<Integer> {
         }
         // Before the merge: whatever happens to that, what was found is known.
         search.printComparison();
-        search.write(choice -> write(choice, session.plan().modelsText(), widest, kernels, report));
+        search.write(choice ->
+            write(
+                choice,
+                session.plan().modelsText(),
+                widest,
+                session.statisticFiles(),
+                kernels,
+                report));
         if (report != null) {
           report.builder().search(search.found(names())).warnings(warnings.said());
           report.publish(search.json());
@@ -328,6 +336,7 @@ final class SearchCommand implements Callable<Integer> {
       DivergenceSearch.Choice choice,
       String models,
       MergeRequest widest,
+      List<StatisticFile> statistics,
       Kernels kernels,
       @Nullable CommandReport report) {
     MergeRequest request = choice.addTo(options.request(choice.rule())).build();
@@ -343,7 +352,7 @@ final class SearchCommand implements Callable<Integer> {
       if (report != null) {
         // The models are those that the directions were made of.
         MergeFacts.addMerge(report.builder(), request, merged.result(), merged.seconds(), names());
-        MergeFacts.addModels(report.builder(), widest, names());
+        MergeFacts.addModels(report.builder(), widest, names(), statistics);
       }
     }
   }
@@ -428,7 +437,13 @@ final class SearchCommand implements Callable<Integer> {
     List<Accuracy> bestUnseen = measure(found.request().output(), tasks, true);
     printComparison(best, equalUnseen, bestUnseen);
     if (report != null) {
-      MergeFacts.add(report.builder(), found.request(), merged.result(), merged.seconds(), names());
+      MergeFacts.add(
+          report.builder(),
+          found.request(),
+          merged.result(),
+          merged.seconds(),
+          names(),
+          session.statisticFiles());
       CoefficientSearchReport told =
           new CoefficientSearchReport(done, best, equalUnseen, bestUnseen);
       report.builder().search(told.search(names())).warnings(warnings.said());

@@ -2,8 +2,8 @@ package org.fishermerge.cli.report;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalDouble;
@@ -12,6 +12,7 @@ import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.ParameterNames;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.cli.report.RunReport.FisherLayer;
@@ -41,39 +42,43 @@ public final class MergeFacts {
    *
    * @param seconds that it took
    * @param names of the models, in the request's order
+   * @param files the statistics of those that have one, as {@code MergeSession} has them
    */
   public static void add(
       ReportBuilder report,
       MergeRequest request,
       MergeResult result,
       double seconds,
-      List<String> names) {
+      List<String> names,
+      List<StatisticFile> files) {
     addMerge(report, request, result, seconds, names);
-    addModels(report, request, result, names);
+    addModels(report, request, result, names, files);
   }
 
   /** Adds the models of a request of which no merge was written itself. */
-  public static void addModels(ReportBuilder report, MergeRequest request, List<String> names) {
-    addModels(report, request, null, names);
+  public static void addModels(
+      ReportBuilder report, MergeRequest request, List<String> names, List<StatisticFile> files) {
+    addModels(report, request, null, names, files);
   }
 
   private static void addModels(
       ReportBuilder report,
       MergeRequest request,
       @Nullable MergeResult result,
-      List<String> names) {
+      List<String> names,
+      List<StatisticFile> files) {
     report.model(ReportBuilder.model(name(request.base()), request.base(), true));
-    List<StatisticFacts> files = new ArrayList<>();
+    List<StatisticFacts> all = new ArrayList<>();
     for (int i = 0; i < request.models().size(); i++) {
-      StatisticFacts file =
-          request.models().get(i).statistic().map(StatisticFacts::of).orElse(null);
-      if (file != null) {
-        files.add(file);
+      StatisticFacts file = null;
+      if (request.models().get(i).statistic().isPresent()) {
+        file = StatisticFacts.of(files.get(all.size()));
+        all.add(file);
       }
       report.model(model(names.get(i), request, i, result, file));
     }
-    if (files.size() == request.models().size()) {
-      report.fishers(StatisticFacts.sizes(files, names));
+    if (all.size() == request.models().size()) {
+      report.fishers(StatisticFacts.sizes(all, names));
     }
   }
 
@@ -158,39 +163,44 @@ public final class MergeFacts {
     }
   }
 
-  /** What a parameter is called in its layer, without weight and bias. */
-  static String kind(String canonical) {
-    String layer = Layers.layerOf(canonical);
-    String rest =
-        canonical.length() > layer.length() ? canonical.substring(layer.length() + 1) : "";
-    return rest.replaceFirst("(^|\\.)(weight|bias)$", "");
+  /** A parameter's layer, and what it is called in it without weight and bias. */
+  private record Place(String layer, String kind) {
+    static Place of(String tensor) {
+      String name = ParameterNames.canonical(tensor);
+      String layer = Layers.layerOf(name);
+      String rest = name.length() > layer.length() ? name.substring(layer.length() + 1) : "";
+      int last = rest.lastIndexOf('.') + 1;
+      boolean usual = List.of("weight", "bias").contains(rest.substring(last));
+      return new Place(layer, usual ? rest.substring(0, Math.max(0, last - 1)) : rest);
+    }
   }
 
   /** Means over the parameters of each layer and kind, weighted by how many values they have. */
   static List<ShareCell> cells(List<TensorShares> all) {
-    Map<String, Set<String>> layersOf = new LinkedHashMap<>();
-    for (TensorShares shares : all) {
-      String name = ParameterNames.canonical(shares.tensor());
-      layersOf.computeIfAbsent(kind(name), any -> new HashSet<>()).add(Layers.layerOf(name));
-    }
-    Map<String, Map<String, Sum>> sums = new TreeMap<>(Layers.ORDER);
-    for (TensorShares shares : all) {
-      String name = ParameterNames.canonical(shares.tensor());
-      String kind = kind(name);
-      boolean alone = kind.isEmpty() || layersOf.getOrDefault(kind, Set.of()).size() < 2;
-      sums.computeIfAbsent(Layers.layerOf(name), any -> new TreeMap<>())
-          .computeIfAbsent(alone ? OTHER : kind, any -> new Sum())
-          .add(shares);
+    List<Place> places = all.stream().map(shares -> Place.of(shares.tensor())).toList();
+    Map<String, Set<String>> layersOf = new HashMap<>();
+    places.forEach(place ->
+        layersOf.computeIfAbsent(place.kind, any -> new HashSet<>()).add(place.layer));
+    Map<String, Map<String, Sum>> sums = new HashMap<>();
+    for (int i = 0; i < all.size(); i++) {
+      Place place = places.get(i);
+      boolean alone =
+          place.kind.isEmpty() || layersOf.getOrDefault(place.kind, Set.of()).size() < 2;
+      sums.computeIfAbsent(place.layer, any -> new TreeMap<>())
+          .computeIfAbsent(alone ? OTHER : place.kind, any -> new Sum())
+          .add(all.get(i));
     }
     List<ShareCell> cells = new ArrayList<>();
-    sums.forEach((layer, kinds) ->
-        kinds.forEach((kind, sum) -> {
-          List<Double> shares = new ArrayList<>();
-          for (double weighted : sum.weighted) {
-            shares.add(weighted / sum.values);
-          }
-          cells.add(new ShareCell(layer, kind, sum.values, shares));
-        }));
+    for (String layer : sums.keySet().stream().sorted(Layers.ORDER).toList()) {
+      sums.getOrDefault(layer, Map.of())
+          .forEach((kind, sum) -> {
+            List<Double> shares = new ArrayList<>();
+            for (double weighted : sum.weighted) {
+              shares.add(weighted / sum.values);
+            }
+            cells.add(new ShareCell(layer, kind, sum.values, shares));
+          });
+    }
     return cells;
   }
 }

@@ -18,12 +18,12 @@ import org.jspecify.annotations.Nullable;
  */
 final class PlainReading {
   /** Of the time of the merge, at most. */
-  private static final double SHARE = 0.005;
+  private static final double SHARE = 0.002;
 
   /** Merges that read less are over before a rate is steady. */
   private static final long LEAST_BYTES = 250_000_000;
 
-  private static final int BLOCK = 2 << 20;
+  private static final int BLOCK = 1 << 19;
 
   private PlainReading() {}
 

@@ -2,8 +2,6 @@ package org.fishermerge.cli.report;
 
 import java.nio.file.Path;
 import java.time.Instant;
-import java.time.ZoneId;
-import java.time.format.DateTimeFormatter;
 import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.List;
@@ -122,7 +120,7 @@ public final class ReportBuilder {
         new Origin(
             Tool.nameAndVersion(),
             Runtime.version().toString(),
-            startedHere(),
+            started.truncatedTo(ChronoUnit.SECONDS).toString(),
             (System.nanoTime() - start) / 1e9,
             seed,
             line),
@@ -135,13 +133,5 @@ public final class ReportBuilder {
         search,
         stages,
         warnings);
-  }
-
-  /** Formatted only for a report that is wanted: to load time zones takes its time. */
-  private String startedHere() {
-    return started
-        .truncatedTo(ChronoUnit.SECONDS)
-        .atZone(ZoneId.systemDefault())
-        .format(DateTimeFormatter.ISO_OFFSET_DATE_TIME);
   }
 }

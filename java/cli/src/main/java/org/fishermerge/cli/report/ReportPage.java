@@ -1,6 +1,5 @@
 package org.fishermerge.cli.report;
 
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
@@ -137,7 +136,7 @@ final class ReportPage {
     Origin origin = report.origin();
     html.open("p", "class", "soft").text("fisher-merge " + report.command());
     if (origin.started() != null) {
-      html.text(", " + origin.started().replace('T', ' '));
+      html.text(", " + origin.started().replace('T', ' ').replace("Z", " UTC"));
     }
     if (origin.seconds() != null) {
       html.text(", took ");
@@ -453,7 +452,7 @@ final class ReportPage {
     html.line().element("h2", text);
   }
 
-  private void figure(String label, ObjectNode data, int marks) {
+  private void figure(String label, JsonObject data, int marks) {
     if (marks == 0) {
       return;
     }

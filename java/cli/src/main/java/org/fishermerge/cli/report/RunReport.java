@@ -56,7 +56,7 @@ public record RunReport(
    *
    * @param tool name and version
    * @param java its version
-   * @param started ISO 8601, with the offset from UTC
+   * @param started ISO 8601, in UTC
    * @param line the command line that repeats it, word by word, without the program's name
    */
   public record Origin(

@@ -2,10 +2,10 @@ package org.fishermerge.cli.report;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalDouble;
-import java.util.TreeMap;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.checkpoint.StatisticFile;
@@ -36,15 +36,22 @@ public record StatisticFacts(
     }
   }
 
+  private static final Squares NONE = new Squares(0, 0);
+
   /** Reads them. */
   public static StatisticFacts of(Path file) {
     try (StatisticFile opened = StatisticFile.open(file)) {
-      StatisticMetadata metadata = opened.metadata().orElse(null);
-      return new StatisticFacts(
-          statistic(file, metadata),
-          metadata == null ? null : metadata.modelSha256(),
-          layers(opened));
+      return of(opened);
     }
+  }
+
+  /** The same of a file that is open. */
+  static StatisticFacts of(StatisticFile file) {
+    StatisticMetadata metadata = file.metadata().orElse(null);
+    return new StatisticFacts(
+        statistic(file.path(), metadata),
+        metadata == null ? null : metadata.modelSha256(),
+        layers(file));
   }
 
   private static Statistic statistic(Path file, @Nullable StatisticMetadata metadata) {
@@ -62,7 +69,7 @@ public record StatisticFacts(
   }
 
   private static Map<String, Squares> layers(StatisticFile file) {
-    Map<String, Squares> layers = new TreeMap<>(Layers.ORDER);
+    Map<String, Squares> layers = new HashMap<>();
     for (Map.Entry<String, CheckpointTensor> tensor : file.tensors().entrySet()) {
       OptionalDouble sum = file.sumOfSquares(tensor.getKey());
       if (sum.isPresent()) {
@@ -87,14 +94,15 @@ public record StatisticFacts(
       return null;
     }
     List<FisherLayer> sizes = new ArrayList<>();
-    files.getFirst().layers.forEach((layer, squares) -> {
+    Map<String, Squares> first = files.getFirst().layers;
+    for (String layer : first.keySet().stream().sorted(Layers.ORDER).toList()) {
+      Squares squares = first.getOrDefault(layer, NONE);
       List<Double> rms = new ArrayList<>();
       for (StatisticFacts file : files) {
-        Squares same = file.layers.get(layer);
-        rms.add(same == null ? 0 : Math.sqrt(same.sum / squares.values));
+        rms.add(Math.sqrt(file.layers.getOrDefault(layer, NONE).sum / squares.values));
       }
       sizes.add(new FisherLayer(layer, squares.values, rms));
-    });
+    }
     return sizes.isEmpty() ? null : new FisherSizes(tasks, sizes);
   }
 }
