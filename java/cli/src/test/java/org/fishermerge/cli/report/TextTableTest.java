@@ -2,10 +2,13 @@ package org.fishermerge.cli.report;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.io.StringWriter;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.fishermerge.cli.task.StyledWriter;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -59,5 +62,37 @@ final class TextTableTest {
   void noLineIsWiderThanTheTerminal(int width) {
     assertThat(lines(table(), width))
         .allSatisfy(line -> assertThat(line.length()).isLessThanOrEqualTo(width));
+  }
+
+  @Test
+  void cellsThatStandOutArePiecesOfTheirOwn() {
+    Table table =
+        new Table(
+            "",
+            List.of("run", "mean"),
+            List.of(List.of(Table.name("a"), Table.percent(0.5, 1).asStrong())));
+    assertThat(TextTable.of(table, 40))
+        .filteredOn(TextTable.Piece::strong)
+        .containsExactly(new TextTable.Piece("50.0", true));
+  }
+
+  /** What the terminal gets, and what a pipe does. */
+  @ParameterizedTest
+  @ValueSource(booleans = {true, false})
+  void onlyAStyledWriterWritesStyles(boolean styled) {
+    StringWriter text = new StringWriter();
+    try (StyledWriter out = new StyledWriter(text, text, styled)) {
+      StyledWriter.strong(out, "50.0");
+      out.print(" end");
+    }
+    assertThat(text).hasToString(styled ? "\u001b[1m50.0\u001b[0m end" : "50.0 end");
+  }
+
+  @Test
+  void fixedDecimalsAreThoseOfFormat() {
+    for (double value : new double[] {0, 0.04, 0.06, 38.849, -12.34, -0.01, 99.96, 100, 1234.56}) {
+      assertThat(Table.fixed(value, 1))
+          .isEqualTo(String.format(Locale.ROOT, "%.1f", value).replaceAll("^-(0\\.0)$", "$1"));
+    }
   }
 }
