@@ -234,8 +234,7 @@ final class TensorSharesTest {
     List<Double> shares = sparse(dare, zeros, models);
     double[] sums = new double[4];
     TestTensors.Data merged =
-        Objects.requireNonNull(
-            TestTensors.read(folder.resolve("out.safetensors")).get("h.0.w"));
+        Objects.requireNonNull(TestTensors.read(folder.resolve("out.safetensors")).get("h.0.w"));
     for (double value : merged.values()) {
       double weights = 0;
       boolean[] drawn = new boolean[3];
