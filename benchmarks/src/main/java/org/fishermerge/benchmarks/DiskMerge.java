@@ -16,16 +16,21 @@ import org.fishermerge.checkpoint.InputException;
 /** The {@code merge} command in a process of its own, on files that lie in the page cache. */
 final class DiskMerge {
   private static final int ROUNDS = 3;
+  private static final int REPORT_BLOCKS = 12;
+  private static final int REPORT_BLOCKS_QUICK = 5;
   private static final Pattern PLANNED = Pattern.compile("memory +([0-9,]+) bytes");
   private static final Pattern AVAILABLE = Pattern.compile("MemAvailable:\\s+(\\d+) kB");
 
   private DiskMerge() {}
 
-  /** A large pool against reading and copying its files, and how long a tiny one takes. */
+  /**
+   * A large pool against reading and copying its files, and with a report against without; and how
+   * long a tiny one takes.
+   */
   static void largeAndSmall(Report report, boolean quick, int models)
       throws IOException, InterruptedException {
     long jvm = small(report);
-    large(report, quick ? ClipShape.B32 : roomFor(report, 2L * models + 2), models, jvm);
+    large(report, quick, models, jvm);
   }
 
   /**
@@ -49,8 +54,9 @@ final class DiskMerge {
     }
   }
 
-  private static void large(Report report, ClipShape shape, int models, long jvm)
+  private static void large(Report report, boolean quick, int models, long jvm)
       throws IOException, InterruptedException {
+    ClipShape shape = quick ? ClipShape.B32 : roomFor(report, 2L * models + 2);
     try (ScratchFolder folder = new ScratchFolder()) {
       List<String> merge = new ArrayList<>(List.of(TimedCommand.launcher(), "merge"));
       List<String> read = new ArrayList<>(List.of("sh", "-c", "cat \"$@\" >/dev/null", "cat"));
@@ -112,7 +118,41 @@ final class DiskMerge {
       report.ratio("merge_disk_over_synced_copy", (reading + copying + syncing) / merging);
       report.ratio("merge_anonymous_mb", anonymous / 1e6);
       report.ratio("merge_anonymous_over_plan", anonymous / (double) (jvm + planned));
+      withReport(report, merge, out, quick ? REPORT_BLOCKS_QUICK : REPORT_BLOCKS);
     }
+  }
+
+  /** What a page costs: blocks of a merge without, one with it, and one without again. */
+  private static void withReport(Report report, List<String> merge, Path out, int blocks)
+      throws IOException, InterruptedException {
+    Path page = out.resolveSibling("report.html");
+    List<String> reported = new ArrayList<>(merge);
+    reported.addAll(List.of("--report", page.toString()));
+    double[][] without = new double[blocks][2];
+    double[] with = new double[blocks];
+    for (int block = 0; block < blocks; block++) {
+      without[block][0] = seconds(merge, out);
+      with[block] = seconds(reported, out);
+      Files.delete(page);
+      without[block][1] = seconds(merge, out);
+    }
+    PairedRatios ratios = PairedRatios.of(without, with, 1);
+    report.line(
+        "%-42s %10.3f, 95 %% interval %.3f to %.3f; without it over itself %.3f to %.3f",
+        "time with --report FILE.html over without",
+        ratios.change().median(),
+        ratios.change().low(),
+        ratios.change().high(),
+        ratios.twice().low(),
+        ratios.twice().high());
+    report.ratio("merge_with_report_over_without", ratios.change().median());
+  }
+
+  private static double seconds(List<String> merge, Path out)
+      throws IOException, InterruptedException {
+    double seconds = TimedCommand.run(merge).seconds();
+    ScratchFolder.delete(out);
+    return seconds;
   }
 
   /**

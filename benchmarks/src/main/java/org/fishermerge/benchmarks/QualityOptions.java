@@ -3,6 +3,7 @@ package org.fishermerge.benchmarks;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.regex.Pattern;
+import java.util.regex.PatternSyntaxException;
 import org.fishermerge.checkpoint.InputException;
 
 /**
@@ -47,9 +48,9 @@ record QualityOptions(
 
   private QualityOptions with(String name, String value) {
     return switch (name) {
-      case "--seeds" -> withSeeds(Integer.parseInt(value));
+      case "--seeds" -> withSeeds(seeds(value));
       case "--only" ->
-          new QualityOptions(seeds, Pattern.compile(value), keep, fashion, digits, omniglot);
+          new QualityOptions(seeds, pattern(value), keep, fashion, digits, omniglot);
       case "--keep" ->
           new QualityOptions(seeds, only, Optional.of(Path.of(value)), fashion, digits, omniglot);
       case "--fashion-mnist" ->
@@ -58,6 +59,27 @@ record QualityOptions(
       case "--omniglot" -> new QualityOptions(seeds, only, keep, fashion, digits, Path.of(value));
       default -> throw unknown(name);
     };
+  }
+
+  private static int seeds(String value) {
+    try {
+      int seeds = Integer.parseInt(value);
+      if (seeds > 0) {
+        return seeds;
+      }
+    } catch (NumberFormatException e) {
+      // As for 0: what is expected is said below.
+    }
+    throw new InputException("--seeds " + value + ": expected a whole number above 0");
+  }
+
+  private static Pattern pattern(String value) {
+    try {
+      return Pattern.compile(value);
+    } catch (PatternSyntaxException e) {
+      throw new InputException(
+          "--only " + value + ": is no regular expression: " + e.getDescription(), e);
+    }
   }
 
   private QualityOptions withSeeds(int wanted) {

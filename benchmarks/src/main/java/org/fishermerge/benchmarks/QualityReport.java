@@ -14,6 +14,7 @@ import java.util.Objects;
 import java.util.Optional;
 import org.fishermerge.benchmarks.QualityPool.Merge;
 import org.fishermerge.benchmarks.QualityPool.Statistics;
+import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.demo.DemoRecipe;
 import org.fishermerge.cli.demo.PicturePool;
 
@@ -78,7 +79,15 @@ public final class QualityReport {
 
   /** Prints the report. */
   public static void main(String[] args) throws IOException {
-    QualityOptions options = QualityOptions.of(args);
+    try {
+      report(QualityOptions.of(args));
+    } catch (InputException e) {
+      System.err.println("benchmarks/run quality: " + e.getMessage());
+      System.exit(1);
+    }
+  }
+
+  private static void report(QualityOptions options) throws IOException {
     try (ScratchFolder scratch = new ScratchFolder()) {
       QualityReport quality = new QualityReport(options, scratch.path());
       quality.pools("drawn", drawn());

@@ -45,9 +45,9 @@ public final class RulesReport {
       steps(report, kernels, options.quick() ? 3 : 7, options.peers());
     }
     LinearAlgebra algebra = new LibTorchAlgebra();
-    small(report, algebra);
+    merges(report, algebra, ClipShape.B32, MODELS);
     if (!options.quick()) {
-      large(report, algebra);
+      merges(report, algebra, ClipShape.L14, 2);
     }
     SparseRulesReport.sections(report, options.quick());
     report.finish();
@@ -96,62 +96,56 @@ public final class RulesReport {
     }
   }
 
-  private static void small(Report report, LinearAlgebra algebra)
+  /**
+   * Merges of eight models.
+   *
+   * @param distinct how many sets of files there are: equal ones cost as much memory, and less disk
+   */
+  private static void merges(Report report, LinearAlgebra algebra, ClipShape shape, int distinct)
       throws IOException, InterruptedException {
-    try (LayerMerges merges = new LayerMerges(ClipShape.B32, MODELS, MODELS)) {
-      report.line(
-          "%n%d models of b32, random weights and made-up factors, from the page cache%n%-42s %12s"
-              + " %12s %12s",
-          MODELS, "", "seconds", "iterations", "memory, GB");
-      merges.writeStatistics(StatisticKind.GRAM, MODELS, algebra.inSingle());
-      double reading = merges.readGrams(algebra);
-      double bare = merges.solveGrams(algebra);
-      LayerMerges.Run regmean = merges.merge(StatisticKind.GRAM, "--rule", "regmean");
-      line(report, "the command, regmean", regmean);
-      report.line("%-42s %12.1f", "reading into double", reading);
-      report.line("%-42s %12.1f", "the same with bare LAPACK calls", bare);
-      report.ratio("lapack_and_reading_over_regmean_b32", bare / regmean.seconds());
-      merges.deleteStatistics(StatisticKind.GRAM);
-      merges.writeStatistics(StatisticKind.KRONECKER, MODELS, algebra.inSingle());
-      LayerMerges.Run kronecker = merges.merge(StatisticKind.KRONECKER, "--rule", "kronecker");
-      line(report, "the command, kronecker", kronecker);
-      report.ratio("kronecker_merge_seconds_b32", kronecker.seconds());
-      report.ratio("kronecker_merge_iterations_b32", (double) kronecker.iterations());
-    }
-  }
-
-  /** Two sets of files for the eight: equal ones cost as much memory, and less disk. */
-  private static void large(Report report, LinearAlgebra algebra)
-      throws IOException, InterruptedException {
-    long bytes = 8 * ClipShape.L14.parameterCount() * Float.BYTES;
+    long bytes = 4L * distinct * shape.parameterCount() * Float.BYTES;
     Path temporary = Path.of(System.getProperty("java.io.tmpdir"));
     if (Files.getFileStore(temporary).getUsableSpace() < bytes) {
-      report.line("%nl14 left out: it needs %.0f GB of disk under %s", bytes / GB, temporary);
+      report.line(
+          "%n%s left out: it needs %.0f GB of disk under %s", shape.name(), bytes / GB, temporary);
       return;
     }
-    try (LayerMerges merges = new LayerMerges(ClipShape.L14, MODELS, 2)) {
+    try (LayerMerges merges = new LayerMerges(shape, MODELS, distinct)) {
       report.line(
-          "%n%d models of l14%n%-42s %12s %12s %12s",
-          MODELS, "", "seconds", "iterations", "memory, GB");
-      merges.writeStatistics(StatisticKind.GRAM, 2, algebra.inSingle());
+          "%n%d models of %s, random weights and made-up factors, from the page cache%n%-42s %12s"
+              + " %12s %12s",
+          MODELS, shape.name(), "", "seconds", "iterations", "memory, GB");
+      merges.writeStatistics(StatisticKind.GRAM, distinct, algebra.inSingle());
       LayerMerges.Run regmean = merges.merge(StatisticKind.GRAM, "--rule", "regmean");
-      line(report, "the command, regmean", regmean);
+      line(report, shape, "regmean", regmean);
+      if (distinct == MODELS) {
+        double bare = merges.solveGrams(algebra);
+        report.line("%-42s %12.1f", "reading into double", merges.readGrams(algebra));
+        report.line("%-42s %12.1f", "the same with bare LAPACK calls", bare);
+        report.ratio(
+            "lapack_and_reading_over_regmean_" + shape.name(), bare / regmean.seconds());
+      }
       merges.deleteStatistics(StatisticKind.GRAM);
-      merges.writeStatistics(StatisticKind.KRONECKER, 2, algebra.inSingle());
-      LayerMerges.Run kronecker = merges.merge(StatisticKind.KRONECKER, "--rule", "kronecker");
-      line(report, "the command, kronecker", kronecker);
-      report.ratio("regmean_memory_l14_gb", regmean.anonymousBytes() / GB);
-      report.ratio("kronecker_memory_l14_gb", kronecker.anonymousBytes() / GB);
-      report.ratio("kronecker_merge_seconds_l14", kronecker.seconds());
+      merges.writeStatistics(StatisticKind.KRONECKER, distinct, algebra.inSingle());
+      line(
+          report,
+          shape,
+          "kronecker",
+          merges.merge(StatisticKind.KRONECKER, "--rule", "kronecker"));
     }
   }
 
-  private static void line(Report report, String what, LayerMerges.Run run) {
+  private static void line(Report report, ClipShape shape, String rule, LayerMerges.Run run) {
     report.line(
         "%-42s %12.1f %12s %12.2f",
-        what,
+        "the command, " + rule,
         run.seconds(),
         run.iterations() == 0 ? "" : Long.toString(run.iterations()),
         run.anonymousBytes() / GB);
+    report.ratio(rule + "_merge_seconds_" + shape.name(), run.seconds());
+    report.ratio(rule + "_memory_" + shape.name() + "_gb", run.anonymousBytes() / GB);
+    if (run.iterations() > 0) {
+      report.ratio(rule + "_merge_iterations_" + shape.name(), (double) run.iterations());
+    }
   }
 }

@@ -6,7 +6,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.AtomicOutput;
-import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.report.Comparison;
 import org.fishermerge.cli.report.ReportBuilder;
 import org.fishermerge.cli.report.ReportReader;
@@ -51,31 +50,20 @@ final class CompareCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    List<String> runs = runs();
+    List<String> runs = TaskNames.of(names, inputs);
     AtomicOutput.requireApart(out, inputs);
     PrintWriter standard = spec.commandLine().getOut();
     try (AtomicOutput page = AtomicOutput.file(out, overwrite)) {
-      ReportBuilder builder = ReportOption.begin(spec);
+      ReportBuilder builder = CommandReport.begin(spec);
       List<RunReport> reports = new ArrayList<>();
       inputs.forEach(input -> reports.add(ReportReader.read(input)));
       Comparison comparison = new Comparison(runs, reports);
       RunReport compared = comparison.report(builder);
       page.write(comparison.page(compared));
       page.commit();
-      standard.print(comparison.text(compared));
+      comparison.print(compared, standard);
     }
     standard.println("report: " + out);
     return 0;
-  }
-
-  private List<String> runs() {
-    if (names.isEmpty()) {
-      return TaskNames.of(inputs);
-    }
-    if (names.size() != inputs.size()) {
-      throw new InputException(
-          "--names has " + names.size() + " names for " + inputs.size() + " reports");
-    }
-    return names;
   }
 }

@@ -29,8 +29,6 @@ import picocli.CommandLine.Spec;
         "Runs the main job on eight small picture tasks that ship with the program: estimates"
             + " eight Fishers, merges, evaluates, prints a table of accuracies.")
 final class DemoCommand implements Callable<Integer> {
-  private static final DateTimeFormatter STAMP = DateTimeFormatter.ofPattern("yyyy-MM-dd_HH-mm-ss");
-
   @Spec private CommandSpec spec = CommandSpec.create();
 
   @Option(
@@ -92,14 +90,15 @@ final class DemoCommand implements Callable<Integer> {
     }
     Path folder =
         out == null
-            ? Path.of("outputs", "demo-" + LocalDateTime.now(ZoneId.systemDefault()).format(STAMP))
+            ? Path.of("outputs", "demo-" + stamp())
             : out;
     if (Files.exists(folder)) {
       throw new InputException(folder + ": already exists; name a new folder with --out");
     }
     PrintWriter results = spec.commandLine().getOut();
     PrintWriter inner = verbose ? results : new PrintWriter(Writer.nullWriter());
-    new Demo(
+    try (Demo demo =
+        new Demo(
             folder,
             Optional.ofNullable(models),
             results,
@@ -110,8 +109,15 @@ final class DemoCommand implements Callable<Integer> {
               }
               return Main.run(inner, err, args);
             },
-            Main.words(spec))
-        .run();
+            Main.words(spec))) {
+      demo.run();
+    }
     return 0;
+  }
+
+  /** Not a constant: every command would load the classes of formats as it starts. */
+  private static String stamp() {
+    return LocalDateTime.now(ZoneId.systemDefault())
+        .format(DateTimeFormatter.ofPattern("yyyy-MM-dd_HH-mm-ss"));
   }
 }

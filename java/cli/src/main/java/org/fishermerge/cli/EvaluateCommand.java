@@ -15,7 +15,6 @@ import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.cli.report.Intervals;
 import org.fishermerge.cli.report.ReportBuilder;
-import org.fishermerge.cli.report.ReportFiles;
 import org.fishermerge.cli.report.RunReport.Role;
 import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.cli.task.Progress;
@@ -76,7 +75,7 @@ final class EvaluateCommand implements Callable<Integer> {
               + " means, as FusionBench reports it.")
   private int batchSize = 128;
 
-  @Mixin private ReportOption report = new ReportOption();
+  @Mixin private ReportOption reports = new ReportOption();
 
   @Option(
       names = "--outputs",
@@ -98,13 +97,12 @@ final class EvaluateCommand implements Callable<Integer> {
     BadRows badRows = data.badRows();
     CommandDevice.forModels(device.name, new Warnings(spec.commandLine().getErr()));
     Warnings warnings = new Warnings(spec.commandLine().getErr());
-    ReportBuilder builder = ReportOption.begin(spec);
-    List<Path> written = Stream.concat(report.files.stream(), Stream.ofNullable(outputs)).toList();
+    List<Path> written = Stream.concat(reports.files.stream(), Stream.ofNullable(outputs)).toList();
     AtomicOutput.requireDistinct(written);
     ClassifierOpener tasks = new ClassifierOpener(head, text, data, different.keys, warnings);
     // Outputs that cannot be written are refused before the work, not after it.
     try (Places places = new Places(spec);
-        ReportFiles reportFiles = report.open(overwrite);
+        CommandReport report = CommandReport.open(reports.files, spec, overwrite);
         AtomicOutput outputsFile = outputs == null ? null : AtomicOutput.file(outputs, overwrite);
         Progress loading = Progress.passing(spec.commandLine().getErr(), "Loading " + model)) {
       Path found = places.model(model);
@@ -114,9 +112,7 @@ final class EvaluateCommand implements Callable<Integer> {
       tasks.with(
           found,
           spec.commandLine(),
-          task ->
-              evaluate(
-                  task, new SkippedRows(badRows, warnings), builder, reportFiles, outputsFile));
+          task -> evaluate(task, new SkippedRows(badRows, warnings), report, outputsFile));
     }
     return 0;
   }
@@ -124,15 +120,16 @@ final class EvaluateCommand implements Callable<Integer> {
   private void evaluate(
       ClassifierOnData task,
       SkippedRows skipped,
-      ReportBuilder builder,
-      ReportFiles reportFiles,
+      @Nullable CommandReport report,
       @Nullable AtomicOutput outputsFile) {
     long[] rows = new Selection.First(examples).rows(task.examples());
     if (outputs != null) {
       SafetensorsWriter.requireRoom(
           outputs, (long) rows.length * task.classifier().classCount() * Float.BYTES);
     }
-    long start = System.nanoTime();
+    if (report != null) {
+      report.stages().begin();
+    }
     List<float[]> logits = new ArrayList<>();
     Accuracy accuracy;
     try (Progress progress =
@@ -163,21 +160,17 @@ final class EvaluateCommand implements Callable<Integer> {
             accuracy.interval().low(),
             accuracy.interval().high(),
             accuracy.loss());
-    if (report.isWanted()) {
-      builder.stage("evaluation", start);
-      writeReport(reportFiles, builder, task.examples(), accuracy, skipped);
+    if (report != null) {
+      report.stages().end("evaluation");
+      tell(report, task.examples(), accuracy, skipped);
     }
     if (outputsFile != null) {
       writeOutputs(outputsFile, task, logits, accuracy.examples());
     }
   }
 
-  private void writeReport(
-      ReportFiles files,
-      ReportBuilder builder,
-      Examples dataset,
-      Accuracy accuracy,
-      SkippedRows skipped) {
+  private void tell(
+      CommandReport report, Examples dataset, Accuracy accuracy, SkippedRows skipped) {
     ObjectNode json =
         JsonReport.object()
             .put("model", model.toString())
@@ -189,12 +182,14 @@ final class EvaluateCommand implements Callable<Integer> {
     JsonReport.addInterval(accuracy, json);
     SkippedRowsReport.add(skipped, json);
     String name = TaskNames.of(List.of(model)).getFirst();
-    builder.model(ReportBuilder.model(name, model, false));
-    builder.accuracies(
-        Intervals.complete(
-            List.of(dataset.description()),
-            List.of(Intervals.row(name, Role.THIS, List.of(Intervals.measure(accuracy))))));
-    report.publish(files, json, builder, spec);
+    report
+        .builder()
+        .model(ReportBuilder.model(name, model, false))
+        .accuracies(
+            Intervals.complete(
+                List.of(dataset.description()),
+                List.of(Intervals.row(name, Role.THIS, List.of(Intervals.measure(accuracy))))));
+    report.publish(json);
   }
 
   private void writeOutputs(

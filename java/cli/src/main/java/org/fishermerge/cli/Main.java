@@ -3,6 +3,7 @@ package org.fishermerge.cli;
 import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
+import java.io.Writer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
@@ -20,6 +21,7 @@ import java.util.stream.Stream;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.Reasons;
 import org.fishermerge.cli.task.Progress;
+import org.fishermerge.cli.task.StyledWriter;
 import org.fishermerge.cli.task.Terminal;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -184,7 +186,7 @@ public final class Main {
       PrintWriter outWriter,
       PrintWriter errWriter,
       String... args) {
-    PrintWriter out = plain(outWriter);
+    PrintWriter out = styled(environment, outWriter);
     boolean hushed = List.of(args).contains(QUIET);
     PrintWriter plain = plain(errWriter);
     PrintWriter err = hushed ? new PrintWriter(new EssentialWriter(plain), true) : plain;
@@ -201,6 +203,16 @@ public final class Main {
     out.flush();
     err.flush();
     return code;
+  }
+
+  /** Plain but for what stands out where that is wanted. */
+  private static PrintWriter styled(Map<String, String> environment, PrintWriter writer) {
+    if (writer instanceof StyledWriter) {
+      return writer; // of the command that runs this one
+    }
+    Writer terminal = Progress.around(writer);
+    return new StyledWriter(
+        new PlainWriter(terminal), terminal, Terminal.OUT.takesColours(environment));
   }
 
   /** For text that holds names from strangers' files. */

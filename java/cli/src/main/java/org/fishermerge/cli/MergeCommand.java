@@ -74,7 +74,7 @@ final class MergeCommand implements Callable<Integer> {
   private Rule rule = Rule.FISHER;
 
   @Mixin private LayerRuleOptions layers = new LayerRuleOptions();
-  @Mixin private ReportOption report = new ReportOption();
+  @Mixin private ReportOption reports = new ReportOption();
 
   private MergeRule rule() {
     return switch (rule) {
@@ -95,7 +95,7 @@ final class MergeCommand implements Callable<Integer> {
           weighting.apply(
               options
                   .request(rule())
-                  .measureShares(report.isWanted())
+                  .measureShares(reports.isWanted())
                   .coefficients(coefficients.byTensor(pairs.size(), options.out)));
       for (int i = 0; i < pairs.size(); i++) {
         Pair pair = pairs.get(i);
@@ -103,7 +103,7 @@ final class MergeCommand implements Callable<Integer> {
             MergeSource.of(places.model(pair.model), places.fisher(pair.fisher))
                 .withCoefficient(coefficients.of(i, pairs.size())));
       }
-      return options.run(request.build(), spec.commandLine(), report);
+      return options.run(request.build(), spec.commandLine(), reports);
     }
   }
 }

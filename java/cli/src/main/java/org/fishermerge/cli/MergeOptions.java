@@ -8,8 +8,6 @@ import java.util.function.Function;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.report.MergeFacts;
-import org.fishermerge.cli.report.ReportBuilder;
-import org.fishermerge.cli.report.ReportFiles;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.estimate.CommandDevice;
@@ -112,30 +110,23 @@ final class MergeOptions {
     return output.dryRun;
   }
 
-  /** Plans and, unless this is a dry run, merges. */
-  int run(MergeRequest request, CommandLine command) {
-    return run(request, output.dryRun, device, command, new ReportOption());
+  /** Plans and, unless this is a dry run, merges and writes the reports that are wanted. */
+  int run(MergeRequest request, CommandLine command, ReportOption reports) {
+    return run(request, output.dryRun, device, command, reports);
   }
 
-  /** The same with a report. */
-  int run(MergeRequest request, CommandLine command, ReportOption report) {
-    return run(request, output.dryRun, device, command, report);
-  }
-
-  /** The same for commands that have options of their own. */
-  static int run(MergeRequest request, boolean dryRun, DeviceOption device, CommandLine command) {
-    return run(request, dryRun, device, command, new ReportOption());
-  }
-
-  private static int run(
+  /** The same for a command that has options of its own. */
+  static int run(
       MergeRequest request,
       boolean dryRun,
       DeviceOption device,
       CommandLine command,
-      ReportOption report) {
-    ReportBuilder builder = ReportOption.begin(command.getCommandSpec());
-    report.requireApart(request.output(), inputs(request));
-    try (ReportFiles reports = report.open(request.overwrite());
+      ReportOption reports) {
+    if (reports.isWanted()) {
+      reports.requireApart(request.output(), inputs(request));
+    }
+    try (CommandReport report =
+            CommandReport.open(reports.files, command.getCommandSpec(), request.overwrite());
         MergeSession session = MergeSession.open(request)) {
       MergePlan plan = session.plan();
       if (dryRun) {
@@ -150,10 +141,22 @@ final class MergeOptions {
               .println("warning: a " + request.rule().title() + " is computed on the CPU");
         }
         Merged merged =
-            merge(plan, command, listener -> session.run(kernels, new LibTorchAlgebra(), listener));
-        if (report.isWanted()) {
-          MergeFacts.add(builder, request, merged.result(), merged.seconds(), names(request));
-          report.publish(reports, builder, command.getCommandSpec());
+            merge(
+                plan,
+                kernels,
+                plan.modelsText(),
+                command,
+                report,
+                listener -> session.run(kernels, new LibTorchAlgebra(), listener));
+        if (report != null) {
+          MergeFacts.add(
+              report.builder(),
+              request,
+              merged.result(),
+              merged.seconds(),
+              names(request),
+              session.statisticFiles());
+          report.publish();
         }
       }
     }
@@ -169,7 +172,7 @@ final class MergeOptions {
   }
 
   /** Short distinct names of the models. */
-  static List<String> names(MergeRequest request) {
+  private static List<String> names(MergeRequest request) {
     return TaskNames.of(request.models().stream().map(MergeSource::model).toList());
   }
 
@@ -182,23 +185,23 @@ final class MergeOptions {
     CommandDevice.forModels(device.name, new Warnings(err));
   }
 
-  /** Merges and says so. Of the warnings, it prints those that the plan does not have. */
-  static Merged merge(
-      MergePlan plan, CommandLine command, Function<ProgressListener, MergeResult> merge) {
-    return merge(plan, plan.modelsText(), command, merge);
-  }
-
   /**
-   * The same of a merge of merges.
+   * Merges and says so. Of the warnings, it prints those that the plan does not have.
    *
-   * @param models that went into them, as the last line says it
+   * @param models that are merged, as the last line says it
+   * @param report gets the stage; null if none is wanted
    */
   static Merged merge(
       MergePlan plan,
+      Kernels kernels,
       String models,
       CommandLine command,
+      @Nullable CommandReport report,
       Function<ProgressListener, MergeResult> merge) {
     PrintWriter err = command.getErr();
+    if (report != null) {
+      report.stages().beginMerge(plan, kernels);
+    }
     long start = System.nanoTime();
     MergeResult result;
     try (Progress progress = new Progress(err, "Merging", "GB", plan.bytesRead(), 1e9)) {
@@ -208,6 +211,9 @@ final class MergeOptions {
         .filter(warning -> !plan.warnings().contains(warning))
         .forEach(warning -> err.println("warning: " + warning));
     double seconds = (System.nanoTime() - start) / 1e9;
+    if (report != null) {
+      report.stages().endMerge(plan.request(), result, seconds);
+    }
     if (result.iterations() > 0) {
       command
           .getOut()

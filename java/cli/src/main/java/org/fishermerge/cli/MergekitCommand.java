@@ -45,6 +45,7 @@ final class MergekitCommand implements Callable<Integer> {
   @Mixin private DifferenceOptions different = new DifferenceOptions();
 
   @Mixin private OutputOptions output = new OutputOptions();
+  @Mixin private ReportOption reports = new ReportOption();
 
   @Option(
       names = "--out-shard-size",
@@ -58,14 +59,16 @@ final class MergekitCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     AtomicOutput.requireNotOver(out, List.of(recipe));
+    reports.requireApart(out, List.of(recipe));
     MergekitRecipe read = MergekitRecipe.read(recipe);
     try (Places places = new Places(spec)) {
       MergeRequest.Builder request =
           read.request(name -> places.model(Path.of(name)), out, seed)
               .overwrite(output.overwrite)
-              .shardBytes(output.shardBytes);
+              .shardBytes(output.shardBytes)
+              .measureShares(reports.isWanted());
       different.keys.forEach(request::allowDifferent);
-      return MergeOptions.run(request.build(), output.dryRun, device, spec.commandLine());
+      return MergeOptions.run(request.build(), output.dryRun, device, spec.commandLine(), reports);
     }
   }
 }

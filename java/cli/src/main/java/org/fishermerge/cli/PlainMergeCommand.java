@@ -25,7 +25,7 @@ abstract class PlainMergeCommand implements Callable<Integer> {
   private List<Path> models = List.of();
 
   @Mixin private CoefficientOptions coefficients = new CoefficientOptions();
-  @Mixin private ReportOption report = new ReportOption();
+  @Mixin private ReportOption reports = new ReportOption();
 
   /** The rule that the command's own options ask for. */
   abstract MergeRule rule();
@@ -41,13 +41,16 @@ abstract class PlainMergeCommand implements Callable<Integer> {
     try (Places places = new Places(spec)) {
       options.locate(places);
       MergeRequest.Builder request =
-          options.request(rule).coefficients(coefficients.byTensor(models.size(), options.out));
+          options
+              .request(rule)
+              .measureShares(reports.isWanted())
+              .coefficients(coefficients.byTensor(models.size(), options.out));
       for (int i = 0; i < models.size(); i++) {
         request.model(
             MergeSource.of(places.model(models.get(i)))
                 .withCoefficient(coefficients.of(i, models.size())));
       }
-      return options.run(request.build(), spec.commandLine(), report);
+      return options.run(request.build(), spec.commandLine(), reports);
     }
   }
 }

@@ -1,14 +1,8 @@
 package org.fishermerge.cli;
 
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Path;
 import java.util.List;
 import org.fishermerge.checkpoint.AtomicOutput;
-import org.fishermerge.cli.report.ReportBuilder;
-import org.fishermerge.cli.report.ReportFile;
-import org.fishermerge.cli.report.ReportFiles;
-import org.fishermerge.cli.task.JsonReport;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 
 /** Where a command's report goes. */
@@ -31,29 +25,5 @@ final class ReportOption {
       AtomicOutput.requireDistinct(List.of(output, file));
       AtomicOutput.requireNoInput(file, read);
     }
-  }
-
-  /** Prepares the files. */
-  ReportFiles open(boolean overwrite) {
-    AtomicOutput.requireDistinct(files);
-    return ReportFiles.open(files, overwrite);
-  }
-
-  /** The beginning of a report of a command. */
-  static ReportBuilder begin(CommandSpec spec) {
-    return new ReportBuilder(spec.name(), Main.words(spec));
-  }
-
-  /** For a command whose JSON has no keys of its own. */
-  void publish(ReportFiles opened, ReportBuilder report, CommandSpec spec) {
-    publish(opened, JsonReport.object(), report, spec);
-  }
-
-  /** Writes the report, and says where a page lies. */
-  void publish(ReportFiles opened, ObjectNode own, ReportBuilder report, CommandSpec spec) {
-    opened.publish(own, report.build());
-    files.stream()
-        .filter(ReportFile::isPage)
-        .forEach(page -> spec.commandLine().getOut().println("report: " + page));
   }
 }

@@ -1,7 +1,5 @@
 package org.fishermerge.cli;
 
-import com.fasterxml.jackson.databind.node.ArrayNode;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.PrintWriter;
 import java.io.Writer;
 import java.lang.foreign.MemorySegment;
@@ -19,14 +17,8 @@ import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.cli.report.MergeFacts;
-import org.fishermerge.cli.report.ReportBuilder;
-import org.fishermerge.cli.report.ReportFiles;
-import org.fishermerge.cli.report.RunReport;
-import org.fishermerge.cli.report.RunReport.Check;
-import org.fishermerge.cli.report.RunReport.CheckRow;
-import org.fishermerge.cli.report.RunReport.Search;
-import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.cli.tune.Direction;
@@ -220,10 +212,7 @@ final class SearchCommand implements Callable<Integer> {
   @Mixin private WeightingOptions weighting = new WeightingOptions();
   @Mixin private ScalingOption scaling = new ScalingOption();
 
-  @Mixin private ReportOption report = new ReportOption();
-
-  /** Begun when the command is. */
-  private ReportBuilder builder = new ReportBuilder("search", List.of());
+  @Mixin private ReportOption reports = new ReportOption();
 
   /** One for all measurements, which meet the same rows again and again. */
   private Warnings warnings = new Warnings(new PrintWriter(Writer.nullWriter()));
@@ -231,7 +220,6 @@ final class SearchCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     warnings = new Warnings(err());
-    builder = ReportOption.begin(spec).seed(seed);
     BadRows.parse(badRows, "--bad-rows");
     divergence.check(spec.commandLine(), by);
     if (by != By.ACCURACY && scaling.factor != 1) {
@@ -260,7 +248,7 @@ final class SearchCommand implements Callable<Integer> {
     MergeRequest widest =
         request(options.request(SearchedRules.widest(families)), equalCoefficients());
     if (options.isDryRun()) {
-      return options.run(widest, spec.commandLine());
+      return options.run(widest, spec.commandLine(), reports);
     }
     try (MergeSession session = MergeSession.open(widest)) {
       session.plan().warnings().forEach(warning -> err().println("warning: " + warning));
@@ -268,7 +256,7 @@ final class SearchCommand implements Callable<Integer> {
       options.runModelsThere(err());
       // Its folder is where directions are merged; it is never committed.
       try (AtomicOutput scratch = AtomicOutput.folder(widest.output(), widest.overwrite());
-          ReportFiles reportFiles = report.open(widest.overwrite());
+          CommandReport report = CommandReport.open(reports.files, spec, widest.overwrite());
           Checkpoint base = Checkpoint.open(options.base);
           Kernels kernels = options.openKernels();
           Merger merger = session.merger(kernels, new LibTorchAlgebra());
@@ -284,15 +272,27 @@ final class SearchCommand implements Callable<Integer> {
                 out(),
                 err(),
                 warnings);
-        long start = System.nanoTime();
+        if (report != null) {
+          report.stages().begin();
+        }
         search.run();
-        builder.stage("search", start);
+        if (report != null) {
+          report.builder().seed(seed);
+          report.stages().end("search");
+        }
         // Before the merge: whatever happens to that, what was found is known.
         search.printComparison();
-        search.write(choice -> write(choice, session.plan().modelsText(), widest, kernels));
-        if (report.isWanted()) {
-          builder.search(search.found(names())).warnings(warnings.said());
-          report.publish(reportFiles, search.json(), builder, spec);
+        search.write(choice ->
+            write(
+                choice,
+                session.plan().modelsText(),
+                widest,
+                session.statisticFiles(),
+                kernels,
+                report));
+        if (report != null) {
+          report.builder().search(search.found(names())).warnings(warnings.said());
+          report.publish(search.json());
         }
       }
     }
@@ -333,16 +333,26 @@ final class SearchCommand implements Callable<Integer> {
   }
 
   private void write(
-      DivergenceSearch.Choice choice, String models, MergeRequest widest, Kernels kernels) {
+      DivergenceSearch.Choice choice,
+      String models,
+      MergeRequest widest,
+      List<StatisticFile> statistics,
+      Kernels kernels,
+      @Nullable CommandReport report) {
     MergeRequest request = choice.addTo(options.request(choice.rule())).build();
     try (MergeSession last = MergeSession.open(request)) {
       MergeOptions.Merged merged =
           MergeOptions.merge(
-              last.plan(), models, spec.commandLine(), listener -> last.run(kernels, listener));
-      if (report.isWanted()) {
+              last.plan(),
+              kernels,
+              models,
+              spec.commandLine(),
+              report,
+              listener -> last.run(kernels, listener));
+      if (report != null) {
         // The models are those that the directions were made of.
-        MergeFacts.addMerge(builder, request, merged.result(), merged.seconds(), names());
-        MergeFacts.addModels(builder, widest, names());
+        MergeFacts.addMerge(report.builder(), request, merged.result(), merged.seconds(), names());
+        MergeFacts.addModels(report.builder(), widest, names(), statistics);
       }
     }
   }
@@ -352,7 +362,7 @@ final class SearchCommand implements Callable<Integer> {
   private int search(Places places) {
     MergeRequest equal = request(options.request(rule()), equalCoefficients());
     if (options.isDryRun()) {
-      return options.run(equal, spec.commandLine());
+      return options.run(equal, spec.commandLine(), reports);
     }
     try (MergeSession session = MergeSession.open(equal)) {
       MergePlan plan = session.plan();
@@ -364,20 +374,25 @@ final class SearchCommand implements Callable<Integer> {
       // Its folder is where tries are merged; it is never committed. The last merge writes the
       // output.
       try (AtomicOutput scratch = AtomicOutput.folder(equal.output(), equal.overwrite());
-          ReportFiles reportFiles = report.open(equal.overwrite());
+          CommandReport report = CommandReport.open(reports.files, spec, equal.overwrite());
           Kernels kernels = options.openKernels();
           Merger merger = session.merger(kernels)) {
         if (kernels.usesGpu()) {
           err().println(merger.describeInputs());
         }
-        search(places, session, merger, scratch.temp(), reportFiles);
+        search(places, session, kernels, merger, scratch.temp(), report);
       }
     }
     return 0;
   }
 
   private void search(
-      Places places, MergeSession session, Merger merger, Path scratch, ReportFiles reportFiles) {
+      Places places,
+      MergeSession session,
+      Kernels kernels,
+      Merger merger,
+      Path scratch,
+      @Nullable CommandReport report) {
     List<ClassifierOpener> tasks = tasks(scratch, places);
     // Every try has the settings of the base.
     try (Checkpoint base = Checkpoint.open(options.base)) {
@@ -385,7 +400,9 @@ final class SearchCommand implements Callable<Integer> {
     }
     Path tried = scratch.resolve("try");
     List<CoefficientSearch.Try> done = new ArrayList<>();
-    long start = System.nanoTime();
+    if (report != null) {
+      report.stages().begin();
+    }
     CoefficientSearch.Try best;
     try (Progress progress = new Progress(err(), "Searching", "tries", tries(), 1)) {
       best =
@@ -402,17 +419,36 @@ final class SearchCommand implements Callable<Integer> {
     }
     List<Accuracy> equalUnseen =
         measure(merge(equalCoefficients(), tried, session, merger), tasks, true);
-    builder.stage("search", start);
+    if (report != null) {
+      report.builder().seed(seed);
+      report.stages().end("search");
+    }
     MergePlan found =
         session.plan(
-            request(options.request(rule()).measureShares(report.isWanted()), best.coefficients()));
+            request(options.request(rule()).measureShares(report != null), best.coefficients()));
     MergeOptions.Merged merged =
-        MergeOptions.merge(found, spec.commandLine(), listener -> merger.run(found, listener));
+        MergeOptions.merge(
+            found,
+            kernels,
+            found.modelsText(),
+            spec.commandLine(),
+            report,
+            listener -> merger.run(found, listener));
     List<Accuracy> bestUnseen = measure(found.request().output(), tasks, true);
     printComparison(best, equalUnseen, bestUnseen);
-    if (report.isWanted()) {
-      MergeFacts.add(builder, found.request(), merged.result(), merged.seconds(), names());
-      writeReport(reportFiles, done, best, equalUnseen, bestUnseen);
+    if (report != null) {
+      MergeFacts.add(
+          report.builder(),
+          found.request(),
+          merged.result(),
+          merged.seconds(),
+          names(),
+          session.statisticFiles());
+      CoefficientSearchReport told =
+          new CoefficientSearchReport(done, best, equalUnseen, bestUnseen);
+      report.builder().search(told.search(names())).warnings(warnings.said());
+      report.publish(
+          told.json(members).put("seed", seed).put("examples_per_task", examples));
     }
   }
 
@@ -423,7 +459,7 @@ final class SearchCommand implements Callable<Integer> {
       read.add(member.data).add(member.heads).add(member.classes);
     }
     AtomicOutput.requireNotOver(output, read.all());
-    report.requireApart(output, read.all());
+    reports.requireApart(output, read.all());
   }
 
   private int tries() {
@@ -640,64 +676,5 @@ final class SearchCommand implements Callable<Integer> {
               found.get(i).examples());
     }
     out().printf(Locale.ROOT, "%-40s  %8.4f  %8.4f%n", "mean", mean(equal), mean(found));
-  }
-
-  private void writeReport(
-      ReportFiles files,
-      List<CoefficientSearch.Try> done,
-      CoefficientSearch.Try best,
-      List<Accuracy> equal,
-      List<Accuracy> found) {
-    ObjectNode json = JsonReport.object();
-    json.put("seed", seed).put("examples_per_task", examples);
-    best.coefficients().forEach(json.putArray("coefficients")::add);
-    ArrayNode all = json.putArray("tries");
-    for (CoefficientSearch.Try each : done) {
-      ObjectNode one = all.addObject();
-      each.coefficients().forEach(one.putArray("coefficients")::add);
-      one.put("accuracy", each.score().accuracy()).put("loss", each.score().loss());
-    }
-    ArrayNode tasks = json.putArray("unseen");
-    for (int i = 0; i < members.size(); i++) {
-      ObjectNode task = tasks.addObject();
-      task.put("model", members.get(i).model.toString()).put("data", members.get(i).data);
-      task.put("examples", found.get(i).examples());
-      if (found.get(i).examples() > 0) {
-        task.put("accuracy_equal", equal.get(i).accuracy());
-        task.put("accuracy_found", found.get(i).accuracy());
-      }
-    }
-    builder.search(found(done, best, equal, found)).warnings(warnings.said());
-    report.publish(files, json, builder, spec);
-  }
-
-  /** The search, as reports have it. */
-  private Search found(
-      List<CoefficientSearch.Try> done,
-      CoefficientSearch.Try best,
-      List<Accuracy> equal,
-      List<Accuracy> found) {
-    List<RunReport.Try> tries =
-        done.stream()
-            .map(each ->
-                new RunReport.Try(
-                    null, null, each.coefficients(), each.score().accuracy(), each.score().loss()))
-            .toList();
-    List<String> names = names();
-    List<CheckRow> rows = new ArrayList<>();
-    boolean measured = found.stream().allMatch(accuracy -> accuracy.examples() > 0);
-    for (int i = 0; i < names.size() && measured; i++) {
-      rows.add(
-          new CheckRow(
-              names.get(i),
-              found.get(i).examples(),
-              List.of(equal.get(i).accuracy(), found.get(i).accuracy())));
-    }
-    return new Search(
-        "accuracy",
-        names,
-        tries,
-        done.indexOf(best),
-        measured ? new Check(List.of("equal", "found"), rows) : null);
   }
 }

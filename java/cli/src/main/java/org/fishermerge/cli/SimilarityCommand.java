@@ -10,10 +10,7 @@ import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.InputException;
-import org.fishermerge.cli.report.ReportBuilder;
-import org.fishermerge.cli.report.ReportFiles;
-import org.fishermerge.cli.report.ReportJson;
-import org.fishermerge.cli.task.JsonReport;
+import org.fishermerge.cli.report.ReportFile;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.estimate.CommandDevice;
 import org.fishermerge.kernels.Kernels;
@@ -81,58 +78,36 @@ final class SimilarityCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    List<String> tasks = tasks();
+    List<String> tasks = TaskNames.of(names, inputs);
     boolean svg = image != null && isSvg(image);
     requireOutputsApart();
-    ReportBuilder builder = ReportOption.begin(spec);
-    try (AtomicOutput jsonFile = json == null ? null : AtomicOutput.file(json, overwrite);
-        ReportFiles reportFiles = reports.open(overwrite);
+    List<Path> places = new ArrayList<>(reports.files);
+    if (json != null) {
+      places.add(json);
+    }
+    try (CommandReport report = CommandReport.open(places, spec, overwrite);
         AtomicOutput imageFile = image == null ? null : AtomicOutput.file(image, overwrite)) {
-      long start = System.nanoTime();
+      if (report != null) {
+        report.stages().begin();
+      }
       Similarity similarity = compare();
-      builder.stage("comparison", start);
-      SimilarityReport report = new SimilarityReport(similarity, tasks, metric);
+      SimilarityReport found = new SimilarityReport(similarity, tasks, metric);
       PrintWriter out = spec.commandLine().getOut();
       similarity.warnings().forEach(w -> spec.commandLine().getErr().println("warning: " + w));
-      out.print(byLayer ? report.layerTable() : report.matrixTable());
-      if (jsonFile != null || reports.isWanted()) {
-        report.addTo(builder);
-      }
-      if (jsonFile != null) {
-        jsonFile.write(JsonReport.text(ReportJson.addTo(report.json(), builder.build())));
+      out.print(byLayer ? found.layerTable() : found.matrixTable());
+      if (report != null) {
+        report.stages().end("comparison");
+        found.addTo(report.builder());
       }
       if (imageFile != null) {
-        draw(imageFile, byLayer ? report.layerMap() : report.matrixMap(), svg);
-      }
-      // All or none.
-      if (jsonFile != null) {
-        jsonFile.commit();
-      }
-      if (imageFile != null) {
+        draw(imageFile, byLayer ? found.layerMap() : found.matrixMap(), svg);
         imageFile.commit();
       }
-      reports.publish(reportFiles, report.json(), builder, spec);
-    }
-    return 0;
-  }
-
-  private List<String> tasks() {
-    if (names.isEmpty()) {
-      return TaskNames.of(inputs);
-    }
-    if (names.size() != inputs.size()) {
-      throw new InputException(
-          "--names has " + names.size() + " names for " + inputs.size() + " files");
-    }
-    for (String name : names) {
-      if (name.isBlank() || names.indexOf(name) != names.lastIndexOf(name)) {
-        throw new InputException(
-            "--names: "
-                + (name.isBlank() ? "a name is empty" : "'" + name + "' is given twice")
-                + "; every file needs its own");
+      if (report != null) {
+        report.publish(found.json());
       }
     }
-    return names;
+    return 0;
   }
 
   private static boolean isSvg(Path image) {
@@ -146,6 +121,9 @@ final class SimilarityCommand implements Callable<Integer> {
   private void requireOutputsApart() {
     List<Path> taken = new ArrayList<>(inputs);
     if (json != null) {
+      if (ReportFile.isPage(json)) {
+        throw new InputException("--json " + json + ": --report writes pages");
+      }
       AtomicOutput.requireApart(json, taken);
       taken.add(json);
     }

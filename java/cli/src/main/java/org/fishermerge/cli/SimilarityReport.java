@@ -7,10 +7,10 @@ import java.util.List;
 import java.util.Locale;
 import java.util.stream.IntStream;
 import org.fishermerge.checkpoint.StatisticMetadata;
-import org.fishermerge.cli.report.MergeFacts;
 import org.fishermerge.cli.report.ReportBuilder;
 import org.fishermerge.cli.report.RunReport.Model;
 import org.fishermerge.cli.report.RunReport.Similarities;
+import org.fishermerge.cli.report.StatisticFacts;
 import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.merge.Similarity;
 import org.fishermerge.merge.SimilarityMatrix;
@@ -233,26 +233,26 @@ final class SimilarityReport {
 
   /** Adds the comparison to a report. */
   void addTo(ReportBuilder report) {
-    List<Similarity.Source> sources = similarity.sources();
+    List<StatisticFacts> files =
+        similarity.sources().stream().map(source -> StatisticFacts.of(source.path())).toList();
     for (int i = 0; i < tasks.size(); i++) {
-      Similarity.Source source = sources.get(i);
-      StatisticMetadata metadata = source.metadata().orElse(null);
+      StatisticFacts file = files.get(i);
       report.model(
           new Model(
               tasks.get(i),
               false,
               null,
               null,
-              metadata == null ? null : metadata.modelSha256(),
+              file.modelSha256(),
               null,
               null,
               null,
               null,
-              MergeFacts.statistic(source.path(), metadata)));
+              file.statistic()));
     }
     report
         .similarity(Similarities.of(similarity, tasks))
-        .fishers(MergeFacts.sizes(sources.stream().map(Similarity.Source::path).toList(), tasks))
+        .fishers(StatisticFacts.sizes(files, tasks))
         .warnings(similarity.warnings());
   }
 

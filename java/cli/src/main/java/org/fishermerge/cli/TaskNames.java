@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import org.fishermerge.checkpoint.InputException;
 
 /** Short distinct names for the files of several tasks. */
 final class TaskNames {
@@ -12,6 +13,30 @@ final class TaskNames {
   private static final String FISHER_ENDING = ".fisher";
 
   private TaskNames() {}
+
+  /**
+   * Those that {@code --names} gives, else names made of the files' own.
+   *
+   * @throws InputException if there is not one for each file, all of them distinct
+   */
+  static List<String> of(List<String> given, List<Path> files) {
+    if (given.isEmpty()) {
+      return of(files);
+    }
+    if (given.size() != files.size()) {
+      throw new InputException(
+          "--names has " + given.size() + " names for " + files.size() + " files");
+    }
+    for (String name : given) {
+      if (name.isBlank() || given.indexOf(name) != given.lastIndexOf(name)) {
+        throw new InputException(
+            "--names: "
+                + (name.isBlank() ? "a name is empty" : "'" + name + "' is given twice")
+                + "; every file needs its own");
+      }
+    }
+    return given;
+  }
 
   /**
    * Each file's name without {@code .fisher.safetensors}; where names coincide, as many folders

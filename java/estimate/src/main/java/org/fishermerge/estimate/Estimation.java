@@ -10,6 +10,7 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.atomic.AtomicReference;
@@ -59,6 +60,8 @@ public final class Estimation {
    *
    * @param samplingError the relative standard error that comes from the choice of examples, see
    *     {@link SamplingError}; empty of batch squares, of parts, and of too few examples to tell
+   * @param plannedBytes the most memory of the process that was planned; empty on a GPU, where
+   *     others share the memory, and where the system does not say
    */
   public record Result(
       long examples,
@@ -67,6 +70,7 @@ public final class Estimation {
       Objective rule,
       double probesPerExample,
       int batch,
+      OptionalLong plannedBytes,
       double seconds) {}
 
   /** Rows of a run by their places in it, from the first to before the end. */
@@ -269,10 +273,13 @@ public final class Estimation {
             estimator,
             file,
             inputs.metadata(estimator, objective, batch, dataset, onData.modelFingerprint()));
-        shown
-            .filter(plan -> !plan.gpu() && device.wasNotShared())
-            .ifPresent(plan ->
-                memory.peak().ifPresent(peak -> listener.memoryUsed(peak, plan.peak(largest))));
+        OptionalLong planned =
+            chosenBatch.plan.filter(plan -> !plan.gpu() && device.wasNotShared()).stream()
+                .mapToLong(plan -> plan.peak(largest))
+                .findFirst();
+        if (shown.isPresent() && planned.isPresent()) {
+          memory.peak().ifPresent(peak -> listener.memoryUsed(peak, planned.getAsLong()));
+        }
         return new Result(
             estimator.examples(),
             estimator.samplingError(),
@@ -280,6 +287,7 @@ public final class Estimation {
             objective,
             (double) estimator.probes() / estimator.examples(),
             batch,
+            planned,
             (System.nanoTime() - start) / 1e9);
       }
     }
@@ -365,6 +373,7 @@ public final class Estimation {
         objective,
         (double) probes / count,
         batch,
+        OptionalLong.empty(),
         (System.nanoTime() - start) / 1e9);
   }
 

@@ -4,7 +4,7 @@ import java.util.OptionalLong;
 import org.fishermerge.torch.runtime.SystemMemory;
 
 /** The memory of this process that no file backs, watched for its peak. */
-final class ProcessMemory implements AutoCloseable {
+public final class ProcessMemory implements AutoCloseable {
   private static final long INTERVAL_MILLIS = 50;
 
   private final Thread watcher;
@@ -12,7 +12,7 @@ final class ProcessMemory implements AutoCloseable {
   private long peak;
 
   /** Watches until closed. */
-  ProcessMemory() {
+  public ProcessMemory() {
     watcher = Thread.ofPlatform().daemon().name("fisher-merge-memory").unstarted(this::watch);
     watcher.start();
   }
@@ -33,9 +33,14 @@ final class ProcessMemory implements AutoCloseable {
   }
 
   /** The largest amount seen so far; empty where the system does not say. */
-  synchronized OptionalLong peak() {
+  public synchronized OptionalLong peak() {
     sample();
     return peak == 0 ? OptionalLong.empty() : OptionalLong.of(peak);
+  }
+
+  /** Forgets what it has seen, for the peak of what comes next. */
+  public synchronized void restart() {
+    peak = 0;
   }
 
   @Override

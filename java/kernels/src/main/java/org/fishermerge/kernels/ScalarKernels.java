@@ -133,7 +133,7 @@ final class ScalarKernels implements KernelProvider {
     return partial[0];
   }
 
-  private static float difference(TypedValues values, TypedValues base, long j) {
+  static float difference(TypedValues values, TypedValues base, long j) {
     return (float) (get(values.data(), values.type(), j) - get(base.data(), base.type(), j));
   }
 
@@ -155,18 +155,13 @@ final class ScalarKernels implements KernelProvider {
   private static float mixed(TaskVectorMix mix, long j, float sumOfWeights) {
     float[] sums = new float[3]; // of all, of those above 0, of those below
     float[] weights = new float[3];
-    for (TaskVector vector : mix.vectors()) {
-      TypedValues values = new TypedValues(vector.values(), vector.type());
-      float delta = difference(values, mix.base(), j);
-      if (!vector.kept().keeps(delta, mix.first() + j)) {
-        delta = 0;
-      }
-      float term = delta * (float) vector.rescale() * (float) vector.weight();
+    for (int i = 0; i < mix.vectors().size(); i++) {
+      float term = mix.term(i, j);
       sums[0] += term;
       int side = term > 0 ? 1 : term < 0 ? 2 : 0;
       if (side > 0) {
         sums[side] += term;
-        weights[side] += (float) vector.weight();
+        weights[side] += (float) mix.vectors().get(i).weight();
       }
     }
     if (!Float.isFinite(sums[0])) {

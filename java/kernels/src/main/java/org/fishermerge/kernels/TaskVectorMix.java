@@ -40,6 +40,36 @@ public record TaskVectorMix(
     ELECTED_MEAN
   }
 
+  /** Kept difference times rescale and weight, as the mixture sums it up. */
+  float term(int vector, long j) {
+    TaskVector of = vectors.get(vector);
+    TypedValues values = new TypedValues(of.values(), of.type());
+    float delta = ScalarKernels.difference(values, base, j);
+    float kept = of.kept().keeps(delta, first + j) ? delta : 0;
+    return kept * (float) of.rescale() * (float) of.weight();
+  }
+
+  /**
+   * With what each vector's difference counts in an element: the size of its weight times its
+   * rescale, or 0 if it is not kept, is no difference, or has not the elected sign. Looks at the
+   * operands, and not at the output.
+   */
+  public double[] weightsAt(long j) {
+    float[] terms = new float[vectors.size()];
+    float sum = 0;
+    for (int i = 0; i < terms.length; i++) {
+      terms[i] = term(i, j);
+      sum += terms[i];
+    }
+    boolean elects = how == Mix.ELECTED_SUM || how == Mix.ELECTED_MEAN;
+    double[] weights = new double[terms.length];
+    for (int i = 0; i < terms.length; i++) {
+      boolean counts = elects ? (sum >= 0 ? terms[i] > 0 : terms[i] < 0) : terms[i] != 0;
+      weights[i] = counts ? Math.abs(vectors.get(i).weight() * vectors.get(i).rescale()) : 0;
+    }
+    return weights;
+  }
+
   /** The same of other differences. */
   public TaskVectorMix withVectors(List<TaskVector> others) {
     return new TaskVectorMix(others, base, how, factor, first, out, outType, count);

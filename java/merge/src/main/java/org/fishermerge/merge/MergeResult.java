@@ -14,8 +14,8 @@ import java.util.List;
  * @param worstResidual of a rule by layer, how far the worst of its layers is from solving its
  *     system, as {@link LayerRule.Solution} has it; 0 for other rules and direct solves
  * @param iterations of a rule by layer, those of all layers; 0 for other rules and direct solves
- * @param shares what each model had to say in each tensor that was merged by a statistic, if the
- *     request asked for it; without the copies of tied tensors
+ * @param shares what each model had to say in each tensor that was merged by a statistic or by
+ *     sparse task arithmetic, if the request asked for it; without the copies of tied tensors
  * @param warnings the plan's warnings and those that only the values could show
  */
 public record MergeResult(

@@ -148,6 +148,7 @@ final class MergeRun {
     List<TensorShares> shares = new ArrayList<>(average.shares());
     layers.map(LayerMerge::shares).ifPresent(shares::addAll);
     Residuals residuals = layers.map(LayerMerge::residuals).orElseGet(Residuals::new);
+    tensors.map(TensorMerge::shares).ifPresent(shares::addAll);
     return new MergeResult(
         plan.request().output(),
         plan.mergedElements(),

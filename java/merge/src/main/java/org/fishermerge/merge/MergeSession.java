@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.kernels.Kernels;
 import org.jspecify.annotations.Nullable;
 
@@ -158,6 +159,14 @@ public final class MergeSession implements AutoCloseable {
    */
   public Merger merger(Kernels kernels, @Nullable LinearAlgebra algebra) {
     return Merger.resident(this, kernels, algebra);
+  }
+
+  /**
+   * The statistic files of the models that have one, in the request's order. They are open until
+   * the session is closed, which closes them.
+   */
+  public List<StatisticFile> statisticFiles() {
+    return files.statistics();
   }
 
   OpenFiles files() {

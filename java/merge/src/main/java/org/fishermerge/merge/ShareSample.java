@@ -4,6 +4,9 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.LongConsumer;
+import org.fishermerge.checkpoint.CheckpointTensor;
+import org.fishermerge.kernels.TaskVectorMix;
 import org.fishermerge.kernels.WeightedAverage;
 import org.fishermerge.kernels.WeightedInput;
 
@@ -28,29 +31,70 @@ final class ShareSample {
   /** Takes a piece that was averaged; the pieces of a tensor come in order. */
   void add(Piece piece, WeightedAverage average) {
     if (piece.from() == 0) {
-      sums = new double[average.inputs().size()];
-      sampled = 0;
+      begin(average.inputs().size());
     }
-    long elements = piece.tensor().info().elementCount();
+    double[] weights = new double[sums.length];
+    // As far as they lie in the piece.
+    places(
+        piece.tensor().info().elementCount(),
+        piece.from(),
+        piece.from() + piece.count(),
+        at -> add(average, at - piece.from(), weights));
+    if (piece.endsTensor()) {
+      end(piece.tensor());
+    }
+  }
+
+  /** Takes a tensor that was mixed; the base's share comes after those of the models. */
+  void add(CheckpointTensor tensor, TaskVectorMix mix) {
+    int models = mix.vectors().size();
+    begin(models + 1);
+    places(
+        mix.count(),
+        0,
+        mix.count(),
+        at -> {
+          double[] weights = mix.weightsAt(at);
+          double sum = Arrays.stream(weights).sum();
+          sampled++;
+          if (sum == 0) {
+            sums[models]++;
+            return;
+          }
+          for (int i = 0; i < models; i++) {
+            sums[i] += weights[i] / sum;
+          }
+        });
+    end(tensor);
+  }
+
+  /** The middles of equal parts of a tensor, those from {@code begin} up to {@code end}. */
+  private static void places(long elements, long begin, long end, LongConsumer taker) {
     long n = Math.min(elements, MOST);
     double part = (double) elements / n;
-    double[] weights = new double[sums.length];
-    // The middles of n equal parts of the tensor, as far as they lie in the piece.
-    for (long k = Math.max(0, (long) (piece.from() / part) - 1); k < n; k++) {
+    for (long k = Math.max(0, (long) (begin / part) - 1); k < n; k++) {
       long at = (long) ((k + 0.5) * part);
-      if (at >= piece.from() + piece.count()) {
+      if (at >= end) {
         break;
       }
-      if (at >= piece.from()) {
-        add(average, at - piece.from(), weights);
+      if (at >= begin) {
+        taker.accept(at);
       }
     }
-    if (piece.endsTensor() && sampled > 0) {
+  }
+
+  private void begin(int shares) {
+    sums = new double[shares];
+    sampled = 0;
+  }
+
+  private void end(CheckpointTensor tensor) {
+    if (sampled > 0) {
       long of = sampled;
       found.add(
           new TensorShares(
-              piece.tensor().name(),
-              elements,
+              tensor.name(),
+              tensor.info().elementCount(),
               of,
               Arrays.stream(sums).mapToObj(sum -> sum / of).toList()));
     }

@@ -4,6 +4,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Function;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
@@ -39,6 +40,7 @@ final class TensorMerge {
   private final MergeInputs inputs;
   private final Kernels kernels;
   private final MergeProgress progress;
+  private final Optional<ShareSample> shares;
 
   TensorMerge(
       MergePlan plan,
@@ -51,6 +53,16 @@ final class TensorMerge {
     this.inputs = inputs;
     this.kernels = kernels;
     this.progress = progress;
+    // The weights of the other rules are known without looking.
+    this.shares =
+        plan.request().measureShares() && rule instanceof SparseTaskArithmetic
+            ? Optional.of(new ShareSample())
+            : Optional.empty();
+  }
+
+  /** What each model had to say, tensor by tensor; empty unless it was asked for. */
+  List<TensorShares> shares() {
+    return shares.map(ShareSample::results).orElse(List.of());
   }
 
   /**
@@ -227,7 +239,13 @@ final class TensorMerge {
               job.count());
       mixes.add(sparse.rescale() == Rescale.L1 ? rescaled(mix) : mix);
     }
-    return kernels.mixTaskVectors(mixes);
+    List<ValueStatistics> found = kernels.mixTaskVectors(mixes);
+    shares.ifPresent(sample -> {
+      for (int k = 0; k < jobs.size(); k++) {
+        sample.add(jobs.get(k).parameter().tensor(), mixes.get(k));
+      }
+    });
+    return found;
   }
 
   private static boolean keepsAll(SparseTaskArithmetic sparse, Job job, int model) {

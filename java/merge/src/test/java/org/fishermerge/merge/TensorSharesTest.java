@@ -135,6 +135,125 @@ final class TensorSharesTest {
     assertThat(merged.get(1)).isEqualTo(merged.get(0));
   }
 
+  /** A merge of three models onto a base, each value weighed by the definition. */
+  private List<Double> sparse(SparseTaskArithmetic rule, double[] base, List<double[]> models) {
+    MergeRequest.Builder request =
+        MergeRequest.builder(
+                write("base", Map.of("h.0.w", base)), folder.resolve("out.safetensors"), rule)
+            .measureShares(true);
+    for (int i = 0; i < models.size(); i++) {
+      request.model(
+          MergeSource.of(write("m" + i, Map.of("h.0.w", models.get(i))))
+              .withCoefficient(COEFFICIENTS[i]));
+    }
+    MergeResult result = run(request.build());
+    assertThat(result.shares()).hasSize(1);
+    assertThat(result.shares().getFirst().sampled()).isEqualTo(base.length);
+    return result.shares().getFirst().shares();
+  }
+
+  private static final double[] COEFFICIENTS = {1, 0.5, 2};
+
+  private static void requireShares(List<Double> actual, double[] sums, int values) {
+    assertThat(actual).hasSize(sums.length);
+    for (int i = 0; i < sums.length; i++) {
+      assertThat(actual.get(i)).as("share %d", i).isCloseTo(sums[i] / values, within(1e-9));
+    }
+  }
+
+  @Test
+  void ofTiesAreThoseOfKeptDifferencesWithTheElectedSign() {
+    Random random = new Random(21);
+    int count = 240;
+    int kept = 72; // 0.3 of them
+    double[] base = random.doubles(count).map(u -> (float) u).toArray();
+    List<double[]> models = new ArrayList<>();
+    double[][] terms = new double[3][count];
+    for (int i = 0; i < 3; i++) {
+      double[] values = new double[count];
+      float[] sizes = new float[count];
+      for (int j = 0; j < count; j++) {
+        values[j] = (float) (base[j] + random.nextGaussian());
+        sizes[j] = Math.abs((float) (values[j] - base[j]));
+      }
+      float[] sorted = sizes.clone();
+      Arrays.sort(sorted);
+      for (int j = 0; j < count; j++) {
+        terms[i][j] =
+            sizes[j] >= sorted[count - kept] ? COEFFICIENTS[i] * (values[j] - base[j]) : 0;
+      }
+      models.add(values);
+    }
+    double[] sums = new double[4];
+    for (int j = 0; j < count; j++) {
+      double sum = terms[0][j] + terms[1][j] + terms[2][j];
+      double weights = 0;
+      for (int i = 0; i < 3; i++) {
+        weights += terms[i][j] * sum > 0 ? COEFFICIENTS[i] : 0;
+      }
+      for (int i = 0; i < 3; i++) {
+        sums[i] += terms[i][j] * sum > 0 ? COEFFICIENTS[i] / weights : 0;
+      }
+      sums[3] += weights == 0 ? 1 : 0;
+    }
+    assertThat(sums).doesNotContain(0);
+    SparseTaskArithmetic ties =
+        new SparseTaskArithmetic(
+            SparseTaskArithmetic.Trim.MAGNITUDE,
+            TensorSetting.of(0.3),
+            TensorSetting.of(0),
+            true,
+            true,
+            SparseTaskArithmetic.Rescale.NONE,
+            1,
+            0);
+    requireShares(sparse(ties, base, models), sums, count);
+  }
+
+  /** Differences whose sums tell which of them were drawn. */
+  @Test
+  void ofDareAreThoseOfTheDifferencesThatWereDrawn() throws Exception {
+    int count = 251;
+    double[] zeros = new double[count];
+    List<double[]> models = new ArrayList<>();
+    for (int i = 0; i < 3; i++) {
+      double[] values = new double[count];
+      Arrays.fill(values, Math.pow(16, i));
+      models.add(values);
+    }
+    SparseTaskArithmetic dare =
+        new SparseTaskArithmetic(
+            SparseTaskArithmetic.Trim.RANDOM,
+            TensorSetting.of(0.4),
+            TensorSetting.of(0),
+            false,
+            false,
+            SparseTaskArithmetic.Rescale.NONE,
+            1,
+            3);
+    List<Double> shares = sparse(dare, zeros, models);
+    double[] sums = new double[4];
+    TestTensors.Data merged =
+        Objects.requireNonNull(TestTensors.read(folder.resolve("out.safetensors")).get("h.0.w"));
+    for (double value : merged.values()) {
+      double weights = 0;
+      boolean[] drawn = new boolean[3];
+      for (int i = 2; i >= 0; i--) {
+        double term = COEFFICIENTS[i] * Math.pow(16, i);
+        drawn[i] = value >= term;
+        value -= drawn[i] ? term : 0;
+        weights += drawn[i] ? COEFFICIENTS[i] : 0;
+      }
+      assertThat(value).isZero();
+      for (int i = 0; i < 3; i++) {
+        sums[i] += drawn[i] ? COEFFICIENTS[i] / weights : 0;
+      }
+      sums[3] += weights == 0 ? 1 : 0;
+    }
+    assertThat(sums).doesNotContain(0);
+    requireShares(shares, sums, count);
+  }
+
   private Path kronecker(String name, double[][] a, double[][] g) {
     Map<String, TestTensors.Data> tensors = new LinkedHashMap<>();
     tensors.put("h.0.w.kron_a", TestTensors.of(DType.F32, triangle(a)));

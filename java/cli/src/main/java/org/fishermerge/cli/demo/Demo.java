@@ -28,6 +28,7 @@ import org.fishermerge.cli.report.RunReport.Accuracies;
 import org.fishermerge.cli.report.RunReport.Measure;
 import org.fishermerge.cli.report.RunReport.Role;
 import org.fishermerge.cli.report.RunReport.Row;
+import org.fishermerge.cli.report.Stages;
 import org.fishermerge.cli.task.JsonReport;
 import org.jspecify.annotations.Nullable;
 
@@ -35,7 +36,7 @@ import org.jspecify.annotations.Nullable;
  * The main job on an embedded default: eight Fishers, merges, and accuracies on pictures that no
  * model has seen. It runs the program's own commands, so that whatever it does can be done by hand.
  */
-public final class Demo {
+public final class Demo implements AutoCloseable {
   private static final String EXACT = "exact";
   private static final String BATCH_SQUARE = "batch-square";
   private static final String OWN = "fine-tuned, each its own";
@@ -66,8 +67,8 @@ public final class Demo {
   private final PrintWriter err;
   private final ToIntFunction<String[]> command;
   private final ReportBuilder report;
+  private final Stages stages;
   private @Nullable String stage;
-  private long stageStart;
 
   /**
    * @param folder receives models, data, Fisher files, merged models and the report; must not exist
@@ -84,6 +85,7 @@ public final class Demo {
       ToIntFunction<String[]> command,
       List<String> line) {
     this.report = new ReportBuilder("demo", line);
+    this.stages = new Stages(report);
     this.folder = folder;
     this.pool = pool;
     this.out = out;
@@ -154,7 +156,7 @@ public final class Demo {
     endStage();
     Accuracies accuracies = accuracies(rows);
     out.println();
-    out.print(ReportText.accuracies(accuracies));
+    ReportText.accuracies(accuracies, out);
     printBest(rows);
     writeReport(rows, accuracies, similarity);
     out.printf(
@@ -165,6 +167,11 @@ public final class Demo {
         ReportFiles.pageBeside(reportFile()),
         (System.nanoTime() - start) / 1e9);
     out.flush();
+  }
+
+  @Override
+  public void close() {
+    stages.close();
   }
 
   private Path reportFile() {
@@ -273,7 +280,7 @@ public final class Demo {
 
   private void endStage() {
     if (stage != null) {
-      report.stage(stage, stageStart);
+      stages.end(stage);
     }
     stage = null;
   }
@@ -281,7 +288,7 @@ public final class Demo {
   private void step(String what) {
     endStage();
     stage = what;
-    stageStart = System.nanoTime();
+    stages.begin();
     err.println("demo: " + what);
     err.flush();
   }

@@ -28,7 +28,6 @@ import org.fishermerge.checkpoint.ModelPath;
 import org.fishermerge.checkpoint.NameList;
 import org.fishermerge.checkpoint.Reasons;
 import org.fishermerge.checkpoint.SafetensorsWriter;
-import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.cli.config.Composition;
 import org.fishermerge.cli.config.Section;
@@ -39,6 +38,8 @@ import org.fishermerge.cli.report.ReportFile;
 import org.fishermerge.cli.report.ReportFiles;
 import org.fishermerge.cli.report.RunReport;
 import org.fishermerge.cli.report.RunReport.Similarities;
+import org.fishermerge.cli.report.Stages;
+import org.fishermerge.cli.report.StatisticFacts;
 import org.fishermerge.cli.task.EstimationPrinter;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.Repositories;
@@ -105,6 +106,7 @@ public final class Program {
   private final ModelHashes hashes = new ModelHashes();
   private final Report report = new Report();
   private final ReportBuilder page;
+  private final Stages stages;
 
   /**
    * Reads and checks a configuration.
@@ -125,6 +127,7 @@ public final class Program {
       PrintWriter err) {
     this.composition = composition;
     this.page = new ReportBuilder("run", line);
+    this.stages = new Stages(page);
     this.out = out;
     this.err = err;
     this.warnings = new Warnings(err);
@@ -274,13 +277,15 @@ public final class Program {
       err.print(resolvedYaml);
     }
     long start = System.nanoTime();
+    stages.begin();
     // Places that cannot be written are found before the work, not after it.
     try (AtomicOutput logged = AtomicOutput.file(settings.log().resolve("config.yaml"), true);
+        stages;
         ReportFiles places =
             ReportFiles.open(settings.report().map(Program::places).orElse(List.of()), true)) {
       settings.save().ifPresent(folder -> AtomicOutput.folder(folder, true).close());
       Inputs inputs = find(repositories);
-      page.stage("finding models and data", start);
+      stages.end("finding models and data");
       logged.write(composition.yaml(null));
       logged.commit();
       Path merged = merge(inputs);
@@ -504,6 +509,7 @@ public final class Program {
 
   private void merge(MergeRequest request, Kernels kernels, List<String> names) {
     try (MergeSession session = MergeSession.open(request)) {
+      stages.beginMerge(session.plan(), kernels);
       long start = System.nanoTime();
       MergeResult result;
       try (Progress progress =
@@ -514,6 +520,7 @@ public final class Program {
       double seconds = (System.nanoTime() - start) / 1e9;
       describe(result, seconds);
       boolean ofModels = request.models().size() == names.size();
+      stages.endMerge(request, result, seconds);
       MergeFacts.addMerge(page, request, result, seconds, ofModels ? names : List.of());
       result.warnings().forEach(warnings);
       merged = result;
@@ -571,9 +578,9 @@ public final class Program {
                 scratch.temp())) {
       DivergenceSearch search =
           new DivergenceSearch(tuning, members, directions, kernels, base, out, err, warnings);
-      long start = System.nanoTime();
+      stages.begin();
       search.run();
-      page.stage("search", start);
+      stages.end("search");
       // Before the merge: whatever happens to that, what was found is known.
       search.printComparison();
       search.write(choice ->
@@ -615,7 +622,7 @@ public final class Program {
 
   /** Estimates what is not kept yet; the models with their statistics. */
   private List<MergeSource> estimate(Method.StatisticMerging merging, Inputs inputs) {
-    long start = System.nanoTime();
+    stages.begin();
     List<MergeSource> sources = new ArrayList<>();
     ModelOpener opener = Objects.requireNonNull(inputs.fisherOpener, "found before");
     Path folder =
@@ -651,7 +658,14 @@ public final class Program {
               entry.estimated().ifPresent(result -> describe(merging, result, lines));
               return entry;
             });
-    page.stage(FisherCache.title(merging.estimate().statistics()), start);
+    stages.end(
+        FisherCache.title(merging.estimate().statistics()),
+        entries.stream()
+            .flatMap(entry -> entry.estimated().stream())
+            .flatMapToLong(result -> result.plannedBytes().stream())
+            .boxed()
+            .max(Long::compare)
+            .orElse(null));
     ArrayNode described = report.own().putArray(merging.statistics() + "s");
     for (int i = 0; i < entries.size(); i++) {
       String task = all.get(i).getKey();
@@ -726,6 +740,7 @@ public final class Program {
       return;
     }
     long start = System.nanoTime();
+    stages.begin();
     long[] examples = {0};
     for (Map.Entry<String, DatasetId> test : pool.testData().entrySet()) {
       String task = test.getKey();
@@ -766,7 +781,7 @@ public final class Program {
           });
     }
     report.average();
-    page.stage("evaluation", start);
+    stages.end("evaluation");
     report
         .own()
         .putObject("evaluation")
@@ -843,9 +858,11 @@ public final class Program {
 
   private RunReport page(Inputs inputs) {
     page.seed(settings.seed());
+    Map<String, StatisticFacts> facts = new LinkedHashMap<>();
+    statistics.forEach((name, file) -> facts.put(name, StatisticFacts.of(file)));
     inputs.pretrained.ifPresent(path ->
         page.model(
-            model("pretrained", true, models.pretrained().orElseThrow(), path, Optional.empty())));
+            model("pretrained", true, models.pretrained().orElseThrow(), path, null, Optional.empty())));
     List<String> names = List.copyOf(inputs.models.keySet());
     for (int i = 0; i < names.size(); i++) {
       String name = names.get(i);
@@ -858,13 +875,14 @@ public final class Program {
               false,
               id,
               path,
+              facts.get(name),
               found == null || found.models().size() < names.size()
                   ? Optional.empty()
                   : Optional.of(found.models().get(i)).filter(each -> each.model().equals(path))));
     }
     if (!statistics.isEmpty()) {
       List<Path> files = List.copyOf(statistics.values());
-      page.fishers(MergeFacts.sizes(files, names));
+      page.fishers(StatisticFacts.sizes(List.copyOf(facts.values()), names));
       if (files.size() > 1 && estimatesDiagonals()) {
         // Not the GPU: what is compared passes once.
         try (Kernels kernels = CommandDevice.forMerging(null).open();
@@ -890,14 +908,8 @@ public final class Program {
       boolean base,
       String id,
       Path path,
+      @Nullable StatisticFacts facts,
       Optional<MergeResult.ModelStatistics> found) {
-    Path file = statistics.get(name);
-    RunReport.Statistic statistic = null;
-    if (file != null) {
-      try (StatisticFile opened = StatisticFile.open(file)) {
-        statistic = MergeFacts.statistic(file, opened.metadata().orElse(null));
-      }
-    }
     List<Double> coefficients =
         method instanceof Method.StatisticMerging merging ? merging.coefficients() : List.of();
     int at = List.copyOf(statistics.keySet()).indexOf(name);
@@ -915,7 +927,7 @@ public final class Program {
         of == null || of.mergedElements() == 0
             ? null
             : normed.map(each -> (double) each.belowMinimal() / of.mergedElements()).orElse(null),
-        statistic);
+        facts == null ? null : facts.statistic());
   }
 
   /** Of no use any more; the run has done its work. */

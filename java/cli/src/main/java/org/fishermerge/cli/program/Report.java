@@ -112,12 +112,12 @@ final class Report {
   void print(PrintWriter out) {
     if (!tasks.isEmpty()) {
       List<Measure> measures = tasks.values().stream().map(Intervals::measure).toList();
-      out.print(
-          ReportText.measures(
-              List.copyOf(tasks.keySet()),
-              measures,
-              json.path("average").path("accuracy").doubleValue(),
-              json.path("average").path("loss").doubleValue()));
+      ReportText.measures(
+          List.copyOf(tasks.keySet()),
+          measures,
+          json.path("average").path("accuracy").doubleValue(),
+          json.path("average").path("loss").doubleValue(),
+          out);
     }
   }
 }

@@ -1,13 +1,14 @@
 package org.fishermerge.cli.report;
 
+import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.stream.Collectors;
 import org.fishermerge.cli.report.RunReport.Accuracies;
-import org.fishermerge.cli.report.RunReport.Measure;
 import org.fishermerge.cli.report.RunReport.Merge;
 import org.fishermerge.cli.report.RunReport.Role;
 import org.fishermerge.cli.report.RunReport.Row;
@@ -35,10 +36,13 @@ public final class Comparison {
   }
 
   /** The same for standard output. */
-  public String text(RunReport compared) {
+  public void print(RunReport compared, PrintWriter out) {
+    ReportText.table(runs(), out);
     Accuracies accuracies = compared.accuracies();
-    return ReportText.table(runs())
-        + (accuracies == null ? "" : "\n" + ReportText.accuracies(accuracies));
+    if (accuracies != null) {
+      out.println();
+      ReportText.accuracies(accuracies, out);
+    }
   }
 
   /**
@@ -71,7 +75,8 @@ public final class Comparison {
       double seconds = report.stages().stream().mapToDouble(Stage::seconds).sum();
       Double all = report.origin().seconds();
       if (all != null || seconds > 0) {
-        builder.stage(new Stage(name, all == null ? seconds : all, null, null, null, null));
+        builder.stage(
+            new Stage(name, all == null ? seconds : all, null, null, null, null, null, null));
       }
     }
     if (!tasks.isEmpty() && !rows.isEmpty()) {
@@ -127,12 +132,23 @@ public final class Comparison {
                 .toList()));
   }
 
+  /** Of the run's own merge over the tasks that all runs have. */
+  private OptionalDouble mean(RunReport report) {
+    return row(report, Role.THIS)
+        .map(row -> Intervals.mean(row.measures()))
+        .map(mean -> OptionalDouble.of(mean.accuracy()))
+        .orElse(OptionalDouble.empty());
+  }
+
   /** One line about each run. */
   Table runs() {
     List<List<Cell>> rows = new ArrayList<>();
+    List<OptionalDouble> means = reports.stream().map(this::mean).toList();
+    OptionalDouble best = means.stream().flatMapToDouble(OptionalDouble::stream).max();
     for (int i = 0; i < reports.size(); i++) {
       RunReport report = reports.get(i);
-      Measure mean = row(report, Role.THIS).map(row -> Intervals.mean(row.measures())).orElse(null);
+      OptionalDouble mean = means.get(i);
+      Cell shown = mean.isPresent() ? Table.percent(mean.getAsDouble(), 1) : Table.NONE;
       rows.add(
           List.of(
               Table.name(names.get(i)),
@@ -142,7 +158,7 @@ public final class Comparison {
                       .map(Merge::rule)
                       .distinct()
                       .collect(Collectors.joining(", "))),
-              Table.percent(mean == null ? null : mean.accuracy(), 1),
+              mean.isPresent() && mean.equals(best) ? shown.asStrong() : shown,
               Table.name(
                   Long.toString(report.models().stream().filter(model -> !model.base()).count())),
               Table.digits(report.origin().seconds(), "%.1f"),

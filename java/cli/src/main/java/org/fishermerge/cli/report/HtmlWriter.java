@@ -69,6 +69,10 @@ final class HtmlWriter {
   }
 
   private void escape(String text) {
+    if (isPlain(text)) {
+      html.append(text);
+      return;
+    }
     text.codePoints()
         .forEach(c -> {
           switch (c) {
@@ -82,8 +86,22 @@ final class HtmlWriter {
         });
   }
 
+  /** Most texts; the others take longer. */
+  private static boolean isPlain(String text) {
+    for (int i = 0; i < text.length(); i++) {
+      char c = text.charAt(i);
+      if (c < ' ' || c > '~' || "<>&\"'".indexOf(c) >= 0) {
+        return false;
+      }
+    }
+    return true;
+  }
+
   /** Text without anything that is not seen: what the page and its figures show of a name. */
   static String visible(String text) {
+    if (isPlain(text)) {
+      return text;
+    }
     StringBuilder seen = new StringBuilder();
     text.codePoints().forEach(c -> seen.append(visible(c)));
     return seen.toString();

@@ -2,15 +2,17 @@ package org.fishermerge.cli.report;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.ParameterNames;
+import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.cli.report.RunReport.FisherLayer;
@@ -36,36 +38,48 @@ public final class MergeFacts {
   private MergeFacts() {}
 
   /**
-   * Adds a merge: its models, its shares, the sizes of its Fishers, and the stage.
+   * Adds a merge: its models, its shares, and the sizes of its Fishers.
    *
+   * @param seconds that it took
    * @param names of the models, in the request's order
+   * @param files the statistics of those that have one, as {@code MergeSession} has them
    */
   public static void add(
       ReportBuilder report,
       MergeRequest request,
       MergeResult result,
       double seconds,
-      List<String> names) {
+      List<String> names,
+      List<StatisticFile> files) {
     addMerge(report, request, result, seconds, names);
-    addModels(report, request, result, names);
-    report.warnings(result.warnings());
+    addModels(report, request, result, names, files);
   }
 
   /** Adds the models of a request of which no merge was written itself. */
-  public static void addModels(ReportBuilder report, MergeRequest request, List<String> names) {
-    addModels(report, request, null, names);
+  public static void addModels(
+      ReportBuilder report, MergeRequest request, List<String> names, List<StatisticFile> files) {
+    addModels(report, request, null, names, files);
   }
 
   private static void addModels(
       ReportBuilder report,
       MergeRequest request,
       @Nullable MergeResult result,
-      List<String> names) {
+      List<String> names,
+      List<StatisticFile> files) {
     report.model(ReportBuilder.model(name(request.base()), request.base(), true));
+    List<StatisticFacts> all = new ArrayList<>();
     for (int i = 0; i < request.models().size(); i++) {
-      report.model(model(names.get(i), request, i, result));
+      StatisticFacts file = null;
+      if (request.models().get(i).statistic().isPresent()) {
+        file = StatisticFacts.of(files.get(all.size()));
+        all.add(file);
+      }
+      report.model(model(names.get(i), request, i, result, file));
     }
-    report.fishers(sizes(request, names));
+    if (all.size() == request.models().size()) {
+      report.fishers(StatisticFacts.sizes(all, names));
+    }
   }
 
   /** The same without the models and their statistics. */
@@ -87,10 +101,17 @@ public final class MergeFacts {
             result.worstResidual() > 0 ? result.worstResidual() : null));
     List<ShareCell> cells = cells(result.shares());
     if (!cells.isEmpty()) {
-      report.shares(List.of(new Shares(request.rule().title(), names, cells)));
+      report.shares(
+          List.of(new Shares(request.rule().title(), names(names, cells.getFirst()), cells)));
     }
-    report.stage(
-        new Stage("merge", seconds, result.bytesRead(), result.bytesWritten(), null, null));
+    report.warnings(result.warnings());
+  }
+
+  /** The base has a share of its own by some rules. */
+  private static List<String> names(List<String> models, ShareCell cell) {
+    return cell.shares().size() > models.size()
+        ? Stream.concat(models.stream(), Stream.of("base")).toList()
+        : models;
   }
 
   private static String name(Path path) {
@@ -99,20 +120,14 @@ public final class MergeFacts {
   }
 
   private static Model model(
-      String name, MergeRequest request, int i, @Nullable MergeResult result) {
+      String name,
+      MergeRequest request,
+      int i,
+      @Nullable MergeResult result,
+      @Nullable StatisticFacts file) {
     MergeSource source = request.models().get(i);
     MergeResult.ModelStatistics found =
         result != null && i < result.models().size() ? result.models().get(i) : null;
-    Statistic statistic = null;
-    String sha256 = null;
-    if (source.statistic().isPresent()) {
-      Path file = source.statistic().get();
-      try (StatisticFile opened = StatisticFile.open(file)) {
-        StatisticMetadata metadata = opened.metadata().orElse(null);
-        statistic = statistic(file, metadata);
-        sha256 = metadata == null ? null : metadata.modelSha256();
-      }
-    }
     Double norm = found == null || Double.isNaN(found.norm()) ? null : (Double) found.norm();
     Double below = null;
     if (found != null && norm != null && result != null && result.mergedElements() > 0) {
@@ -123,27 +138,12 @@ public final class MergeFacts {
         false,
         null,
         source.model().toString(),
-        sha256,
+        file == null ? null : file.modelSha256(),
         result != null && request.coefficients() == null ? source.coefficient() : null,
         found == null ? null : found.weight(),
         norm,
         below,
-        statistic);
-  }
-
-  /** What a statistic file says of itself. */
-  public static Statistic statistic(Path file, @Nullable StatisticMetadata metadata) {
-    if (metadata == null) {
-      return new Statistic(file.toString(), null, null, null, null, null);
-    }
-    String error = metadata.samplingError();
-    return new Statistic(
-        file.toString(),
-        metadata.examples(),
-        metadata.labels(),
-        metadata.dataset(),
-        metadata.selection(),
-        error == null ? null : Double.valueOf(error));
+        file == null ? null : file.statistic());
   }
 
   // ---- shares ----
@@ -163,80 +163,44 @@ public final class MergeFacts {
     }
   }
 
-  /** What a parameter is called in its layer, without weight and bias. */
-  static String kind(String canonical) {
-    String layer = Layers.layerOf(canonical);
-    String rest =
-        canonical.length() > layer.length() ? canonical.substring(layer.length() + 1) : "";
-    return rest.replaceFirst("(^|\\.)(weight|bias)$", "");
+  /** A parameter's layer, and what it is called in it without weight and bias. */
+  private record Place(String layer, String kind) {
+    static Place of(String tensor) {
+      String name = ParameterNames.canonical(tensor);
+      String layer = Layers.layerOf(name);
+      String rest = name.length() > layer.length() ? name.substring(layer.length() + 1) : "";
+      int last = rest.lastIndexOf('.') + 1;
+      boolean usual = List.of("weight", "bias").contains(rest.substring(last));
+      return new Place(layer, usual ? rest.substring(0, Math.max(0, last - 1)) : rest);
+    }
   }
 
   /** Means over the parameters of each layer and kind, weighted by how many values they have. */
   static List<ShareCell> cells(List<TensorShares> all) {
-    Map<String, Set<String>> layersOf = new LinkedHashMap<>();
-    for (TensorShares shares : all) {
-      String name = ParameterNames.canonical(shares.tensor());
-      layersOf.computeIfAbsent(kind(name), any -> new HashSet<>()).add(Layers.layerOf(name));
-    }
-    Map<String, Map<String, Sum>> sums = new TreeMap<>(Layers.ORDER);
-    for (TensorShares shares : all) {
-      String name = ParameterNames.canonical(shares.tensor());
-      String kind = kind(name);
-      boolean alone = kind.isEmpty() || layersOf.getOrDefault(kind, Set.of()).size() < 2;
-      sums.computeIfAbsent(Layers.layerOf(name), any -> new TreeMap<>())
-          .computeIfAbsent(alone ? OTHER : kind, any -> new Sum())
-          .add(shares);
+    List<Place> places = all.stream().map(shares -> Place.of(shares.tensor())).toList();
+    Map<String, Set<String>> layersOf = new HashMap<>();
+    places.forEach(place ->
+        layersOf.computeIfAbsent(place.kind, any -> new HashSet<>()).add(place.layer));
+    Map<String, Map<String, Sum>> sums = new HashMap<>();
+    for (int i = 0; i < all.size(); i++) {
+      Place place = places.get(i);
+      boolean alone =
+          place.kind.isEmpty() || layersOf.getOrDefault(place.kind, Set.of()).size() < 2;
+      sums.computeIfAbsent(place.layer, any -> new TreeMap<>())
+          .computeIfAbsent(alone ? OTHER : place.kind, any -> new Sum())
+          .add(all.get(i));
     }
     List<ShareCell> cells = new ArrayList<>();
-    sums.forEach((layer, kinds) ->
-        kinds.forEach((kind, sum) -> {
-          List<Double> shares = new ArrayList<>();
-          for (double weighted : sum.weighted) {
-            shares.add(weighted / sum.values);
-          }
-          cells.add(new ShareCell(layer, kind, sum.values, shares));
-        }));
-    return cells;
-  }
-
-  // ---- sizes of Fishers ----
-
-  /** By layer, from the sums of squares that the files state; null unless all do. */
-  static @Nullable FisherSizes sizes(MergeRequest request, List<String> names) {
-    List<Path> files = new ArrayList<>();
-    for (MergeSource source : request.models()) {
-      source.statistic().ifPresent(files::add);
-    }
-    return files.isEmpty() || files.size() < request.models().size() ? null : sizes(files, names);
-  }
-
-  /** The same of files, with the names of their tasks. */
-  public static @Nullable FisherSizes sizes(List<Path> files, List<String> names) {
-    Map<String, double[]> squares = new TreeMap<>(Layers.ORDER);
-    Map<String, Long> values = new TreeMap<>(Layers.ORDER);
-    for (int i = 0; i < files.size(); i++) {
-      try (StatisticFile file = StatisticFile.open(files.get(i))) {
-        for (Map.Entry<String, CheckpointTensor> tensor : file.tensors().entrySet()) {
-          OptionalDouble sum = file.sumOfSquares(tensor.getKey());
-          if (sum.isPresent()) {
-            String layer = Layers.layerOf(ParameterNames.canonical(tensor.getKey()));
-            double mean = sum.getAsDouble() / Math.pow((double) file.examples(), 2);
-            squares.computeIfAbsent(layer, any -> new double[files.size()])[i] += mean;
-            if (i == 0) {
-              values.merge(layer, tensor.getValue().info().elementCount(), Long::sum);
+    for (String layer : sums.keySet().stream().sorted(Layers.ORDER).toList()) {
+      sums.getOrDefault(layer, Map.of())
+          .forEach((kind, sum) -> {
+            List<Double> shares = new ArrayList<>();
+            for (double weighted : sum.weighted) {
+              shares.add(weighted / sum.values);
             }
-          }
-        }
-      }
+            cells.add(new ShareCell(layer, kind, sum.values, shares));
+          });
     }
-    List<FisherLayer> layers = new ArrayList<>();
-    values.forEach((layer, count) -> {
-      List<Double> rms = new ArrayList<>();
-      for (double square : squares.getOrDefault(layer, new double[0])) {
-        rms.add(Math.sqrt(square / count));
-      }
-      layers.add(new FisherLayer(layer, count, rms));
-    });
-    return layers.isEmpty() ? null : new FisherSizes(names, layers);
+    return cells;
   }
 }

@@ -2,8 +2,6 @@ package org.fishermerge.cli.report;
 
 import java.nio.file.Path;
 import java.time.Instant;
-import java.time.ZoneId;
-import java.time.format.DateTimeFormatter;
 import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.List;
@@ -100,11 +98,6 @@ public final class ReportBuilder {
     return this;
   }
 
-  /** A stage that ended now, and began at that reading of {@link System#nanoTime}. */
-  public ReportBuilder stage(String name, long since) {
-    return stage(new Stage(name, (System.nanoTime() - since) / 1e9, null, null, null, null));
-  }
-
   public ReportBuilder warnings(Iterable<String> said) {
     for (String each : said) {
       if (!warnings.contains(each)) {
@@ -127,7 +120,7 @@ public final class ReportBuilder {
         new Origin(
             Tool.nameAndVersion(),
             Runtime.version().toString(),
-            startedHere(),
+            started.truncatedTo(ChronoUnit.SECONDS).toString(),
             (System.nanoTime() - start) / 1e9,
             seed,
             line),
@@ -140,13 +133,5 @@ public final class ReportBuilder {
         search,
         stages,
         warnings);
-  }
-
-  /** Formatted only for a report that is wanted: to load time zones takes its time. */
-  private String startedHere() {
-    return started
-        .truncatedTo(ChronoUnit.SECONDS)
-        .atZone(ZoneId.systemDefault())
-        .format(DateTimeFormatter.ISO_OFFSET_DATE_TIME);
   }
 }

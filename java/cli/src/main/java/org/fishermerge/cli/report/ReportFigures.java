@@ -1,14 +1,12 @@
 package org.fishermerge.cli.report;
 
-import com.fasterxml.jackson.databind.node.ArrayNode;
-import com.fasterxml.jackson.databind.node.JsonNodeFactory;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
 import java.util.function.ToDoubleFunction;
+import org.fishermerge.cli.report.JsonObject.JsonArray;
 import org.fishermerge.cli.report.RunReport.Accuracies;
 import org.fishermerge.cli.report.RunReport.FisherSizes;
 import org.fishermerge.cli.report.RunReport.Interval;
@@ -30,8 +28,8 @@ import org.jspecify.annotations.Nullable;
 final class ReportFigures {
   private ReportFigures() {}
 
-  private static ObjectNode figure(String type) {
-    return JsonNodeFactory.instance.objectNode().put("type", type);
+  private static JsonObject figure(String type) {
+    return new JsonObject().put("type", type);
   }
 
   private static String seen(String name) {
@@ -41,37 +39,37 @@ final class ReportFigures {
   // ---- bars ----
 
   /** A bar for each row's mean. */
-  static ObjectNode means(Accuracies accuracies) {
-    ObjectNode figure = figure("bars").put("unit", "%").put("top", 1);
-    ArrayNode bars = figure.putArray("bars");
+  static JsonObject means(Accuracies accuracies) {
+    JsonObject figure = figure("bars").put("unit", "%").put("top", 1);
+    JsonArray bars = figure.putArray("bars");
     for (Row row : accuracies.rows()) {
       Measure mean = row.mean();
       if (mean != null) {
-        bar(bars, "", row, mean);
+        bar(bars, "", row.name(), row.role(), mean);
       }
     }
     return figure;
   }
 
   /** A group for each task: base, own, average and this merge, or all where there are few. */
-  static ObjectNode byTask(Accuracies accuracies) {
+  static JsonObject byTask(Accuracies accuracies) {
     List<Row> rows =
         showsAll(accuracies)
             ? accuracies.rows()
             : accuracies.rows().stream().filter(row -> row.role() != Role.OTHER).toList();
-    ObjectNode figure = figure("bars").put("unit", "%").put("top", 1);
-    ArrayNode bars = figure.putArray("bars");
+    JsonObject figure = figure("bars").put("unit", "%").put("top", 1);
+    JsonArray bars = figure.putArray("bars");
     for (int t = 0; t < accuracies.tasks().size(); t++) {
       for (Row row : rows) {
         if (t >= row.measures().size()) {
           continue;
         }
-        bar(bars, accuracies.tasks().get(t), row, row.measures().get(t));
+        String task = accuracies.tasks().get(t);
         if (rows.size() == 1) {
           // A name over each bar would be the same for all.
-          ((ObjectNode) bars.get(bars.size() - 1))
-              .put("group", "")
-              .put("name", seen(accuracies.tasks().get(t)));
+          bar(bars, "", task, row.role(), row.measures().get(t));
+        } else {
+          bar(bars, task, row.name(), row.role(), row.measures().get(t));
         }
       }
     }
@@ -84,18 +82,19 @@ final class ReportFigures {
         || accuracies.rows().stream().noneMatch(row -> row.role() == Role.THIS);
   }
 
-  private static void bar(ArrayNode bars, String group, Row row, Measure measure) {
-    ObjectNode bar =
+  private static void bar(
+      JsonArray bars, String group, String name, Role role, Measure measure) {
+    JsonObject bar =
         bars.addObject()
             .put("group", seen(group))
-            .put("name", seen(row.name()))
-            .put("role", row.role().text())
+            .put("name", seen(name))
+            .put("role", role.text())
             .put("value", measure.accuracy())
             .put("text", Table.percentText(measure.accuracy(), 1) + " %");
     put(bar, measure.interval());
   }
 
-  private static void put(ObjectNode mark, @Nullable Interval interval) {
+  private static void put(JsonObject mark, @Nullable Interval interval) {
     if (interval != null) {
       mark.put("low", interval.low())
           .put("high", interval.high())
@@ -109,9 +108,9 @@ final class ReportFigures {
     }
   }
 
-  static ObjectNode seconds(List<Stage> stages) {
-    ObjectNode figure = figure("bars").put("unit", "seconds");
-    ArrayNode bars = figure.putArray("bars");
+  static JsonObject seconds(List<Stage> stages) {
+    JsonObject figure = figure("bars").put("unit", "seconds");
+    JsonArray bars = figure.putArray("bars");
     for (Stage stage : stages) {
       bars.addObject()
           .put("group", "")
@@ -124,23 +123,23 @@ final class ReportFigures {
   }
 
   /** Peaks beside plans, of the stages that have them. */
-  static ObjectNode memory(List<Stage> stages) {
-    ObjectNode figure = figure("bars").put("unit", "GB");
-    ArrayNode bars = figure.putArray("bars");
+  static JsonObject memory(List<Stage> stages) {
+    JsonObject figure = figure("bars").put("unit", "GB");
+    JsonArray bars = figure.putArray("bars");
     for (Stage stage : stages) {
       Long peak = stage.peakBytes();
       Long planned = stage.plannedBytes();
-      if (peak != null) {
-        memory(bars, stage, "peak", "this", peak);
-      }
       if (planned != null) {
+        if (peak != null) {
+          memory(bars, stage, "peak", "this", peak);
+        }
         memory(bars, stage, "planned", "base", planned);
       }
     }
     return figure;
   }
 
-  private static void memory(ArrayNode bars, Stage stage, String what, String role, long bytes) {
+  private static void memory(JsonArray bars, Stage stage, String what, String role, long bytes) {
     bars.addObject()
         .put("group", seen(stage.name()))
         .put("name", what)
@@ -152,9 +151,9 @@ final class ReportFigures {
   // ---- dots ----
 
   /** This merge against the average, task by task. */
-  static ObjectNode differences(Accuracies accuracies, Row row) {
-    ObjectNode figure = figure("dots").put("unit", "points");
-    ArrayNode dots = figure.putArray("dots");
+  static JsonObject differences(Accuracies accuracies, Row row) {
+    JsonObject figure = figure("dots").put("unit", "points");
+    JsonArray dots = figure.putArray("dots");
     List<Interval> differences = row.differences() == null ? List.of() : row.differences();
     for (int t = 0; t < differences.size(); t++) {
       dot(dots, accuracies.tasks().get(t), differences.get(t));
@@ -166,8 +165,8 @@ final class ReportFigures {
     return figure;
   }
 
-  private static void dot(ArrayNode dots, String name, Interval difference) {
-    ObjectNode dot =
+  private static void dot(JsonArray dots, String name, Interval difference) {
+    JsonObject dot =
         dots.addObject()
             .put("name", seen(name))
             .put("value", difference.value())
@@ -177,14 +176,14 @@ final class ReportFigures {
 
   // ---- heat maps ----
 
-  private static ArrayNode names(ObjectNode figure, String field, Iterable<String> names) {
-    ArrayNode array = figure.putArray(field);
+  private static JsonArray names(JsonObject figure, String field, Iterable<String> names) {
+    JsonArray array = figure.putArray(field);
     names.forEach(name -> array.add(seen(name)));
     return array;
   }
 
   /** A block for each kind of parameter, a row in it for each model, a column for each layer. */
-  static ObjectNode shares(Shares shares) {
+  static JsonObject shares(Shares shares) {
     Set<String> layers = new LinkedHashSet<>();
     Set<String> kinds = new LinkedHashSet<>();
     for (ShareCell cell : shares.cells()) {
@@ -196,11 +195,11 @@ final class ReportFigures {
     if (blocks.remove(MergeFacts.OTHER)) {
       blocks.add(MergeFacts.OTHER);
     }
-    ObjectNode figure = figure("heat").put("unit", "%");
+    JsonObject figure = figure("heat").put("unit", "%");
     names(figure, "columns", columns);
     names(figure, "rows", shares.models());
     names(figure, "blocks", blocks);
-    ArrayNode cells = figure.putArray("cells");
+    JsonArray cells = figure.putArray("cells");
     for (ShareCell cell : shares.cells()) {
       for (int i = 0; i < cell.shares().size(); i++) {
         cell(
@@ -216,19 +215,19 @@ final class ReportFigures {
   }
 
   private static void cell(
-      ArrayNode cells, int block, int row, int column, double value, String text) {
+      JsonArray cells, int block, int row, int column, double value, String text) {
     // Short, since there may be thousands.
     cells.addArray().add(block).add(row).add(column).add(value).add(text);
   }
 
-  static ObjectNode fishers(FisherSizes fishers) {
-    ObjectNode figure = figure("heat").put("scale", "log");
+  static JsonObject fishers(FisherSizes fishers) {
+    JsonObject figure = figure("heat").put("scale", "log");
     List<String> layers = new ArrayList<>();
     fishers.layers().forEach(layer -> layers.add(layer.layer()));
     names(figure, "columns", layers);
     names(figure, "rows", fishers.tasks());
     names(figure, "blocks", List.of(""));
-    ArrayNode cells = figure.putArray("cells");
+    JsonArray cells = figure.putArray("cells");
     for (int c = 0; c < layers.size(); c++) {
       List<Double> rms = fishers.layers().get(c).rms();
       for (int r = 0; r < rms.size(); r++) {
@@ -240,12 +239,12 @@ final class ReportFigures {
     return figure;
   }
 
-  static ObjectNode similarity(Similarities similarity) {
-    ObjectNode figure = figure("heat").put("top", 1).put("square", true);
+  static JsonObject similarity(Similarities similarity) {
+    JsonObject figure = figure("heat").put("top", 1).put("square", true);
     names(figure, "columns", similarity.tasks());
     names(figure, "rows", similarity.tasks());
     names(figure, "blocks", List.of(""));
-    ArrayNode cells = figure.putArray("cells");
+    JsonArray cells = figure.putArray("cells");
     for (int r = 0; r < similarity.overlap().size(); r++) {
       List<@Nullable Double> row = similarity.overlap().get(r);
       for (int c = 0; c < row.size(); c++) {
@@ -261,15 +260,15 @@ final class ReportFigures {
   // ---- steps ----
 
   /** What was tried, and the best so far. */
-  static ObjectNode search(Search search) {
+  static JsonObject search(Search search) {
     boolean kl = search.measure().equals("kl");
     ToDoubleFunction<Double> shown = value -> kl ? value : 100 * value;
-    ObjectNode figure =
+    JsonObject figure =
         figure("steps")
             .put("unit", kl ? "KL, nats" : "accuracy, %")
             .put("less", kl)
             .put("best", search.best());
-    ArrayNode points = figure.putArray("points");
+    JsonArray points = figure.putArray("points");
     for (int k = 0; k < search.tries().size(); k++) {
       Try each = search.tries().get(k);
       Double value = each.value();

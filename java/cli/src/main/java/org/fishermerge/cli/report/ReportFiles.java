@@ -40,7 +40,7 @@ public final class ReportFiles implements AutoCloseable {
    * @param own the keys that the command's JSON has had from the start
    */
   public void publish(ObjectNode own, RunReport report) {
-    files.forEach(file -> file.publish(own.deepCopy(), report));
+    files.forEach(file -> file.publish(own, report));
   }
 
   @Override

@@ -10,6 +10,13 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.cli.report.RunReport.Accuracies;
+import org.fishermerge.cli.report.RunReport.FisherLayer;
+import org.fishermerge.cli.report.RunReport.FisherSizes;
+import org.fishermerge.cli.report.RunReport.Row;
+import org.fishermerge.cli.report.RunReport.Search;
+import org.fishermerge.cli.report.RunReport.ShareCell;
+import org.fishermerge.cli.report.RunReport.Shares;
 
 /**
  * A report as JSON. Files of commands have keys of their own, which came first and stay; the report
@@ -81,11 +88,63 @@ public final class ReportJson {
               + RunReport.SCHEMA);
     }
     try {
-      return MAPPER.treeToValue(json, RunReport.class);
-    } catch (JsonProcessingException | IllegalArgumentException | NullPointerException e) {
-      throw new InputException(
-          name + ": is no report that fisher-merge wrote; see docs/report.md for what one holds",
-          e);
+      RunReport report = MAPPER.treeToValue(json, RunReport.class);
+      requireWhole(report);
+      return report;
+    } catch (JsonProcessingException e) {
+      throw refused(name, e.getOriginalMessage().replaceAll(" \\(index \\d+\\)", ""), e);
+    } catch (IllegalArgumentException e) {
+      throw refused(name, String.valueOf(e.getMessage()), e);
+    }
+  }
+
+  private static InputException refused(String name, String why, Exception cause) {
+    return new InputException(
+        name
+            + ": "
+            + OWN
+            + "."
+            + REPORT
+            + " is none that fisher-merge wrote: "
+            + why
+            + "; docs/report.md says what one holds",
+        cause);
+  }
+
+  /** What the types do not say. */
+  private static void requireWhole(RunReport report) {
+    Accuracies accuracies = report.accuracies();
+    if (accuracies != null) {
+      int tasks = accuracies.tasks().size();
+      for (Row row : accuracies.rows()) {
+        require(row.measures().size() == tasks, "a measure for each task", row.name());
+      }
+    }
+    for (Shares shares : report.shares()) {
+      for (ShareCell cell : shares.cells()) {
+        require(
+            cell.shares().size() == shares.models().size(), "a share for each model", cell.layer());
+      }
+    }
+    FisherSizes fishers = report.fishers();
+    if (fishers != null) {
+      for (FisherLayer layer : fishers.layers()) {
+        require(
+            layer.rms().size() == fishers.tasks().size(), "a number for each task", layer.layer());
+      }
+    }
+    Search search = report.search();
+    if (search != null && !search.tries().isEmpty()) {
+      require(
+          search.best() >= 0 && search.best() < search.tries().size(),
+          "the number of a try as the best",
+          "the search");
+    }
+  }
+
+  private static void require(boolean holds, String what, String where) {
+    if (!holds) {
+      throw new IllegalArgumentException("expected " + what + " in " + where);
     }
   }
 }

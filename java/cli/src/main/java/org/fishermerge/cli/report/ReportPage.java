@@ -1,6 +1,5 @@
 package org.fishermerge.cli.report;
 
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
@@ -137,7 +136,7 @@ final class ReportPage {
     Origin origin = report.origin();
     html.open("p", "class", "soft").text("fisher-merge " + report.command());
     if (origin.started() != null) {
-      html.text(", " + origin.started().replace('T', ' '));
+      html.text(", " + origin.started().replace('T', ' ').replace("Z", " UTC"));
     }
     if (origin.seconds() != null) {
       html.text(", took ");
@@ -397,9 +396,30 @@ final class ReportPage {
       figure("Seconds of each stage", ReportFigures.seconds(stages), stages.size());
     }
     if (stages.stream().anyMatch(stage -> stage.plannedBytes() != null)) {
-      figure("Peak of memory beside what was planned", ReportFigures.memory(stages), stages.size());
+      figure(
+          "Peak of memory beside what was planned, of stages that have a plan",
+          ReportFigures.memory(stages),
+          stages.size());
     }
     table(ReportTables.stages(stages));
+    List<String> notes = new ArrayList<>();
+    if (stages.stream().anyMatch(stage -> stage.plainRate() != null)) {
+      notes.add(
+          "Plain reading is how fast one thread that does nothing else reads some of the same files"
+              + " again, right after the merge.");
+    }
+    if (stages.stream().anyMatch(stage -> stage.bytesFromDisk() != null)) {
+      notes.add(
+          "From disk is what Linux fetched from storage meanwhile; the rest was in its page cache.");
+    }
+    if (stages.stream().anyMatch(stage -> stage.peakBytes() != null)) {
+      notes.add(
+          "Memory is that of the process which no file backs, looked at twenty times a second; mapped"
+              + " model files do not count, neither here nor in the plan.");
+    }
+    if (!notes.isEmpty()) {
+      html.element("p", String.join(" ", notes), "class", "soft");
+    }
   }
 
   private void warnings(List<String> warnings) {
@@ -432,7 +452,7 @@ final class ReportPage {
     html.line().element("h2", text);
   }
 
-  private void figure(String label, ObjectNode data, int marks) {
+  private void figure(String label, JsonObject data, int marks) {
     if (marks == 0) {
       return;
     }
@@ -486,13 +506,14 @@ final class ReportPage {
     }
     html.close().close().open("tbody");
     for (List<Cell> row : table.rows()) {
-      html.open("tr", "class", row.getFirst().strong() ? "strong" : "");
+      html.open("tr");
       for (int c = 0; c < row.size(); c++) {
         Cell cell = row.get(c);
+        String kind = kind(words[c], wide[c]) + (cell.strong() ? " strong" : "");
         if (c == 0) {
-          html.open("th", "scope", "row", "class", kind(words[c], wide[c]));
+          html.open("th", "scope", "row", "class", kind);
         } else {
-          html.open("td", "class", kind(words[c], wide[c]));
+          html.open("td", "class", kind);
         }
         if (cell.isNumber()) {
           data(cell);

@@ -4,7 +4,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
-import java.util.Optional;
 import java.util.stream.Collectors;
 import org.fishermerge.cli.report.RunReport.Accuracies;
 import org.fishermerge.cli.report.RunReport.Check;
@@ -30,26 +29,43 @@ import org.jspecify.annotations.Nullable;
 final class ReportTables {
   private ReportTables() {}
 
-  /** Accuracies in percent, a row for each model or merge; the best merge stands out. */
+  /** Accuracies in percent, a row for each model or merge; the best merges stand out. */
   static Table accuracies(Accuracies accuracies) {
     List<String> columns = new ArrayList<>(List.of("accuracy, %"));
     columns.addAll(accuracies.tasks());
     columns.add("mean");
-    Optional<Row> best =
-        accuracies.rows().stream()
-            .filter(row -> row.role() != Role.BASE && row.role() != Role.OWN)
-            .filter(row -> row.mean() != null)
-            .max((a, b) -> Double.compare(mean(a), mean(b)));
+    List<Row> merges = accuracies.rows().stream().filter(ReportTables::isMerge).toList();
+    boolean choice = merges.size() > 1;
+    double bestMean = merges.stream().mapToDouble(ReportTables::mean).max().orElse(0);
     List<List<Cell>> rows = new ArrayList<>();
     for (Row row : accuracies.rows()) {
-      List<Cell> cells = new ArrayList<>(List.of(Table.name(row.name())));
-      row.measures().forEach(measure -> cells.add(Table.percent(measure.accuracy(), 1)));
+      boolean candidate = choice && isMerge(row);
+      boolean best = candidate && mean(row) == bestMean;
+      List<Cell> cells = new ArrayList<>(List.of(strong(Table.name(row.name()), best)));
+      for (int t = 0; t < row.measures().size(); t++) {
+        int task = t;
+        double accuracy = row.measures().get(t).accuracy();
+        cells.add(
+            strong(
+                Table.percent(accuracy, 1),
+                candidate
+                    && merges.stream()
+                        .allMatch(other -> other.measures().get(task).accuracy() <= accuracy)));
+      }
       Measure mean = row.mean();
-      cells.add(mean == null ? Table.NONE : Table.percent(mean.accuracy(), 1));
-      boolean strong = best.isPresent() && best.get().equals(row) && accuracies.rows().size() > 2;
-      rows.add(strong ? cells.stream().map(Cell::asStrong).toList() : cells);
+      cells.add(mean == null ? Table.NONE : strong(Table.percent(mean.accuracy(), 1), best));
+      rows.add(cells);
     }
-    return new Table("Accuracies", columns, rows);
+    return new Table(
+        choice ? "Accuracies; the best merge of each column in bold" : "Accuracies", columns, rows);
+  }
+
+  private static Cell strong(Cell cell, boolean strong) {
+    return strong ? cell.asStrong() : cell;
+  }
+
+  private static boolean isMerge(Row row) {
+    return row.role() != Role.BASE && row.role() != Role.OWN;
   }
 
   private static double mean(Row row) {
@@ -291,26 +307,39 @@ final class ReportTables {
     List<List<Cell>> rows = new ArrayList<>();
     for (Stage stage : stages) {
       Long read = stage.bytesRead();
-      Long written = stage.bytesWritten();
-      long moved = (read == null ? 0 : read) + (written == null ? 0 : written);
+      Double plain = stage.plainRate();
       rows.add(
           List.of(
               Table.name(stage.name()),
               Table.digits(stage.seconds(), "%.2f"),
               Table.gigabytes(read),
-              Table.gigabytes(written),
-              moved == 0 || stage.seconds() <= 0
+              read == null || read == 0 || stage.seconds() <= 0
                   ? Table.NONE
-                  : Table.name(
-                      String.format(Locale.ROOT, "%.2f GB/s", moved / stage.seconds() / 1e9)),
+                  : Table.name(rateText(read / stage.seconds())),
+              plain == null ? Table.NONE : Table.number(rateText(plain), plain),
+              Table.gigabytes(stage.bytesFromDisk()),
+              Table.gigabytes(stage.bytesWritten()),
               Table.gigabytes(stage.peakBytes()),
               Table.gigabytes(stage.plannedBytes())));
     }
     return withoutEmptyColumns(
         new Table(
             "Stages",
-            List.of("stage", "seconds", "read", "written", "rate", "peak memory", "planned"),
+            List.of(
+                "stage",
+                "seconds",
+                "read",
+                "rate of that",
+                "plain reading",
+                "from disk",
+                "written",
+                "peak memory",
+                "planned"),
             rows));
+  }
+
+  static String rateText(double bytesPerSecond) {
+    return String.format(Locale.ROOT, "%.2f GB/s", bytesPerSecond / 1e9);
   }
 
   /** The first column stays whatever it holds. */

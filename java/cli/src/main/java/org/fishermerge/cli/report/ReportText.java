@@ -1,11 +1,13 @@
 package org.fishermerge.cli.report;
 
+import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.fishermerge.cli.report.RunReport.Accuracies;
 import org.fishermerge.cli.report.RunReport.Measure;
 import org.fishermerge.cli.report.Table.Cell;
+import org.fishermerge.cli.task.StyledWriter;
 import org.fishermerge.cli.task.Terminal;
 
 /** Parts of a report for standard output, as wide as that is where it is a terminal. */
@@ -15,13 +17,13 @@ public final class ReportText {
   private ReportText() {}
 
   /** Accuracies by task, a line for each model or merge. */
-  public static String accuracies(Accuracies accuracies) {
-    return table(ReportTables.accuracies(accuracies));
+  public static void accuracies(Accuracies accuracies, PrintWriter out) {
+    table(ReportTables.accuracies(accuracies), out);
   }
 
   /** One model's accuracies, intervals and losses, a line for each task. */
-  public static String measures(
-      List<String> tasks, List<Measure> measures, double accuracy, double loss) {
+  public static void measures(
+      List<String> tasks, List<Measure> measures, double accuracy, double loss, PrintWriter out) {
     List<List<Cell>> rows = new ArrayList<>();
     long examples = 0;
     for (int t = 0; t < tasks.size(); t++) {
@@ -43,15 +45,23 @@ public final class ReportText {
             Table.name(" "),
             Table.digits(loss, "%.4f"),
             Table.count(examples)));
-    return table(
+    table(
         new Table(
             "Accuracies",
             List.of("task", "accuracy, %", "95 % interval", "loss", "examples"),
-            rows));
+            rows),
+        out);
   }
 
-  static String table(Table table) {
-    return TextTable.of(
-        table, Terminal.OUT.isThere() ? Terminal.OUT.width(ENVIRONMENT) : TextTable.UNLIMITED);
+  static void table(Table table, PrintWriter out) {
+    int width = Terminal.OUT.isThere() ? Terminal.OUT.width(ENVIRONMENT) : TextTable.UNLIMITED;
+    for (TextTable.Piece piece : TextTable.of(table, width)) {
+      if (piece.strong()) {
+        StyledWriter.strong(out, piece.text());
+      } else {
+        out.print(piece.text());
+      }
+    }
+    out.flush();
   }
 }

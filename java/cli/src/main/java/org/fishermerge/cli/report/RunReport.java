@@ -1,5 +1,6 @@
 package org.fishermerge.cli.report;
 
+import com.fasterxml.jackson.annotation.JsonProperty;
 import com.fasterxml.jackson.annotation.JsonValue;
 import java.util.ArrayList;
 import java.util.List;
@@ -23,9 +24,9 @@ import org.jspecify.annotations.Nullable;
  * @param stages in the order of their starts
  */
 public record RunReport(
-    int schema,
-    String command,
-    Origin origin,
+    @JsonProperty(required = true) int schema,
+    @JsonProperty(required = true) String command,
+    @JsonProperty(required = true) Origin origin,
     List<Model> models,
     List<Merge> merges,
     @Nullable Accuracies accuracies,
@@ -56,11 +57,11 @@ public record RunReport(
    *
    * @param tool name and version
    * @param java its version
-   * @param started ISO 8601, with the offset from UTC
+   * @param started ISO 8601, in UTC
    * @param line the command line that repeats it, word by word, without the program's name
    */
   public record Origin(
-      String tool,
+      @JsonProperty(required = true) String tool,
       @Nullable String java,
       @Nullable String started,
       @Nullable Double seconds,
@@ -79,8 +80,8 @@ public record RunReport(
    * @param below share of the merged values whose Fisher is under the floor (minimal-fisher)
    */
   public record Model(
-      String name,
-      boolean base,
+      @JsonProperty(required = true) String name,
+      @JsonProperty(required = true) boolean base,
       @Nullable String id,
       @Nullable String path,
       @Nullable String sha256,
@@ -112,7 +113,7 @@ public record RunReport(
    * @param residual of a rule by layer, of its worst layer
    */
   public record Merge(
-      String rule,
+      @JsonProperty(required = true) String rule,
       @Nullable String settings,
       @Nullable String output,
       @Nullable Long parameters,
@@ -126,7 +127,7 @@ public record RunReport(
    *
    * @param tasks in the order of the measures of each row
    */
-  public record Accuracies(List<String> tasks, List<Row> rows) {
+  public record Accuracies(@JsonProperty(required = true) List<String> tasks, @JsonProperty(required = true) List<Row> rows) {
     /** Copies the lists. */
     public Accuracies {
       tasks = copy(tasks);
@@ -162,9 +163,9 @@ public record RunReport(
    * @param differences to the row of the average, one for each task; empty where there is none
    */
   public record Row(
-      String name,
-      Role role,
-      List<Measure> measures,
+      @JsonProperty(required = true) String name,
+      @JsonProperty(required = true) Role role,
+      @JsonProperty(required = true) List<Measure> measures,
       @Nullable Measure mean,
       @Nullable List<Interval> differences,
       @Nullable Interval meanDifference) {
@@ -181,14 +182,14 @@ public record RunReport(
    * @param interval of 95 %; null where the number of examples is not known
    */
   public record Measure(
-      double accuracy,
+      @JsonProperty(required = true) double accuracy,
       @Nullable Interval interval,
       @Nullable Long correct,
       @Nullable Long examples,
       @Nullable Double loss) {}
 
   /** A 95 % interval around a value. */
-  public record Interval(double value, double low, double high) {}
+  public record Interval(@JsonProperty(required = true) double value, @JsonProperty(required = true) double low, @JsonProperty(required = true) double high) {}
 
   /**
    * What each model had to say in a merge, as {@link org.fishermerge.merge.TensorShares} defines
@@ -197,7 +198,7 @@ public record RunReport(
    * @param merge which one
    * @param models in the order of the shares
    */
-  public record Shares(String merge, List<String> models, List<ShareCell> cells) {
+  public record Shares(@JsonProperty(required = true) String merge, @JsonProperty(required = true) List<String> models, @JsonProperty(required = true) List<ShareCell> cells) {
     /** Copies the lists. */
     public Shares {
       models = copy(models);
@@ -212,10 +213,10 @@ public record RunReport(
    *     left
    * @param values how many
    */
-  public record ShareCell(String layer, String kind, long values, List<Double> shares) {}
+  public record ShareCell(@JsonProperty(required = true) String layer, @JsonProperty(required = true) String kind, @JsonProperty(required = true) long values, @JsonProperty(required = true) List<Double> shares) {}
 
   /** Root mean squares of Fishers by layer. */
-  public record FisherSizes(List<String> tasks, List<FisherLayer> layers) {
+  public record FisherSizes(@JsonProperty(required = true) List<String> tasks, @JsonProperty(required = true) List<FisherLayer> layers) {
     /** Copies the lists. */
     public FisherSizes {
       tasks = copy(tasks);
@@ -228,7 +229,7 @@ public record RunReport(
    *
    * @param rms root of the mean square of its mean Fisher, for each task
    */
-  public record FisherLayer(String layer, long values, List<Double> rms) {}
+  public record FisherLayer(@JsonProperty(required = true) String layer, @JsonProperty(required = true) long values, @JsonProperty(required = true) List<Double> rms) {}
 
   /**
    * How alike Fishers are.
@@ -237,9 +238,9 @@ public record RunReport(
    * @param cosine likewise
    */
   public record Similarities(
-      List<String> tasks,
-      List<List<@Nullable Double>> overlap,
-      List<List<@Nullable Double>> cosine) {
+      @JsonProperty(required = true) List<String> tasks,
+      @JsonProperty(required = true) List<List<@Nullable Double>> overlap,
+      @JsonProperty(required = true) List<List<@Nullable Double>> cosine) {
     /** Of the whole model. */
     public static Similarities of(Similarity similarity, List<String> tasks) {
       return new Similarities(
@@ -271,7 +272,7 @@ public record RunReport(
    * @param best which of the tries, from 0
    */
   public record Search(
-      String measure, List<String> coefficients, List<Try> tries, int best, @Nullable Check check) {
+      @JsonProperty(required = true) String measure, List<String> coefficients, List<Try> tries, @JsonProperty(required = true) int best, @Nullable Check check) {
     /** Copies the lists. */
     public Search {
       coefficients = copy(coefficients);
@@ -297,22 +298,27 @@ public record RunReport(
    *
    * @param columns what was measured, such as {@code equal} and {@code found}
    */
-  public record Check(List<String> columns, List<CheckRow> rows) {}
+  public record Check(@JsonProperty(required = true) List<String> columns, @JsonProperty(required = true) List<CheckRow> rows) {}
 
   /** Of one task; as many values as there are columns. */
-  public record CheckRow(String task, @Nullable Long examples, List<@Nullable Double> values) {}
+  public record CheckRow(@JsonProperty(required = true) String task, @Nullable Long examples, @JsonProperty(required = true) List<@Nullable Double> values) {}
 
   /**
    * A part of the work.
    *
-   * @param peakBytes the most memory of the process up to its end
-   * @param plannedBytes what was planned for it
+   * @param bytesRead of inputs, over all passes, wherever they were
+   * @param bytesFromDisk what Linux fetched from storage meanwhile
+   * @param plainRate bytes a second of reading some of the inputs once more, without merging
+   * @param peakBytes the most memory of the process that no file backs
+   * @param plannedBytes the same as it was planned
    */
   public record Stage(
-      String name,
-      double seconds,
+      @JsonProperty(required = true) String name,
+      @JsonProperty(required = true) double seconds,
       @Nullable Long bytesRead,
       @Nullable Long bytesWritten,
+      @Nullable Long bytesFromDisk,
+      @Nullable Double plainRate,
       @Nullable Long peakBytes,
       @Nullable Long plannedBytes) {}
 }

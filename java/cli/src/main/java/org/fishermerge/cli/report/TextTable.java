@@ -12,6 +12,7 @@ final class TextTable {
   /** Where lines may be as long as they like: a file or a pipe. */
   static final int UNLIMITED = Integer.MAX_VALUE;
 
+  private static final Piece END = new Piece("\n", false);
   private static final int GAP = 2;
   private static final int LEAST_NAME = 12;
 
@@ -23,21 +24,24 @@ final class TextTable {
     this.width = width;
   }
 
+  /** A part of a line. */
+  record Piece(String text, boolean strong) {}
+
   /**
-   * The lines, each ended.
+   * The lines in pieces, the last of each a line break.
    *
    * @param width columns of the terminal
    */
-  static String of(Table table, int width) {
-    return new TextTable(table, width).text();
+  static List<Piece> of(Table table, int width) {
+    return new TextTable(table, width).pieces();
   }
 
-  private String text() {
+  private List<Piece> pieces() {
     int names = width(0);
     if (width != UNLIMITED) {
       names = Math.min(names, Math.max(LEAST_NAME, width / 3));
     }
-    StringBuilder text = new StringBuilder();
+    List<Piece> pieces = new ArrayList<>();
     int from = 1;
     while (from < table.columns().size()) {
       List<Integer> block = new ArrayList<>();
@@ -47,15 +51,15 @@ final class TextTable {
         used += GAP + width(from);
         block.add(from++);
       }
-      if (!text.isEmpty()) {
-        text.append('\n');
+      if (!pieces.isEmpty()) {
+        pieces.add(END);
       }
-      line(text, names, block, table.columns());
+      line(pieces, names, block, table.columns().stream().map(Table::name).toList());
       for (List<Cell> row : table.rows()) {
-        line(text, names, block, row.stream().map(Cell::text).toList());
+        line(pieces, names, block, row);
       }
     }
-    return text.toString();
+    return pieces;
   }
 
   private int width(int column) {
@@ -75,21 +79,25 @@ final class TextTable {
     return text.codePointCount(0, text.length());
   }
 
-  private void line(StringBuilder text, int names, List<Integer> block, List<String> cells) {
-    StringBuilder line = new StringBuilder(pad(cut(cells.getFirst(), names), names, false));
+  private void line(List<Piece> pieces, int names, List<Integer> block, List<Cell> cells) {
+    String first = cut(cells.getFirst().text(), names);
+    pieces.add(new Piece(first, cells.getFirst().strong()));
+    int blank = names - length(first);
     for (int column : block) {
       int to = width(column);
-      line.append(" ".repeat(GAP)).append(pad(cut(cells.get(column), to), to, !words(column)));
+      String cell = cut(cells.get(column).text(), to);
+      int padding = to - length(cell);
+      boolean left = words(column);
+      // Blanks at the end of a line are left out.
+      pieces.add(new Piece(" ".repeat(blank + GAP + (left ? 0 : padding)), false));
+      pieces.add(new Piece(cell, cells.get(column).strong()));
+      blank = left ? padding : 0;
     }
-    text.append(line.toString().stripTrailing()).append('\n');
+    pieces.add(END);
   }
 
   private static String cut(String cell, int to) {
     return length(cell) <= to ? cell : cell.substring(0, cell.offsetByCodePoints(0, to - 1)) + "…";
   }
 
-  private static String pad(String cell, int to, boolean left) {
-    String blank = " ".repeat(Math.max(0, to - length(cell)));
-    return left ? blank + cell : cell + blank;
-  }
 }

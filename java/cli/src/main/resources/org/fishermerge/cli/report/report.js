@@ -194,7 +194,7 @@
           .attr('width', (to - from) / steps + .6).attr('fill', shades((k + .5) / steps));
     }
     const domain = scale.domain();
-    const format = figure.unit === '%' ? (v) => Math.round(100 * v) + ' %' : figure.scale === 'log' ? d3.format('.0e') : d3.format('.2~f');
+    const format = figure.unit === '%' ? (v) => d3.format('.1~f')(100 * v) + ' %' : d3.format(figure.scale === 'log' ? '.1e' : '.2~f');
     svg.append('text').attr('class', 'quiet').attr('x', from).attr('y', y + 22).text(format(domain[0]));
     svg.append('text').attr('class', 'quiet').attr('x', to).attr('y', y + 22).attr('text-anchor', 'end')
         .text(format(domain[domain.length - 1]));

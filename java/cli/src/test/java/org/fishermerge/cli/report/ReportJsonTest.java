@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.networknt.schema.InputFormat;
 import com.networknt.schema.SchemaRegistry;
@@ -24,6 +25,8 @@ import org.fishermerge.cli.report.RunReport.Row;
 import org.fishermerge.cli.task.JsonReport;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** The JSON of reports: what the schema says, what is read back, and what older versions wrote. */
 final class ReportJsonTest {
@@ -144,6 +147,40 @@ final class ReportJsonTest {
           .isInstanceOf(InputException.class)
           .hasMessageContaining("old.json");
     }
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "/ | command | command",
+        "/origin | tool | tool",
+        "/models/0 | name | name",
+        "/accuracies | tasks | tasks",
+        "/accuracies/rows/0 | measures | measures",
+        "/shares/0/cells/0 | shares | shares",
+        "/stages/0 | seconds | seconds",
+      })
+  void aReportThatLacksAPartIsRefusedByItsName(String at, String part, String named)
+      throws IOException {
+    ObjectNode report = ReportJson.of(ReportSamples.whole(List.of("a", "b"), 2, 5));
+    ((ObjectNode) report.at(at.equals("/") ? "" : at)).remove(part);
+    ObjectNode file = JsonReport.object();
+    file.putObject("fisher_merge").set("report", report);
+    assertThatThrownBy(() -> read(file.toString()))
+        .isInstanceOf(InputException.class)
+        .hasMessageContainingAll("old.json", "'" + named + "'", "docs/report.md");
+  }
+
+  @Test
+  void aReportWithTooFewNumbersIsRefused() throws IOException {
+    ObjectNode report = ReportJson.of(ReportSamples.whole(List.of("a", "b"), 2, 5));
+    ((ArrayNode) report.at("/accuracies/rows/0/measures")).remove(0);
+    ObjectNode file = JsonReport.object();
+    file.putObject("fisher_merge").set("report", report);
+    assertThatThrownBy(() -> read(file.toString()))
+        .isInstanceOf(InputException.class)
+        .hasMessageContainingAll("old.json", "a measure for each task");
   }
 
   /** Of Newcombe (1998), table II: 56/70 against 48/80, method 10. */

@@ -99,7 +99,7 @@ final class ReportPageTest {
   void jsonHasNoInfinity() {
     RunReport report =
         new ReportBuilder("merge", List.of())
-            .stage(new RunReport.Stage("a", Double.NaN, null, null, null, null))
+            .stage(new RunReport.Stage("a", Double.NaN, null, null, null, null, null, null))
             .build();
     ObjectNode json = ReportJson.of(report);
     assertThat(json.toString()).doesNotContain("NaN", "null");
