@@ -49,8 +49,7 @@ record QualityOptions(
   private QualityOptions with(String name, String value) {
     return switch (name) {
       case "--seeds" -> withSeeds(seeds(value));
-      case "--only" ->
-          new QualityOptions(seeds, pattern(value), keep, fashion, digits, omniglot);
+      case "--only" -> new QualityOptions(seeds, pattern(value), keep, fashion, digits, omniglot);
       case "--keep" ->
           new QualityOptions(seeds, only, Optional.of(Path.of(value)), fashion, digits, omniglot);
       case "--fashion-mnist" ->

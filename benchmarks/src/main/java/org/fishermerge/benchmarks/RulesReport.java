@@ -122,16 +122,12 @@ public final class RulesReport {
         double bare = merges.solveGrams(algebra);
         report.line("%-42s %12.1f", "reading into double", merges.readGrams(algebra));
         report.line("%-42s %12.1f", "the same with bare LAPACK calls", bare);
-        report.ratio(
-            "lapack_and_reading_over_regmean_" + shape.name(), bare / regmean.seconds());
+        report.ratio("lapack_and_reading_over_regmean_" + shape.name(), bare / regmean.seconds());
       }
       merges.deleteStatistics(StatisticKind.GRAM);
       merges.writeStatistics(StatisticKind.KRONECKER, distinct, algebra.inSingle());
       line(
-          report,
-          shape,
-          "kronecker",
-          merges.merge(StatisticKind.KRONECKER, "--rule", "kronecker"));
+          report, shape, "kronecker", merges.merge(StatisticKind.KRONECKER, "--rule", "kronecker"));
     }
   }
 

@@ -13,9 +13,9 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.CommandSpec;
 
 /**
- * The report of one run of a command: what is gathered, and the files that it goes to. picocli looks
- * through the members of every command and option at each start, which loads the types that they
- * name: where a report is not always wanted, only local variables have this one.
+ * The report of one run of a command: what is gathered, and the files that it goes to. picocli
+ * looks through the members of every command and option at each start, which loads the types that
+ * they name: where a report is not always wanted, only local variables have this one.
  */
 final class CommandReport implements AutoCloseable {
   private final CommandSpec spec;

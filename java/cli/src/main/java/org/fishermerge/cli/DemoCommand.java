@@ -88,10 +88,7 @@ final class DemoCommand implements Callable<Integer> {
     if (seed != null || rate != null) {
       throw new ParameterException(spec.commandLine(), "--seed and --rate go with --train");
     }
-    Path folder =
-        out == null
-            ? Path.of("outputs", "demo-" + stamp())
-            : out;
+    Path folder = out == null ? Path.of("outputs", "demo-" + stamp()) : out;
     if (Files.exists(folder)) {
       throw new InputException(folder + ": already exists; name a new folder with --out");
     }

@@ -447,8 +447,7 @@ final class SearchCommand implements Callable<Integer> {
       CoefficientSearchReport told =
           new CoefficientSearchReport(done, best, equalUnseen, bestUnseen);
       report.builder().search(told.search(names())).warnings(warnings.said());
-      report.publish(
-          told.json(members).put("seed", seed).put("examples_per_task", examples));
+      report.publish(told.json(members).put("seed", seed).put("examples_per_task", examples));
     }
   }
 

@@ -862,7 +862,13 @@ public final class Program {
     statistics.forEach((name, file) -> facts.put(name, StatisticFacts.of(file)));
     inputs.pretrained.ifPresent(path ->
         page.model(
-            model("pretrained", true, models.pretrained().orElseThrow(), path, null, Optional.empty())));
+            model(
+                "pretrained",
+                true,
+                models.pretrained().orElseThrow(),
+                path,
+                null,
+                Optional.empty())));
     List<String> names = List.copyOf(inputs.models.keySet());
     for (int i = 0; i < names.size(); i++) {
       String name = names.get(i);

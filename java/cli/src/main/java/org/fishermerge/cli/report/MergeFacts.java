@@ -6,23 +6,15 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Stream;
-import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.checkpoint.StatisticFile;
-import org.fishermerge.checkpoint.StatisticFile;
-import org.fishermerge.checkpoint.StatisticMetadata;
-import org.fishermerge.cli.report.RunReport.FisherLayer;
-import org.fishermerge.cli.report.RunReport.FisherSizes;
 import org.fishermerge.cli.report.RunReport.Merge;
 import org.fishermerge.cli.report.RunReport.Model;
 import org.fishermerge.cli.report.RunReport.ShareCell;
 import org.fishermerge.cli.report.RunReport.Shares;
-import org.fishermerge.cli.report.RunReport.Stage;
-import org.fishermerge.cli.report.RunReport.Statistic;
 import org.fishermerge.merge.Layers;
 import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeResult;
@@ -179,8 +171,8 @@ public final class MergeFacts {
   static List<ShareCell> cells(List<TensorShares> all) {
     List<Place> places = all.stream().map(shares -> Place.of(shares.tensor())).toList();
     Map<String, Set<String>> layersOf = new HashMap<>();
-    places.forEach(place ->
-        layersOf.computeIfAbsent(place.kind, any -> new HashSet<>()).add(place.layer));
+    places.forEach(
+        place -> layersOf.computeIfAbsent(place.kind, any -> new HashSet<>()).add(place.layer));
     Map<String, Map<String, Sum>> sums = new HashMap<>();
     for (int i = 0; i < all.size(); i++) {
       Place place = places.get(i);

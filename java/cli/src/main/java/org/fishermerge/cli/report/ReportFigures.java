@@ -82,8 +82,7 @@ final class ReportFigures {
         || accuracies.rows().stream().noneMatch(row -> row.role() == Role.THIS);
   }
 
-  private static void bar(
-      JsonArray bars, String group, String name, Role role, Measure measure) {
+  private static void bar(JsonArray bars, String group, String name, Role role, Measure measure) {
     JsonObject bar =
         bars.addObject()
             .put("group", seen(group))

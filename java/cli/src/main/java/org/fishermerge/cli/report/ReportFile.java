@@ -38,7 +38,8 @@ public final class ReportFile implements AutoCloseable {
    * @param own the keys that the command's JSON has had from the start; the report is added
    */
   public void publish(ObjectNode own, RunReport report) {
-    output.write(page ? ReportPage.of(report) : JsonReport.text(ReportJson.addTo(own.deepCopy(), report)));
+    output.write(
+        page ? ReportPage.of(report) : JsonReport.text(ReportJson.addTo(own.deepCopy(), report)));
     output.commit();
   }
 

@@ -127,7 +127,9 @@ public record RunReport(
    *
    * @param tasks in the order of the measures of each row
    */
-  public record Accuracies(@JsonProperty(required = true) List<String> tasks, @JsonProperty(required = true) List<Row> rows) {
+  public record Accuracies(
+      @JsonProperty(required = true) List<String> tasks,
+      @JsonProperty(required = true) List<Row> rows) {
     /** Copies the lists. */
     public Accuracies {
       tasks = copy(tasks);
@@ -189,7 +191,10 @@ public record RunReport(
       @Nullable Double loss) {}
 
   /** A 95 % interval around a value. */
-  public record Interval(@JsonProperty(required = true) double value, @JsonProperty(required = true) double low, @JsonProperty(required = true) double high) {}
+  public record Interval(
+      @JsonProperty(required = true) double value,
+      @JsonProperty(required = true) double low,
+      @JsonProperty(required = true) double high) {}
 
   /**
    * What each model had to say in a merge, as {@link org.fishermerge.merge.TensorShares} defines
@@ -198,7 +203,10 @@ public record RunReport(
    * @param merge which one
    * @param models in the order of the shares
    */
-  public record Shares(@JsonProperty(required = true) String merge, @JsonProperty(required = true) List<String> models, @JsonProperty(required = true) List<ShareCell> cells) {
+  public record Shares(
+      @JsonProperty(required = true) String merge,
+      @JsonProperty(required = true) List<String> models,
+      @JsonProperty(required = true) List<ShareCell> cells) {
     /** Copies the lists. */
     public Shares {
       models = copy(models);
@@ -213,10 +221,16 @@ public record RunReport(
    *     left
    * @param values how many
    */
-  public record ShareCell(@JsonProperty(required = true) String layer, @JsonProperty(required = true) String kind, @JsonProperty(required = true) long values, @JsonProperty(required = true) List<Double> shares) {}
+  public record ShareCell(
+      @JsonProperty(required = true) String layer,
+      @JsonProperty(required = true) String kind,
+      @JsonProperty(required = true) long values,
+      @JsonProperty(required = true) List<Double> shares) {}
 
   /** Root mean squares of Fishers by layer. */
-  public record FisherSizes(@JsonProperty(required = true) List<String> tasks, @JsonProperty(required = true) List<FisherLayer> layers) {
+  public record FisherSizes(
+      @JsonProperty(required = true) List<String> tasks,
+      @JsonProperty(required = true) List<FisherLayer> layers) {
     /** Copies the lists. */
     public FisherSizes {
       tasks = copy(tasks);
@@ -229,7 +243,10 @@ public record RunReport(
    *
    * @param rms root of the mean square of its mean Fisher, for each task
    */
-  public record FisherLayer(@JsonProperty(required = true) String layer, @JsonProperty(required = true) long values, @JsonProperty(required = true) List<Double> rms) {}
+  public record FisherLayer(
+      @JsonProperty(required = true) String layer,
+      @JsonProperty(required = true) long values,
+      @JsonProperty(required = true) List<Double> rms) {}
 
   /**
    * How alike Fishers are.
@@ -272,7 +289,11 @@ public record RunReport(
    * @param best which of the tries, from 0
    */
   public record Search(
-      @JsonProperty(required = true) String measure, List<String> coefficients, List<Try> tries, @JsonProperty(required = true) int best, @Nullable Check check) {
+      @JsonProperty(required = true) String measure,
+      List<String> coefficients,
+      List<Try> tries,
+      @JsonProperty(required = true) int best,
+      @Nullable Check check) {
     /** Copies the lists. */
     public Search {
       coefficients = copy(coefficients);
@@ -298,10 +319,15 @@ public record RunReport(
    *
    * @param columns what was measured, such as {@code equal} and {@code found}
    */
-  public record Check(@JsonProperty(required = true) List<String> columns, @JsonProperty(required = true) List<CheckRow> rows) {}
+  public record Check(
+      @JsonProperty(required = true) List<String> columns,
+      @JsonProperty(required = true) List<CheckRow> rows) {}
 
   /** Of one task; as many values as there are columns. */
-  public record CheckRow(@JsonProperty(required = true) String task, @Nullable Long examples, @JsonProperty(required = true) List<@Nullable Double> values) {}
+  public record CheckRow(
+      @JsonProperty(required = true) String task,
+      @Nullable Long examples,
+      @JsonProperty(required = true) List<@Nullable Double> values) {}
 
   /**
    * A part of the work.

@@ -99,5 +99,4 @@ final class TextTable {
   private static String cut(String cell, int to) {
     return length(cell) <= to ? cell : cell.substring(0, cell.offsetByCodePoints(0, to - 1)) + "…";
   }
-
 }

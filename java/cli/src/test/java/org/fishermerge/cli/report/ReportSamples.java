@@ -148,8 +148,17 @@ final class ReportSamples {
             new Search("accuracy", names, tries, 3, new Check(List.of("equal", "found"), checked)))
         .stage(
             new Stage(
-                "Fishers of " + names.getFirst(), 61.5, null, null, 5_000_000L, null, 3_000_000_000L, 3_100_000_000L))
-        .stage(new Stage("merge", 2.7, 19_400_000_000L, 1_200_000_000L, 0L, 8.1e9, 81_000_000L, 90_000_000L))
+                "Fishers of " + names.getFirst(),
+                61.5,
+                null,
+                null,
+                5_000_000L,
+                null,
+                3_000_000_000L,
+                3_100_000_000L))
+        .stage(
+            new Stage(
+                "merge", 2.7, 19_400_000_000L, 1_200_000_000L, 0L, 8.1e9, 81_000_000L, 90_000_000L))
         .warnings(List.of("model " + names.getFirst() + ": odd"))
         .build();
   }
