@@ -8,8 +8,8 @@ import org.fishermerge.kernels.ElementType;
 /**
  * Dense matrices of doubles, or of floats where {@link #inSingle} was asked, for rules that solve a
  * system for each layer. This module has no implementation of its own, so that it needs no library:
- * {@code LibTorchAlgebra} of fisher-merge-torch is one. For one thread at a time. Operations may use
- * several threads of their own; results have the same bits for any number of them.
+ * {@code LibTorchAlgebra} of fisher-merge-torch is one. For one thread at a time. Operations may
+ * use several threads of their own; results have the same bits for any number of them.
  */
 public interface LinearAlgebra {
   /** A matrix, valid until the work ends in which it was made. */

@@ -9,7 +9,8 @@ final class ResidualsTest {
   private final Residuals residuals = new Residuals();
 
   private void add(String layer, double residual, double wanted, int iterations) {
-    residuals.add(layer, new Solution(new PlainAlgebra().zeros(1, 1), residual, wanted, iterations));
+    residuals.add(
+        layer, new Solution(new PlainAlgebra().zeros(1, 1), residual, wanted, iterations));
   }
 
   @Test
