@@ -158,28 +158,42 @@ final class BlockedBlas {
     long width = into.element_size();
     long down = parts(m, ROWS);
     long across = parts(n, COLUMNS);
-    forEach(down * across, block -> {
-      long row = block / across * m / down;
-      long column = block % across * n / across;
-      int rows = (int) ((block / across + 1) * m / down - row);
-      int columns = (int) ((block % across + 1) * n / across - column);
-      MemorySegment x = left.asSlice(row * k * width);
-      MemorySegment y = right.asSlice(column * width);
-      MemorySegment z = product.asSlice((row * n + column) * width);
-      try {
-        if (single) {
-          SGEMM.invokeExact(
-              ROW_MAJOR, AS_IS, AS_IS, rows, columns, (int) k, (float) factor, x, (int) k, y,
-              (int) n, (float) keep, z, (int) n);
-        } else {
-          DGEMM.invokeExact(
-              ROW_MAJOR, AS_IS, AS_IS, rows, columns, (int) k, factor, x, (int) k, y, (int) n, keep,
-              z, (int) n);
-        }
-      } catch (Throwable e) {
-        throw new IllegalStateException("gemm", e);
-      }
-    });
+    forEach(
+        down * across,
+        block -> {
+          long row = block / across * m / down;
+          long column = block % across * n / across;
+          int rows = (int) ((block / across + 1) * m / down - row);
+          int columns = (int) ((block % across + 1) * n / across - column);
+          MemorySegment x = left.asSlice(row * k * width);
+          MemorySegment y = right.asSlice(column * width);
+          MemorySegment z = product.asSlice((row * n + column) * width);
+          try {
+            if (single) {
+              SGEMM.invokeExact(
+                  ROW_MAJOR,
+                  AS_IS,
+                  AS_IS,
+                  rows,
+                  columns,
+                  (int) k,
+                  (float) factor,
+                  x,
+                  (int) k,
+                  y,
+                  (int) n,
+                  (float) keep,
+                  z,
+                  (int) n);
+            } else {
+              DGEMM.invokeExact(
+                  ROW_MAJOR, AS_IS, AS_IS, rows, columns, (int) k, factor, x, (int) k, y, (int) n,
+                  keep, z, (int) n);
+            }
+          } catch (Throwable e) {
+            throw new IllegalStateException("gemm", e);
+          }
+        });
   }
 
   /** x = (l l^T)^-1 x, with l [n, n] lower triangular and x [n, m]. */
@@ -191,26 +205,48 @@ final class BlockedBlas {
     boolean single = x.element_size() == Float.BYTES;
     long width = x.element_size();
     long across = parts(m, SIDES);
-    forEach(across, block -> {
-      long column = block * m / across;
-      int columns = (int) ((block + 1) * m / across - column);
-      MemorySegment y = sides.asSlice(column * width);
-      try {
-        for (int transposed : new int[] {AS_IS, TRANSPOSED}) {
-          if (single) {
-            STRSM.invokeExact(
-                ROW_MAJOR, FROM_THE_LEFT, LOWER, transposed, DIAGONAL_STORED, n, columns, 1f,
-                triangle, n, y, (int) m);
-          } else {
-            DTRSM.invokeExact(
-                ROW_MAJOR, FROM_THE_LEFT, LOWER, transposed, DIAGONAL_STORED, n, columns, 1.0,
-                triangle, n, y, (int) m);
+    forEach(
+        across,
+        block -> {
+          long column = block * m / across;
+          int columns = (int) ((block + 1) * m / across - column);
+          MemorySegment y = sides.asSlice(column * width);
+          try {
+            for (int transposed : new int[] {AS_IS, TRANSPOSED}) {
+              if (single) {
+                STRSM.invokeExact(
+                    ROW_MAJOR,
+                    FROM_THE_LEFT,
+                    LOWER,
+                    transposed,
+                    DIAGONAL_STORED,
+                    n,
+                    columns,
+                    1f,
+                    triangle,
+                    n,
+                    y,
+                    (int) m);
+              } else {
+                DTRSM.invokeExact(
+                    ROW_MAJOR,
+                    FROM_THE_LEFT,
+                    LOWER,
+                    transposed,
+                    DIAGONAL_STORED,
+                    n,
+                    columns,
+                    1.0,
+                    triangle,
+                    n,
+                    y,
+                    (int) m);
+              }
+            }
+          } catch (Throwable e) {
+            throw new IllegalStateException("trsm", e);
           }
-        }
-      } catch (Throwable e) {
-        throw new IllegalStateException("trsm", e);
-      }
-    });
+        });
   }
 
   /** A power of two, so that an even number of threads has even shares. */
@@ -232,8 +268,7 @@ final class BlockedBlas {
               work.accept(i);
             }
           };
-      CompletableFuture<?>[] others =
-          new CompletableFuture<?>[(int) Math.min(threads, blocks) - 1];
+      CompletableFuture<?>[] others = new CompletableFuture<?>[(int) Math.min(threads, blocks) - 1];
       for (int i = 0; i < others.length; i++) {
         others[i] = CompletableFuture.runAsync(worker, WORKERS);
       }

@@ -255,7 +255,9 @@ public final class LibTorchAlgebra implements LinearAlgebra {
           T_TensorTensor_T found = torch.linalg_eigh(of(a));
           Tensor values = found.get0();
           // V^+ of a = V diag(values) V^T, by roots: (V D) (V D)^T with D = values^-1/2.
-          return found.get1().mul(values.rsqrt().masked_fill_(values.le(new Scalar(above)), new Scalar(0.0)));
+          return found
+              .get1()
+              .mul(values.rsqrt().masked_fill_(values.le(new Scalar(above)), new Scalar(0.0)));
         });
     return product(factor, transposed(factor));
   }
@@ -269,8 +271,7 @@ public final class LibTorchAlgebra implements LinearAlgebra {
   public Matrix solve(Matrix choleskyOfA, Matrix b) {
     if (isOnGpu(b)) {
       return new Dense(
-          Tensors.scoped(() ->
-              torch.cholesky_solve(of(b), of(choleskyOfA), false).contiguous()));
+          Tensors.scoped(() -> torch.cholesky_solve(of(b), of(choleskyOfA), false).contiguous()));
     }
     Tensor solution = Tensors.scoped(() -> of(b).clone());
     BlockedBlas.solve(of(choleskyOfA), solution);

@@ -52,8 +52,7 @@ final class StatedResidualTest {
     assertThat(rule.inSingle(layer)).isEqualTo(single);
     algebra.run(() -> {
       LinearAlgebra own = single ? algebra.inSingle() : algebra;
-      LayerRule.Solution solution =
-          rule.solve(layer, operands(rule, layer, own), own);
+      LayerRule.Solution solution = rule.solve(layer, operands(rule, layer, own), own);
       Matrix merged = inDouble(solution.weight(), own);
       // In double from here on; of what the solver had, up to rounding to F32.
       List<LayerOperand> operands = operands(rule, layer, algebra);

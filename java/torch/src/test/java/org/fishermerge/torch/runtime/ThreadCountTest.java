@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -78,7 +77,9 @@ final class ThreadCountTest {
   void products() {
     List<int[]> shapes =
         List.of(
-            new int[] {197, 333, 771}, new int[] {771, 1031, 197}, new int[] {7, 5, 1500},
+            new int[] {197, 333, 771},
+            new int[] {771, 1031, 197},
+            new int[] {7, 5, 1500},
             new int[] {519, 130, 65});
     for (LinearAlgebra precision : List.of(algebra, algebra.inSingle())) {
       assertSameForAnyThreads(results ->
@@ -122,18 +123,25 @@ final class ThreadCountTest {
     // A few iterations show as much as all.
     LayerRule kronecker =
         new KroneckerFisher(
-            0.01, KroneckerFisher.Scale.TRACE, KroneckerFisher.Tolerance.DEFAULT, 3, new Average(), 1);
+            0.01,
+            KroneckerFisher.Scale.TRACE,
+            KroneckerFisher.Tolerance.DEFAULT,
+            3,
+            new Average(),
+            1);
     Map<LinearLayer, LayerRule> rules = new LinkedHashMap<>();
     rules.put(new LinearLayer(171, 333, false, 1), kronecker);
     rules.put(new LinearLayer(413, 407, false, 1), kronecker);
     rules.put(new LinearLayer(333, 171, false, 1), new RegMean(0.95, new Average(), 1));
     rules.put(new LinearLayer(99, 171, false, 1), new RegMean(1, new Average(), 1));
-    assertSameForAnyThreads(results -> rules.forEach((layer, rule) -> algebra.run(() -> {
-      LinearAlgebra own = rule.inSingle(layer) ? algebra.inSingle() : algebra;
-      List<LayerOperand> operands =
-          RandomMatrices.operands(rule, layer, 2, own, new Random(SEED));
-      LayerRule.Solution solution = rule.solve(layer, operands, own);
-      results.put(rule.title() + " of " + layer, bits(own, solution.weight()));
-    })));
+    assertSameForAnyThreads(results ->
+        rules.forEach((layer, rule) ->
+            algebra.run(() -> {
+              LinearAlgebra own = rule.inSingle(layer) ? algebra.inSingle() : algebra;
+              List<LayerOperand> operands =
+                  RandomMatrices.operands(rule, layer, 2, own, new Random(SEED));
+              LayerRule.Solution solution = rule.solve(layer, operands, own);
+              results.put(rule.title() + " of " + layer, bits(own, solution.weight()));
+            })));
   }
 }
