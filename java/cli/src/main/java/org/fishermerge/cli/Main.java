@@ -203,6 +203,11 @@ public final class Main {
     return new PrintWriter(new PlainWriter(Progress.around(writer)), true);
   }
 
+  /** All commands and their options. */
+  static CommandLine commandLine(Map<String, String> environment) {
+    return new CommandLine(new Main(environment));
+  }
+
   private static int execute(
       Map<String, String> environment,
       PrintWriter styled,
@@ -210,7 +215,7 @@ public final class Main {
       PrintWriter errWriter,
       String... args) {
     boolean colours = Terminal.OUT.takesColours(environment);
-    return new CommandLine(new Main(environment))
+    return commandLine(environment)
         .setOut(outWriter)
         .setErr(errWriter)
         .setColorScheme(Help.defaultColorScheme(colours ? Help.Ansi.ON : Help.Ansi.OFF))
