@@ -243,11 +243,11 @@ public final class Main {
   }
 
   /**
-   * The command line as picocli has it. Reading the options of all commands takes a fifth of a
-   * second, most of what a small merge does, so a command that is named first is the only one that
-   * is read.
+   * The command line as picocli has it: all commands and their options, or only those of the
+   * command that is named first. Reading them all takes a fifth of a second, most of what a small
+   * merge does.
    */
-  private static CommandLine commandLine(Map<String, String> environment, String... words) {
+  static CommandLine commandLine(Map<String, String> environment, String... words) {
     CommandLine line = new CommandLine(new Main(environment));
     Class<?> named = words.length == 0 ? null : COMMANDS.get(words[0]);
     (named == null ? COMMANDS.values() : List.of(named)).forEach(line::addSubcommand);

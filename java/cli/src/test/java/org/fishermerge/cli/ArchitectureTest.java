@@ -47,6 +47,7 @@ final class ArchitectureTest {
               Map.entry("picocli", Set.of("cli")),
               Map.entry("org.snakeyaml", Set.of("data", "cli")),
               Map.entry("ai.djl", Set.of("data")),
+              Map.entry("org.slf4j", Set.of("data")),
               Map.entry("dev.hardwood", Set.of("data")),
               Map.entry("org.apache.arrow", Set.of("data")),
               Map.entry("com.google.flatbuffers", Set.of("data")),

@@ -14,8 +14,11 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.ServiceLoader;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.Reasons;
+import org.slf4j.LoggerFactory;
+import org.slf4j.spi.SLF4JServiceProvider;
 
 /**
  * A tokenizer as the Hugging Face tokenizers library takes it, in the form of tokenizer.json, made
@@ -314,10 +317,7 @@ final class TokenizerDefinition {
         .put("max_length", maxLength)
         .put("strategy", "LongestFirst")
         .put("stride", 0);
-    // The library would otherwise look for CUDA builds of itself on the network.
-    if (System.getProperty("ai.djl.offline") == null) {
-      System.setProperty("ai.djl.offline", "true");
-    }
+    prepareLibrary();
     try {
       return HuggingFaceTokenizer.newInstance(
           new ByteArrayInputStream(Json.MAPPER.writeValueAsBytes(root)),
@@ -329,6 +329,24 @@ final class TokenizerDefinition {
     } catch (IOException | RuntimeException e) {
       throw new InputException(
           settings.files().folder() + ": not a usable tokenizer: " + Reasons.of(e), e);
+    }
+  }
+
+  /** Sets what the library reads when it is loaded, where the program has not. */
+  private static void prepareLibrary() {
+    // It would otherwise look for CUDA builds of itself on the network.
+    setUnlessSet("ai.djl.offline", "true");
+    ServiceLoader<SLF4JServiceProvider> loggers =
+        ServiceLoader.load(SLF4JServiceProvider.class, LoggerFactory.class.getClassLoader());
+    if (loggers.findFirst().isEmpty()) {
+      // SLF4J, through which it logs, would say so on standard error.
+      setUnlessSet("slf4j.internal.verbosity", "ERROR");
+    }
+  }
+
+  private static void setUnlessSet(String property, String value) {
+    if (System.getProperty(property) == null) {
+      System.setProperty(property, value);
     }
   }
 }

@@ -15,7 +15,6 @@ import java.util.Map;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.DType;
-import org.fishermerge.checkpoint.SafetensorsFile;
 import org.fishermerge.testkit.SafetensorsBuilder;
 
 /** Small safetensors files written from doubles and read back. */
@@ -152,21 +151,6 @@ final class TestTensors {
 
   /** Copies the tensors of a file that begin with the prefix into a file of their own. */
   static Path extract(Path from, String prefix, Path to) {
-    Map<String, Data> tensors = new LinkedHashMap<>();
-    try (SafetensorsFile file = SafetensorsFile.open(from)) {
-      file.header()
-          .tensors()
-          .forEach((name, info) -> {
-            if (name.startsWith(prefix)) {
-              double[] values = new double[(int) info.elementCount()];
-              for (int i = 0; i < values.length; i++) {
-                values[i] = Values.get(file.segment(name), info.dtype(), i);
-              }
-              tensors.put(
-                  name.substring(prefix.length()), new Data(info.dtype(), info.shape(), values));
-            }
-          });
-    }
-    return write(to, tensors);
+    return new SafetensorsBuilder().extract(from, prefix).write(to);
   }
 }

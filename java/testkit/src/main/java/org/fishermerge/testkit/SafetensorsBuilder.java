@@ -14,6 +14,8 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
 /**
@@ -39,6 +41,12 @@ public final class SafetensorsBuilder {
     }
   }
 
+  private static final Pattern TENSOR =
+      Pattern.compile(
+          "\"([^\"]+)\":\\{\"dtype\":\"(\\w+)\",\"shape\":\\[([\\d,]+)],\"data_offsets\":\\[(\\d+),(\\d+)]}");
+
+  private static final Pattern COMMA = Pattern.compile(",");
+
   private final List<Entry> entries = new ArrayList<>();
   private final Map<String, String> metadata = new LinkedHashMap<>();
 
@@ -56,6 +64,31 @@ public final class SafetensorsBuilder {
   /** Adds a vector of dtype I64. */
   public SafetensorsBuilder longs(String name, long... values) {
     return put(name, "I64", new long[] {values.length}, bytes(values));
+  }
+
+  /** Adds the tensors of a file whose names begin with the prefix, without it. */
+  public SafetensorsBuilder extract(Path file, String prefix) {
+    try {
+      byte[] bytes = Files.readAllBytes(file);
+      int data = Math.toIntExact(8 + view(bytes).getLong());
+      String header = new String(bytes, 8, data - 8, StandardCharsets.UTF_8).replace(" ", "");
+      Matcher tensors = TENSOR.matcher(header);
+      while (tensors.find()) {
+        if (tensors.group(1).startsWith(prefix)) {
+          put(
+              tensors.group(1).substring(prefix.length()),
+              tensors.group(2),
+              COMMA.splitAsStream(tensors.group(3)).mapToLong(Long::parseLong).toArray(),
+              Arrays.copyOfRange(
+                  bytes,
+                  data + Integer.parseInt(tensors.group(4)),
+                  data + Integer.parseInt(tensors.group(5))));
+        }
+      }
+      return this;
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   /** Adds entries to {@code __metadata__}, which is left out while it is empty. */

@@ -38,7 +38,17 @@ public final class LibTorch {
           "libcusparse.so.12",
           "libnccl.so.2");
 
+  private static final String MEMORY_LIMIT = "org.bytedeco.javacpp.maxphysicalbytes";
+
   private static volatile boolean loaded;
+
+  static {
+    // JavaCPP reads it when it is loaded. Its limit, of twice the heap, counts files that are
+    // mapped as memory.
+    if (System.getProperty(MEMORY_LIMIT) == null) {
+      System.setProperty(MEMORY_LIMIT, "0");
+    }
+  }
 
   /**
    * The device of all threads that have none of their own ({@link #GPU_OF_THREAD}); null for the

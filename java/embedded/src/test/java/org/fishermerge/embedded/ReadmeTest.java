@@ -1,4 +1,4 @@
-package org.fishermerge.merge;
+package org.fishermerge.embedded;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -10,7 +10,8 @@ final class ReadmeTest {
   @Test
   void quotesTheEmbeddingExample() {
     assertThat(
-            ReadmeExample.quoted("src/test/resources/org/fishermerge/merge/EmbeddingExample.java"))
+            ReadmeExample.quoted(
+                "src/test/resources/org/fishermerge/embedded/EmbeddingExample.java"))
         .contains("MergeSession.open");
   }
 }

@@ -1,4 +1,4 @@
-package org.fishermerge.merge;
+package org.fishermerge.embedded;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -17,7 +17,14 @@ import java.util.Objects;
 import java.util.stream.Stream;
 import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.merge.Average;
+import org.fishermerge.merge.DiagonalFisher;
+import org.fishermerge.merge.MergeRequest;
+import org.fishermerge.merge.MergeRule;
+import org.fishermerge.merge.MergeSession;
+import org.fishermerge.merge.ProgressListener;
 import org.fishermerge.testkit.Golden;
+import org.fishermerge.testkit.SafetensorsBuilder;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -67,13 +74,14 @@ final class EmbeddedJarIT {
     assertThat(process.waitFor()).as(Files.readString(log)).isZero();
 
     Path expected = folder.resolve("expected");
-    try (Kernels kernels = Kernels.open()) {
-      Merging.run(
-          MergeRequest.builder(base, expected, DiagonalFisher.DEFAULT)
-              .model(alpha, alphaFisher)
-              .model(beta, betaFisher)
-              .build(),
-          kernels);
+    MergeRequest request =
+        MergeRequest.builder(base, expected, DiagonalFisher.DEFAULT)
+            .model(alpha, alphaFisher)
+            .model(beta, betaFisher)
+            .build();
+    try (MergeSession session = MergeSession.open(request);
+        Kernels kernels = Kernels.open()) {
+      session.run(kernels, ProgressListener.NONE);
     }
     assertThat(output.resolve("model.safetensors"))
         .hasSameBinaryContentAs(expected.resolve("model.safetensors"));
@@ -173,9 +181,8 @@ final class EmbeddedJarIT {
   }
 
   private Path fisher(String model) {
-    return TestTensors.extract(
-        Golden.path("clip-tiny/expected.safetensors"),
-        model + ".fisher.exact.",
-        folder.resolve(model + ".fisher.safetensors"));
+    return new SafetensorsBuilder()
+        .extract(Golden.path("clip-tiny/expected.safetensors"), model + ".fisher.exact.")
+        .write(folder.resolve(model + ".fisher.safetensors"));
   }
 }

@@ -1,0 +1,4 @@
+@NullMarked
+package org.fishermerge.consumers;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,8 @@
+/** Merges of models. */
+module org.fishermerge.merge {
+  requires transitive org.fishermerge.kernels;
+  requires transitive org.fishermerge.checkpoint;
+  requires static org.jspecify;
+
+  exports org.fishermerge.merge;
+}
