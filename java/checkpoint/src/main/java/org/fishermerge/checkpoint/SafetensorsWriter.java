@@ -2,6 +2,7 @@ package org.fishermerge.checkpoint;
 
 import com.fasterxml.jackson.core.JsonGenerator;
 import java.io.ByteArrayOutputStream;
+import java.io.File;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
@@ -9,7 +10,6 @@ import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
-import java.nio.file.FileStore;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -235,13 +235,10 @@ public final class SafetensorsWriter implements TensorWriter {
     while (parent != null && !Files.exists(parent)) {
       parent = parent.getParent(); // to be created there
     }
-    try {
-      FileStore store = Files.getFileStore(parent == null ? file : parent);
-      // Some network file systems report nothing at all; there the allocation decides.
-      return store.getTotalSpace() > 0 ? store.getUsableSpace() : Long.MAX_VALUE;
-    } catch (IOException e) {
-      throw Messages.cannotWrite(file, e);
-    }
+    // Not Files.getFileStore, which fails below a root that is no mount point, as in a chroot.
+    File folder = (parent == null ? file : parent).toFile();
+    // Some network file systems report nothing at all; there the allocation decides.
+    return folder.getTotalSpace() > 0 ? folder.getUsableSpace() : Long.MAX_VALUE;
   }
 
   /**

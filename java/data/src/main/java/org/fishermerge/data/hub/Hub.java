@@ -393,14 +393,11 @@ public final class Hub implements AutoCloseable {
   }
 
   private static long freeSpace(Path folder) {
-    for (Path path = folder; path != null; path = path.getParent()) {
-      try {
-        return Files.getFileStore(path).getUsableSpace();
-      } catch (IOException e) {
-        LOGGER.log(Level.TRACE, "not there yet: " + path, e);
-      }
+    Path there = folder;
+    while (there != null && !Files.exists(there)) {
+      there = there.getParent();
     }
-    return 0;
+    return there == null ? 0 : there.toFile().getUsableSpace();
   }
 
   /** Runs the task on all items, in order of completion; the first failure stops the others. */
