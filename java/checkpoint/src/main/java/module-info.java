@@ -1,7 +1,7 @@
 /** Model folders, safetensors and Fisher files. */
 module org.fishermerge.checkpoint {
-  requires com.fasterxml.jackson.core;
-  requires static org.jspecify;
+  requires transitive com.fasterxml.jackson.core;
+  requires static transitive org.jspecify;
 
   exports org.fishermerge.checkpoint;
 }

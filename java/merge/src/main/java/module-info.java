@@ -2,7 +2,7 @@
 module org.fishermerge.merge {
   requires transitive org.fishermerge.kernels;
   requires transitive org.fishermerge.checkpoint;
-  requires static org.jspecify;
+  requires static transitive org.jspecify;
 
   exports org.fishermerge.merge;
 }
