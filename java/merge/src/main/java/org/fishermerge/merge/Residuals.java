@@ -56,7 +56,6 @@ final class Residuals {
             layer.solution().wanted(),
             missed == 1
                 ? ""
-                : ", and of %d of %d layers less is solved than was wanted"
-                    .formatted(missed, layers)));
+                : " (%d of %d layers fall short)".formatted(missed, layers)));
   }
 }
