@@ -232,11 +232,7 @@ final class LayerMerge {
 
   /** A factor of which the triangle has the sum. */
   private Matrix mean(
-      MemorySegment triangle,
-      int model,
-      SolvedLayer layer,
-      LayerFactor factor,
-      LinearAlgebra own) {
+      MemorySegment triangle, int model, SolvedLayer layer, LayerFactor factor, LinearAlgebra own) {
     Matrix matrix = own.symmetric(triangle, factor.size(layer.layer()));
     if (!own.isFinite(matrix)) {
       throw damaged(model, layer, factor);

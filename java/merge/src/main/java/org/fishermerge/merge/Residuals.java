@@ -54,8 +54,6 @@ final class Residuals {
             layer.solution().residual(),
             layer.solution().iterations(),
             layer.solution().wanted(),
-            missed == 1
-                ? ""
-                : " (%d of %d layers fall short)".formatted(missed, layers)));
+            missed == 1 ? "" : " (%d of %d layers fall short)".formatted(missed, layers)));
   }
 }

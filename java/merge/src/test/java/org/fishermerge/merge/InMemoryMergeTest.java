@@ -606,6 +606,30 @@ final class InMemoryMergeTest {
     assertThat(messageOf(average(base, model).shardBytes(4).build())).contains("merged", "sink");
   }
 
+  /** Reading inputs may take long. */
+  @Test
+  void aSinkIsAskedBeforeInputsAreRead() {
+    NamedTensors base = floats("base", 1, 2);
+    NamedTensors model = floats("alpha", 3, 4);
+    NamedTensors fisher =
+        NamedTensors.builder("fisher")
+            .add(
+                "w",
+                DType.F32,
+                List.of(2L),
+                (from, target) -> {
+                  throw new IllegalStateException("the Fisher is read");
+                })
+            .build();
+    MergeRequest.Builder request =
+        MergeRequest.builder(base.path(), Path.of("merged"), DiagonalFisher.DEFAULT)
+            .model(model.path(), fisher.path())
+            .inMemory(base, model, fisher);
+    assertThat(messageOf(request.sink(floats("out", 1, 2, 3)).build())).contains("F32 [3]");
+    assertThatThrownBy(() -> run(request.sink(floats("out", 1, 2)).build()))
+        .hasMessage("the Fisher is read");
+  }
+
   /** Of arrays and off the heap, whole and in part, inputs and outputs. */
   @Test
   void whatIsWrittenLiesApartFromWhatIsRead() {
