@@ -12,18 +12,29 @@ final class MemoryRegions {
   /**
    * Some bytes.
    *
-   * @param space the array they are of, or what stands for all memory off the heap
-   * @param from first byte there
-   * @param to one past the last byte
    * @param what messages call them
    */
-  record Region(Object space, long from, long to, String what) {
+  record Region(MemorySegment segment, String what) {
     private static final Object OFF_HEAP = new Object();
 
-    static Region of(MemorySegment segment, String what) {
-      // A read-only segment does not tell its array: it is a space of its own then.
-      Object space = segment.isNative() ? OFF_HEAP : segment.heapBase().orElseGet(Object::new);
-      return new Region(space, segment.address(), segment.address() + segment.byteSize(), what);
+    /** The array they are of, or what stands for all memory off the heap. */
+    Object space() {
+      return segment.isNative() ? OFF_HEAP : segment.heapBase().orElseThrow();
+    }
+
+    /** Whether they are of an array that the segment does not tell, as it is read-only. */
+    boolean hidesItsArray() {
+      return !segment.isNative() && segment.heapBase().isEmpty();
+    }
+
+    /** The first byte there. */
+    long from() {
+      return segment.address();
+    }
+
+    /** One past the last byte. */
+    long to() {
+      return segment.address() + segment.byteSize();
     }
   }
 
@@ -34,11 +45,18 @@ final class MemoryRegions {
   /**
    * Refuses to write where others read or write.
    *
+   * @param written none is read-only
    * @throws InputException naming two that overlap
    */
   static void requireApart(List<Region> read, List<Region> written) {
     IdentityHashMap<Object, List<Use>> spaces = new IdentityHashMap<>();
-    read.forEach(region -> add(spaces, new Use(region, false)));
+    for (Region region : read) {
+      if (region.hidesItsArray()) {
+        requireApart(region, written);
+      } else {
+        add(spaces, new Use(region, false));
+      }
+    }
     written.forEach(region -> add(spaces, new Use(region, true)));
     for (List<Use> uses : spaces.values()) {
       uses.sort(Comparator.comparingLong(use -> use.region().from()));
@@ -49,9 +67,7 @@ final class MemoryRegions {
         Region region = use.region();
         Region before = use.written() ? any : output;
         if (before != null && before.to() > region.from()) {
-          throw new InputException(
-              "%s and %s overlap in memory; what is written must lie apart from everything else"
-                  .formatted(before.what(), region.what()));
+          throw overlap(before, region);
         }
         any = any == null || region.to() > any.to() ? region : any;
         if (use.written()) {
@@ -59,6 +75,20 @@ final class MemoryRegions {
         }
       }
     }
+  }
+
+  private static void requireApart(Region read, List<Region> written) {
+    for (Region region : written) {
+      if (read.segment().asOverlappingSlice(region.segment()).isPresent()) {
+        throw overlap(read, region);
+      }
+    }
+  }
+
+  private static InputException overlap(Region one, Region other) {
+    return new InputException(
+        "%s and %s overlap in memory; what is written must lie apart from everything else"
+            .formatted(one.what(), other.what()));
   }
 
   private static void add(IdentityHashMap<Object, List<Use>> spaces, Use use) {

@@ -218,7 +218,7 @@ public final class NamedTensors implements TensorSink {
     List<MemoryRegions.Region> regions = new ArrayList<>();
     data.forEach((name, each) -> {
       if (each.memory() != null) {
-        regions.add(MemoryRegions.Region.of(each.memory(), path + ", " + Messages.quote(name)));
+        regions.add(new MemoryRegions.Region(each.memory(), path + ", " + Messages.quote(name)));
       }
     });
     return regions;

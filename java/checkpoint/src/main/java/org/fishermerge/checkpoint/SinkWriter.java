@@ -6,9 +6,11 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import org.fishermerge.checkpoint.SafetensorsWriter.Declared;
 
 /**
@@ -29,6 +31,9 @@ final class SinkWriter implements TensorWriter {
 
   private final Map<String, Own> own = new HashMap<>();
 
+  /** Tensors that were never handed over. */
+  private final Set<String> missing = new LinkedHashSet<>();
+
   private record Own(Arena arena, MemorySegment memory) {}
 
   /**
@@ -44,11 +49,12 @@ final class SinkWriter implements TensorWriter {
       long bytes = TensorInfo.bytes(each.dtype(), each.shape());
       TensorInfo tensor = new TensorInfo(each.name(), each.dtype(), each.shape(), 0, bytes);
       tensors.put(each.name(), tensor);
+      missing.add(each.name());
       MemorySegment memory = sink.memory(tensor);
       if (memory != null) {
         String what = "the memory for the merged tensor " + Messages.quote(each.name());
         require(memory, bytes, what);
-        written.add(MemoryRegions.Region.of(memory, what));
+        written.add(new MemoryRegions.Region(memory, what));
         given.put(each.name(), memory);
         MemorySegment usable = MemoryStore.inPlace(memory);
         if (usable != null) {
@@ -106,6 +112,7 @@ final class SinkWriter implements TensorWriter {
       }
       sink.accept(tensor, memory);
     }
+    missing.remove(name);
     Own done = own.remove(name);
     if (done != null) {
       done.arena().close();
@@ -114,6 +121,9 @@ final class SinkWriter implements TensorWriter {
 
   @Override
   public void finish() {
+    if (!missing.isEmpty()) {
+      throw new IllegalStateException("tensors that were not completed: " + missing);
+    }
     close();
   }
 

@@ -1,7 +1,6 @@
 package org.fishermerge.checkpoint;
 
 import java.io.IOException;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -242,19 +241,13 @@ public final class StatisticFile implements AutoCloseable {
 
   /**
    * A layer's factor, the sum as it is stored: its lower triangle, row by row, F32; valid until the
-   * file is closed. A copy, off the heap, where the factor is in an array or behind a reader.
+   * file is closed.
    *
    * @param weight the canonical name of the layer's weight
+   * @throws IllegalStateException as {@link Checkpoint#segment}, of tensors in memory
    */
   public MemorySegment factor(String weight, LayerFactor factor) {
-    String name = factor.tensorName(weight);
-    if (!checkpoint.isComputed(name)) {
-      return checkpoint.segment(name);
-    }
-    TensorInfo info = checkpoint.tensor(name).info();
-    MemorySegment copy = Arena.ofAuto().allocate(info.byteCount(), Float.BYTES);
-    checkpoint.copy(name, 0, info.elementCount(), copy);
-    return copy;
+    return checkpoint.segment(factor.tensorName(weight));
   }
 
   /** The tensors, to be read as those of a model are. */

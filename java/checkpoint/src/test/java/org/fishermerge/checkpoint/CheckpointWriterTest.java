@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
@@ -101,5 +102,23 @@ final class CheckpointWriterTest {
     assertThatThrownBy(() -> CheckpointWriter.folder(folder, TENSORS, Map.of(), 24))
         .isInstanceOf(InputException.class)
         .hasMessageContaining("model-00002-of-00003.safetensors");
+  }
+
+  @Test
+  void aSinkThatMissesTensorsIsNotFinished() {
+    List<String> handed = new ArrayList<>();
+    List<Declared> declared =
+        List.of(
+            new Declared("a", DType.F32, List.of(1L)), new Declared("b", DType.F32, List.of(0L)));
+    try (CheckpointWriter writer =
+        CheckpointWriter.sink((tensor, values) -> handed.add(tensor.name()), declared, List.of())) {
+      writer.writeBehind("a", writer.segment("a"));
+      assertThatThrownBy(writer::finish)
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessageContaining("[b]");
+      writer.writeBehind("b", writer.segment("b"));
+      writer.finish();
+    }
+    assertThat(handed).containsExactly("a", "b");
   }
 }

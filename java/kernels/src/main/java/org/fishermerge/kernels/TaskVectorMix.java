@@ -50,7 +50,7 @@ public record TaskVectorMix(
   }
 
   /**
-   * With what each vector's difference counts in an element: the size of its weight times its
+   * How much each vector's difference counts in an element: the size of its weight times its
    * rescale, or 0 if it is not kept, is no difference, or has not the elected sign. Looks at the
    * operands, and not at the output.
    */

@@ -2,6 +2,7 @@ package org.fishermerge.merge;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SegmentAllocator;
 import java.util.ArrayList;
 import java.util.List;
 import org.fishermerge.checkpoint.Checkpoint;
@@ -88,13 +89,28 @@ final class ComputedValues implements AutoCloseable {
     return count * (model.tensor(canonicalName).info().dtype().bits() / Byte.SIZE);
   }
 
-  /** A stretch by itself: where it lies, or computed into new memory. */
+  /** A stretch by itself, no longer than a piece: where it lies, or computed into an array. */
   static MemorySegment read(Checkpoint model, String canonicalName, long from, long count) {
+    return read(
+        model,
+        canonicalName,
+        from,
+        count,
+        (bytes, alignment) -> MemorySegment.ofArray(new byte[Math.toIntExact(bytes)]));
+  }
+
+  /** A whole tensor, of any size: where it lies, or computed into memory of the arena. */
+  static MemorySegment read(Checkpoint model, String canonicalName, Arena arena) {
+    long count = model.tensor(canonicalName).info().elementCount();
+    return read(model, canonicalName, 0, count, arena);
+  }
+
+  private static MemorySegment read(
+      Checkpoint model, String canonicalName, long from, long count, SegmentAllocator memory) {
     if (!model.isComputed(canonicalName)) {
       return model.source(canonicalName, from, count);
     }
-    MemorySegment target =
-        MemorySegment.ofArray(new byte[Math.toIntExact(bytes(model, canonicalName, count))]);
+    MemorySegment target = memory.allocate(bytes(model, canonicalName, count), 1);
     model.copy(canonicalName, from, count, target);
     return target;
   }

@@ -233,7 +233,7 @@ public record KroneckerFisher(
         throw new InputException(
             "--tolerance is "
                 + (isTolerance(ofSmall) ? ofLarge : ofSmall)
-                + "; it is above 0, and 1 at most, which is the average");
+                + "; it must be above 0, and at most 1, with which the average stays");
       }
     }
 

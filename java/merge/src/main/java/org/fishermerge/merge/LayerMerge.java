@@ -110,7 +110,13 @@ final class LayerMerge {
 
   /** The trace of the data. */
   private double trace(int model, SolvedLayer layer, LayerFactor factor) {
-    double trace = Traces.of(triangle(model, layer, factor), factor.size(layer.layer()));
+    try (Arena arena = Arena.ofConfined()) {
+      return trace(triangle(model, layer, factor, arena), model, layer, factor);
+    }
+  }
+
+  private double trace(MemorySegment triangle, int model, SolvedLayer layer, LayerFactor factor) {
+    double trace = Traces.of(triangle, factor.size(layer.layer()));
     if (!(trace >= 0 && trace <= Double.MAX_VALUE)) {
       throw damaged(model, layer, factor);
     }
@@ -132,8 +138,10 @@ final class LayerMerge {
     return warnings;
   }
 
-  private MemorySegment triangle(int model, SolvedLayer layer, LayerFactor factor) {
-    return inputs.statistics().get(model).factor(layer.name(), factor);
+  /** A factor's sum as it is stored; a copy is freed with the arena. */
+  private MemorySegment triangle(int model, SolvedLayer layer, LayerFactor factor, Arena arena) {
+    return ComputedValues.read(
+        inputs.statistics().get(model).checkpoint(), factor.tensorName(layer.name()), arena);
   }
 
   /** Over how many examples or tokens a stored factor is a sum. */
@@ -193,12 +201,15 @@ final class LayerMerge {
     List<Double> traces = new ArrayList<>();
     List<Matrix> factors = new ArrayList<>();
     for (LayerFactor factor : rule.factors()) {
-      double trace = trace(model, layer, factor);
-      if (trusting) {
-        compareWithStated(trace, model, layer, factor);
+      try (Arena arena = Arena.ofConfined()) {
+        MemorySegment triangle = triangle(model, layer, factor, arena);
+        double trace = trace(triangle, model, layer, factor);
+        if (trusting) {
+          compareWithStated(trace, model, layer, factor);
+        }
+        traces.add(trace / count(model, layer, factor));
+        factors.add(mean(triangle, model, layer, factor, own));
       }
-      traces.add(trace / count(model, layer, factor));
-      factors.add(mean(model, layer, factor, own));
     }
     Checkpoint checkpoint = inputs.models().get(model);
     CheckpointTensor value = inputs.valueOf(model, layer.parameter());
@@ -219,9 +230,9 @@ final class LayerMerge {
     }
   }
 
-  /** A factor of which a file has the sum. */
-  private Matrix mean(int model, SolvedLayer layer, LayerFactor factor, LinearAlgebra own) {
-    MemorySegment triangle = triangle(model, layer, factor);
+  /** A factor of which the triangle has the sum. */
+  private Matrix mean(
+      MemorySegment triangle, int model, SolvedLayer layer, LayerFactor factor, LinearAlgebra own) {
     Matrix matrix = own.symmetric(triangle, factor.size(layer.layer()));
     if (!own.isFinite(matrix)) {
       throw damaged(model, layer, factor);
@@ -235,16 +246,16 @@ final class LayerMerge {
   /** A stored weight as [O, I]. */
   private static Matrix weight(
       Checkpoint checkpoint, CheckpointTensor tensor, LinearLayer layer, LinearAlgebra own) {
-    MemorySegment values =
-        ComputedValues.read(checkpoint, tensor.canonicalName(), 0, tensor.info().elementCount());
     boolean transposed = layer.transposed();
-    Matrix stored =
-        own.of(
-            values,
-            ElementTypes.of(tensor.info().dtype()),
-            transposed ? layer.inputs() : layer.outputs(),
-            transposed ? layer.outputs() : layer.inputs());
-    return transposed ? own.transposed(stored) : stored;
+    try (Arena arena = Arena.ofConfined()) {
+      Matrix stored =
+          own.of(
+              ComputedValues.read(checkpoint, tensor.canonicalName(), arena),
+              ElementTypes.of(tensor.info().dtype()),
+              transposed ? layer.inputs() : layer.outputs(),
+              transposed ? layer.outputs() : layer.inputs());
+      return transposed ? own.transposed(stored) : stored;
+    }
   }
 
   private void store(SolvedLayer layer, Matrix merged, CheckpointWriter writer, LinearAlgebra own) {

@@ -98,12 +98,11 @@ final class MergeRun {
   }
 
   private void write(Supplier<CheckpointWriter> target) {
-    try {
+    // Opened first: what is wrong with it is said before an hour of reading, not after.
+    try (CheckpointWriter writer = target.get()) {
       new StatisticPairs(inputs).verifyHashes(plan.verifiedModels(), progress::advance);
       scan.computeNorms();
-      try (CheckpointWriter writer = target.get()) {
-        write(writer);
-      }
+      write(writer);
     } catch (InternalError | InputException e) {
       // A file that is cut short reads as zeros, or fails with an InternalError in Java.
       requireUnchanged();

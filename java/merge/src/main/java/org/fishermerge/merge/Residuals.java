@@ -54,9 +54,6 @@ final class Residuals {
             layer.solution().residual(),
             layer.solution().iterations(),
             layer.solution().wanted(),
-            missed == 1
-                ? ""
-                : ", and of %d of %d layers less is solved than was wanted"
-                    .formatted(missed, layers)));
+            missed == 1 ? "" : " (%d of %d layers fall short)".formatted(missed, layers)));
   }
 }

@@ -5,6 +5,8 @@ import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
 import java.util.concurrent.SynchronousQueue;
@@ -268,15 +270,16 @@ final class BlockedBlas {
               work.accept(i);
             }
           };
-      CompletableFuture<?>[] others = new CompletableFuture<?>[(int) Math.min(threads, blocks) - 1];
-      for (int i = 0; i < others.length; i++) {
-        others[i] = CompletableFuture.runAsync(worker, WORKERS);
-      }
+      List<CompletableFuture<?>> others = new ArrayList<>();
       try {
+        for (long i = 1; i < Math.min(threads, blocks); i++) {
+          others.add(CompletableFuture.runAsync(worker, WORKERS));
+        }
         worker.run();
       } finally {
-        // Not to be interrupted: they write to the caller's matrices.
-        CompletableFuture.allOf(others).join();
+        // Even where another thread cannot be started, and not to be interrupted: those that run
+        // write to the caller's matrices.
+        CompletableFuture.allOf(others.toArray(CompletableFuture<?>[]::new)).join();
       }
     } finally {
       release();

@@ -80,7 +80,8 @@ final class ThreadCountTest {
             new int[] {197, 333, 771},
             new int[] {771, 1031, 197},
             new int[] {7, 5, 1500},
-            new int[] {519, 130, 65});
+            new int[] {519, 130, 65},
+            new int[] {1, 70_001, 3});
     for (LinearAlgebra precision : List.of(algebra, algebra.inSingle())) {
       assertSameForAnyThreads(results ->
           precision.run(() -> {
