@@ -298,9 +298,7 @@ final class ReportTables {
     }
     return withoutEmptyColumns(
         new Table(
-            kl ? "KL on unseen examples, nats" : "Accuracy on unseen examples, %",
-            columns,
-            rows));
+            kl ? "KL on unseen examples, nats" : "Accuracy on unseen examples, %", columns, rows));
   }
 
   static Table stages(List<Stage> stages) {

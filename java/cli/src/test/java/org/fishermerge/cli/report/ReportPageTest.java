@@ -119,9 +119,7 @@ final class ReportPageTest {
         new RunReport.FisherSizes(
             List.of("a", "b"),
             List.of(new RunReport.FisherLayer("x", 1, List.of(3.0, Double.POSITIVE_INFINITY))));
-    assertThat(ReportFigures.fishers(sizes).toString())
-        .contains("3.0")
-        .doesNotContain("Infinity");
+    assertThat(ReportFigures.fishers(sizes).toString()).contains("3.0").doesNotContain("Infinity");
   }
 
   @Test
