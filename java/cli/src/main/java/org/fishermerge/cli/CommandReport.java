@@ -14,8 +14,9 @@ import picocli.CommandLine.Model.CommandSpec;
 
 /**
  * The report of one run of a command: what is gathered, and the files that it goes to. picocli
- * looks through the members of every command and option at each start, which loads the types that
- * they name: where a report is not always wanted, only local variables have this one.
+ * inspects the fields and methods of a command at each start, which loads the types that they name.
+ * So that runs without a report load none of its classes, commands keep this in local variables
+ * only.
  */
 final class CommandReport implements AutoCloseable {
   private final CommandSpec spec;

@@ -251,6 +251,9 @@ public final class Main {
     CommandLine line = new CommandLine(new Main(environment));
     Class<?> named = words.length == 0 ? null : COMMANDS.get(words[0]);
     (named == null ? COMMANDS.values() : List.of(named)).forEach(line::addSubcommand);
+    line.getSubcommands()
+        .values()
+        .forEach(command -> command.getCommandSpec().versionProvider(new Version()));
     return line;
   }
 

@@ -122,7 +122,8 @@ final class SimilarityCommand implements Callable<Integer> {
     List<Path> taken = new ArrayList<>(inputs);
     if (json != null) {
       if (ReportFile.isPage(json)) {
-        throw new InputException("--json " + json + ": --report writes pages");
+        throw new InputException(
+            "--json " + json + ": expected a name for JSON; pages are written by --report");
       }
       AtomicOutput.requireApart(json, taken);
       taken.add(json);

@@ -71,12 +71,20 @@ final class UsageTest {
     assertThat(help).as("every option is explained").doesNotContainPattern("(?m)^ +--\\S+ *\\R *-");
   }
 
-  @Test
-  void versionIsOneLine() {
-    assertThat(CommandResult.run("--version").succeeds().out().lines())
+  @ParameterizedTest
+  @ValueSource(strings = {"--version", "average --version", "--quiet average -V"})
+  void versionIsOneLine(String line) {
+    assertThat(CommandResult.run(line.split(" ", -1)).succeeds().out().lines())
         .singleElement()
         .asString()
         .startsWith("fisher-merge ");
+  }
+
+  /** Only the command that is named first is read. */
+  @Test
+  void anOptionMayComeBeforeTheCommand() {
+    String help = CommandResult.run("average", "--help").succeeds().out();
+    assertThat(CommandResult.run("--quiet", "average", "--help").succeeds().out()).isEqualTo(help);
   }
 
   @ParameterizedTest

@@ -279,8 +279,8 @@ public final class Program {
     long start = System.nanoTime();
     stages.begin();
     // Places that cannot be written are found before the work, not after it.
-    try (AtomicOutput logged = AtomicOutput.file(settings.log().resolve("config.yaml"), true);
-        stages;
+    try (stages;
+        AtomicOutput logged = AtomicOutput.file(settings.log().resolve("config.yaml"), true);
         ReportFiles places =
             ReportFiles.open(settings.report().map(Program::places).orElse(List.of()), true)) {
       settings.save().ifPresent(folder -> AtomicOutput.folder(folder, true).close());

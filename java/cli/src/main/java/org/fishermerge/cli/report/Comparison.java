@@ -144,6 +144,7 @@ public final class Comparison {
   Table runs() {
     List<List<Cell>> rows = new ArrayList<>();
     List<OptionalDouble> means = reports.stream().map(this::mean).toList();
+    boolean choice = means.stream().filter(OptionalDouble::isPresent).count() > 1;
     OptionalDouble best = means.stream().flatMapToDouble(OptionalDouble::stream).max();
     for (int i = 0; i < reports.size(); i++) {
       RunReport report = reports.get(i);
@@ -158,7 +159,7 @@ public final class Comparison {
                       .map(Merge::rule)
                       .distinct()
                       .collect(Collectors.joining(", "))),
-              mean.isPresent() && mean.equals(best) ? shown.asStrong() : shown,
+              choice && mean.equals(best) ? shown.asStrong() : shown,
               Table.name(
                   Long.toString(report.models().stream().filter(model -> !model.base()).count())),
               Table.digits(report.origin().seconds(), "%.1f"),

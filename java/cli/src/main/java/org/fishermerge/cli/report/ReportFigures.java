@@ -215,6 +215,9 @@ final class ReportFigures {
 
   private static void cell(
       JsonArray cells, int block, int row, int column, double value, String text) {
+    if (!Double.isFinite(value)) {
+      return; // JSON has no such number; the table shows it
+    }
     // Short, since there may be thousands.
     cells.addArray().add(block).add(row).add(column).add(value).add(text);
   }
@@ -271,7 +274,7 @@ final class ReportFigures {
     for (int k = 0; k < search.tries().size(); k++) {
       Try each = search.tries().get(k);
       Double value = each.value();
-      if (value != null) {
+      if (value != null && Double.isFinite(value)) {
         String merge = each.merge();
         points
             .addObject()

@@ -356,7 +356,7 @@ final class ReportPage {
       folded("Tries as a table", ReportTables.search(search));
     }
     if (search.check() != null) {
-      html.element("h3", "On examples that did not choose it");
+      html.element("h3", "On examples that the search did not see");
       table(ReportTables.check(search, search.check()));
     }
   }

@@ -298,9 +298,7 @@ final class ReportTables {
     }
     return withoutEmptyColumns(
         new Table(
-            kl ? "KL of examples that did not choose, nats" : "Accuracy on unseen examples, %",
-            columns,
-            rows));
+            kl ? "KL on unseen examples, nats" : "Accuracy on unseen examples, %", columns, rows));
   }
 
   static Table stages(List<Stage> stages) {
@@ -329,7 +327,7 @@ final class ReportTables {
                 "stage",
                 "seconds",
                 "read",
-                "rate of that",
+                "read rate",
                 "plain reading",
                 "from disk",
                 "written",

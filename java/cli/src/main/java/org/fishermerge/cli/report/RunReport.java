@@ -315,7 +315,7 @@ public record RunReport(
       @Nullable Double loss) {}
 
   /**
-   * What was found, on examples that did not choose it.
+   * What was found, on examples that the search did not see.
    *
    * @param columns what was measured, such as {@code equal} and {@code found}
    */

@@ -85,7 +85,8 @@ public record StatisticFacts(
   }
 
   /**
-   * Root mean squares by layer of several files; null if none states its sums.
+   * Root mean squares by layer of several files, of the layers of which all state sums; null if
+   * there is none.
    *
    * @param tasks their names, in the order of the files
    */
@@ -96,6 +97,9 @@ public record StatisticFacts(
     List<FisherLayer> sizes = new ArrayList<>();
     Map<String, Squares> first = files.getFirst().layers;
     for (String layer : first.keySet().stream().sorted(Layers.ORDER).toList()) {
+      if (!files.stream().allMatch(file -> file.layers.containsKey(layer))) {
+        continue;
+      }
       Squares squares = first.getOrDefault(layer, NONE);
       List<Double> rms = new ArrayList<>();
       for (StatisticFacts file : files) {

@@ -57,7 +57,7 @@ record Table(String title, List<String> columns, List<List<Cell>> rows) {
     return fixed(100 * fraction, decimals);
   }
 
-  /** As {@link String#format} does it, which takes long for thousands of cells. */
+  /** Rounded to as many decimals; {@link String#format} takes long for thousands of cells. */
   static String fixed(double value, int decimals) {
     double power = Math.pow(10, decimals);
     if (!(Math.abs(value) * power < 1e15)) {

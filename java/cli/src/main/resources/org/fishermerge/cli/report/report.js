@@ -3,6 +3,12 @@
   'use strict';
   const narrow = (width) => width < 480;
   const cut = (name, length) => name.length <= length ? name : name.slice(0, length - 1) + '…';
+  /** Shortens a text that is wider than its room. */
+  function fit(node, room) {
+    for (let n = node.textContent.length - 1; n > 3 && node.getComputedTextLength() > room; n--) {
+      node.textContent = cut(node.textContent, n);
+    }
+  }
   const shades = (t) => d3.interpolateViridis(0.04 + 0.96 * t);
 
   /** A figure's drawing: marks is what hover and the arrow keys go through, in reading order. */
@@ -88,7 +94,8 @@
             .text(cut(bar.group, narrow(width) ? 40 : 80));
       }
       svg.append('text').attr('x', left - 6).attr('y', middle).attr('dy', '.35em')
-          .attr('text-anchor', 'end').text(cut(bar.name, narrow(width) ? 18 : 30));
+          .attr('text-anchor', 'end').text(cut(bar.name, narrow(width) ? 18 : 30))
+          .each(function () { fit(this, left - 6); });
       const node = svg.append('rect').attr('class', 'fill-' + bar.role).attr('x', left).attr('y', top + 2)
           .attr('width', Math.max(1, x(bar.value) - left)).attr('height', row - 4).attr('rx', 1.5).node();
       if (bar.low !== undefined) {
@@ -120,7 +127,8 @@
     const marks = figure.dots.map((dot, index) => {
       const middle = row * index + row / 2;
       svg.append('text').attr('x', left - 8).attr('y', middle).attr('dy', '.35em').attr('text-anchor', 'end')
-          .attr('class', dot.name === 'mean' ? 'block' : null).text(cut(dot.name, narrow(width) ? 15 : 24));
+          .attr('class', dot.name === 'mean' ? 'block' : null).text(cut(dot.name, narrow(width) ? 15 : 24))
+          .each(function () { fit(this, left - 8); });
       svg.append('path').attr('class', 'whisker').attr('d', `M${x(dot.low)},${middle}H${x(dot.high)}`);
       const node = svg.append('circle').attr('class', 'fill-this').attr('cx', x(dot.value)).attr('cy', middle)
           .attr('r', 5).node();

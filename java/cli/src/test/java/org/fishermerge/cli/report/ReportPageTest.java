@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
+import java.util.Map;
 import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
@@ -103,5 +104,36 @@ final class ReportPageTest {
             .build();
     ObjectNode json = ReportJson.of(report);
     assertThat(json.toString()).doesNotContain("NaN", "null");
+  }
+
+  @Test
+  void figuresLeaveOutWhatIsNotFinite() {
+    List<Double> values = List.of(2.0, Double.POSITIVE_INFINITY, Double.NaN);
+    List<RunReport.Try> tries =
+        values.stream().map(value -> new RunReport.Try(null, null, null, value, null)).toList();
+    RunReport.Search search = new RunReport.Search("kl", List.of(), tries, 0, null);
+    assertThat(ReportFigures.search(search).toString())
+        .contains("\"value\":2.0")
+        .doesNotContain("Infinity", "NaN");
+    RunReport.FisherSizes sizes =
+        new RunReport.FisherSizes(
+            List.of("a", "b"),
+            List.of(new RunReport.FisherLayer("x", 1, List.of(3.0, Double.POSITIVE_INFINITY))));
+    assertThat(ReportFigures.fishers(sizes).toString()).contains("3.0").doesNotContain("Infinity");
+  }
+
+  @Test
+  void layersWithoutSumsInSomeFileHaveNoRootMeanSquare() {
+    RunReport.Statistic file = new RunReport.Statistic("f", null, null, null, null, null);
+    StatisticFacts.Squares squares = new StatisticFacts.Squares(4, 16);
+    StatisticFacts whole = new StatisticFacts(file, null, Map.of("x", squares, "y", squares));
+    StatisticFacts half = new StatisticFacts(file, null, Map.of("y", squares));
+    StatisticFacts bare = new StatisticFacts(file, null, Map.of());
+    List<String> names = List.of("a", "b");
+    assertThat(StatisticFacts.sizes(List.of(whole, half), names))
+        .isEqualTo(
+            new RunReport.FisherSizes(
+                names, List.of(new RunReport.FisherLayer("y", 4, List.of(2.0, 2.0)))));
+    assertThat(StatisticFacts.sizes(List.of(whole, bare), names)).isNull();
   }
 }
