@@ -43,7 +43,7 @@ public final class SafetensorsBuilder {
 
   private static final Pattern TENSOR =
       Pattern.compile(
-          "\"([^\"]+)\":\\{\"dtype\":\"(\\w+)\",\"shape\":\\[([\\d,]+)],\"data_offsets\":\\[(\\d+),(\\d+)]}");
+          "\"([^\"]+)\":\\{\"dtype\":\"(\\w+)\",\"shape\":\\[([\\d,]*)],\"data_offsets\":\\[(\\d+),(\\d+)]}");
 
   private static final Pattern COMMA = Pattern.compile(",");
 
@@ -78,7 +78,11 @@ public final class SafetensorsBuilder {
           put(
               tensors.group(1).substring(prefix.length()),
               tensors.group(2),
-              COMMA.splitAsStream(tensors.group(3)).mapToLong(Long::parseLong).toArray(),
+              COMMA
+                  .splitAsStream(tensors.group(3))
+                  .filter(size -> !size.isEmpty()) // a scalar has none
+                  .mapToLong(Long::parseLong)
+                  .toArray(),
               Arrays.copyOfRange(
                   bytes,
                   data + Integer.parseInt(tensors.group(4)),
