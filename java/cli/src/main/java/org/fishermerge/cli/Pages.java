@@ -16,7 +16,7 @@ import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Model.PositionalParamSpec;
 
 /** Writes what a shell knows of the program, from its options: completion and manual pages. */
-public final class Pages {
+final class Pages {
   private static final Pattern LINES = Pattern.compile("\\R");
 
   private final StringBuilder page = new StringBuilder();
