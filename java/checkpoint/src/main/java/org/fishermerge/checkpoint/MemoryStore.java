@@ -5,6 +5,7 @@ import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -108,11 +109,9 @@ final class MemoryStore implements TensorStore {
       reader.read(from, target);
       return;
     }
-    MemorySegment memory = tensors.memoryOf(name);
-    if (memory != null) {
-      long width = tensor.info().dtype().bits() / Byte.SIZE;
-      target.copyFrom(usable(tensor, memory).asSlice(from * width, count * width));
-    }
+    MemorySegment memory = Objects.requireNonNull(tensors.memoryOf(name));
+    long width = tensor.info().dtype().bits() / Byte.SIZE;
+    target.copyFrom(usable(tensor, memory).asSlice(from * width, count * width));
   }
 
   private MemorySegment usable(CheckpointTensor tensor, MemorySegment memory) {

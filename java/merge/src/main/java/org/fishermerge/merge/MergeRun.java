@@ -146,8 +146,8 @@ final class MergeRun {
     layers.map(LayerMerge::warnings).ifPresent(warnings::addAll);
     List<TensorShares> shares = new ArrayList<>(average.shares());
     layers.map(LayerMerge::shares).ifPresent(shares::addAll);
-    Residuals residuals = layers.map(LayerMerge::residuals).orElseGet(Residuals::new);
     tensors.map(TensorMerge::shares).ifPresent(shares::addAll);
+    Residuals residuals = layers.map(LayerMerge::residuals).orElseGet(Residuals::new);
     return new MergeResult(
         plan.request().output(),
         plan.mergedElements(),

@@ -21,6 +21,7 @@ import java.util.concurrent.Executors;
 import java.util.function.Function;
 import java.util.function.ToLongFunction;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.data.files.RepositoryFiles;
 import org.fishermerge.data.hub.HubHttp.Headers;
 import org.jspecify.annotations.Nullable;
@@ -50,7 +51,11 @@ public final class Hub implements AutoCloseable {
 
   /** A hub with these settings; {@link HubSettings#from} takes them from the environment. */
   public Hub(HubSettings settings, HubProgress progress) {
-    this(settings, progress, Thread::sleep, Hub::freeSpace);
+    this(
+        settings,
+        progress,
+        Thread::sleep,
+        folder -> SafetensorsWriter.room(folder.resolve("blob")));
   }
 
   /** For tests: waits and a disk of their own. */
@@ -383,21 +388,13 @@ public final class Hub implements AutoCloseable {
   private void requireSpace(List<Download> downloads) {
     long needed = downloads.stream().mapToLong(Download::missing).sum();
     long free = freeSpace.applyAsLong(cache.root());
-    // Some file systems do not tell, and say 0; if it is true, writing fails.
+    // Some file systems say 0 and do not mean it; if it is true, writing fails.
     if (needed > free && free > 0) {
       throw new InputException(
           "%s: has %,d bytes free, but %,d are to be downloaded; make room, or set HF_HUB_CACHE or"
                   .formatted(cache.root(), free, needed)
               + " HF_HOME to a folder on another disk");
     }
-  }
-
-  private static long freeSpace(Path folder) {
-    Path there = folder;
-    while (there != null && !Files.exists(there)) {
-      there = there.getParent();
-    }
-    return there == null ? 0 : there.toFile().getUsableSpace();
   }
 
   /** Runs the task on all items, in order of completion; the first failure stops the others. */
