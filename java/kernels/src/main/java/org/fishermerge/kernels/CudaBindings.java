@@ -115,8 +115,8 @@ final class CudaBindings {
                 NativeLibrary.load(
                     "fisher_kernels_cuda",
                     KernelOptions.CUDA_LIBRARY_PATH,
-                    "build it where CUDA's nvcc is on the PATH, with FISHER_MERGE_CUDA=1 set for"
-                        + " ./fisher-merge"));
+                    "it is in the artefact fisher-merge-kernels-cuda; ./fisher-merge builds it"
+                        + " where CUDA's nvcc is on the PATH and FISHER_MERGE_CUDA=1 is set"));
         int abi = bindings.abi();
         if (abi != ABI_VERSION) {
           throw new UnsatisfiedLinkError(

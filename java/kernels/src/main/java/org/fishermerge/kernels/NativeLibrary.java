@@ -6,6 +6,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.Locale;
+import org.jspecify.annotations.Nullable;
 
 /** Finds, unpacks and loads the native library. */
 @SuppressWarnings("restricted")
@@ -17,7 +18,7 @@ final class NativeLibrary {
    * says what to do.
    *
    * @param property the system property that names a file to load in place of the packaged one
-   * @param remedy what to do where this build has none
+   * @param remedy what to do where none was found
    */
   static String load(String name, String property, String remedy) {
     String override = System.getProperty(property, "");
@@ -30,10 +31,10 @@ final class NativeLibrary {
       return path.toString();
     }
     String resource = "native/" + platform() + "/" + System.mapLibraryName(name);
-    try (InputStream in = NativeLibrary.class.getResourceAsStream(resource)) {
+    try (InputStream in = open(resource)) {
       if (in == null) {
         throw new UnsatisfiedLinkError(
-            "this build has no %s for %s; %s, or set -D%s=FILE"
+            "there is no %s for %s; %s, or set -D%s=FILE"
                 .formatted(name, platform(), remedy, property));
       }
       loadCopy(in, System.mapLibraryName(name), property);
@@ -46,6 +47,17 @@ final class NativeLibrary {
       error.initCause(e);
       throw error;
     }
+  }
+
+  /** This jar's resource, or one of the same package in a jar beside it, which may be a module. */
+  private static @Nullable InputStream open(String resource) {
+    InputStream own = NativeLibrary.class.getResourceAsStream(resource);
+    return own != null
+        ? own
+        : NativeLibrary.class
+            .getClassLoader()
+            .getResourceAsStream(
+                NativeLibrary.class.getPackageName().replace('.', '/') + "/" + resource);
   }
 
   /** What to start Java with where the program must be allowed to call native code. */

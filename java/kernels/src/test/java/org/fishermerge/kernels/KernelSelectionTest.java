@@ -147,18 +147,14 @@ class KernelSelectionTest {
     }
   }
 
-  /** The CUDA library of this build names the GPU, or says in one sentence why there is none. */
+  /** The CUDA library is an artefact of its own, which is not on this module's class path. */
   @Test
-  void thePackagedLibrarySaysWhatThereIs() throws Exception {
+  void withoutTheCudaLibraryThereIsAWordOnHowToGetIt() throws Exception {
     Output output = run("-Dfishermerge.test.gpu=true");
     assertThat(output.exit).as(output.text).isZero();
     assertThat(output.text)
-        .containsPattern(
-            "gpu=(.+ \\([\\d.]+ GiB, [\\d.]+ GiB free\\)"
-                + "|none: no NVIDIA driver is installed \\(libcuda.so.1 was not found\\)"
-                + "|none: the NVIDIA driver .+"
-                + "|none: .+ has compute capability .+"
-                + "|none: this build has no fisher_kernels_cuda for .+)");
+        .contains("gpu=none: there is no fisher_kernels_cuda for ")
+        .contains("fisher-merge-kernels-cuda", "FISHER_MERGE_CUDA=1");
   }
 
   private record Output(int exit, String text) {}

@@ -1,0 +1,4 @@
+@NullMarked
+package org.fishermerge.kernels.cuda;
+
+import org.jspecify.annotations.NullMarked;
