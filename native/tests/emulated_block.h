@@ -210,8 +210,9 @@ class emulated_block {
       ++phase;
     }
   };
+  using jump = void *[5];  // of __builtin_setjmp
   struct thread_state {
-    ucontext_t context;
+    jump here;
     std::vector<char> stack;
     std::vector<copy> open;
     std::vector<std::vector<copy>> groups;
@@ -277,7 +278,16 @@ class emulated_block {
   void wait_until_changed(const int64_t *what) {
     state().awaited = what;
     state().seen = *what;
-    swapcontext(&state().context, &scheduler_);
+    switch_to(scheduler_, state().here);
+  }
+
+  // swapcontext would change the signal mask too, by a system call that takes many times as long. The compiler wants the
+  // two halves in functions of their own.
+  __attribute__((noinline, no_sanitize("address"))) static void switch_to(jump &there, jump &here) {
+    if (__builtin_setjmp(here) == 0) go_on(there);
+  }
+  [[noreturn]] __attribute__((noinline, no_sanitize("address"))) static void go_on(jump &there) {
+    __builtin_longjmp(there, 1);
   }
 
   emulated_block &member(int rank) { return *cluster_->blocks[static_cast<size_t>(rank)]; }
@@ -344,6 +354,7 @@ class emulated_block {
     if (states_.empty()) {
       states_.resize(kMaxThreads);
       warps_.resize(kMaxThreads / kLanes);
+      for (current_ = 0; current_ < kMaxThreads; ++current_) create_thread();
     }
     memset(shared_, 0xFF, static_cast<size_t>(shared));
     barriers_.clear();
@@ -352,7 +363,6 @@ class emulated_block {
     left_ = threads;
     for (current_ = 0; current_ < threads_; ++current_) {
       thread_state &s = state();
-      s.stack.resize(kStack);
       s.awaited = nullptr;
       s.exchanges = 0;
       s.done = false;
@@ -360,15 +370,25 @@ class emulated_block {
       s.groups.clear();
       s.products.clear();
       s.product_groups.clear();
-      getcontext(&s.context);
-      s.context.uc_stack.ss_sp = s.stack.data();
-      s.context.uc_stack.ss_size = kStack;
-      s.context.uc_link = &scheduler_;
-      // makecontext passes ints: the address goes in two halves.
-      const uint64_t self = reinterpret_cast<uintptr_t>(this);
-      makecontext(&s.context, reinterpret_cast<void (*)()>(&enter), 2, static_cast<unsigned>(self >> 32),
-                  static_cast<unsigned>(self));
     }
+  }
+
+  // A stack, and a fiber on it that waits for its first block.
+  void create_thread() {
+    thread_state &s = state();
+    s.stack.resize(kStack);
+    ucontext_t start;
+    ucontext_t back;
+    getcontext(&start);
+    start.uc_stack.ss_sp = s.stack.data();
+    start.uc_stack.ss_size = kStack;
+    start.uc_link = &back;
+    // makecontext passes ints: the address goes in two halves.
+    const uint64_t self = reinterpret_cast<uintptr_t>(this);
+    makecontext(&start, reinterpret_cast<void (*)()>(&enter), 2, static_cast<unsigned>(self >> 32),
+                static_cast<unsigned>(self));
+    start_ = &back;
+    swapcontext(&back, &start);
   }
 
   // Lets every thread that can go on run until it waits; whether any could.
@@ -381,7 +401,7 @@ class emulated_block {
       if (s.done || (s.awaited != nullptr && *s.awaited == s.seen)) continue;
       s.awaited = nullptr;
       moved = true;
-      swapcontext(&scheduler_, &s.context);
+      switch_to(s.here, scheduler_);
       if (s.done) --left_;
     }
     return moved;
@@ -389,8 +409,12 @@ class emulated_block {
 
   static void enter(unsigned high, unsigned low) {
     emulated_block *self = reinterpret_cast<emulated_block *>(static_cast<uintptr_t>(uint64_t{high} << 32 | low));
-    self->body_(*self, self->job_);
-    self->state().done = true;
+    if (__builtin_setjmp(self->state().here) == 0) setcontext(self->start_);
+    for (;;) {
+      self->body_(*self, self->job_);
+      self->state().done = true;
+      switch_to(self->scheduler_, self->state().here);
+    }
   }
 
   alignas(128) char shared_[kMaxShared];
@@ -407,7 +431,8 @@ class emulated_block {
   int64_t generation_ = 0;
   std::vector<thread_state> states_;
   std::vector<warp_state> warps_;
-  ucontext_t scheduler_;
+  jump scheduler_;
+  const ucontext_t *start_ = nullptr;
   void (*body_)(emulated_block &, const void *) = nullptr;
   const void *job_ = nullptr;
 };
