@@ -42,15 +42,16 @@ final class ArtefactsIT {
             "fisher-merge-embedded",
             "fisher-merge-estimate",
             "fisher-merge-kernels",
+            "fisher-merge-kernels-cuda",
             "fisher-merge-merge",
             "fisher-merge-torch");
-    assertThat(jars()).hasSize(7);
+    assertThat(jars()).hasSize(8);
   }
 
   @ParameterizedTest
   @MethodSource("jars")
   void aJarHasItsOwnPackagesAndItsLicence(Artefact artefact) throws IOException {
-    String module = artefact.name().replace("fisher-merge-", "org.fishermerge.");
+    String module = artefact.name().replaceAll("^fisher-merge-", "org.fishermerge.").replace('-', '.');
     JarRules.check(artefact.jar(), module, packages(module));
   }
 
@@ -92,7 +93,7 @@ final class ArtefactsIT {
         .doesNotContainKeys("parent", "properties", "profiles", "build", "repositories");
     assertThat(text(parts, "version")).isEqualTo(Published.VERSION);
     assertThat(parts.containsKey("dependencies"))
-        .isEqualTo(!artefact.name().matches(".*-(embedded|bom)"));
+        .isEqualTo(!artefact.name().matches(".*-(embedded|bom|kernels-cuda)"));
     for (Element dependency : elements(parts.get("dependencies"))) {
       Map<String, Element> of = children(dependency);
       String group = text(of, "groupId");

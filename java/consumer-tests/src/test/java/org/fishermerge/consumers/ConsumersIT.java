@@ -1,6 +1,7 @@
 package org.fishermerge.consumers;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.File;
 import java.io.IOException;
@@ -27,6 +28,7 @@ import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeSession;
 import org.fishermerge.merge.ProgressListener;
 import org.fishermerge.testkit.Golden;
+import org.fishermerge.testkit.JarRules;
 import org.fishermerge.testkit.SafetensorsBuilder;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeAll;
@@ -52,6 +54,7 @@ final class ConsumersIT {
 
   private static List<String> inputs = List.of();
   private static List<Path> plain = List.of();
+  private static List<Path> gpu = List.of();
   private static List<Path> embedded = List.of();
   private static List<Path> host = List.of();
 
@@ -60,7 +63,7 @@ final class ConsumersIT {
     Path repository = Files.createDirectory(shared.resolve("repository"));
     Published.install(repository);
     Path poms = shared.resolve("consumers");
-    for (String name : List.of("", "plain", "embedded", "host")) {
+    for (String name : List.of("", "plain", "gpu", "embedded", "host")) {
       Files.createDirectories(poms.resolve(name));
       Files.copy(SOURCES.resolve(name).resolve("pom.xml"), poms.resolve(name).resolve("pom.xml"));
     }
@@ -87,6 +90,7 @@ final class ConsumersIT {
             + ":build-classpath");
     run(poms, maven);
     plain = classPath(poms.resolve("plain/classpath.txt"));
+    gpu = classPath(poms.resolve("gpu/classpath.txt"));
     embedded = classPath(poms.resolve("embedded/classpath.txt"));
     host = classPath(poms.resolve("host/classpath.txt"));
 
@@ -119,7 +123,7 @@ final class ConsumersIT {
     assertThat(host)
         .filteredOn(jar -> jar.getFileName().toString().startsWith("pytorch-"))
         .hasSize(2);
-    assertThat(Stream.of(plain, embedded, host).flatMap(List::stream))
+    assertThat(Stream.of(plain, gpu, embedded, host).flatMap(List::stream))
         .filteredOn(jar -> jar.getFileName().toString().startsWith("fisher-merge-"))
         .allMatch(jar -> jar.startsWith(shared));
   }
@@ -172,6 +176,42 @@ final class ConsumersIT {
     command.addAll(arguments());
     assertThat(run(folder, command)).isEqualTo("cpu\n");
     assertMerged();
+  }
+
+  /** The library is in a jar of its own, which is no part of the kernels' module. */
+  @ParameterizedTest
+  @CsvSource({
+    "plain, requires org.fishermerge.kernels;, org.fishermerge.kernels",
+    "embedded, requires org.fishermerge.embedded;, org.fishermerge.embedded",
+  })
+  void withTheCudaKernels(String consumer, String requires, String module) throws Exception {
+    Path cuda =
+        gpu.stream()
+            .filter(jar -> jar.getFileName().toString().startsWith("fisher-merge-kernels-cuda"))
+            .findFirst()
+            .orElseThrow();
+    assumeTrue(
+        JarRules.names(cuda).stream().anyMatch(name -> name.endsWith("_cuda.so")),
+        "built without nvcc: the jar is empty");
+    List<Path> jars = new ArrayList<>(jars(consumer));
+    Path classes = compile("gpuapp", jars, null);
+    List<String> command = new ArrayList<>(javaCommand());
+    Collections.addAll(command, ALLOW, "-cp", path(jars) + File.pathSeparator + classes);
+    command.add("com.example.GpuApp");
+    assertThat(run(folder, command)).contains("there is no fisher_kernels_cuda");
+    jars.add(cuda);
+    command.set(command.size() - 2, path(jars) + File.pathSeparator + classes);
+    assertThat(run(folder, command)).doesNotContain("there is no fisher_kernels_cuda");
+
+    compile("gpuapp", jars, "module com.example { " + requires + " }");
+    command = new ArrayList<>(javaCommand());
+    command.add("--enable-native-access=" + module);
+    command.add("--add-modules=org.fishermerge.kernels.cuda");
+    command.add("-p");
+    command.add(path(jars) + File.pathSeparator + classes);
+    command.add("-m");
+    command.add("com.example/com.example.GpuApp");
+    assertThat(run(folder, command)).doesNotContain("there is no fisher_kernels_cuda");
   }
 
   /** As applications in one server are. EmbeddedJarIT does more, with the one jar. */
