@@ -43,9 +43,10 @@ final class ArtefactsIT {
             "fisher-merge-estimate",
             "fisher-merge-kernels",
             "fisher-merge-kernels-cuda",
+            "fisher-merge-kernels-linux-aarch64",
             "fisher-merge-merge",
             "fisher-merge-torch");
-    assertThat(jars()).hasSize(8);
+    assertThat(jars()).hasSize(9);
   }
 
   @ParameterizedTest
@@ -93,7 +94,7 @@ final class ArtefactsIT {
         .doesNotContainKeys("parent", "properties", "profiles", "build", "repositories");
     assertThat(text(parts, "version")).isEqualTo(Published.VERSION);
     assertThat(parts.containsKey("dependencies"))
-        .isEqualTo(!artefact.name().matches(".*-(embedded|bom|kernels-cuda)"));
+        .isEqualTo(!artefact.name().matches(".*-(embedded|bom|kernels-.*)"));
     for (Element dependency : elements(parts.get("dependencies"))) {
       Map<String, Element> of = children(dependency);
       String group = text(of, "groupId");

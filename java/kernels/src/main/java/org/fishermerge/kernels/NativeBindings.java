@@ -43,7 +43,10 @@ final class NativeBindings {
     try {
       library =
           NativeLibrary.load(
-              "fisher_kernels", KernelOptions.LIBRARY_PATH, "build native/ on this platform");
+              "fisher_kernels",
+              KernelOptions.LIBRARY_PATH,
+              "add the artefact fisher-merge-kernels-PLATFORM if there is one, build native/ on this"
+                  + " platform");
       int abi = (int) link("fm_abi_version", FunctionDescriptor.of(JAVA_INT)).invokeExact();
       if (abi != ABI_VERSION) {
         throw new UnsatisfiedLinkError(
