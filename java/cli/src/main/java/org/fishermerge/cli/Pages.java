@@ -24,7 +24,8 @@ final class Pages {
   private Pages() {}
 
   /**
-   * Writes {@code completion/fisher-merge.bash} and {@code man/man1/*.1}.
+   * Writes {@code completion/fisher-merge.bash}, {@code completion/_fisher-merge} for zsh, and
+   * {@code man/man1/*.1}.
    *
    * @param args the folder
    */
@@ -34,6 +35,7 @@ final class Pages {
     Path completion = Files.createDirectories(folder.resolve("completion"));
     String name = program.getCommandName();
     Files.writeString(completion.resolve(name + ".bash"), AutoComplete.bash(name, program));
+    Files.writeString(completion.resolve("_" + name), ZshCompletion.of(program));
     Path manual = Files.createDirectories(folder.resolve("man/man1"));
     write(manual, program.getCommandSpec());
     for (CommandLine command : program.getSubcommands().values()) {
@@ -109,7 +111,7 @@ final class Pages {
   }
 
   /** A description as help shows it, without styles. */
-  private static String plain(String description) {
+  static String plain(String description) {
     String formatted = description;
     try {
       formatted = String.format(description);
