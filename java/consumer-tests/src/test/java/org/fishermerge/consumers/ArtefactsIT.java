@@ -52,7 +52,8 @@ final class ArtefactsIT {
   @ParameterizedTest
   @MethodSource("jars")
   void aJarHasItsOwnPackagesAndItsLicence(Artefact artefact) throws IOException {
-    String module = artefact.name().replaceAll("^fisher-merge-", "org.fishermerge.").replace('-', '.');
+    String module =
+        artefact.name().replaceAll("^fisher-merge-", "org.fishermerge.").replace('-', '.');
     JarRules.check(artefact.jar(), module, packages(module));
   }
 
@@ -67,11 +68,12 @@ final class ArtefactsIT {
   }
 
   @Test
-  void theOneJarHasTheLicencesOfWhatItHolds() throws IOException {
+  void theOneJarHasTheLicencesOfWhatItHoldsAndMetadata() throws IOException {
     Artefact embedded =
         jars().filter(jar -> jar.name().endsWith("embedded")).findFirst().orElseThrow();
     assertThat(JarRules.names(embedded.jar()))
         .contains(
+            "META-INF/native-image/org.fishermerge/fisher-merge-embedded/reachability-metadata.json",
             "META-INF/third-party/jackson-core/LICENSE",
             "META-INF/third-party/jackson-core/NOTICE",
             "META-INF/third-party/jackson-core/FastDoubleParser-LICENSE",

@@ -274,6 +274,18 @@ final class ConsumersIT {
     Path classes = compile("hostapp", host, null);
     Path model = Golden.path("clip-tiny/alpha");
     List<String> command = new ArrayList<>(javaCommand());
+    if (Files.exists(Path.of("/lib/ld-musl-x86_64.so.1"))) {
+      // snappy-java takes a machine with musl beside glibc for one with musl alone.
+      Path snappy =
+          host.stream().filter(jar -> jar.toString().contains("snappy-java")).findFirst().orElseThrow();
+      try (FileSystem files = FileSystems.newFileSystem(snappy)) {
+        Files.copy(
+            files.getPath("org/xerial/snappy/native/Linux/x86_64/libsnappyjava.so"),
+            folder.resolve("libsnappyjava.so"));
+      }
+      command.add("-Dorg.xerial.snappy.lib.path=" + folder);
+      command.add("-Dorg.xerial.snappy.lib.name=libsnappyjava.so");
+    }
     // Twice this would be JavaCPP's own limit.
     Collections.addAll(command, "-Xmx64m", ALLOW, "-cp", path(host) + File.pathSeparator + classes);
     Collections.addAll(
