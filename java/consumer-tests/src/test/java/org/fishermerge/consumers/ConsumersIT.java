@@ -277,7 +277,10 @@ final class ConsumersIT {
     if (Files.exists(Path.of("/lib/ld-musl-x86_64.so.1"))) {
       // snappy-java takes a machine with musl beside glibc for one with musl alone.
       Path snappy =
-          host.stream().filter(jar -> jar.toString().contains("snappy-java")).findFirst().orElseThrow();
+          host.stream()
+              .filter(jar -> jar.toString().contains("snappy-java"))
+              .findFirst()
+              .orElseThrow();
       try (FileSystem files = FileSystems.newFileSystem(snappy)) {
         Files.copy(
             files.getPath("org/xerial/snappy/native/Linux/x86_64/libsnappyjava.so"),

@@ -31,8 +31,16 @@ final class NativeImageTest {
 
   private static final Map<String, String> NAMES =
       Map.of(
-          "int", "jint", "long", "jlong", "float", "jfloat", "double", "jdouble",
-          "MemorySegment", "void*");
+          "int",
+          "jint",
+          "long",
+          "jlong",
+          "float",
+          "jfloat",
+          "double",
+          "jdouble",
+          "MemorySegment",
+          "void*");
 
   @Test
   void theMetadataListsEveryDowncall() throws Exception {
@@ -74,8 +82,7 @@ final class NativeImageTest {
           files
               .filter(Files::isRegularFile)
               .forEach(
-                  file ->
-                      assertThat(metadata).contains("\"" + resources.relativize(file) + "\""));
+                  file -> assertThat(metadata).contains("\"" + resources.relativize(file) + "\""));
         }
       }
     }
