@@ -155,13 +155,19 @@ public final class ImageProcessor {
 
   /** Rescales and normalises raw pixels U8 [3, height, width] into F32 of the same shape. */
   void normalize(MemorySegment raw, MemorySegment out) {
-    long plane = (long) width * height;
+    int plane = width * height;
+    // Through arrays, whose elements cost no check of a segment each.
+    byte[] in = new byte[plane];
+    float[] normalized = new float[plane];
     for (int channel = 0; channel < 3; channel++) {
       float[] level = levels[channel];
-      for (long i = channel * plane; i < (channel + 1) * plane; i++) {
-        int value = raw.get(ValueLayout.JAVA_BYTE, i) & 0xff;
-        out.setAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i, level[value]);
+      long start = (long) channel * plane;
+      MemorySegment.copy(raw, ValueLayout.JAVA_BYTE, start, in, 0, plane);
+      for (int i = 0; i < plane; i++) {
+        normalized[i] = level[in[i] & 0xff];
       }
+      MemorySegment.copy(
+          normalized, 0, out, ValueLayout.JAVA_FLOAT_UNALIGNED, start * Float.BYTES, plane);
     }
   }
 

@@ -13,6 +13,8 @@ import java.net.URLEncoder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.nio.file.attribute.FileTime;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
@@ -135,6 +137,9 @@ public final class TestHub implements AutoCloseable {
   private static final List<String> LFS_SUFFIXES =
       List.of(".safetensors", ".parquet", ".bin", ".pt", ".h5", ".msgpack", ".onnx");
 
+  /** Every request needs the hashes of all files of its repository. */
+  private static final Map<FileState, String> SHA256 = new ConcurrentHashMap<>();
+
   private final HttpServer server;
   private final HttpServer storage;
   private final ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor();
@@ -240,18 +245,32 @@ public final class TestHub implements AutoCloseable {
   /** The commit that a folder is. */
   public static String commit(Path folder) {
     StringBuilder all = new StringBuilder();
-    files(folder).forEach((name, file) -> all.append(name).append(' ').append(sha256(read(file))));
+    files(folder).forEach((name, file) -> all.append(name).append(' ').append(sha256(file)));
     return gitBlob(all.toString().getBytes(StandardCharsets.UTF_8));
   }
 
   /** The entity tag of a file: its SHA-256 if it is in Git LFS, else its Git blob id. */
   public static String tag(Path file) {
-    byte[] content = read(file);
-    return isLfs(file.toString()) ? sha256(content) : gitBlob(content);
+    return isLfs(file.toString()) ? sha256(file) : gitBlob(read(file));
   }
 
-  private static String sha256(byte[] content) {
-    return HexFormat.of().formatHex(digest("SHA-256").digest(content));
+  /** A file as it is now. */
+  private record FileState(Path file, Object key, FileTime modified, long size) {
+    static FileState of(Path file) {
+      try {
+        BasicFileAttributes now = Files.readAttributes(file, BasicFileAttributes.class);
+        return new FileState(
+            file, String.valueOf(now.fileKey()), now.lastModifiedTime(), now.size());
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+    }
+  }
+
+  private static String sha256(Path file) {
+    return SHA256.computeIfAbsent(
+        FileState.of(file),
+        state -> HexFormat.of().formatHex(digest("SHA-256").digest(read(file))));
   }
 
   private static String gitBlob(byte[] content) {
@@ -471,7 +490,7 @@ public final class TestHub implements AutoCloseable {
     String lfs =
         isLfs(name)
             ? ",\"lfs\":{\"sha256\":\"%s\",\"size\":%d,\"pointerSize\":135}"
-                .formatted(sha256(content), content.length)
+                .formatted(sha256(file), content.length)
             : "";
     return "{\"rfilename\":\"%s\",\"size\":%d,\"blobId\":\"%s\"%s}"
         .formatted(name.replace("\\", "\\\\"), content.length, gitBlob(content), lfs);
@@ -482,7 +501,7 @@ public final class TestHub implements AutoCloseable {
     String lfs =
         isLfs(name)
             ? ",\"lfs\":{\"oid\":\"%s\",\"size\":%d,\"pointerSize\":135}"
-                .formatted(sha256(content), content.length)
+                .formatted(sha256(file), content.length)
             : "";
     return "{\"type\":\"file\",\"path\":\"%s\",\"size\":%d,\"oid\":\"%s\"%s}"
         .formatted(name, content.length, gitBlob(content), lfs);

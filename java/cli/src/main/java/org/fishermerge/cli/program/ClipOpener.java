@@ -42,6 +42,7 @@ final class ClipOpener implements ModelOpener {
           .toList();
 
   private final Path base;
+  private final Set<String> tasks;
   private final Optional<Path> classNames;
   private final Path cache;
   private final Matching matching;
@@ -52,6 +53,7 @@ final class ClipOpener implements ModelOpener {
 
   /**
    * @param base the folder of the CLIP model that gives heads and says how pictures are prepared
+   * @param tasks all that will be opened
    * @param classNames a JSON file with prompts, before the built-in ones
    * @param cache where heads are kept
    * @param matching how the classes of data and prompts are matched
@@ -59,6 +61,7 @@ final class ClipOpener implements ModelOpener {
    */
   ClipOpener(
       Path base,
+      Set<String> tasks,
       Optional<Path> classNames,
       Path cache,
       Matching matching,
@@ -66,6 +69,7 @@ final class ClipOpener implements ModelOpener {
       ModelHashes hashes,
       Consumer<String> warnings) {
     this.base = base;
+    this.tasks = Set.copyOf(tasks);
     this.classNames = classNames;
     this.cache = cache;
     this.matching = matching;
@@ -169,10 +173,8 @@ final class ClipOpener implements ModelOpener {
   }
 
   private ZeroShotHead weights(Checkpoint clip, String task) {
-    Path file = cache.resolve(identity(task) + ".safetensors");
-    if (!Files.exists(file)) {
-      write(clip, prompts(task, classNames), file);
-    }
+    writeMissing(clip);
+    Path file = file(task);
     try (Checkpoint kept = Checkpoint.open(file)) {
       return ZeroShotHead.of(
           clip,
@@ -182,17 +184,34 @@ final class ClipOpener implements ModelOpener {
     }
   }
 
-  private void write(Checkpoint clip, ClassPrompts prompts, Path file) {
-    try (ZeroShotHead head = ZeroShotHeads.build(clip, prompts, warnings);
-        AtomicOutput output = AtomicOutput.file(file, true)) {
+  private Path file(String task) {
+    return cache.resolve(identity(task) + ".safetensors");
+  }
+
+  /** The heads of all tasks, so that text tower and tokenizer are opened once. */
+  private synchronized void writeMissing(Checkpoint clip) {
+    List<String> missing = tasks.stream().sorted().filter(t -> !Files.exists(file(t))).toList();
+    if (missing.isEmpty()) {
+      return;
+    }
+    try (ZeroShotHeads heads = ZeroShotHeads.open(clip, warnings)) {
+      for (String task : missing) {
+        try (ZeroShotHead head = heads.build(prompts(task, classNames))) {
+          write(head, prompts(task, classNames).origin(), file(task));
+        }
+      }
+    }
+  }
+
+  private static void write(ZeroShotHead head, String origin, Path file) {
+    try (AtomicOutput output = AtomicOutput.file(file, true)) {
       float[] weights = head.weights();
       long classes = head.classCount();
       SafetensorsWriter.Declared tensor =
           new SafetensorsWriter.Declared(
               WEIGHTS, DType.F32, List.of(classes, weights.length / classes));
       try (SafetensorsWriter writer =
-          SafetensorsWriter.create(
-              output.temp(), List.of(tensor), Map.of("prompts", prompts.origin()))) {
+          SafetensorsWriter.create(output.temp(), List.of(tensor), Map.of("prompts", origin))) {
         writer.segment(WEIGHTS).copyFrom(MemorySegment.ofArray(weights));
         writer.finish();
       }

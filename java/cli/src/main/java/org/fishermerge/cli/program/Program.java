@@ -14,6 +14,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
@@ -407,13 +408,23 @@ public final class Program {
 
     ModelOpener fisherOpener = null;
     if (method instanceof Method.StatisticMerging merging) {
-      fisherOpener = openerOf(pretrained.orElseThrow(), folders, pretrained, merging.workers());
+      fisherOpener = openerOf(
+              pretrained.orElseThrow(),
+              folders.keySet(),
+              folders,
+              pretrained,
+              merging.workers());
       folders.forEach(fisherOpener::check);
     }
     ModelOpener testOpener = null;
     if (measured.isPresent()) {
       Path model = pretrained.orElseGet(() -> folders.values().iterator().next());
-      testOpener = openerOf(base.orElse(model), folders, pretrained, measured.get().workers());
+      testOpener = openerOf(
+              base.orElse(model),
+              testData.keySet(),
+              folders,
+              pretrained,
+              measured.get().workers());
       for (String task : testData.keySet()) {
         testOpener.check(task, model);
       }
@@ -439,11 +450,16 @@ public final class Program {
   }
 
   private ModelOpener openerOf(
-      Path base, Map<String, Path> folders, Optional<Path> pretrained, int workers) {
+      Path base,
+      Set<String> tasks,
+      Map<String, Path> folders,
+      Optional<Path> pretrained,
+      int workers) {
     return switch (models.family()) {
       case CLIP ->
           new ClipOpener(
               base,
+              tasks,
               settings.classNames(),
               settings.cache().resolve("heads"),
               settings.matching(),
