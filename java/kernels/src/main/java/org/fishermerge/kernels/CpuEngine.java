@@ -95,7 +95,7 @@ final class CpuEngine implements Engine {
 
   @Override
   public List<WeightedAverage.Statistics> weightedAverages(
-      List<WeightedAverage> averages, List<Double> thresholds) {
+      List<WeightedAverage> averages, List<Double> thresholds, AverageVisitor visitor) {
     int out = thresholds.size();
     long[] counts = averages.stream().mapToLong(WeightedAverage::count).toArray();
     StatisticsBlocks blocks = new StatisticsBlocks(counts, out + 1);
@@ -118,6 +118,7 @@ final class CpuEngine implements Engine {
             found[out] =
                 provider.statistics(
                     average.out(), average.outType(), from, to, Double.NEGATIVE_INFINITY);
+            visitor.visit(item, from, to);
           });
     }
     List<WeightedAverage.Statistics> result = new ArrayList<>();

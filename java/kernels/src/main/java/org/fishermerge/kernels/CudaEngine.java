@@ -92,8 +92,12 @@ final class CudaEngine implements Engine {
 
   @Override
   public List<WeightedAverage.Statistics> weightedAverages(
-      List<WeightedAverage> requested, List<Double> thresholds) {
-    return averages.weightedAverages(requested, thresholds);
+      List<WeightedAverage> requested, List<Double> thresholds, AverageVisitor visitor) {
+    List<WeightedAverage.Statistics> found = averages.weightedAverages(requested, thresholds);
+    for (int i = 0; i < requested.size(); i++) {
+      visitor.visit(i, 0, requested.get(i).count());
+    }
+    return found;
   }
 
   @Override

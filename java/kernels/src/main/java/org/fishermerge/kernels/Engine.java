@@ -42,9 +42,10 @@ interface Engine extends AutoCloseable {
    * Several averages and their statistics.
    *
    * @param thresholds one for each input of every average, all of which have Fishers; or empty
+   * @param visitor is shown all elements
    */
   List<WeightedAverage.Statistics> weightedAverages(
-      List<WeightedAverage> averages, List<Double> thresholds);
+      List<WeightedAverage> averages, List<Double> thresholds, AverageVisitor visitor);
 
   /** Statistics of each range; sums of squares are over blocks of 4096 elements, added in order. */
   List<ValueStatistics> statistics(List<TypedValues> ranges, double threshold);

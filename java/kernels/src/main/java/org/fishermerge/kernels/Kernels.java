@@ -161,8 +161,18 @@ public final class Kernels implements AutoCloseable {
    *     every average has as many inputs, all with Fishers; if it is, Fishers have no statistics
    * @return one for each average, in order
    */
-  public synchronized List<WeightedAverage.Statistics> weightedAverages(
+  public List<WeightedAverage.Statistics> weightedAverages(
       List<WeightedAverage> averages, List<Double> thresholds) {
+    return weightedAverages(averages, thresholds, AverageVisitor.NONE);
+  }
+
+  /**
+   * The same.
+   *
+   * @param visitor looks at elements that were averaged, on the CPU while they are in the cache
+   */
+  public synchronized List<WeightedAverage.Statistics> weightedAverages(
+      List<WeightedAverage> averages, List<Double> thresholds, AverageVisitor visitor) {
     requireOpen();
     List<WeightedAverage> checked = new ArrayList<>(averages.size());
     for (WeightedAverage average : averages) {
@@ -177,7 +187,7 @@ public final class Kernels implements AutoCloseable {
       }
     }
     try {
-      return engine.weightedAverages(checked, thresholds);
+      return engine.weightedAverages(checked, thresholds, visitor);
     } finally {
       Reference.reachabilityFence(averages);
     }

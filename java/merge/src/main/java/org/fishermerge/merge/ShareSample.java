@@ -4,7 +4,6 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.function.LongConsumer;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.kernels.TaskVectorMix;
 import org.fishermerge.kernels.WeightedAverage;
@@ -28,20 +27,82 @@ final class ShareSample {
 
   private long sampled;
 
-  /** Takes a piece that was averaged; the pieces of a tensor come in order. */
-  void add(Piece piece, WeightedAverage average) {
-    if (piece.from() == 0) {
-      begin(average.inputs().size());
+  /** The middles of equal parts of a tensor. */
+  private record Places(long elements) {
+    int count() {
+      return (int) Math.min(elements, MOST);
     }
-    double[] weights = new double[sums.length];
-    // As far as they lie in the piece.
-    places(
-        piece.tensor().info().elementCount(),
-        piece.from(),
-        piece.from() + piece.count(),
-        at -> add(average, at - piece.from(), weights));
-    if (piece.endsTensor()) {
-      end(piece.tensor());
+
+    long at(int k) {
+      return (long) ((k + 0.5) * ((double) elements / count()));
+    }
+
+    /** Index of the first one that is not before an element. */
+    int first(long element) {
+      int k = (int) Math.max(0, element / ((double) elements / count()) - 1);
+      while (k < count() && at(k) < element) {
+        k++;
+      }
+      return k;
+    }
+  }
+
+  /** Weights of the models at the places that lie in a piece. */
+  static final class Part {
+    private final Piece piece;
+    private final WeightedAverage average;
+    private final Places places;
+    private final int first;
+    private final int end;
+    private final double[] weights; // [places][models]
+
+    Part(Piece piece, WeightedAverage average) {
+      this.piece = piece;
+      this.average = average;
+      places = new Places(piece.tensor().info().elementCount());
+      first = places.first(piece.from());
+      end = places.first(piece.from() + piece.count());
+      weights = new double[(end - first) * average.inputs().size()];
+    }
+
+    /** Reads those of the piece's elements [from, to); threads may do so for parts of their own. */
+    void look(long from, long to) {
+      int models = average.inputs().size();
+      int stop = places.first(piece.from() + to);
+      for (int k = places.first(piece.from() + from); k < stop; k++) {
+        long at = places.at(k) - piece.from();
+        for (int i = 0; i < models; i++) {
+          WeightedInput input = average.inputs().get(i);
+          MemorySegment fisher = input.fisher();
+          weights[(k - first) * models + i] =
+              fisher == null
+                  ? input.offset()
+                  : input.scale() * Values.get(fisher, input.fisherType(), at) + input.offset();
+        }
+      }
+    }
+  }
+
+  /** Takes a piece that was looked at as a whole; the pieces of a tensor come in order. */
+  void add(Part part) {
+    int models = part.average.inputs().size();
+    if (part.piece.from() == 0) {
+      begin(models);
+    }
+    for (int from = 0; from < part.weights.length; from += models) {
+      double sum = 0;
+      for (int i = 0; i < models; i++) {
+        sum += part.weights[from + i];
+      }
+      if (Double.isFinite(sum) && sum != 0) {
+        sampled++;
+        for (int i = 0; i < models; i++) {
+          sums[i] += part.weights[from + i] / sum;
+        }
+      }
+    }
+    if (part.piece.endsTensor()) {
+      end(part.piece.tensor());
     }
   }
 
@@ -49,38 +110,20 @@ final class ShareSample {
   void add(CheckpointTensor tensor, TaskVectorMix mix) {
     int models = mix.vectors().size();
     begin(models + 1);
-    places(
-        mix.count(),
-        0,
-        mix.count(),
-        at -> {
-          double[] weights = mix.weightsAt(at);
-          double sum = Arrays.stream(weights).sum();
-          sampled++;
-          if (sum == 0) {
-            sums[models]++;
-            return;
-          }
-          for (int i = 0; i < models; i++) {
-            sums[i] += weights[i] / sum;
-          }
-        });
-    end(tensor);
-  }
-
-  /** The middles of equal parts of a tensor, those from {@code begin} up to {@code end}. */
-  private static void places(long elements, long begin, long end, LongConsumer taker) {
-    long n = Math.min(elements, MOST);
-    double part = (double) elements / n;
-    for (long k = Math.max(0, (long) (begin / part) - 1); k < n; k++) {
-      long at = (long) ((k + 0.5) * part);
-      if (at >= end) {
-        break;
+    Places places = new Places(mix.count());
+    for (int k = 0; k < places.count(); k++) {
+      double[] weights = mix.weightsAt(places.at(k));
+      double sum = Arrays.stream(weights).sum();
+      sampled++;
+      if (sum == 0) {
+        sums[models]++;
+        continue;
       }
-      if (at >= begin) {
-        taker.accept(at);
+      for (int i = 0; i < models; i++) {
+        sums[i] += weights[i] / sum;
       }
     }
+    end(tensor);
   }
 
   private void begin(int shares) {
@@ -97,26 +140,6 @@ final class ShareSample {
               tensor.info().elementCount(),
               of,
               Arrays.stream(sums).mapToObj(sum -> sum / of).toList()));
-    }
-  }
-
-  private void add(WeightedAverage average, long at, double[] weights) {
-    double sum = 0;
-    for (int i = 0; i < weights.length; i++) {
-      WeightedInput input = average.inputs().get(i);
-      MemorySegment fisher = input.fisher();
-      weights[i] =
-          fisher == null
-              ? input.offset()
-              : input.scale() * Values.get(fisher, input.fisherType(), at) + input.offset();
-      sum += weights[i];
-    }
-    if (!Double.isFinite(sum) || sum == 0) {
-      return;
-    }
-    sampled++;
-    for (int i = 0; i < weights.length; i++) {
-      sums[i] += weights[i] / sum;
     }
   }
 

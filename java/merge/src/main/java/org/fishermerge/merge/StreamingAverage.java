@@ -9,6 +9,7 @@ import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.MappedData;
+import org.fishermerge.kernels.AverageVisitor;
 import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.kernels.TypedValues;
@@ -148,13 +149,20 @@ final class StreamingAverage {
         }
       }
       values.compute();
-      List<WeightedAverage.Statistics> found = kernels.weightedAverages(averages, thresholds);
+      List<ShareSample.Part> sampled = sampled(chunk, averages);
+      List<WeightedAverage.Statistics> found =
+          kernels.weightedAverages(
+              averages,
+              thresholds,
+              sampled.isEmpty()
+                  ? AverageVisitor.NONE
+                  : (k, from, to) -> sampled.get(k).look(from, to));
       for (int k = 0; k < chunk.size(); k++) {
         WeightedAverage average = averages.get(k);
         Parameter parameter = chunk.get(k).parameter();
         CheckpointTensor tensor = parameter.tensor();
-        if (shares.isPresent()) {
-          shares.get().add(chunk.get(k), average);
+        if (!sampled.isEmpty()) {
+          shares.orElseThrow().add(sampled.get(k));
         }
         for (int i = 0; i < thresholds.size(); i++) {
           ofTensor[i] = ofTensor[i].plus(found.get(k).fishers().get(i));
@@ -183,6 +191,15 @@ final class StreamingAverage {
         writer.writeBehind(tensor.name(), average.out());
       }
     }
+  }
+
+  /** One for each piece, where shares are measured. */
+  private List<ShareSample.Part> sampled(List<Piece> chunk, List<WeightedAverage> averages) {
+    List<ShareSample.Part> parts = new ArrayList<>();
+    for (int k = 0; shares.isPresent() && k < chunk.size(); k++) {
+      parts.add(new ShareSample.Part(chunk.get(k), averages.get(k)));
+    }
+    return parts;
   }
 
   private Work work(List<Piece> chunk, ComputedValues.Chunk computed, CheckpointWriter writer) {

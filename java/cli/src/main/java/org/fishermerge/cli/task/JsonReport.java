@@ -10,9 +10,12 @@ import org.fishermerge.torch.Accuracy;
 
 /** The JSON files that commands write: indented, and ended by a line break. */
 public final class JsonReport {
-  private static final JsonMapper MAPPER = new JsonMapper();
-
   private JsonReport() {}
+
+  /** Made when the first text is: a page is written without it. */
+  private static final class Mapper {
+    static final JsonMapper INSTANCE = new JsonMapper();
+  }
 
   /** An object without members. */
   public static ObjectNode object() {
@@ -27,7 +30,7 @@ public final class JsonReport {
   /** The text of the file. */
   public static String text(ObjectNode json) {
     try {
-      return MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(json) + "\n";
+      return Mapper.INSTANCE.writerWithDefaultPrettyPrinter().writeValueAsString(json) + "\n";
     } catch (JsonProcessingException e) {
       throw new IllegalStateException("a tree of numbers and texts", e);
     }
