@@ -47,57 +47,62 @@ final class ShareSample {
     }
   }
 
-  /** Weights of the models at the places that lie in a piece. */
+  /** Shares of the models at the places that lie in a piece. */
   static final class Part {
     private final Piece piece;
     private final WeightedAverage average;
     private final Places places;
     private final int first;
-    private final int end;
-    private final double[] weights; // [places][models]
+    private final int models;
+    private final double[] shares; // [places][models]; NaN where weights have no sum
 
     Part(Piece piece, WeightedAverage average) {
       this.piece = piece;
       this.average = average;
       places = new Places(piece.tensor().info().elementCount());
       first = places.first(piece.from());
-      end = places.first(piece.from() + piece.count());
-      weights = new double[(end - first) * average.inputs().size()];
+      int end = places.first(piece.from() + piece.count());
+      models = average.inputs().size();
+      shares = new double[(end - first) * models];
     }
 
-    /** Reads those of the piece's elements [from, to); threads may do so for parts of their own. */
+    /** Looks at the piece's elements [from, to); threads may do so at others meanwhile. */
     void look(long from, long to) {
-      int models = average.inputs().size();
-      int stop = places.first(piece.from() + to);
-      for (int k = places.first(piece.from() + from); k < stop; k++) {
+      int end = places.first(piece.from() + to);
+      for (int k = places.first(piece.from() + from); k < end; k++) {
+        int row = (k - first) * models;
         long at = places.at(k) - piece.from();
+        double sum = 0;
         for (int i = 0; i < models; i++) {
-          WeightedInput input = average.inputs().get(i);
-          MemorySegment fisher = input.fisher();
-          weights[(k - first) * models + i] =
-              fisher == null
-                  ? input.offset()
-                  : input.scale() * Values.get(fisher, input.fisherType(), at) + input.offset();
+          double weight = weight(average.inputs().get(i), at);
+          shares[row + i] = weight;
+          sum += weight;
+        }
+        for (int i = 0; i < models; i++) {
+          shares[row + i] = sum == 0 || !Double.isFinite(sum) ? Double.NaN : shares[row + i] / sum;
         }
       }
+    }
+
+    private static double weight(WeightedInput input, long at) {
+      MemorySegment fisher = input.fisher();
+      return fisher == null
+          ? input.offset()
+          : input.scale() * Values.get(fisher, input.fisherType(), at) + input.offset();
     }
   }
 
   /** Takes a piece that was looked at as a whole; the pieces of a tensor come in order. */
   void add(Part part) {
-    int models = part.average.inputs().size();
     if (part.piece.from() == 0) {
-      begin(models);
+      begin(part.models);
     }
-    for (int from = 0; from < part.weights.length; from += models) {
-      double sum = 0;
-      for (int i = 0; i < models; i++) {
-        sum += part.weights[from + i];
-      }
-      if (Double.isFinite(sum) && sum != 0) {
+    double[] shares = part.shares;
+    for (int row = 0; row < shares.length; row += part.models) {
+      if (!Double.isNaN(shares[row])) {
         sampled++;
-        for (int i = 0; i < models; i++) {
-          sums[i] += part.weights[from + i] / sum;
+        for (int i = 0; i < part.models; i++) {
+          sums[i] += shares[row + i];
         }
       }
     }

@@ -18,10 +18,10 @@ import org.jspecify.annotations.Nullable;
  */
 final class PlainReading {
   /** Of the time of the merge, at most. */
-  private static final double SHARE = 0.002;
+  private static final double SHARE = 0.001;
 
   /** Merges that read less are over before a rate is steady. */
-  private static final long LEAST_BYTES = 250_000_000;
+  private static final long LEAST_BYTES = 500_000_000;
 
   private static final int BLOCK = 1 << 19;
 

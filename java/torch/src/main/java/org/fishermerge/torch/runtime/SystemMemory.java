@@ -6,8 +6,6 @@ import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.OptionalLong;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 
 /**
  * The memory of this process and of the system, as Linux counts it. Mapped model files do not
@@ -35,14 +33,17 @@ public final class SystemMemory {
     return limited ? Math.min(free, available.getAsLong()) : available.getAsLong();
   }
 
+  /** A number of kilobytes, in bytes. Looked for without a regular expression: some ask often. */
   private static OptionalLong field(String file, String name) {
     try {
-      Matcher line =
-          Pattern.compile("^" + name + ":\\s+(\\d+) kB$", Pattern.MULTILINE)
-              .matcher(Files.readString(Path.of(file)));
-      return line.find()
-          ? OptionalLong.of(Long.parseLong(line.group(1)) << 10)
-          : OptionalLong.empty();
+      String lines = "\n" + Files.readString(Path.of(file));
+      int line = lines.indexOf("\n" + name + ":");
+      int end = lines.indexOf(" kB\n", line);
+      if (line < 0 || end < 0) {
+        return OptionalLong.empty();
+      }
+      String number = lines.substring(line + name.length() + 2, end).strip();
+      return OptionalLong.of(Long.parseLong(number) << 10);
     } catch (IOException e) {
       return OptionalLong.empty();
     }
