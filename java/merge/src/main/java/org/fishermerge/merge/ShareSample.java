@@ -70,17 +70,19 @@ final class ShareSample {
     void look(long from, long to) {
       int end = places.first(piece.from() + to);
       for (int k = places.first(piece.from() + from); k < end; k++) {
-        int row = (k - first) * models;
-        long at = places.at(k) - piece.from();
-        double sum = 0;
-        for (int i = 0; i < models; i++) {
-          double weight = weight(average.inputs().get(i), at);
-          shares[row + i] = weight;
-          sum += weight;
-        }
-        for (int i = 0; i < models; i++) {
-          shares[row + i] = sum == 0 || !Double.isFinite(sum) ? Double.NaN : shares[row + i] / sum;
-        }
+        look(places.at(k) - piece.from(), (k - first) * models);
+      }
+    }
+
+    private void look(long at, int row) {
+      double sum = 0;
+      for (int i = 0; i < models; i++) {
+        double weight = weight(average.inputs().get(i), at);
+        shares[row + i] = weight;
+        sum += weight;
+      }
+      for (int i = 0; i < models; i++) {
+        shares[row + i] = sum == 0 || !Double.isFinite(sum) ? Double.NaN : shares[row + i] / sum;
       }
     }
 
@@ -97,17 +99,20 @@ final class ShareSample {
     if (part.piece.from() == 0) {
       begin(part.models);
     }
-    double[] shares = part.shares;
-    for (int row = 0; row < shares.length; row += part.models) {
-      if (!Double.isNaN(shares[row])) {
-        sampled++;
-        for (int i = 0; i < part.models; i++) {
-          sums[i] += shares[row + i];
-        }
-      }
+    for (int row = 0; row < part.shares.length; row += part.models) {
+      add(part.shares, row);
     }
     if (part.piece.endsTensor()) {
       end(part.piece.tensor());
+    }
+  }
+
+  private void add(double[] shares, int row) {
+    if (!Double.isNaN(shares[row])) {
+      sampled++;
+      for (int i = 0; i < sums.length; i++) {
+        sums[i] += shares[row + i];
+      }
     }
   }
 
