@@ -143,13 +143,12 @@ final class ShareSample {
 
   private void end(CheckpointTensor tensor) {
     if (sampled > 0) {
-      long of = sampled;
+      List<Double> shares = new ArrayList<>(sums.length);
+      for (double sum : sums) {
+        shares.add(sum / sampled);
+      }
       found.add(
-          new TensorShares(
-              tensor.name(),
-              tensor.info().elementCount(),
-              of,
-              Arrays.stream(sums).mapToObj(sum -> sum / of).toList()));
+          new TensorShares(tensor.name(), tensor.info().elementCount(), sampled, shares));
     }
   }
 

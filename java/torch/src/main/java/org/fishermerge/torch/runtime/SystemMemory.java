@@ -1,10 +1,10 @@
 package org.fishermerge.torch.runtime;
 
 import com.sun.management.OperatingSystemMXBean;
+import java.io.FileInputStream;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
-import java.nio.file.Files;
-import java.nio.file.Path;
+import java.nio.charset.StandardCharsets;
 import java.util.OptionalLong;
 
 /**
@@ -33,10 +33,18 @@ public final class SystemMemory {
     return limited ? Math.min(free, available.getAsLong()) : available.getAsLong();
   }
 
-  /** A number of kilobytes, in bytes. Looked for without a regular expression: some ask often. */
+  /** Enough for the lines that are asked for. */
+  private static final int MOST_BYTES = 4096;
+
+  /**
+   * A number of kilobytes, in bytes. Some ask twenty times a second, too seldom for the code to be
+   * compiled: a channel and a regular expression would take a millisecond each time.
+   */
   private static OptionalLong field(String file, String name) {
-    try {
-      String lines = "\n" + Files.readString(Path.of(file));
+    byte[] read = new byte[MOST_BYTES];
+    try (FileInputStream in = new FileInputStream(file)) {
+      int length = Math.max(0, in.read(read));
+      String lines = "\n" + new String(read, 0, length, StandardCharsets.ISO_8859_1);
       int line = lines.indexOf("\n" + name + ":");
       int end = lines.indexOf(" kB\n", line);
       if (line < 0 || end < 0) {
