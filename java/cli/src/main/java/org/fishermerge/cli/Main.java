@@ -13,6 +13,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
+import java.util.function.IntSupplier;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import java.util.regex.Matcher;
@@ -132,7 +133,9 @@ public final class Main {
     System.setProperty("java.util.logging.SimpleFormatter.format", "%4$s: %5$s%n");
     Runtime.getRuntime().addShutdownHook(Thread.ofPlatform().unstarted(Main::stop));
     StandardOutput standard = new StandardOutput();
-    int code = run(new PrintStream(standard, false, StandardCharsets.UTF_8), System.err, args);
+    Map<String, String> environment = System.getenv();
+    PrintStream out = new PrintStream(standard, false, StandardCharsets.UTF_8);
+    int code = run(environment, onTerminal(environment, writer(out)), writer(System.err), args);
     code = standard.exitCode(code, System.err);
     running = false;
     System.exit(code);
@@ -165,9 +168,11 @@ public final class Main {
   /** The same with another environment for what asks for models, data and configurations. */
   static int run(
       Map<String, String> environment, PrintStream out, PrintStream err, String... args) {
-    PrintWriter outWriter = new PrintWriter(out, true, StandardCharsets.UTF_8);
-    PrintWriter errWriter = new PrintWriter(err, true, StandardCharsets.UTF_8);
-    return run(environment, outWriter, errWriter, args);
+    return run(environment, writer(out), writer(err), args);
+  }
+
+  private static PrintWriter writer(PrintStream stream) {
+    return new PrintWriter(stream, true, StandardCharsets.UTF_8);
   }
 
   /**
@@ -186,7 +191,7 @@ public final class Main {
       PrintWriter outWriter,
       PrintWriter errWriter,
       String... args) {
-    PrintWriter out = styled(environment, outWriter);
+    StyledWriter out = outWriter instanceof StyledWriter known ? known : onPaper(outWriter);
     boolean hushed = List.of(args).contains(QUIET);
     PrintWriter plain = plain(errWriter);
     PrintWriter err = hushed ? new PrintWriter(new EssentialWriter(plain), true) : plain;
@@ -194,7 +199,7 @@ public final class Main {
     // A command of the demo's is quiet if the demo is.
     boolean before = Progress.hush(hushed || Progress.isHushed());
     try {
-      code = execute(environment, outWriter, out, err, args);
+      code = execute(environment, out, err, args);
     } catch (LinkageError | VirtualMachineError e) {
       code = failed(e, err);
     } finally {
@@ -205,14 +210,23 @@ public final class Main {
     return code;
   }
 
+  /** For this process's standard output: in colours, and in tables that fit, if it is a terminal. */
+  private static StyledWriter onTerminal(Map<String, String> environment, PrintWriter writer) {
+    return styled(
+        writer,
+        Terminal.OUT.takesColours(environment),
+        () -> Terminal.OUT.isThere() ? Terminal.OUT.width(environment) : StyledWriter.UNLIMITED);
+  }
+
+  /** For another place. */
+  private static StyledWriter onPaper(PrintWriter writer) {
+    return styled(writer, false, () -> StyledWriter.UNLIMITED);
+  }
+
   /** Plain but for what stands out where that is wanted. */
-  private static PrintWriter styled(Map<String, String> environment, PrintWriter writer) {
-    if (writer instanceof StyledWriter) {
-      return writer; // of the command that runs this one
-    }
-    Writer terminal = Progress.around(writer);
-    return new StyledWriter(
-        new PlainWriter(terminal), terminal, Terminal.OUT.takesColours(environment));
+  private static StyledWriter styled(PrintWriter writer, boolean colours, IntSupplier columns) {
+    Writer raw = Progress.around(writer);
+    return new StyledWriter(new PlainWriter(raw), raw, colours, columns);
   }
 
   /** For text that holds names from strangers' files. */
@@ -222,19 +236,17 @@ public final class Main {
 
   private static int execute(
       Map<String, String> environment,
-      PrintWriter styled,
-      PrintWriter outWriter,
+      StyledWriter outWriter,
       PrintWriter errWriter,
       String... args) {
-    boolean colours = Terminal.OUT.takesColours(environment);
     String[] words = withCommand(args);
     return commandLine(environment, words)
         .setOut(outWriter)
         .setErr(errWriter)
-        .setColorScheme(Help.defaultColorScheme(colours ? Help.Ansi.ON : Help.Ansi.OFF))
+        .setColorScheme(Help.defaultColorScheme(outWriter.isStyled() ? Help.Ansi.ON : Help.Ansi.OFF))
         .setUsageHelpWidth(Math.max(LEAST_HELP_WIDTH, Terminal.OUT.width(environment)))
         .setExpandAtFiles(false)
-        .setExecutionStrategy(parsed -> explained(parsed, styled))
+        .setExecutionStrategy(parsed -> explained(parsed, outWriter))
         .setCaseInsensitiveEnumValuesAllowed(true)
         .registerConverter(Path.class, Main::path)
         .setParameterExceptionHandler((e, arguments) -> misused(e, errWriter))
@@ -258,10 +270,11 @@ public final class Main {
   }
 
   /** Prints help, whose styles are our own, or runs the command. */
-  private static int explained(ParseResult parsed, PrintWriter styled) {
+  private static int explained(ParseResult parsed, StyledWriter out) {
     for (CommandLine command : parsed.asCommandLineList()) {
       if (command.isUsageHelpRequested()) {
-        command.usage(styled, command.getColorScheme());
+        command.usage(out.raw(), command.getColorScheme());
+        out.raw().flush();
         return command.getCommandSpec().exitCodeOnUsageHelp();
       }
     }

@@ -212,7 +212,7 @@ final class MergeOptions {
         .forEach(warning -> err.println("warning: " + warning));
     double seconds = (System.nanoTime() - start) / 1e9;
     if (report != null) {
-      report.stages().endMerge(plan.request(), result, seconds);
+      report.stages().endMerge(plan, result, seconds);
     }
     if (result.iterations() > 0) {
       command

@@ -23,6 +23,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.SplittableRandom;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicIntegerArray;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.assertj.core.data.Percentage;
@@ -721,8 +722,26 @@ abstract class KernelContract {
     List<Double> thresholds = withFishers ? List.of(0.5, 0.25, 0.125) : List.of();
     for (int threads : new int[] {1, 2, 5}) {
       averages.forEach(average -> average.out().fill((byte) -1));
+      List<AtomicIntegerArray> visits = new ArrayList<>();
+      averages.forEach(average -> visits.add(new AtomicIntegerArray((int) average.count())));
       List<WeightedAverage.Statistics> found =
-          kernels(threads).weightedAverages(averages, thresholds);
+          kernels(threads)
+              .weightedAverages(
+                  averages,
+                  thresholds,
+                  (k, from, to) -> {
+                    for (long j = from; j < to; j++) {
+                      // Not there yet: the bytes 0xffff, which are no number.
+                      TypedValues out = new TypedValues(averages.get(k).out(), ElementType.BF16);
+                      boolean averaged = !Double.isNaN(at(out, (int) j));
+                      visits.get(k).addAndGet((int) j, averaged ? 1 : 100);
+                    }
+                  });
+      for (AtomicIntegerArray each : visits) {
+        for (int j = 0; j < each.length(); j++) {
+          assertThat(each.get(j)).as("visits of element %d", j).isEqualTo(1);
+        }
+      }
       assertThat(found).hasSameSizeAs(averages);
       for (int k = 0; k < counts.length; k++) {
         WeightedAverage average = averages.get(k);

@@ -294,6 +294,11 @@ public final class MergePlan {
     return choice;
   }
 
+  /** Files whose tensors the merge reads, each once: of the base, the models and the statistics. */
+  public List<Path> inputFiles() {
+    return files.stream().map(InputFile::path).toList();
+  }
+
   List<InputFile> files() {
     return files;
   }

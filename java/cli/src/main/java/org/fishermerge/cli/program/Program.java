@@ -536,7 +536,7 @@ public final class Program {
       double seconds = (System.nanoTime() - start) / 1e9;
       describe(result, seconds);
       boolean ofModels = request.models().size() == names.size();
-      stages.endMerge(request, result, seconds);
+      stages.endMerge(session.plan(), result, seconds);
       MergeFacts.addMerge(page, request, result, seconds, ofModels ? names : List.of());
       result.warnings().forEach(warnings);
       merged = result;

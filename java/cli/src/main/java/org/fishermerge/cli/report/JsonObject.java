@@ -1,16 +1,22 @@
 package org.fishermerge.cli.report;
 
-import com.fasterxml.jackson.core.io.JsonStringEncoder;
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonGenerator;
+import java.io.IOException;
+import java.io.StringWriter;
+import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
 /**
- * The data of a figure. A page is often the last thing that a short command does: to load a library
- * of trees would take longer than to write the page.
+ * The data of a figure. A page is often the last thing that a short command does: to load Jackson's
+ * trees, in place of its generator alone, would take longer than to write the page.
  */
 final class JsonObject {
+  private static final JsonFactory JSON = new JsonFactory();
+
   private final Map<String, Object> members = new LinkedHashMap<>();
 
   /** An array of objects, of arrays, or of texts and finite numbers. */
@@ -49,43 +55,33 @@ final class JsonObject {
 
   @Override
   public String toString() {
-    StringBuilder text = new StringBuilder();
-    write(this, text);
+    StringWriter text = new StringWriter();
+    try (JsonGenerator json = JSON.createGenerator(text)) {
+      write(this, json);
+    } catch (IOException e) {
+      throw new UncheckedIOException("to memory", e);
+    }
     return text.toString();
   }
 
-  private static void write(Object value, StringBuilder text) {
+  private static void write(Object value, JsonGenerator json) throws IOException {
     switch (value) {
       case JsonObject object -> {
-        text.append('{');
-        object.members.forEach((name, member) -> {
-          separate(text, '{');
-          write(name, text);
-          text.append(':');
-          write(member, text);
-        });
-        text.append('}');
+        json.writeStartObject();
+        for (Map.Entry<String, Object> member : object.members.entrySet()) {
+          json.writeFieldName(member.getKey());
+          write(member.getValue(), json);
+        }
+        json.writeEndObject();
       }
       case JsonArray array -> {
-        text.append('[');
+        json.writeStartArray();
         for (Object item : array.items) {
-          separate(text, '[');
-          write(item, text);
+          write(item, json);
         }
-        text.append(']');
+        json.writeEndArray();
       }
-      case String string -> {
-        text.append('"');
-        JsonStringEncoder.getInstance().quoteAsString(string, text);
-        text.append('"');
-      }
-      default -> text.append(value);
-    }
-  }
-
-  private static void separate(StringBuilder text, char open) {
-    if (text.charAt(text.length() - 1) != open) {
-      text.append(',');
+      default -> json.writePOJO(value); // a text, a truth value or a number
     }
   }
 }

@@ -186,7 +186,7 @@ public final class MergeFacts {
     for (String layer : sums.keySet().stream().sorted(Layers.ORDER).toList()) {
       sums.getOrDefault(layer, Map.of())
           .forEach((kind, sum) -> {
-            List<Double> shares = new ArrayList<>();
+            List<@Nullable Double> shares = new ArrayList<>();
             for (double weighted : sum.weighted) {
               shares.add(weighted / sum.values);
             }

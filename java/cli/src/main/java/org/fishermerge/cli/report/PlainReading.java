@@ -3,13 +3,8 @@ package org.fishermerge.cli.report;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
-import java.util.stream.Stream;
-import org.fishermerge.merge.MergeRequest;
-import org.fishermerge.merge.MergeSource;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -30,10 +25,11 @@ final class PlainReading {
   /**
    * Bytes a second; null of short merges, or where nothing can be read.
    *
+   * @param files that it read, in order
    * @param bytes that the merge has read
    * @param seconds that it took
    */
-  static @Nullable Double rate(MergeRequest request, long bytes, double seconds) {
+  static @Nullable Double rate(List<Path> files, long bytes, double seconds) {
     if (bytes < LEAST_BYTES) {
       return null;
     }
@@ -42,7 +38,8 @@ final class PlainReading {
     long read = 0;
     long spent = 0;
     try {
-      for (Path file : files(request)) {
+      // From the last, which is likeliest to be where the first was too.
+      for (Path file : files.reversed()) {
         if (spent >= budget) {
           break;
         }
@@ -61,21 +58,5 @@ final class PlainReading {
       return null; // the merge is done, and whoever reads the report can do without
     }
     return read < BLOCK ? null : (Double) (read / (spent / 1e9));
-  }
-
-  /** Some of what was read; the last of it, which is likeliest to be where the first was too. */
-  private static List<Path> files(MergeRequest request) throws IOException {
-    List<Path> files = new ArrayList<>();
-    for (MergeSource source : request.models().reversed()) {
-      source.statistic().ifPresent(files::add);
-      if (Files.isDirectory(source.model())) {
-        try (Stream<Path> inside = Files.list(source.model())) {
-          inside.filter(file -> file.toString().endsWith(".safetensors")).forEach(files::add);
-        }
-      } else if (Files.isRegularFile(source.model())) {
-        files.add(source.model());
-      }
-    }
-    return files;
   }
 }

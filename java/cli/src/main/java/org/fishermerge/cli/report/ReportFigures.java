@@ -201,13 +201,16 @@ final class ReportFigures {
     JsonArray cells = figure.putArray("cells");
     for (ShareCell cell : shares.cells()) {
       for (int i = 0; i < cell.shares().size(); i++) {
-        cell(
-            cells,
-            blocks.indexOf(cell.kind()),
-            i,
-            columns.indexOf(cell.layer()),
-            cell.shares().get(i),
-            Table.percentText(cell.shares().get(i), 1) + " %");
+        Double share = cell.shares().get(i);
+        if (share != null) {
+          cell(
+              cells,
+              blocks.indexOf(cell.kind()),
+              i,
+              columns.indexOf(cell.layer()),
+              share,
+              Table.percentText(share, 1) + " %");
+        }
       }
     }
     return figure;
@@ -231,10 +234,11 @@ final class ReportFigures {
     names(figure, "blocks", List.of(""));
     JsonArray cells = figure.putArray("cells");
     for (int c = 0; c < layers.size(); c++) {
-      List<Double> rms = fishers.layers().get(c).rms();
+      List<@Nullable Double> rms = fishers.layers().get(c).rms();
       for (int r = 0; r < rms.size(); r++) {
-        if (rms.get(r) > 0) {
-          cell(cells, 0, r, c, rms.get(r), String.format(Locale.ROOT, "%.2e", rms.get(r)));
+        Double each = rms.get(r);
+        if (each != null && each > 0) {
+          cell(cells, 0, r, c, each, String.format(Locale.ROOT, "%.2e", each));
         }
       }
     }

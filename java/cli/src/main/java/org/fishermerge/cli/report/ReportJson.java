@@ -9,6 +9,7 @@ import com.fasterxml.jackson.databind.PropertyNamingStrategies;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.List;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.cli.report.RunReport.Accuracies;
 import org.fishermerge.cli.report.RunReport.FisherLayer;
@@ -17,6 +18,8 @@ import org.fishermerge.cli.report.RunReport.Row;
 import org.fishermerge.cli.report.RunReport.Search;
 import org.fishermerge.cli.report.RunReport.ShareCell;
 import org.fishermerge.cli.report.RunReport.Shares;
+import org.fishermerge.cli.report.RunReport.Similarities;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A report as JSON. Files of commands have keys of their own, which came first and stay; the report
@@ -88,7 +91,9 @@ public final class ReportJson {
               + RunReport.SCHEMA);
     }
     try {
-      RunReport report = MAPPER.treeToValue(json, RunReport.class);
+      JsonNode stated = json.deepCopy();
+      removeNulls(stated);
+      RunReport report = MAPPER.treeToValue(stated, RunReport.class);
       requireWhole(report);
       return report;
     } catch (JsonProcessingException e) {
@@ -96,6 +101,14 @@ public final class ReportJson {
     } catch (IllegalArgumentException e) {
       throw refused(name, String.valueOf(e.getMessage()), e);
     }
+  }
+
+  /** What others write as null is not there; in lists it is the number that JSON does not have. */
+  private static void removeNulls(JsonNode node) {
+    if (node instanceof ObjectNode object) {
+      object.properties().removeIf(field -> field.getValue().isNull());
+    }
+    node.forEach(ReportJson::removeNulls);
   }
 
   private static InputException refused(String name, String why, Exception cause) {
@@ -131,6 +144,17 @@ public final class ReportJson {
       for (FisherLayer layer : fishers.layers()) {
         require(
             layer.rms().size() == fishers.tasks().size(), "a number for each task", layer.layer());
+      }
+    }
+    Similarities similarity = report.similarity();
+    if (similarity != null) {
+      int tasks = similarity.tasks().size();
+      for (List<List<@Nullable Double>> matrix :
+          List.of(similarity.overlap(), similarity.cosine())) {
+        require(
+            matrix.size() == tasks && matrix.stream().allMatch(row -> row.size() == tasks),
+            "a row and a column for each task",
+            "the similarity");
       }
     }
     Search search = report.search();

@@ -3,17 +3,13 @@ package org.fishermerge.cli.report;
 import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import org.fishermerge.cli.report.RunReport.Accuracies;
 import org.fishermerge.cli.report.RunReport.Measure;
 import org.fishermerge.cli.report.Table.Cell;
 import org.fishermerge.cli.task.StyledWriter;
-import org.fishermerge.cli.task.Terminal;
 
-/** Parts of a report for standard output, as wide as that is where it is a terminal. */
+/** Parts of a report for standard output, as wide as the terminal where it is one. */
 public final class ReportText {
-  private static final Map<String, String> ENVIRONMENT = System.getenv();
-
   private ReportText() {}
 
   /** Accuracies by task, a line for each model or merge. */
@@ -54,8 +50,7 @@ public final class ReportText {
   }
 
   static void table(Table table, PrintWriter out) {
-    int width = Terminal.OUT.isThere() ? Terminal.OUT.width(ENVIRONMENT) : TextTable.UNLIMITED;
-    for (TextTable.Piece piece : TextTable.of(table, width)) {
+    for (TextTable.Piece piece : TextTable.of(table, StyledWriter.columns(out))) {
       if (piece.strong()) {
         StyledWriter.strong(out, piece.text());
       } else {

@@ -49,7 +49,16 @@ public record RunReport(
   }
 
   private static <T> List<T> copy(@Nullable List<T> list) {
-    return list == null ? List.of() : List.copyOf(list);
+    return list == null ? List.of() : whole(list);
+  }
+
+  private static <T> List<T> whole(List<T> list) {
+    for (Object item : list) {
+      if (item == null) {
+        throw new IllegalArgumentException("null where an item of a list is expected");
+      }
+    }
+    return List.copyOf(list);
   }
 
   /**
@@ -66,7 +75,12 @@ public record RunReport(
       @Nullable String started,
       @Nullable Double seconds,
       @Nullable Long seed,
-      @Nullable List<String> line) {}
+      @Nullable List<String> line) {
+    /** Copies the list. */
+    public Origin {
+      line = copy(line);
+    }
+  }
 
   /**
    * A model.
@@ -220,12 +234,13 @@ public record RunReport(
    * @param kind the rest of their names, without weight and bias; {@code other} where nothing is
    *     left
    * @param values how many
+   * @param shares one for each model; null where it is no finite number
    */
   public record ShareCell(
       @JsonProperty(required = true) String layer,
       @JsonProperty(required = true) String kind,
       @JsonProperty(required = true) long values,
-      @JsonProperty(required = true) List<Double> shares) {}
+      @JsonProperty(required = true) List<@Nullable Double> shares) {}
 
   /** Root mean squares of Fishers by layer. */
   public record FisherSizes(
@@ -241,12 +256,13 @@ public record RunReport(
   /**
    * A layer's Fishers.
    *
-   * @param rms root of the mean square of its mean Fisher, for each task
+   * @param rms root of the mean square of its mean Fisher, for each task; null where it is no finite
+   *     number
    */
   public record FisherLayer(
       @JsonProperty(required = true) String layer,
       @JsonProperty(required = true) long values,
-      @JsonProperty(required = true) List<Double> rms) {}
+      @JsonProperty(required = true) List<@Nullable Double> rms) {}
 
   /**
    * How alike Fishers are.
@@ -258,6 +274,13 @@ public record RunReport(
       @JsonProperty(required = true) List<String> tasks,
       @JsonProperty(required = true) List<List<@Nullable Double>> overlap,
       @JsonProperty(required = true) List<List<@Nullable Double>> cosine) {
+    /** Copies the lists. */
+    public Similarities {
+      tasks = copy(tasks);
+      overlap = copy(overlap);
+      cosine = copy(cosine);
+    }
+
     /** Of the whole model. */
     public static Similarities of(Similarity similarity, List<String> tasks) {
       return new Similarities(
@@ -310,7 +333,7 @@ public record RunReport(
   public record Try(
       @Nullable String merge,
       @Nullable Double scale,
-      @Nullable List<Double> coefficients,
+      @Nullable List<@Nullable Double> coefficients,
       @Nullable Double value,
       @Nullable Double loss) {}
 
@@ -321,7 +344,13 @@ public record RunReport(
    */
   public record Check(
       @JsonProperty(required = true) List<String> columns,
-      @JsonProperty(required = true) List<CheckRow> rows) {}
+      @JsonProperty(required = true) List<CheckRow> rows) {
+    /** Copies the lists. */
+    public Check {
+      columns = copy(columns);
+      rows = copy(rows);
+    }
+  }
 
   /** Of one task; as many values as there are columns. */
   public record CheckRow(

@@ -10,7 +10,6 @@ import org.fishermerge.cli.report.RunReport.Stage;
 import org.fishermerge.estimate.ProcessMemory;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.MergePlan;
-import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeResult;
 import org.fishermerge.torch.runtime.SystemMemory;
 import org.jspecify.annotations.Nullable;
@@ -87,7 +86,7 @@ public final class Stages implements AutoCloseable {
    *
    * @param seconds that it took
    */
-  public void endMerge(MergeRequest request, MergeResult result, double seconds) {
+  public void endMerge(MergePlan plan, MergeResult result, double seconds) {
     Long fetched = readFromDisk();
     report.stage(
         new Stage(
@@ -96,7 +95,7 @@ public final class Stages implements AutoCloseable {
             result.bytesRead(),
             result.bytesWritten(),
             fetched,
-            PlainReading.rate(request, result.bytesRead(), seconds),
+            PlainReading.rate(plan.inputFiles(), result.bytesRead(), seconds),
             peak(),
             planned));
   }

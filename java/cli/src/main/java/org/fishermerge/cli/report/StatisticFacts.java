@@ -101,7 +101,7 @@ public record StatisticFacts(
         continue;
       }
       Squares squares = first.getOrDefault(layer, NONE);
-      List<Double> rms = new ArrayList<>();
+      List<@Nullable Double> rms = new ArrayList<>();
       for (StatisticFacts file : files) {
         rms.add(Math.sqrt(file.layers.getOrDefault(layer, NONE).sum / squares.values));
       }

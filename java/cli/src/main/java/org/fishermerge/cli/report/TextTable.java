@@ -3,15 +3,13 @@ package org.fishermerge.cli.report;
 import java.util.ArrayList;
 import java.util.List;
 import org.fishermerge.cli.report.Table.Cell;
+import org.fishermerge.cli.task.StyledWriter;
 
 /**
  * A table as text. One that is wider than the terminal is cut into blocks of columns, one below the
  * other, each with the rows' names; names take a third of the width at most.
  */
 final class TextTable {
-  /** Where lines may be as long as they like: a file or a pipe. */
-  static final int UNLIMITED = Integer.MAX_VALUE;
-
   private static final Piece END = new Piece("\n", false);
   private static final int GAP = 2;
   private static final int LEAST_NAME = 12;
@@ -30,7 +28,7 @@ final class TextTable {
   /**
    * The lines in pieces, the last of each a line break.
    *
-   * @param width columns of the terminal
+   * @param width columns of the terminal, or {@link StyledWriter#UNLIMITED}
    */
   static List<Piece> of(Table table, int width) {
     return new TextTable(table, width).pieces();
@@ -38,7 +36,7 @@ final class TextTable {
 
   private List<Piece> pieces() {
     int names = width(0);
-    if (width != UNLIMITED) {
+    if (width != StyledWriter.UNLIMITED) {
       names = Math.min(names, Math.max(LEAST_NAME, width / 3));
     }
     List<Piece> pieces = new ArrayList<>();
@@ -67,7 +65,7 @@ final class TextTable {
     for (List<Cell> row : table.rows()) {
       widest = Math.max(widest, length(row.get(column).text()));
     }
-    return width == UNLIMITED ? widest : Math.min(widest, Math.max(1, width - LEAST_NAME - GAP));
+    return width == StyledWriter.UNLIMITED ? widest : Math.min(widest, Math.max(1, width - LEAST_NAME - GAP));
   }
 
   /** Words begin at the left, numbers end at the right. */

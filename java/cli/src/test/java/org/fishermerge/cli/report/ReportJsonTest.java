@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import com.fasterxml.jackson.core.JsonPointer;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -15,6 +16,7 @@ import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import org.fishermerge.checkpoint.InputException;
@@ -163,13 +165,62 @@ final class ReportJsonTest {
       })
   void aReportThatLacksAPartIsRefusedByItsName(String at, String part, String named)
       throws IOException {
-    ObjectNode report = ReportJson.of(ReportSamples.whole(List.of("a", "b"), 2, 5));
-    ((ObjectNode) report.at(at.equals("/") ? "" : at)).remove(part);
-    ObjectNode file = JsonReport.object();
-    file.putObject("fisher_merge").set("report", report);
-    assertThatThrownBy(() -> read(file.toString()))
-        .isInstanceOf(InputException.class)
-        .hasMessageContainingAll("old.json", "'" + named + "'", "docs/report.md");
+    for (boolean isNull : new boolean[] {false, true}) {
+      ObjectNode report = ReportJson.of(ReportSamples.whole(List.of("a", "b"), 2, 5));
+      ObjectNode node = (ObjectNode) report.at(at.equals("/") ? "" : at);
+      node.remove(part);
+      if (isNull) {
+        node.putNull(part);
+      }
+      ObjectNode file = JsonReport.object();
+      file.putObject("fisher_merge").set("report", report);
+      assertThatThrownBy(() -> read(file.toString()))
+          .isInstanceOf(InputException.class)
+          .hasMessageContainingAll("old.json", "'" + named + "'", "docs/report.md");
+    }
+  }
+
+  /** Whatever is null in a report, it is opened or refused in one message, and never fails later. */
+  @Test
+  void anyNullIsTakenAsAbsentOrRefused() throws IOException {
+    ObjectNode whole = ReportJson.of(ReportSamples.whole(List.of("a", "b"), 2, 5));
+    List<JsonPointer> places = new ArrayList<>();
+    places(whole, JsonPointer.empty(), places);
+    int refused = 0;
+    for (JsonPointer place : places) {
+      ObjectNode report = whole.deepCopy();
+      JsonNode parent = report.at(place.head());
+      if (parent instanceof ObjectNode object) {
+        object.putNull(place.last().getMatchingProperty());
+      } else {
+        ((ArrayNode) parent).setNull(place.last().getMatchingIndex());
+      }
+      ObjectNode file = JsonReport.object();
+      file.putObject("fisher_merge").set("report", report);
+      try {
+        RunReport opened = read(file.toString());
+        assertThat(ReportPage.of(opened)).as(place.toString()).contains("</html>");
+        assertThat(violations(ReportJson.of(opened))).as(place.toString()).isEmpty();
+      } catch (InputException e) {
+        assertThat(e).as(place.toString()).hasMessageContaining("old.json");
+        refused++;
+      }
+    }
+    assertThat(refused).isBetween(1, places.size() - 1);
+  }
+
+  /** Of all members, and of the first item of each list. */
+  private static void places(JsonNode node, JsonPointer at, List<JsonPointer> into) {
+    node.properties()
+        .forEach(member -> {
+          JsonPointer place = at.appendProperty(member.getKey());
+          into.add(place);
+          places(member.getValue(), place, into);
+        });
+    if (node.isArray() && !node.isEmpty()) {
+      into.add(at.appendIndex(0));
+      places(node.get(0), at.appendIndex(0), into);
+    }
   }
 
   @Test

@@ -37,7 +37,7 @@ final class TextTableTest {
 
   @Test
   void whereThereIsRoomItIsOneBlock() {
-    assertThat(lines(table(), TextTable.UNLIMITED))
+    assertThat(lines(table(), StyledWriter.UNLIMITED))
         .containsExactly(
             "accuracy, %                      shapes  stripes  mean",
             "base                               38.8    100.0  50.0",
@@ -81,7 +81,7 @@ final class TextTableTest {
   @ValueSource(booleans = {true, false})
   void onlyAStyledWriterWritesStyles(boolean styled) {
     StringWriter text = new StringWriter();
-    try (StyledWriter out = new StyledWriter(text, text, styled)) {
+    try (StyledWriter out = new StyledWriter(text, text, styled, () -> StyledWriter.UNLIMITED)) {
       StyledWriter.strong(out, "50.0");
       out.print(" end");
     }
