@@ -90,7 +90,12 @@ final class DemoCommand implements Callable<Integer> {
     }
     Path folder = out == null ? Path.of("outputs", "demo-" + stamp()) : out;
     if (Files.exists(folder)) {
-      throw new InputException(folder + ": already exists; name a new folder with --out");
+      throw new InputException(
+          folder
+              + (Demo.isUnfinished(folder)
+                  ? ": holds a demo that was stopped, which cannot go on; remove the folder, or name"
+                      + " a new one with --out"
+                  : ": already exists; name a new folder with --out"));
     }
     PrintWriter results = spec.commandLine().getOut();
     PrintWriter inner = verbose ? results : new PrintWriter(Writer.nullWriter());

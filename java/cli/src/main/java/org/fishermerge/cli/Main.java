@@ -148,7 +148,11 @@ public final class Main {
    */
   static String stopped(List<String> arguments) {
     String left = "stopped; nothing half-written is left.";
-    return !arguments.isEmpty() && SAVING.contains(arguments.getFirst())
+    String name = arguments.isEmpty() ? "" : arguments.getFirst();
+    if (name.equals("demo") && arguments.stream().noneMatch(word -> word.startsWith("--train"))) {
+      return left + " What the demo had finished stays in its folder; it begins anew in a new one.";
+    }
+    return SAVING.contains(name)
         ? left + " The same command goes on from what is finished."
         : left + " The same command begins anew.";
   }

@@ -140,6 +140,24 @@ final class DemoCommandTest {
     assertThat(err.toString()).contains(folder.toString(), "already exists", "--out");
   }
 
+  @Test
+  void saysWhatToDoWhereADemoWasStopped() throws IOException {
+    Files.createDirectories(folder.resolve("models"));
+    Files.createDirectories(folder.resolve("merged"));
+    StringWriter err = new StringWriter();
+    int code =
+        Main.run(
+            new PrintWriter(new StringWriter()),
+            new PrintWriter(err),
+            "demo",
+            "--out",
+            folder.toString());
+    assertThat(code).isEqualTo(1);
+    assertThat(err.toString())
+        .contains(folder.toString(), "was stopped", "remove the folder", "--out")
+        .doesNotContain("already exists");
+  }
+
   /**
    * The shipped models come from this program; that a seed fixes what it makes is what we can test.
    */

@@ -28,6 +28,7 @@ import org.fishermerge.cli.report.RunReport.Accuracies;
 import org.fishermerge.cli.report.RunReport.Measure;
 import org.fishermerge.cli.report.RunReport.Role;
 import org.fishermerge.cli.report.RunReport.Row;
+import org.fishermerge.cli.report.RunReport.Stage;
 import org.fishermerge.cli.report.Stages;
 import org.fishermerge.cli.task.JsonReport;
 import org.jspecify.annotations.Nullable;
@@ -70,6 +71,9 @@ public final class Demo implements AutoCloseable {
   private final Stages stages;
   private @Nullable String stage;
 
+  /** The largest plan of the stage's merges. */
+  private @Nullable Long planned;
+
   /**
    * @param folder receives models, data, Fisher files, merged models and the report; must not exist
    * @param pool a file of models that {@link #train} wrote; empty for those that ship with the
@@ -96,6 +100,13 @@ public final class Demo implements AutoCloseable {
   /** Trains models of the demo's kind, and writes them to a file. */
   public static void train(Path file, PrintWriter log, DemoRecipe recipe) {
     PicturePool.drawn().train(file, log, recipe);
+  }
+
+  /** Whether a demo ran in a folder, and was stopped before its end. */
+  public static boolean isUnfinished(Path folder) {
+    return Files.isDirectory(folder.resolve("models"))
+        && Files.isDirectory(folder.resolve("merged"))
+        && !Files.exists(folder.resolve("report.json"));
   }
 
   /** Runs the demo. */
@@ -126,12 +137,12 @@ public final class Demo implements AutoCloseable {
       }
     }
     step("merging with them, and without");
-    run(merge("average", Optional.empty(), "average"));
-    run(merge("task-arithmetic", Optional.empty(), "task-arithmetic"));
-    run(merge("merge --rule fisher", Optional.of(BATCH_SQUARE), BATCH_SQUARE));
-    run(merge("merge --rule fisher", Optional.of(EXACT), EXACT));
-    run(merge("merge --rule regmean", Optional.of(EXACT), "regmean"));
-    run(merge("merge --rule kronecker", Optional.of(EXACT), "kronecker"));
+    runMerge("average", Optional.empty(), "average");
+    runMerge("task-arithmetic", Optional.empty(), "task-arithmetic");
+    runMerge("merge --rule fisher", Optional.of(BATCH_SQUARE), BATCH_SQUARE);
+    runMerge("merge --rule fisher", Optional.of(EXACT), EXACT);
+    runMerge("merge --rule regmean", Optional.of(EXACT), "regmean");
+    runMerge("merge --rule kronecker", Optional.of(EXACT), "kronecker");
     step("searching the merge that predicts most like the models themselves, without labels");
     JsonNode search = search(models);
     step("merging by the best rule that it found");
@@ -139,11 +150,10 @@ public final class Demo implements AutoCloseable {
     search.at("/found/command").forEach(word -> found.add(word.textValue()));
     found.add("--scaling-factor");
     found.add(search.at("/found/scale").asText());
-    run(
-        merge(
-            String.join(" ", found),
-            found.contains("--rule") ? Optional.of(EXACT) : Optional.empty(),
-            "tuned"));
+    runMerge(
+        String.join(" ", found),
+        found.contains("--rule") ? Optional.of(EXACT) : Optional.empty(),
+        "tuned");
 
     step("evaluating on " + HELD_BACK + " held-back pictures per task");
     Map<String, List<Measure>> rows = new LinkedHashMap<>();
@@ -237,6 +247,16 @@ public final class Demo implements AutoCloseable {
     return line;
   }
 
+  private void runMerge(String words, Optional<String> labels, String output) {
+    run(merge(words, labels, output));
+    for (Stage each : ReportReader.read(mergeReport(output)).stages()) {
+      Long bytes = each.plannedBytes();
+      if (bytes != null) {
+        planned = planned == null ? bytes : Math.max(planned, bytes);
+      }
+    }
+  }
+
   private Path mergeReport(String output) {
     return folder.resolve("reports").resolve("merge-" + output + ".json");
   }
@@ -280,9 +300,10 @@ public final class Demo implements AutoCloseable {
 
   private void endStage() {
     if (stage != null) {
-      stages.end(stage);
+      stages.end(stage, planned);
     }
     stage = null;
+    planned = null;
   }
 
   private void step(String what) {

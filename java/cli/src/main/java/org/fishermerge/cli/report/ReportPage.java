@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.Properties;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.fishermerge.cli.report.RunReport.Accuracies;
 import org.fishermerge.cli.report.RunReport.FisherSizes;
@@ -35,6 +36,9 @@ final class ReportPage {
 
   /** Longer texts break into lines. */
   private static final int WIDE = 28;
+
+  /** Breaks on paper, if it is a heading. */
+  private static final Pattern LONG_WORD = Pattern.compile("\\S{17}");
 
   private final RunReport report;
   private final List<Table> first;
@@ -500,8 +504,14 @@ final class ReportPage {
       int column = c;
       words[c] = table.rows().stream().noneMatch(row -> row.get(column).isNumber());
       wide[c] = table.rows().stream().anyMatch(row -> row.get(column).text().length() > WIDE);
-      html.open("th", "scope", "col", "class", kind(words[c], wide[c]))
-          .name(table.columns().get(c))
+      String heading = table.columns().get(c);
+      html.open(
+              "th",
+              "scope",
+              "col",
+              "class",
+              kind(words[c], wide[c]) + (LONG_WORD.matcher(heading).find() ? " long" : ""))
+          .name(heading)
           .close();
     }
     html.close().close().open("tbody");

@@ -142,25 +142,28 @@
   /** cells: [block, row, column, value, text]; a block of rows for each kind of parameter. */
   function heat(plot, tip, figure, width, label) {
     const left = narrow(width) ? 84 : 130, right = 4;
-    const size = Math.min((width - left - right) / figure.columns.length, figure.square ? 58 : 64);
-    const row = figure.square ? Math.max(20, Math.min(size, 40)) : 16;
-    const head = 24, used = new Set(figure.cells.map((cell) => cell[0]));
+    const head = 24, gap = 18, least = 32, used = new Set(figure.cells.map((cell) => cell[0]));
     const blocks = figure.blocks.map((name, index) => ({name, index})).filter((b) => used.has(b.index));
     const named = blocks.some((b) => b.name);
+    // Blocks stand side by side where their cells have room, and share the width.
+    const across = named
+      ? Math.max(1, Math.min(blocks.length, Math.floor((width + gap) / (left + right + least * figure.columns.length + gap))))
+      : 1;
+    const room = (width - gap * (across - 1)) / across;
+    const size = Math.min((room - left - right) / figure.columns.length, figure.square ? 58 : 64);
+    const row = figure.square ? Math.max(20, Math.min(size, 40)) : 16;
     const block = figure.rows.length * row + (named ? head : 6);
     const turned = d3.max(figure.columns, (name) => Math.min(name.length, 24)) * 6.4 > size - 4;
     const foot = turned ? Math.min(24, d3.max(figure.columns, (name) => name.length)) * 6.6 + 10 : 22;
-    // Blocks stand side by side where there is room.
-    const wide = left + size * figure.columns.length + 18;
-    const across = named ? Math.max(1, Math.floor((width + 18) / wide)) : 1;
+    const wide = left + size * figure.columns.length + gap;
     const lines = Math.ceil(blocks.length / across);
     const height = lines * block + foot + 44;
     const svg = canvas(plot, width, height, label);
     const values = figure.cells.map((cell) => cell[3]);
-    const [least, most] = d3.extent(values);
+    const [low, high] = d3.extent(values);
     const scale = figure.scale === 'log'
-      ? d3.scaleSequentialLog([least, most === least ? most * 1.0001 : most], shades)
-      : d3.scaleSequential([figure.square ? Math.min(.9, Math.floor(10 * least) / 10) : least, figure.top || Math.max(most, least + 0.05)], shades);
+      ? d3.scaleSequentialLog([low, high === low ? high * 1.0001 : high], shades)
+      : d3.scaleSequential([figure.square ? Math.min(.9, Math.floor(10 * low) / 10) : low, figure.top || Math.max(high, low + 0.05)], shades);
     const tops = new Map(blocks.map((b, k) => [b.index, Math.floor(k / across) * block + (named ? head : 6)]));
     const lefts = new Map(blocks.map((b, k) => [b.index, (k % across) * wide]));
     const kept = [];
