@@ -11,6 +11,7 @@ import org.fishermerge.cli.report.RunReport.Search;
 import org.fishermerge.cli.task.JsonReport;
 import org.fishermerge.merge.CoefficientSearch;
 import org.fishermerge.torch.Accuracy;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What a search of coefficients by accuracy tells.
@@ -60,7 +61,11 @@ record CoefficientSearchReport(
         tries.stream()
             .map(each ->
                 new RunReport.Try(
-                    null, null, each.coefficients(), each.score().accuracy(), each.score().loss()))
+                    null,
+                    null,
+                    new ArrayList<@Nullable Double>(each.coefficients()),
+                    each.score().accuracy(),
+                    each.score().loss()))
             .toList();
     List<CheckRow> rows = new ArrayList<>();
     boolean measured = found.stream().allMatch(accuracy -> accuracy.examples() > 0);

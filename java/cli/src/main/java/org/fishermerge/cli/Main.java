@@ -214,7 +214,9 @@ public final class Main {
     return code;
   }
 
-  /** For this process's standard output: in colours, and in tables that fit, if it is a terminal. */
+  /**
+   * For this process's standard output: in colours, and in tables that fit, if it is a terminal.
+   */
   private static StyledWriter onTerminal(Map<String, String> environment, PrintWriter writer) {
     return styled(
         writer,
@@ -247,7 +249,8 @@ public final class Main {
     return commandLine(environment, words)
         .setOut(outWriter)
         .setErr(errWriter)
-        .setColorScheme(Help.defaultColorScheme(outWriter.isStyled() ? Help.Ansi.ON : Help.Ansi.OFF))
+        .setColorScheme(
+            Help.defaultColorScheme(outWriter.isStyled() ? Help.Ansi.ON : Help.Ansi.OFF))
         .setUsageHelpWidth(Math.max(LEAST_HELP_WIDTH, Terminal.OUT.width(environment)))
         .setExpandAtFiles(false)
         .setExecutionStrategy(parsed -> explained(parsed, outWriter))

@@ -147,8 +147,7 @@ final class ShareSample {
       for (double sum : sums) {
         shares.add(sum / sampled);
       }
-      found.add(
-          new TensorShares(tensor.name(), tensor.info().elementCount(), sampled, shares));
+      found.add(new TensorShares(tensor.name(), tensor.info().elementCount(), sampled, shares));
     }
   }
 

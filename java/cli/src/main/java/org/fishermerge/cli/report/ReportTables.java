@@ -272,7 +272,8 @@ final class ReportTables {
       cells.add(Table.digits(each.scale(), "%.3f"));
       cells.add(kl ? Table.digits(each.value(), "%.5f") : Table.percent(each.value(), 2));
       cells.add(Table.digits(each.loss(), "%.5f"));
-      List<@Nullable Double> coefficients = each.coefficients() == null ? List.of() : each.coefficients();
+      List<@Nullable Double> coefficients =
+          each.coefficients() == null ? List.of() : each.coefficients();
       for (int c = 0; c < search.coefficients().size(); c++) {
         cells.add(c < coefficients.size() ? Table.digits(coefficients.get(c), "%.4f") : Table.NONE);
       }

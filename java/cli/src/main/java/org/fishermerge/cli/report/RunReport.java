@@ -256,8 +256,8 @@ public record RunReport(
   /**
    * A layer's Fishers.
    *
-   * @param rms root of the mean square of its mean Fisher, for each task; null where it is no finite
-   *     number
+   * @param rms root of the mean square of its mean Fisher, for each task; null where it is no
+   *     finite number
    */
   public record FisherLayer(
       @JsonProperty(required = true) String layer,

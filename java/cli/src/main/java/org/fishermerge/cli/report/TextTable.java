@@ -17,9 +17,17 @@ final class TextTable {
   private final Table table;
   private final int width;
 
+  /** Width of the first column. */
+  private final int names;
+
   private TextTable(Table table, int width) {
     this.table = table;
     this.width = width;
+    int widest = widest(0);
+    this.names =
+        width == StyledWriter.UNLIMITED
+            ? widest
+            : Math.min(widest, Math.max(LEAST_NAME, width / 3));
   }
 
   /** A part of a line. */
@@ -35,10 +43,6 @@ final class TextTable {
   }
 
   private List<Piece> pieces() {
-    int names = width(0);
-    if (width != StyledWriter.UNLIMITED) {
-      names = Math.min(names, Math.max(LEAST_NAME, width / 3));
-    }
     List<Piece> pieces = new ArrayList<>();
     int from = 1;
     while (from < table.columns().size()) {
@@ -52,20 +56,27 @@ final class TextTable {
       if (!pieces.isEmpty()) {
         pieces.add(END);
       }
-      line(pieces, names, block, table.columns().stream().map(Table::name).toList());
+      line(pieces, block, table.columns().stream().map(Table::name).toList());
       for (List<Cell> row : table.rows()) {
-        line(pieces, names, block, row);
+        line(pieces, block, row);
       }
     }
     return pieces;
   }
 
   private int width(int column) {
+    int widest = widest(column);
+    return width == StyledWriter.UNLIMITED
+        ? widest
+        : Math.min(widest, Math.max(1, width - names - GAP));
+  }
+
+  private int widest(int column) {
     int widest = length(table.columns().get(column));
     for (List<Cell> row : table.rows()) {
       widest = Math.max(widest, length(row.get(column).text()));
     }
-    return width == StyledWriter.UNLIMITED ? widest : Math.min(widest, Math.max(1, width - LEAST_NAME - GAP));
+    return widest;
   }
 
   /** Words begin at the left, numbers end at the right. */
@@ -77,7 +88,7 @@ final class TextTable {
     return text.codePointCount(0, text.length());
   }
 
-  private void line(List<Piece> pieces, int names, List<Integer> block, List<Cell> cells) {
+  private void line(List<Piece> pieces, List<Integer> block, List<Cell> cells) {
     String first = cut(cells.getFirst().text(), names);
     pieces.add(new Piece(first, cells.getFirst().strong()));
     int blank = names - length(first);

@@ -180,7 +180,9 @@ final class ReportJsonTest {
     }
   }
 
-  /** Whatever is null in a report, it is opened or refused in one message, and never fails later. */
+  /**
+   * Whatever is null in a report, it is opened or refused in one message, and never fails later.
+   */
   @Test
   void anyNullIsTakenAsAbsentOrRefused() throws IOException {
     ObjectNode whole = ReportJson.of(ReportSamples.whole(List.of("a", "b"), 2, 5));

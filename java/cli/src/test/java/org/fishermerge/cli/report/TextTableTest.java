@@ -64,6 +64,19 @@ final class TextTableTest {
         .allSatisfy(line -> assertThat(line.length()).isLessThanOrEqualTo(width));
   }
 
+  /** A column of words that is wider than what long names leave of the line. */
+  @ParameterizedTest
+  @ValueSource(ints = {20, 50, 80})
+  void longCellsBesideLongNamesAreCut(int width) {
+    Table table =
+        new Table(
+            "",
+            List.of("run", "rules"),
+            List.of(List.of(Table.name("n".repeat(16)), Table.name("rule ".repeat(40)))));
+    assertThat(lines(table, width))
+        .allSatisfy(line -> assertThat(line.length()).isLessThanOrEqualTo(width));
+  }
+
   @Test
   void cellsThatStandOutArePiecesOfTheirOwn() {
     Table table =
