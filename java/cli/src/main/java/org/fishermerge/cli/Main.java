@@ -195,7 +195,7 @@ public final class Main {
       PrintWriter outWriter,
       PrintWriter errWriter,
       String... args) {
-    StyledWriter out = outWriter instanceof StyledWriter known ? known : onPaper(outWriter);
+    StyledWriter out = outWriter instanceof StyledWriter known ? known : withoutStyles(outWriter);
     boolean hushed = List.of(args).contains(QUIET);
     PrintWriter plain = plain(errWriter);
     PrintWriter err = hushed ? new PrintWriter(new EssentialWriter(plain), true) : plain;
@@ -225,7 +225,7 @@ public final class Main {
   }
 
   /** For another place. */
-  private static StyledWriter onPaper(PrintWriter writer) {
+  private static StyledWriter withoutStyles(PrintWriter writer) {
     return styled(writer, false, () -> StyledWriter.UNLIMITED);
   }
 
