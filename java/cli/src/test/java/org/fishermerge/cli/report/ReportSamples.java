@@ -21,6 +21,7 @@ import org.fishermerge.cli.report.RunReport.Stage;
 import org.fishermerge.cli.report.RunReport.Statistic;
 import org.fishermerge.cli.report.RunReport.Try;
 import org.fishermerge.merge.TensorShares;
+import org.jspecify.annotations.Nullable;
 
 /** Reports for tests, with everything that a report can have. */
 final class ReportSamples {
@@ -114,7 +115,7 @@ final class ReportSamples {
           new FisherLayer(
               "encoder.layers." + layer,
               12_345_678,
-              names.stream().map(name -> Math.exp(-10 * random.nextDouble())).toList()));
+              doubles(names.size(), () -> Math.exp(-10 * random.nextDouble()))));
     }
     List<Try> tries = new ArrayList<>();
     for (int k = 0; k < 21; k++) {
@@ -122,7 +123,7 @@ final class ReportSamples {
           new Try(
               null,
               null,
-              names.stream().map(name -> random.nextDouble()).toList(),
+              doubles(names.size(), random::nextDouble),
               random.nextDouble(),
               random.nextDouble(3)));
     }
@@ -161,5 +162,13 @@ final class ReportSamples {
                 "merge", 2.7, 19_400_000_000L, 1_200_000_000L, 0L, 8.1e9, 81_000_000L, 90_000_000L))
         .warnings(List.of("model " + names.getFirst() + ": odd"))
         .build();
+  }
+
+  private static List<@Nullable Double> doubles(int count, DoubleSupplier next) {
+    List<@Nullable Double> doubles = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      doubles.add(next.getAsDouble());
+    }
+    return doubles;
   }
 }
