@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
+import java.util.function.DoubleSupplier;
 import org.fishermerge.cli.report.RunReport.Check;
 import org.fishermerge.cli.report.RunReport.CheckRow;
 import org.fishermerge.cli.report.RunReport.FisherLayer;
