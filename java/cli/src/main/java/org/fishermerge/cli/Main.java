@@ -116,7 +116,7 @@ public final class Main {
   }
 
   /** Commands that save statistics as they go. */
-  private static final Set<String> SAVING = Set.of("fisher", "run");
+  private static final Set<String> SAVING = Set.of("fisher", "run", "search");
 
   private static volatile List<String> command = List.of();
   private static volatile boolean running;

@@ -11,6 +11,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.Checkpoint;
@@ -24,11 +25,13 @@ import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.cli.tune.Direction;
 import org.fishermerge.cli.tune.Directions;
 import org.fishermerge.cli.tune.DivergenceSearch;
+import org.fishermerge.cli.tune.SearchProgress;
 import org.fishermerge.data.Examples;
 import org.fishermerge.data.Selection;
 import org.fishermerge.estimate.BadRows;
 import org.fishermerge.estimate.ClassPrompts;
 import org.fishermerge.estimate.Evaluation;
+import org.fishermerge.estimate.ProgressPath;
 import org.fishermerge.estimate.SkippedRows;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.Average;
@@ -254,19 +257,21 @@ final class SearchCommand implements Callable<Integer> {
       session.plan().warnings().forEach(warning -> err().println("warning: " + warning));
       requireOutputsApart(widest.output());
       options.runModelsThere(err());
-      // Its folder is where directions are merged; it is never committed.
+      // Its folder is where heads are kept; it is never committed.
       try (AtomicOutput scratch = AtomicOutput.folder(widest.output(), widest.overwrite());
+          SearchProgress progress = progress(widest.output());
           CommandReport report = CommandReport.open(reports.files, spec, widest.overwrite());
           Checkpoint base = Checkpoint.open(options.base);
           Kernels kernels = options.openKernels();
           Merger merger = session.merger(kernels, new LibTorchAlgebra());
           Directions directions =
-              new Directions(options::request, sources, session, merger, kernels, scratch.temp())) {
+              new Directions(options::request, sources, session, merger, kernels, progress)) {
         DivergenceSearch search =
             new DivergenceSearch(
                 settings(families),
                 members(scratch.temp(), places),
                 directions,
+                progress,
                 kernels,
                 base,
                 out(),
@@ -297,6 +302,10 @@ final class SearchCommand implements Callable<Integer> {
       }
     }
     return 0;
+  }
+
+  private SearchProgress progress(Path output) {
+    return new SearchProgress(search -> ProgressPath.of(output), err(), warnings);
   }
 
   private DivergenceSearch.Settings settings(List<Direction.Family> families) {
@@ -375,12 +384,13 @@ final class SearchCommand implements Callable<Integer> {
       // output.
       try (AtomicOutput scratch = AtomicOutput.folder(equal.output(), equal.overwrite());
           CommandReport report = CommandReport.open(reports.files, spec, equal.overwrite());
+          SearchProgress progress = progress(equal.output());
           Kernels kernels = options.openKernels();
           Merger merger = session.merger(kernels)) {
         if (kernels.usesGpu()) {
           err().println(merger.describeInputs());
         }
-        search(places, session, kernels, merger, scratch.temp(), report);
+        search(places, session, kernels, merger, scratch.temp(), progress, report);
       }
     }
     return 0;
@@ -392,6 +402,7 @@ final class SearchCommand implements Callable<Integer> {
       Kernels kernels,
       Merger merger,
       Path scratch,
+      SearchProgress progress,
       @Nullable CommandReport report) {
     List<ClassifierOpener> tasks = tasks(scratch, places);
     // Every try has the settings of the base.
@@ -404,17 +415,23 @@ final class SearchCommand implements Callable<Integer> {
       report.stages().begin();
     }
     CoefficientSearch.Try best;
-    try (Progress progress = new Progress(err(), "Searching", "tries", tries(), 1)) {
+    try (Progress shown = new Progress(err(), "Searching", "tries", tries(), 1)) {
       best =
           CoefficientSearch.run(
               members.size(),
               tries(),
               seed,
-              coefficients -> score(merge(coefficients, tried, session, merger), tasks),
+              coefficients -> {
+                Supplier<CoefficientSearch.Score> measure =
+                    () -> score(merge(coefficients, tried, session, merger), tasks);
+                return done.isEmpty()
+                    ? first(measure.get(), session.plan(), progress)
+                    : kept(coefficients, measure, progress);
+              },
               each -> {
                 done.add(each);
                 printTry(done.size(), each);
-                progress.update(done.size());
+                shown.update(done.size());
               });
     }
     List<Accuracy> equalUnseen =
@@ -434,6 +451,7 @@ final class SearchCommand implements Callable<Integer> {
             spec.commandLine(),
             report,
             listener -> merger.run(found, listener));
+    progress.remove();
     List<Accuracy> bestUnseen = measure(found.request().output(), tasks, true);
     printComparison(best, equalUnseen, bestUnseen);
     if (report != null) {
@@ -449,6 +467,27 @@ final class SearchCommand implements Callable<Integer> {
       report.builder().search(told.search(names())).warnings(warnings.said());
       report.publish(told.json(members).put("seed", seed).put("examples_per_task", examples));
     }
+  }
+
+  /** The first try is measured in any case: what it gives says whether others belong to it. */
+  private static CoefficientSearch.Score first(
+      CoefficientSearch.Score score, MergePlan plan, SearchProgress progress) {
+    progress.begin(Directions.key(plan).add(score).hex());
+    return score;
+  }
+
+  private static CoefficientSearch.Score kept(
+      List<Double> coefficients,
+      Supplier<CoefficientSearch.Score> measure,
+      SearchProgress progress) {
+    List<Double> values =
+        progress.measured(
+            "accuracy and loss at " + coefficients,
+            () -> {
+              CoefficientSearch.Score score = measure.get();
+              return List.of(score.accuracy(), score.loss());
+            });
+    return new CoefficientSearch.Score(values.getFirst(), values.getLast());
   }
 
   private void requireOutputsApart(Path output) {

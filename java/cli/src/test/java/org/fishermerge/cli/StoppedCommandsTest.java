@@ -10,7 +10,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 /** What is said after a signal; {@link KilledCommandsIT} sends one. */
 final class StoppedCommandsTest {
   @ParameterizedTest
-  @CsvSource({"fisher, true", "run, true", "search, false", "merge, false", "evaluate, false"})
+  @CsvSource({"fisher, true", "run, true", "search, true", "merge, false", "evaluate, false"})
   void onlyWhatSavesItsProgressGoesOn(String command, boolean goesOn) {
     String said = Main.stopped(List.of(command, "--model", "run"));
     assertThat(said).startsWith("stopped; nothing half-written is left. The same command ");

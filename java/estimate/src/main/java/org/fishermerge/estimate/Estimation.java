@@ -189,7 +189,7 @@ public final class Estimation {
       EstimateInputs inputs = new EstimateInputs(onData.modelSha256(), settings);
       String dataset = onData.examples().description();
       String known = inputs.progressKey(dataset, rows);
-      SavedProgress saved = new SavedProgress(SavedProgress.of(output), listener);
+      SavedProgress saved = new SavedProgress(ProgressPath.of(output), listener);
       Batch chosenBatch =
           batch(
               savedBatch(saved, known),

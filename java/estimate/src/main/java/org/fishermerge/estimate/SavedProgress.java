@@ -1,6 +1,5 @@
 package org.fishermerge.estimate;
 
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Optional;
 import org.fishermerge.checkpoint.InputException;
@@ -13,9 +12,6 @@ import org.fishermerge.torch.FisherProgress;
  * started again. Saving that fails does not stop the run.
  */
 final class SavedProgress {
-  /** Beside the output. */
-  private static final String SUFFIX = ".progress";
-
   /** In seconds; 0 saves after every batch. */
   private static final String INTERVAL = "fishermerge.save-seconds";
 
@@ -26,11 +22,6 @@ final class SavedProgress {
 
   /** The one before and the new one exist at once, and must leave room for the result. */
   private static final int COPIES = 3;
-
-  /** In bytes. */
-  private static final int LONGEST_NAME = 255;
-
-  private static final int HASH_DIGITS = 16;
 
   private final Path file;
   private final EstimationListener listener;
@@ -45,31 +36,10 @@ final class SavedProgress {
     this.interval = interval();
   }
 
-  /**
-   * The file of the progress towards an output. A name that would be longer than file systems allow
-   * is cut, and told apart from others by a hash.
-   */
-  static Path of(Path output) {
-    String name = output.getFileName().toString();
-    if (bytes(name + SUFFIX) <= LONGEST_NAME) {
-      return output.resolveSibling(name + SUFFIX);
-    }
-    String end = "-" + new ContentKey(name).hex().substring(0, HASH_DIGITS) + SUFFIX;
-    String begin = name;
-    while (bytes(begin + end) > LONGEST_NAME) {
-      begin = begin.substring(0, begin.offsetByCodePoints(begin.length(), -1));
-    }
-    return output.resolveSibling(begin + end);
-  }
-
-  private static int bytes(String name) {
-    return name.getBytes(StandardCharsets.UTF_8).length;
-  }
-
   /** Removes the file after the output is in its place, which nothing can undo any more. */
   static void remove(Path output, EstimationListener listener) {
     try {
-      FisherProgress.delete(of(output));
+      FisherProgress.delete(ProgressPath.of(output));
     } catch (InputException e) {
       listener.warning(e.getMessage() + "; it is of no use any more");
     }

@@ -2,7 +2,6 @@ package org.fishermerge.cli.program;
 
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -20,14 +19,12 @@ import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import java.util.stream.Stream;
 import org.fishermerge.checkpoint.AtomicOutput;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.ModelConfig;
 import org.fishermerge.checkpoint.ModelPath;
 import org.fishermerge.checkpoint.NameList;
-import org.fishermerge.checkpoint.Reasons;
 import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.cli.config.Composition;
@@ -42,6 +39,7 @@ import org.fishermerge.cli.report.RunReport.Similarities;
 import org.fishermerge.cli.report.Stages;
 import org.fishermerge.cli.report.StatisticFacts;
 import org.fishermerge.cli.task.EstimationPrinter;
+import org.fishermerge.cli.task.Folders;
 import org.fishermerge.cli.task.Progress;
 import org.fishermerge.cli.task.Repositories;
 import org.fishermerge.cli.task.Repositories.Model;
@@ -49,6 +47,7 @@ import org.fishermerge.cli.task.SkippedRowsReport;
 import org.fishermerge.cli.task.Warnings;
 import org.fishermerge.cli.tune.Directions;
 import org.fishermerge.cli.tune.DivergenceSearch;
+import org.fishermerge.cli.tune.SearchProgress;
 import org.fishermerge.data.Selection;
 import org.fishermerge.data.files.DataSource;
 import org.fishermerge.estimate.CommandDevice;
@@ -89,6 +88,9 @@ public final class Program {
   private static final Pattern ARCHITECTURE =
       Pattern.compile("clip-vit-[a-z]+-patch\\d+", Pattern.CASE_INSENSITIVE);
   private static final int TASKS_SHOWN = 5;
+
+  /** Of what names a search, in the name of its progress. */
+  private static final int KEY_DIGITS = 16;
 
   private final Composition composition;
   private final RunSettings settings;
@@ -579,8 +581,13 @@ public final class Program {
     err.println("searching the merge of " + members.size() + " models by divergence");
     err.flush();
     try (MergeSession session = MergeSession.open(widest);
-        // Where directions are merged; never committed.
-        AtomicOutput scratch = AtomicOutput.folder(settings.log().resolve("directions"), true);
+        // The folder of the log is another one in every run.
+        SearchProgress progress =
+            new SearchProgress(
+                search ->
+                    settings.cache().resolve("search").resolve(search.substring(0, KEY_DIGITS)),
+                err,
+                warnings);
         Checkpoint base = Checkpoint.open(widest.base());
         Kernels kernels = device.open();
         Merger merger = session.merger(kernels, new LibTorchAlgebra());
@@ -591,9 +598,10 @@ public final class Program {
                 session,
                 merger,
                 kernels,
-                scratch.temp())) {
+                progress)) {
       DivergenceSearch search =
-          new DivergenceSearch(tuning, members, directions, kernels, base, out, err, warnings);
+          new DivergenceSearch(
+              tuning, members, directions, progress, kernels, base, out, err, warnings);
       stages.begin();
       search.run();
       stages.end("search");
@@ -954,12 +962,10 @@ public final class Program {
 
   /** Of no use any more; the run has done its work. */
   private void deleteTree(Path folder) {
-    try (Stream<Path> files = Files.walk(folder)) {
-      for (Path file : files.sorted((a, b) -> b.compareTo(a)).toList()) {
-        Files.deleteIfExists(file);
-      }
-    } catch (IOException e) {
-      warnings.accept(folder + ": cannot be removed: " + Reasons.of(e));
+    try {
+      Folders.delete(folder);
+    } catch (InputException e) {
+      warnings.accept(e.getMessage());
     }
   }
 }

@@ -8,13 +8,19 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.DType;
+import org.fishermerge.checkpoint.ModelPath;
 import org.fishermerge.checkpoint.ParameterNames;
 import org.fishermerge.checkpoint.SafetensorsWriter;
+import org.fishermerge.estimate.ContentKey;
+import org.fishermerge.estimate.ModelHashes;
+import org.fishermerge.estimate.Tool;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.Average;
+import org.fishermerge.merge.MergePlan;
 import org.fishermerge.merge.MergeRequest;
 import org.fishermerge.merge.MergeRule;
 import org.fishermerge.merge.MergeSession;
@@ -24,9 +30,12 @@ import org.fishermerge.merge.ProgressListener;
 
 /**
  * Merges of the same models as directions from their base, each written once, when it is first
- * needed, in F32 and under the base's names.
+ * needed, in F32 and under the base's names. They lie in the search's progress.
  */
 public final class Directions implements AutoCloseable {
+  /** Of a merge's hash in the name of its folder. */
+  private static final int HASH_DIGITS = 16;
+
   /** What a merge of the models asks for, but for the models. */
   @FunctionalInterface
   public interface Requests {
@@ -39,7 +48,7 @@ public final class Directions implements AutoCloseable {
   private final MergeSession session;
   private final Merger merger;
   private final Kernels kernels;
-  private final Path scratch;
+  private final SearchProgress progress;
   private final Map<String, Checkpoint> merged = new LinkedHashMap<>();
 
   /**
@@ -49,7 +58,7 @@ public final class Directions implements AutoCloseable {
    * @param sources the models, with the files that rules may need
    * @param session of all of them
    * @param merger of the session
-   * @param scratch a folder for the merges
+   * @param progress begun before the first merge
    */
   public Directions(
       Requests requests,
@@ -57,13 +66,13 @@ public final class Directions implements AutoCloseable {
       MergeSession session,
       Merger merger,
       Kernels kernels,
-      Path scratch) {
+      SearchProgress progress) {
     this.requests = requests;
     this.sources = List.copyOf(sources);
     this.session = session;
     this.merger = merger;
     this.kernels = kernels;
-    this.scratch = scratch;
+    this.progress = progress;
   }
 
   /**
@@ -73,20 +82,53 @@ public final class Directions implements AutoCloseable {
    */
   void requireRoom(int most, Checkpoint base) {
     long values = base.tensors().values().stream().mapToLong(t -> t.info().elementCount()).sum();
-    SafetensorsWriter.requireRoom(scratch, most * values * Float.BYTES);
+    long missing = Math.max(0, most - progress.merges());
+    SafetensorsWriter.requireRoom(progress.place(), missing * values * Float.BYTES);
+  }
+
+  /** All that merges and what is measured of them depend on. */
+  ContentKey key() {
+    MergePlan plan = session.plan();
+    ContentKey key = key(plan);
+    key.add(kernels.usesGpu());
+    // Names of what is merged, whatever options choose it.
+    plan.merged().forEach(key::add);
+    return key;
+  }
+
+  /** The files of a merge, by content, and how it runs. */
+  public static ContentKey key(MergePlan plan) {
+    MergeRequest request = plan.request();
+    ModelHashes hashes = new ModelHashes();
+    ContentKey key =
+        new ContentKey("fisher-merge search 1")
+            .add(Tool.nameAndVersion())
+            .add(hashes.of(request.base()))
+            .addFiles(ModelPath.of(request.base()).base(), List.of("config.json"));
+    for (MergeSource source : request.models()) {
+      key.add(hashes.of(source.model())).add(source.coefficient());
+      source.statistic().ifPresent(key::addFile);
+    }
+    return key;
   }
 
   /** The merge of a direction at scale 1. */
   Checkpoint of(Direction direction) {
-    return merged.computeIfAbsent(direction.name(), name -> merge(direction.rule()));
+    return merged.computeIfAbsent(
+        direction.name(),
+        name -> opened(direction.rule().toString(), folder -> merge(direction.rule(), folder)));
   }
 
-  private Checkpoint merge(MergeRule rule) {
-    MergeRequest.Builder request = request(rule);
+  private Checkpoint opened(String what, Consumer<Path> merge) {
+    String hash = new ContentKey(what).hex().substring(0, HASH_DIGITS);
+    return Checkpoint.open(progress.merged("direction-" + hash, merge));
+  }
+
+  private void merge(MergeRule rule, Path folder) {
+    MergeRequest.Builder request = request(rule, folder);
     boolean valuesAlone = rule.statistics().isEmpty();
     sources.forEach(source -> request.model(valuesAlone ? withoutFile(source) : source));
     merger.run(session.plan(request.build()), ProgressListener.NONE);
-    return Checkpoint.open(next());
   }
 
   /** Canonical names of what is merged. */
@@ -100,27 +142,23 @@ public final class Directions implements AutoCloseable {
   List<Checkpoint> models() {
     List<Checkpoint> models = new ArrayList<>();
     for (MergeSource source : sources) {
+      String name = "model " + models.size() + ": " + source.model();
       models.add(
           merged.computeIfAbsent(
-              "model " + models.size() + ": " + source.model(), name -> alone(source)));
+              name, same -> opened(name, folder -> alone(source.model(), folder))));
     }
     return models;
   }
 
-  private Checkpoint alone(MergeSource source) {
-    MergeRequest request = request(new Average()).model(source.model()).build();
+  private void alone(Path model, Path folder) {
+    MergeRequest request = request(new Average(), folder).model(model).build();
     try (MergeSession one = MergeSession.open(request)) {
       one.run(kernels, ProgressListener.NONE);
     }
-    return Checkpoint.open(next());
   }
 
-  private MergeRequest.Builder request(MergeRule rule) {
-    return requests.of(rule, next()).outputDtype(DType.F32);
-  }
-
-  private Path next() {
-    return scratch.resolve("direction" + merged.size());
+  private MergeRequest.Builder request(MergeRule rule, Path folder) {
+    return requests.of(rule, folder).outputDtype(DType.F32);
   }
 
   private static MergeSource withoutFile(MergeSource source) {

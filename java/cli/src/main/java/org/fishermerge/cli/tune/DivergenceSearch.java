@@ -32,6 +32,7 @@ import org.fishermerge.cli.tune.DirectionSearch.Try;
 import org.fishermerge.data.Selection;
 import org.fishermerge.estimate.BadRows;
 import org.fishermerge.estimate.ClassifierOnData;
+import org.fishermerge.estimate.ContentKey;
 import org.fishermerge.estimate.SkippedRows;
 import org.fishermerge.estimate.tune.BlendTuning;
 import org.fishermerge.estimate.tune.DivergenceMeter;
@@ -138,6 +139,7 @@ public final class DivergenceSearch {
   private final Settings settings;
   private final List<Member> members;
   private final Directions directions;
+  private final SearchProgress progress;
   private final Kernels kernels;
   private final Checkpoint base;
   private final PrintWriter out;
@@ -155,6 +157,7 @@ public final class DivergenceSearch {
    *
    * @param members in the order of the directions' models
    * @param directions merges of them; borrowed
+   * @param progress of this search, not begun; borrowed
    * @param kernels borrowed
    * @param base the model that the others were fine-tuned from; borrowed
    * @param out receives what was tried
@@ -165,6 +168,7 @@ public final class DivergenceSearch {
       Settings settings,
       List<Member> members,
       Directions directions,
+      SearchProgress progress,
       Kernels kernels,
       Checkpoint base,
       PrintWriter out,
@@ -173,6 +177,7 @@ public final class DivergenceSearch {
     this.settings = settings;
     this.members = List.copyOf(members);
     this.directions = directions;
+    this.progress = progress;
     this.kernels = kernels;
     this.base = base;
     this.out = out;
@@ -180,18 +185,33 @@ public final class DivergenceSearch {
     this.warnings = warnings;
   }
 
-  /** Searches. */
+  /** Searches, from where a search like this one was stopped. */
   public void run() {
+    List<OwnPredictions> own = ownPredictions();
+    progress.begin(key(own));
     int merges = 1 + settings.families.size() + DirectionSearch.MOST_DAMPINGS;
     directions.requireRoom(merges + (settings.blending.isPresent() ? members.size() : 0), base);
-    withTasks(ownPredictions(), new ArrayList<>(), this::search);
+    withTasks(own, new ArrayList<>(), this::search);
+  }
+
+  /**
+   * Names all that a measurement depends on, but for the merge. Heads and data are known by the
+   * rows and what the models themselves predict for them.
+   */
+  private String key(List<OwnPredictions> own) {
+    ContentKey key = directions.key().add(settings.batchSize);
+    for (OwnPredictions ofModel : own) {
+      key.add(Arrays.toString(ofModel.rows()));
+      ofModel.probabilities().forEach(of -> key.add(Arrays.toString(of)));
+    }
+    return key.hex();
   }
 
   // ---- what the models themselves predict ----
 
   private List<OwnPredictions> ownPredictions() {
     List<OwnPredictions> own = new ArrayList<>();
-    try (Progress progress =
+    try (Progress shown =
         new Progress(err, "Models' own predictions", "models", members.size(), 1)) {
       for (Member member : members) {
         try {
@@ -199,7 +219,7 @@ public final class DivergenceSearch {
         } catch (InputException e) {
           throw new InputException(member.model + ": " + e.getMessage(), e);
         }
-        progress.update(own.size());
+        shown.update(own.size());
       }
     }
     return own;
@@ -271,7 +291,7 @@ public final class DivergenceSearch {
 
   private void search(DivergenceMeter meter) {
     warnOfUnmeasured(meter);
-    try (Progress progress = new Progress(err, "Searching", "tries", settings.tries, 1)) {
+    try (Progress shown = new Progress(err, "Searching", "tries", settings.tries, 1)) {
       DirectionSearch.run(
           AVERAGE,
           settings.families,
@@ -282,7 +302,7 @@ public final class DivergenceSearch {
           tried -> {
             tries.add(tried);
             print(tried);
-            progress.update(tries.size());
+            shown.update(tries.size());
           });
     }
     Try best = DirectionSearch.best(tries);
@@ -296,8 +316,12 @@ public final class DivergenceSearch {
 
   private List<Double> measure(
       DivergenceMeter meter, Direction direction, double scale, Half half) {
-    set(meter, List.of(directions.of(direction)), new double[] {scale});
-    return meter.divergences(half);
+    return progress.measured(
+        half + " of " + direction.rule() + " at scale " + scale,
+        () -> {
+          set(meter, List.of(directions.of(direction)), new double[] {scale});
+          return meter.divergences(half);
+        });
   }
 
   private void set(DivergenceMeter meter, List<Checkpoint> from, double[] ofAll) {
@@ -334,7 +358,7 @@ public final class DivergenceSearch {
     WeightBlend blend = new WeightBlend(meter.backbone(), base, from, kernels);
     out.printf("%n%5s  %13s  %16s%n", "step", "KL of samples", "KL of confirming");
     BlendTuning.Result result;
-    try (Progress progress = new Progress(err, "Blending", "steps", blending.settings.steps(), 1)) {
+    try (Progress shown = new Progress(err, "Blending", "steps", blending.settings.steps(), 1)) {
       result =
           BlendTuning.run(
               blend,
@@ -351,8 +375,9 @@ public final class DivergenceSearch {
                     step == 0 ? "" : String.format(Locale.ROOT, "%.5f", sampled),
                     confirmed);
                 out.flush();
-                progress.update(step);
-              });
+                shown.update(step);
+              },
+              progress.blend(key(blend, blending, names, start)));
     }
     Map<String, List<Double>> byName = new LinkedHashMap<>();
     for (int t = 0; t < blend.names().size(); t++) {
@@ -365,6 +390,15 @@ public final class DivergenceSearch {
         from.stream().map(Checkpoint::path).toList(),
         new TaskArithmetic(1),
         Optional.of(new TensorCoefficients(byName, Arrays.stream(start).boxed().toList())));
+  }
+
+  /** Names all that a blend depends on besides the search. */
+  private static String key(
+      WeightBlend blend, Blending blending, List<String> names, double[] start) {
+    ContentKey key =
+        new ContentKey("blend").add(blending.settings).add(names).add(Arrays.toString(start));
+    blend.names().forEach(name -> key.add(name).add(blending.group.apply(name)));
+    return key.hex();
   }
 
   /** The last and most tuned one, unless the other half of the examples says that it is worse. */
@@ -394,7 +428,7 @@ public final class DivergenceSearch {
   // ---- the result ----
 
   /**
-   * Writes what was chosen. Where the output's dtype cannot hold that, it is the next best of what
+   * Writes what was chosen, which ends the search's progress. Where the output's dtype cannot hold that, it is the next best of what
    * was tried.
    *
    * @param merge writes a choice, or nothing
@@ -410,6 +444,7 @@ public final class DivergenceSearch {
       try {
         merge.accept(best);
         choice = best;
+        progress.remove();
         return;
       } catch (OverflowException e) {
         // The choice may stand among the tries once more.

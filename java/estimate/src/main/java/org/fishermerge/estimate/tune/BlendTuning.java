@@ -1,9 +1,11 @@
 package org.fishermerge.estimate.tune;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.SplittableRandom;
 import java.util.function.BooleanSupplier;
 import java.util.function.UnaryOperator;
@@ -84,6 +86,41 @@ public final class BlendTuning {
     }
   }
 
+  /**
+   * What {@link Listener#measured} was told.
+   *
+   * @param sampled NaN at step 0
+   */
+  public record Measurement(int step, double sampled, double confirming) {}
+
+  /**
+   * Where a search stands after a measurement: from there it goes on to the same bits.
+   *
+   * @param step steps taken
+   * @param coefficients [groups][directions]
+   * @param first Adam's first moments, likewise
+   * @param second Adam's second moments, likewise
+   * @param worse measurements without improvement
+   * @param told all measurements so far
+   */
+  public record State(
+      int step,
+      double[][] coefficients,
+      double[][] first,
+      double[][] second,
+      int worse,
+      Result best,
+      List<Measurement> told) {}
+
+  /** Keeps the state of a search for one like it that goes on where this one was stopped. */
+  public interface Memory {
+    /** The last state of a search with the same inputs and settings; empty to begin. */
+    Optional<State> read();
+
+    /** Keeps a state in place of the one before; its arrays change when this has returned. */
+    void save(State state);
+  }
+
   private final WeightBlend blend;
   private final DivergenceMeter meter;
   private final Settings settings;
@@ -110,6 +147,7 @@ public final class BlendTuning {
    * @param group which parameters share coefficients: those with the same value of it
    * @param start coefficients to begin with, one for each direction
    * @param timeIsUp no further step begins then
+   * @param memory read at the beginning, told of every measurement
    */
   public static Result run(
       WeightBlend blend,
@@ -118,48 +156,84 @@ public final class BlendTuning {
       double[] start,
       Settings settings,
       BooleanSupplier timeIsUp,
-      Listener listener) {
-    return new BlendTuning(blend, meter, group, settings).run(start, timeIsUp, listener);
+      Listener listener,
+      Memory memory) {
+    return new BlendTuning(blend, meter, group, settings).run(start, timeIsUp, listener, memory);
   }
 
-  private Result run(double[] start, BooleanSupplier timeIsUp, Listener listener) {
-    double[][] c = new double[groups][];
-    Arrays.setAll(c, g -> start.clone());
-    double[][] first = new double[groups][start.length];
-    double[][] second = new double[groups][start.length];
+  private Result run(
+      double[] start, BooleanSupplier timeIsUp, Listener listener, Memory memory) {
     SplittableRandom random = new SplittableRandom(settings.seed());
     List<ParameterGroup> parameters =
         meter.backbone().weights().stream().map(Weights.Parameter::group).toList();
     try (GradientSum gradient = new GradientSum(parameters)) {
-      double[][] coefficients = all(c);
-      blend.set(coefficients);
-      Result best = measured(coefficients);
-      listener.measured(0, Double.NaN, best.mean());
+      State state = memory.read().orElseGet(() -> begin(start, memory));
+      state.told.forEach(each -> listener.measured(each.step, each.sampled, each.confirming));
+      double[][] c = state.coefficients;
+      blend.set(all(c));
+      for (int drawn = 0; drawn < state.step; drawn++) {
+        meter.sample(settings.examples(), random);
+      }
       double sampled = 0;
       int since = 0;
-      int worse = 0;
-      boolean ends = timeIsUp.getAsBoolean();
-      for (int step = 1; !ends; step++) {
+      boolean ends = isLast(state) || timeIsUp.getAsBoolean();
+      for (int step = state.step + 1; !ends; step++) {
         gradient.clear();
-        sampled += meter.gradient(settings.examples(), random, gradient);
+        sampled += meter.gradient(meter.sample(settings.examples(), random), gradient);
         since++;
-        adam(c, grouped(blend.derivative(gradient)), first, second, step);
-        coefficients = all(c);
+        adam(c, grouped(blend.derivative(gradient)), state.first, state.second, step);
+        double[][] coefficients = all(c);
         blend.set(coefficients);
         ends = step >= settings.steps() || timeIsUp.getAsBoolean();
         if (step % settings.every() == 0 || ends) {
-          Result now = measured(coefficients);
-          listener.measured(step, sampled / since, now.mean());
+          state = after(state, step, sampled / since, measured(coefficients));
+          listener.measured(step, sampled / since, state.told.getLast().confirming);
+          memory.save(state);
           sampled = 0;
           since = 0;
-          boolean better = now.mean() < best.mean();
-          worse = better ? 0 : worse + 1;
-          best = better ? now : best;
-          ends |= worse == PATIENCE;
+          ends |= isLast(state);
         }
       }
-      return best;
+      return state.best;
     }
+  }
+
+  private boolean isLast(State state) {
+    return state.step >= settings.steps() || state.worse >= PATIENCE;
+  }
+
+  /** No step taken, and what the confirming half says of that. */
+  private State begin(double[] start, Memory memory) {
+    double[][] c = new double[groups][];
+    Arrays.setAll(c, g -> start.clone());
+    double[][] coefficients = all(c);
+    blend.set(coefficients);
+    Result first = measured(coefficients);
+    State state =
+        new State(
+            0,
+            c,
+            new double[groups][start.length],
+            new double[groups][start.length],
+            0,
+            first,
+            List.of(new Measurement(0, Double.NaN, first.mean())));
+    memory.save(state);
+    return state;
+  }
+
+  private static State after(State before, int step, double sampled, Result now) {
+    boolean better = now.mean() < before.best.mean();
+    List<Measurement> told = new ArrayList<>(before.told);
+    told.add(new Measurement(step, sampled, now.mean()));
+    return new State(
+        step,
+        before.coefficients,
+        before.first,
+        before.second,
+        better ? 0 : before.worse + 1,
+        better ? now : before.best,
+        told);
   }
 
   /** Of the weights that are set. */

@@ -101,18 +101,28 @@ public final class DivergenceMeter {
   }
 
   /**
-   * The mean divergence of a random sample of the choosing half, and its gradient by the weights.
+   * Draws a random sample of the choosing half: places of examples, [tasks][examples].
    *
-   * @param examples of each task
+   * @param examples of each task; all of a task that has fewer
+   */
+  public int[][] sample(int examples, SplittableRandom random) {
+    return tasks.stream()
+        .map(task -> sample(task.choosing.examples(), examples, random))
+        .toArray(int[][]::new);
+  }
+
+  /**
+   * The mean divergence of a {@link #sample}, and its gradient by the weights.
+   *
    * @param sum receives the gradient, in addition to what is there
    */
-  public double gradient(int examples, SplittableRandom random, GradientSum sum) {
+  public double gradient(int[][] sample, GradientSum sum) {
     double mean = 0;
-    for (Halves task : tasks) {
-      int[] places = sample(task.choosing.examples(), examples, random);
-      double weight = 1.0 / places.length / tasks.size();
-      OwnPredictions sampled = task.choosing.at(places);
-      for (int first = 0; first < places.length; first += batchSize) {
+    for (int t = 0; t < tasks.size(); t++) {
+      Halves task = tasks.get(t);
+      OwnPredictions sampled = task.choosing.at(sample[t]);
+      double weight = 1.0 / sampled.examples() / tasks.size();
+      for (int first = 0; first < sampled.examples(); first += batchSize) {
         OwnPredictions batch = batch(sampled, first);
         try (ForwardPass pass = task.merged.forward(batch.rows(), Wanted.BACKWARD)) {
           for (double divergence : Divergence.pullBack(pass, batch.flat(), weight, sum)) {
