@@ -3,6 +3,7 @@ package org.fishermerge.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.ByteArrayOutputStream;
+import java.io.OutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
@@ -33,6 +34,31 @@ record CommandResult(int code, String out, String err) {
 
   static CommandResult run(List<String> args) {
     return run(OFFLINE, args);
+  }
+
+  /** A run that breaks off as soon as its standard output has a line that begins so. */
+  static void breakOff(List<String> args, String line) {
+    OutputStream breaking =
+        new ByteArrayOutputStream() {
+          private boolean broken;
+
+          @Override
+          public void flush() {
+            if (!broken && ("\n" + toString(StandardCharsets.UTF_8)).contains("\n" + line)) {
+              broken = true;
+              throw new IllegalStateException("broken off by the test");
+            }
+          }
+        };
+    ByteArrayOutputStream err = new ByteArrayOutputStream();
+    int code =
+        Main.run(
+            OFFLINE,
+            new PrintStream(breaking, true, StandardCharsets.UTF_8),
+            new PrintStream(err, true, StandardCharsets.UTF_8),
+            args.toArray(String[]::new));
+    assertThat(err.toString(StandardCharsets.UTF_8)).contains("broken off by the test");
+    assertThat(code).isEqualTo(1);
   }
 
   /** Exit code 0 and nothing on standard error, which is for progress and errors. */
