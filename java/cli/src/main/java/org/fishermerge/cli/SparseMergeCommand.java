@@ -18,7 +18,7 @@ abstract class SparseMergeCommand extends PlainMergeCommand {
       required = true,
       paramLabel = "D",
       description =
-          "Share of each tensor's differences from the base that is kept, from 0 to 1; one for all"
+          "Share of the differences from the base that is kept, from 0 to 1; one for all"
               + " models or one for each.")
   private List<Double> density = List.of();
 

@@ -17,6 +17,7 @@ import java.sql.PreparedStatement;
 import java.sql.SQLException;
 import java.sql.Statement;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -327,6 +328,124 @@ final class ProgramTest {
           wanted.put(name, Tensor.of(tensor.shape(), moved));
         });
     assertClose(folder.resolve("far"), wanted, 2e-6);
+  }
+
+  /** One vector for all parameters of a model, as FusionBench has it. */
+  @ParameterizedTest
+  @CsvSource({"20, sum, 0.5", "0.7, mean, 1.3", "100, mean, 1"})
+  void trimsWholeModelsAsFusionBenchsTies(double threshold, String how, double s) {
+    succeeds(
+        with(
+            tiny("method=ties_merging", "method.threshold=" + threshold),
+            List.of("method.merge_func=" + how, "method.scaling_factor=" + s, "taskpool=dummy"),
+            save("ties")));
+    TestTensors base = TestTensors.read(PRETRAINED);
+    List<Map<String, float[]>> vectors = new ArrayList<>();
+    for (String task : CLIP) {
+      Map<String, float[]> vector = new TreeMap<>();
+      TestTensors.read(Golden.path("clip-tiny/" + task))
+          .tensors()
+          .forEach((name, tensor) -> {
+            String whole = name.startsWith("vision_model.") ? name : "vision_model." + name;
+            float[] from = base.get(whole).floats();
+            float[] difference = tensor.floats().clone();
+            for (int j = 0; j < difference.length; j++) {
+              difference[j] -= from[j];
+            }
+            vector.put(whole, difference);
+          });
+      vectors.add(trimmed(vector, threshold > 1 ? threshold / 100 : threshold));
+    }
+    Map<String, Tensor> wanted = new TreeMap<>();
+    for (String name : vectors.getFirst().keySet()) {
+      float[] from = base.get(name).floats();
+      float[] merged = new float[from.length];
+      for (int j = 0; j < from.length; j++) {
+        double sum = 0;
+        for (Map<String, float[]> vector : vectors) {
+          sum += value(vector, name, j);
+        }
+        double sign = Math.signum(sum);
+        double counted = 0;
+        int count = 0;
+        for (Map<String, float[]> vector : vectors) {
+          if (sign * value(vector, name, j) > 0) {
+            counted += value(vector, name, j);
+            count++;
+          }
+        }
+        merged[j] = (float) (from[j] + s * counted / (how.equals("mean") ? Math.max(1, count) : 1));
+      }
+      wanted.put(name, Tensor.of(base.get(name).shape(), merged));
+    }
+    assertClose(folder.resolve("ties"), wanted, 1e-6);
+  }
+
+  private static float value(Map<String, float[]> vector, String name, int j) {
+    return Objects.requireNonNull(vector.get(name))[j];
+  }
+
+  /** Without what is below the (d - int(share d))-th smallest magnitude of all d. */
+  private static Map<String, float[]> trimmed(Map<String, float[]> vector, double share) {
+    List<Float> all = new ArrayList<>();
+    for (float[] values : vector.values()) {
+      for (float value : values) {
+        all.add(Math.abs(value));
+      }
+    }
+    Collections.sort(all);
+    int place = all.size() - (int) (share * all.size());
+    float least = place == 0 ? 0 : all.get(place - 1);
+    for (float[] values : vector.values()) {
+      for (int j = 0; j < values.length; j++) {
+        values[j] = Math.abs(values[j]) >= least ? values[j] : 0;
+      }
+    }
+    return vector;
+  }
+
+  /** FusionBench's draws are torch's; ours are those of the command with the same settings. */
+  @Test
+  void dropsAndWeighsAsTheCommandsDo() throws IOException {
+    List<String> models = new ArrayList<>(List.of("--base", PRETRAINED.toString()));
+    CLIP.forEach(task ->
+        models.addAll(List.of("--model", Golden.path("clip-tiny/" + task).toString())));
+    String[][] pairs = {
+      {
+        "method=dare/task_arithmetic method.sparsity_ratio=0.4 seed=7",
+        "dare --density 0.6 --rescale density --seed 7 --scaling-factor 0.3"
+      },
+      {
+        "method=dare/simple_average method.rescale=false seed=7",
+        "dare --density 0.5 --rescale none --seed 7 --coefficients"
+            + " 0.3333333333333333,0.3333333333333333,0.3333333333333333"
+      },
+      {
+        "method=linear/weighted_average method.weights=[1,2,4]",
+        "linear --weights 1,2,4 --normalize true"
+      },
+      {
+        "method=linear/weighted_average method.weights=[0.1,0.2,0.4] method.normalize=false",
+        "linear --weights 0.1,0.2,0.4 --normalize false"
+      },
+      {"method=ties_merging", "ties --trim model --density 0.2 --normalize false --lambda 0.5"}
+    };
+    for (int i = 0; i < pairs.length; i++) {
+      succeeds(
+          with(
+              tiny(pairs[i][0].split(" ", -1)), List.of("taskpool=dummy"), save("run" + i)));
+      List<String> command = new ArrayList<>(List.of(pairs[i][1].split(" ", -1)));
+      command.addAll(models);
+      command.addAll(List.of("--out", folder.resolve("command" + i).toString()));
+      CommandResult.run(command).succeeds();
+      assertThat(Files.mismatch(weights("run" + i), weights("command" + i)))
+          .as(pairs[i][0])
+          .isEqualTo(-1);
+    }
+  }
+
+  private Path weights(String model) {
+    return folder.resolve(model).resolve("model.safetensors");
   }
 
   @Test
@@ -735,6 +854,15 @@ final class ProgramTest {
         "method=clip_regmean method.tune=kl method.scaling_factor=2 | method.scaling_factor is 2.0 ;"
             + " leave it at 1",
         "method=clip_regmean method.tune=kl method.tune_tries=0 | method.tune_tries is 0",
+        "method=ties_merging method.threshold=0 | method.threshold is 0.0 ; above 0",
+        "method=ties_merging method.threshold=120 | method.threshold is 120.0 ; in per cent",
+        "method=ties_merging method.merge_func=max | method.merge_func is max; sum and mean",
+        "method=ties_merging method.remove_keys=[a] | method.remove_keys ; only [] is accepted",
+        "method=ties_merging +method.density=1 | method.density: ; no such key",
+        "method=dare/task_arithmetic method.sparsity_ratio=1 | method.sparsity_ratio is 1.0",
+        "method=dare/simple_average method.only_on_linear_weights=true"
+            + " | method.only_on_linear_weights is true ; only false is accepted",
+        "method=linear/weighted_average | method.weights has 2 values for 3 models",
         "class_names=/no/such.json  | /no/such.json: no such file",
         "method._target_=x.RegMean  | RegMean is not supported ; the nearest names are",
         "merged_model_save_kwargs={a: 1} | merged_model_save_kwargs is",

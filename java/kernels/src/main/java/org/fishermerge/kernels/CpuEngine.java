@@ -2,8 +2,11 @@ package org.fishermerge.kernels;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalLong;
@@ -198,6 +201,70 @@ final class CpuEngine implements Engine {
   @Override
   public List<RankedMagnitude> rankedMagnitudes(List<MagnitudeQuery> queries) {
     return new MagnitudeRanks(provider, pool, this::workspace).find(queries);
+  }
+
+  /** F32 values that a thread takes to count those of a block. */
+  private static final long COUNTED = SUM_BLOCK + MagnitudeScan.SLACK;
+
+  static long countingBytes(int threads) {
+    return threads * COUNTED * Float.BYTES;
+  }
+
+  @Override
+  public void countMagnitudes(List<CountedDifferences> differences) {
+    Map<MagnitudeCounts, List<CountedDifferences>> all = new LinkedHashMap<>();
+    for (CountedDifferences each : differences) {
+      all.computeIfAbsent(each.into(), into -> new ArrayList<>()).add(each);
+    }
+    all.forEach(this::countMagnitudes);
+  }
+
+  /** A block of a tensor. */
+  private record Counted(MagnitudeScan magnitudes, long from, long until) {}
+
+  private void countMagnitudes(MagnitudeCounts into, List<CountedDifferences> differences) {
+    MemorySegment space = workspace(countingBytes(pool.threads()));
+    long[][] counts = new long[pool.threads()][MagnitudeCounts.COUNTERS];
+    try (Arena arena = Arena.ofConfined()) {
+      List<Counted> blocks = new ArrayList<>();
+      for (CountedDifferences each : differences) {
+        MagnitudeScan magnitudes = provider.magnitudes(each.values(), each.base(), arena);
+        for (long from = 0; from < each.count(); from += SUM_BLOCK) {
+          blocks.add(new Counted(magnitudes, from, Math.min(each.count(), from + SUM_BLOCK)));
+        }
+      }
+      pool.run(
+          blocks.size(),
+          1,
+          (worker, begin, end) -> {
+            MemorySegment found =
+                space.asSlice(worker * COUNTED * Float.BYTES, COUNTED * Float.BYTES);
+            for (long k = begin; k < end; k++) {
+              count(into, blocks.get((int) k), found, counts[worker]);
+            }
+          });
+    }
+    for (long[] ofWorker : counts) {
+      into.add(ofWorker);
+    }
+  }
+
+  private static void count(
+      MagnitudeCounts into, Counted block, MemorySegment found, long[] counts) {
+    MagnitudeScan.Counts there =
+        block.magnitudes.scan(0, Float.POSITIVE_INFINITY, found, block.from, block.until);
+    add(into, 0, there.atLow(), counts);
+    add(into, Float.POSITIVE_INFINITY, there.atHigh(), counts);
+    for (long j = 0; j < there.between(); j++) {
+      add(into, found.getAtIndex(ValueLayout.JAVA_FLOAT, j), 1, counts);
+    }
+  }
+
+  private static void add(MagnitudeCounts into, float magnitude, long times, long[] counts) {
+    int counter = into.counter(magnitude);
+    if (counter >= 0) {
+      counts[counter] += times;
+    }
   }
 
   @Override

@@ -121,6 +121,11 @@ final class CudaEngine implements Engine {
   }
 
   @Override
+  public void countMagnitudes(List<CountedDifferences> differences) {
+    cpu.countMagnitudes(differences);
+  }
+
+  @Override
   public List<TaskVectorNorms> taskVectorNorms(TaskVectorMix mix) {
     return cpu.taskVectorNorms(mix);
   }

@@ -59,6 +59,9 @@ interface Engine extends AutoCloseable {
   /** One for each query; threads share the queries. */
   List<RankedMagnitude> rankedMagnitudes(List<MagnitudeQuery> queries);
 
+  /** Adds to the counters that each names; threads share the differences. */
+  void countMagnitudes(List<CountedDifferences> differences);
+
   /** One for each vector of {@code mix}, which is not mixed; over blocks, added in order. */
   List<TaskVectorNorms> taskVectorNorms(TaskVectorMix mix);
 

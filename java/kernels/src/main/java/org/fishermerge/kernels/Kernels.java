@@ -301,6 +301,41 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
+   * Counts differences by their magnitudes; reads operands once. With the cuda provider the CPU
+   * does the work.
+   */
+  public synchronized void countMagnitudes(List<CountedDifferences> differences) {
+    requireOpen();
+    List<CountedDifferences> checked = new ArrayList<>(differences.size());
+    for (CountedDifferences each : differences) {
+      long count = Bounds.requireCount("count", each.count());
+      checked.add(
+          new CountedDifferences(
+              check("values", each.values(), count),
+              check("base", each.base(), count),
+              count,
+              each.into()));
+    }
+    try {
+      engine.countMagnitudes(checked);
+    } finally {
+      Reference.reachabilityFence(differences);
+    }
+  }
+
+  /**
+   * Memory that {@link #countMagnitudes} takes at most, with as many threads as the system
+   * properties ask for.
+   *
+   * @param counts how many {@link MagnitudeCounts} there are
+   */
+  public static long mostBytesForCounting(int counts) {
+    int threads = KernelOptions.fromSystemProperties().threads();
+    return (counts + threads) * (long) MagnitudeCounts.COUNTERS * Long.BYTES
+        + CpuEngine.countingBytes(threads);
+  }
+
+  /**
    * Memory that {@link #rankedMagnitudes} takes and keeps until {@link #close}, with as many
    * threads as the system properties ask for: at most about 64 MiB, unless one query has billions
    * of elements, and one more for each four threads.

@@ -393,6 +393,51 @@ abstract class KernelContract {
     }
   }
 
+  /** A sort of the magnitudes of several tensors tells which one has a rank. */
+  @ParameterizedTest
+  @CsvSource({"1, 1, 0", "3, 500, 0", "2, 70001, 1", "3, 131073, 2", "2, 4097, 3"})
+  void countsMagnitudesOfSeveralTensors(int tensors, int count, int kind) {
+    SplittableRandom random = new SplittableRandom(SEED + count + kind);
+    List<TypedValues> rows = new ArrayList<>();
+    float[] sorted = new float[tensors * count];
+    for (int i = 0; i < tensors; i++) {
+      ElementType type = ElementType.values()[(i + kind) % 4];
+      TypedValues x = new TypedValues(guarded(count, type, 1), type);
+      TypedValues base = new TypedValues(guarded(count, ElementType.F32, 2), ElementType.F32);
+      for (int j = 0; j < count; j++) {
+        double from = put(base.data(), ElementType.F32, j, kind == 0 ? random.nextDouble(-1, 1) : 1);
+        put(x.data(), type, j, from + difference(random, kind));
+        sorted[i * count + j] = Math.abs(exactDifference(x, base, j));
+      }
+      rows.add(x);
+      rows.add(base);
+    }
+    Arrays.sort(sorted);
+    for (int rank : new int[] {0, sorted.length / 3, sorted.length - 1}) {
+      for (int threads : new int[] {1, 3}) {
+        MagnitudeCounts counts = new MagnitudeCounts(rank);
+        for (int round = 0; round < MagnitudeCounts.ROUNDS; round++) {
+          List<CountedDifferences> shown = new ArrayList<>();
+          for (int i = 0; i < tensors; i++) {
+            shown.add(new CountedDifferences(rows.get(2 * i), rows.get(2 * i + 1), count, counts));
+          }
+          kernels(threads).countMagnitudes(shown);
+          counts.endRound();
+        }
+        assertThat(counts.magnitude())
+            .as("rank %d, %d threads, seed %d", rank, threads, SEED)
+            .isEqualTo(sorted[rank]);
+      }
+    }
+    MagnitudeCounts beyond = new MagnitudeCounts(sorted.length);
+    kernels()
+        .countMagnitudes(
+            List.of(new CountedDifferences(rows.get(0), rows.get(1), count, beyond)));
+    beyond.endRound();
+    beyond.endRound();
+    assertThat(beyond.magnitude()).isInfinite();
+  }
+
   /** What the sample sees is unlike all else: larger, or 0. */
   @ParameterizedTest
   @CsvSource({"20000, 100000", "40000, 0", "70001, 0"})

@@ -5,10 +5,11 @@ import java.util.Collection;
 import java.util.Optional;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.InputException;
+import org.fishermerge.kernels.MagnitudeCounts;
 import org.fishermerge.kernels.TaskVectorMix.Mix;
 
 /**
- * Task arithmetic with task vectors that are trimmed first, tensor by tensor:
+ * Task arithmetic with task vectors that are trimmed first, tensor by tensor or as a whole:
  *
  * <pre>
  * theta = base + s mix_i(c_i trim(theta_i - base))
@@ -19,7 +20,7 @@ import org.fishermerge.kernels.TaskVectorMix.Mix;
  * et al. 2024) drops at random; Model Breadcrumbs (Davari and Belilovsky 2024) also drops the
  * largest. Numbers and ties are settled as mergekit's merge methods do in float32 on the CPU, where
  * of equal magnitudes the one of lower index counts as the larger in TIES and as the smaller in
- * Breadcrumbs; random draws are our own.
+ * Breadcrumbs; random draws are our own. Trimming whole models is what FusionBench's TIES does.
  *
  * @param trim which differences are kept
  * @param density share of a tensor's differences that are kept, above 0; 1 and more keep all
@@ -46,6 +47,8 @@ public record SparseTaskArithmetic(
     NONE,
     /** The largest. */
     MAGNITUDE,
+    /** The largest of the whole model, and all that are equal to the smallest of these. */
+    MODEL_MAGNITUDE,
     /** The largest but for the outliers. */
     OUTLIERS,
     /** Each with a probability of the density. */
@@ -82,7 +85,7 @@ public record SparseTaskArithmetic(
     String how = electsSigns ? "with elected signs" : "";
     return switch (trim) {
       case NONE -> ("task arithmetic " + how).strip();
-      case MAGNITUDE -> electsSigns ? "TIES merge" : "task arithmetic trimmed by magnitude";
+      case MAGNITUDE, MODEL_MAGNITUDE -> electsSigns ? "TIES merge" : "task arithmetic trimmed by magnitude";
       case OUTLIERS -> ("Breadcrumbs merge " + how).strip();
       case RANDOM -> ("DARE merge " + how).strip();
     };
@@ -94,7 +97,7 @@ public record SparseTaskArithmetic(
         String.join(
             ", ",
             Stream.of(
-                    trim == Trim.NONE ? "" : "density " + density.text(),
+                    trim == Trim.NONE ? "" : "density " + density.text() + ofWhat(),
                     trim == Trim.OUTLIERS ? "gamma " + gamma.text() : "",
                     normalizes ? "divided by the coefficients" : "",
                     switch (rescale) {
@@ -108,9 +111,18 @@ public record SparseTaskArithmetic(
                 .toList()));
   }
 
+  private String ofWhat() {
+    return trim == Trim.MODEL_MAGNITUDE ? " of each model" : "";
+  }
+
   @Override
   public int passes() {
-    return 1 + rankings() + (rescale == Rescale.L1 ? 1 : 0);
+    return 1 + countings() + rankings() + (rescale == Rescale.L1 ? 1 : 0);
+  }
+
+  /** How often models are counted before the first tensor is merged. */
+  int countings() {
+    return trim == Trim.MODEL_MAGNITUDE ? MagnitudeCounts.ROUNDS : 0;
   }
 
   @Override
@@ -126,8 +138,22 @@ public record SparseTaskArithmetic(
         gamma(tensor, i);
       }
     }
+    if (trim == Trim.MODEL_MAGNITUDE) {
+      requireOneDensity(tensors, models);
+    }
     density.requireUsed(tensors);
     gamma.requireUsed(tensors);
+  }
+
+  private void requireOneDensity(Collection<String> tensors, int models) {
+    for (int i = 0; i < models; i++) {
+      int model = i;
+      if (tensors.stream().mapToDouble(tensor -> density.of(tensor, model)).distinct().count() > 1) {
+        throw new InputException(
+            "the density differs from tensor to tensor; where the largest differences of a whole"
+                + " model are kept, it is one for each model");
+      }
+    }
   }
 
   /** The models and the base. */

@@ -10,9 +10,11 @@ import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.MappedData;
+import org.fishermerge.kernels.CountedDifferences;
 import org.fishermerge.kernels.ElementType;
 import org.fishermerge.kernels.Kept;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.kernels.MagnitudeCounts;
 import org.fishermerge.kernels.MagnitudeQuery;
 import org.fishermerge.kernels.PairSums;
 import org.fishermerge.kernels.RankedMagnitude;
@@ -41,6 +43,9 @@ final class TensorMerge {
   private final Kernels kernels;
   private final MergeProgress progress;
   private final Optional<ShareSample> shares;
+
+  /** What is kept of each model, where that is known before the first tensor is merged. */
+  private List<Kept> ofModels = List.of();
 
   TensorMerge(
       MergePlan plan,
@@ -87,6 +92,9 @@ final class TensorMerge {
   /** Writes all merged tensors, but for the copies of tied ones. */
   void write(CheckpointWriter writer) {
     List<List<Parameter>> batches = batches(inputs, plan.choice().streamed());
+    if (rule instanceof SparseTaskArithmetic sparse && sparse.countings() > 0) {
+      ofModels = largestOfModels(sparse, batches);
+    }
     for (int b = 0; b < batches.size(); b++) {
       if (b == 0) {
         writeAhead(batches.getFirst(), writer);
@@ -139,7 +147,9 @@ final class TensorMerge {
       }
       most = Math.max(most, computedBytes(inputs, batch) + Kernels.mostBytesForRanking(queries));
     }
-    return most;
+    return rule instanceof SparseTaskArithmetic sparse && sparse.countings() > 0
+        ? most + Kernels.mostBytesForCounting(ranked)
+        : most;
   }
 
   private static void writeAhead(List<Parameter> batch, CheckpointWriter writer) {
@@ -177,11 +187,16 @@ final class TensorMerge {
   }
 
   private Job job(Parameter parameter, ComputedValues.Chunk chunk, CheckpointWriter writer) {
+    return new Job(
+        parameter, operands(parameter, chunk), writer.segment(parameter.tensor().name()));
+  }
+
+  private List<TypedValues> operands(Parameter parameter, ComputedValues.Chunk chunk) {
     List<TypedValues> operands = new ArrayList<>();
     for (int i = 0; i < inputs.models().size(); i++) {
       operands.add(inputs.values(i, parameter, 0, parameter.tensor().info().elementCount(), chunk));
     }
-    return new Job(parameter, operands, writer.segment(parameter.tensor().name()));
+    return operands;
   }
 
   private void finish(Job job, ValueStatistics found, CheckpointWriter writer) {
@@ -190,11 +205,16 @@ final class TensorMerge {
     if (!found.finite()) {
       BadValues.requireFinite(rule, inputs, job.parameter(), job.out(), dtype);
     }
-    for (int i = 0; i < inputs.models().size(); i++) {
-      progress.advance(rule.passes() * inputs.valueOf(i, job.parameter()).info().byteCount());
-      MappedData.release(source(i, job.parameter()));
-    }
+    int counted = rule instanceof SparseTaskArithmetic sparse ? sparse.countings() : 0;
+    passed(job.parameter(), rule.passes() - counted);
     writer.writeBehind(tensor.name(), job.out());
+  }
+
+  private void passed(Parameter parameter, int passes) {
+    for (int i = 0; i < inputs.models().size(); i++) {
+      progress.advance(passes * inputs.valueOf(i, parameter).info().byteCount());
+      MappedData.release(source(i, parameter));
+    }
   }
 
   private ElementType outType(Job job) {
@@ -202,6 +222,66 @@ final class TensorMerge {
   }
 
   // ---- sparse task arithmetic ----
+
+  /** What is kept of each model, by its magnitudes in all tensors. */
+  private List<Kept> largestOfModels(SparseTaskArithmetic sparse, List<List<Parameter>> batches) {
+    long elements =
+        batches.stream()
+            .flatMap(List::stream)
+            .mapToLong(parameter -> parameter.tensor().info().elementCount())
+            .sum();
+    List<Optional<MagnitudeCounts>> thresholds = new ArrayList<>();
+    for (int i = 0; i < plan.request().models().size(); i++) {
+      long kept = elements;
+      if (elements > 0) {
+        String any = batches.getFirst().getFirst().tensor().name();
+        kept = Math.min(elements, (long) (sparse.density(any, i) * elements));
+      }
+      // FusionBench keeps what is not below the largest that is not among so many.
+      thresholds.add(
+          kept == elements
+              ? Optional.empty()
+              : Optional.of(new MagnitudeCounts(elements - kept - 1)));
+    }
+    for (int round = 0; round < MagnitudeCounts.ROUNDS; round++) {
+      for (int b = 0; b < batches.size(); b++) {
+        if (b + 1 < batches.size()) {
+          batches.get(b + 1).forEach(this::readAhead);
+        }
+        count(batches.get(b), thresholds);
+      }
+      thresholds.forEach(threshold -> threshold.ifPresent(MagnitudeCounts::endRound));
+    }
+    return thresholds.stream()
+        .map(threshold ->
+            threshold
+                .map(counts -> Kept.from(new RankedMagnitude(counts.magnitude(), 0)))
+                .orElse(Kept.ALL))
+        .toList();
+  }
+
+  private void count(List<Parameter> batch, List<Optional<MagnitudeCounts>> thresholds) {
+    try (ComputedValues computed = new ComputedValues(computedBytes(inputs, batch))) {
+      ComputedValues.Chunk chunk = computed.chunk();
+      List<CountedDifferences> differences = new ArrayList<>();
+      for (Parameter parameter : batch) {
+        List<TypedValues> operands = operands(parameter, chunk);
+        for (int i = 0; i < thresholds.size(); i++) {
+          if (thresholds.get(i).isPresent()) {
+            differences.add(
+                new CountedDifferences(
+                    operands.get(i),
+                    operands.getLast(),
+                    parameter.tensor().info().elementCount(),
+                    thresholds.get(i).get()));
+          }
+        }
+      }
+      chunk.compute();
+      kernels.countMagnitudes(differences);
+    }
+    batch.forEach(parameter -> passed(parameter, 1));
+  }
 
   private List<ValueStatistics> mix(SparseTaskArithmetic sparse, List<Job> jobs) {
     int models = plan.request().models().size();
@@ -254,7 +334,9 @@ final class TensorMerge {
 
   /** What {@link #kept} needs to know of a model's tensor. */
   private static List<MagnitudeQuery> queries(SparseTaskArithmetic sparse, Job job, int i) {
-    if (keepsAll(sparse, job, i) || sparse.trim() == Trim.RANDOM) {
+    if (keepsAll(sparse, job, i)
+        || sparse.trim() == Trim.RANDOM
+        || sparse.trim() == Trim.MODEL_MAGNITUDE) {
       return List.of();
     }
     long count = job.count();
@@ -275,10 +357,13 @@ final class TensorMerge {
     return queries;
   }
 
-  private static Kept kept(
+  private Kept kept(
       SparseTaskArithmetic sparse, Job job, int i, Iterator<RankedMagnitude> answers) {
     if (keepsAll(sparse, job, i)) {
       return Kept.ALL;
+    }
+    if (sparse.trim() == Trim.MODEL_MAGNITUDE) {
+      return ofModels.get(i);
     }
     if (sparse.trim() == Trim.RANDOM) {
       String name = job.parameter().name();

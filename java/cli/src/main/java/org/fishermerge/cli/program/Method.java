@@ -24,12 +24,23 @@ import org.fishermerge.merge.KroneckerFisher;
 import org.fishermerge.merge.MergeRule;
 import org.fishermerge.merge.Normalization;
 import org.fishermerge.merge.RegMean;
+import org.fishermerge.merge.SparseTaskArithmetic;
+import org.fishermerge.merge.SparseTaskArithmetic.Rescale;
+import org.fishermerge.merge.SparseTaskArithmetic.Trim;
+import org.fishermerge.merge.TaskArithmetic;
+import org.fishermerge.merge.TensorSetting;
+import org.fishermerge.merge.WeightedSum;
 import org.fishermerge.torch.objective.Objective;
 import org.fishermerge.torch.runtime.Precision;
 import org.jspecify.annotations.Nullable;
 
 /** How one model is made of a pool. */
 sealed interface Method {
+  String WEIGHTED_AVERAGE = "WeightedAverageAlgorithm";
+  String TASK_ARITHMETIC = "TaskArithmeticAlgorithm";
+  String TIES = "TiesMergingAlgorithm";
+  String DARE_TASK_ARITHMETIC = "DareTaskArithmetic";
+  String DARE_AVERAGE = "DareSimpleAverage";
   String FISHER_CLIP = "FisherMergingForCLIPVisionModel";
   String FISHER_GPT2 = "FisherMergingAlgorithmForGPT2";
   String KRONECKER_CLIP = "KroneckerFisherMergingForCLIPVisionModel";
@@ -59,8 +70,16 @@ sealed interface Method {
     }
   }
 
-  /** {@code pretrained + scaling_factor sum_i (model_i - pretrained)}. */
-  record TaskArithmetic(String target, org.fishermerge.merge.TaskArithmetic rule)
+  /** The mean of the models, or their sum, each with a weight. */
+  record WeightedAverage(String target, MergeRule rule, List<Double> weights) implements Method {}
+
+  /**
+   * {@code pretrained + scaling_factor sum_i (model_i - pretrained)}, with the differences trimmed
+   * or not.
+   *
+   * @param averages whether it is the mean over models and not their sum
+   */
+  record TaskVectors(String target, MergeRule rule, double scalingFactor, boolean averages)
       implements Method {}
 
   /**
@@ -119,11 +138,19 @@ sealed interface Method {
             section.accept("show_pbar");
             yield new SimpleAverage(target);
           }
-          case "TaskArithmeticAlgorithm" ->
-              new TaskArithmetic(
+          case WEIGHTED_AVERAGE ->
+              new WeightedAverage(
                   target,
-                  new org.fishermerge.merge.TaskArithmetic(
-                      section.requiredNumber("scaling_factor")));
+                  section.flag("normalize") ? new Average() : new WeightedSum(),
+                  section.numbers("weights"));
+          case TASK_ARITHMETIC -> {
+            double s = section.requiredNumber("scaling_factor");
+            yield new TaskVectors(target, new TaskArithmetic(s), s, false);
+          }
+          case TIES -> ties(section, target);
+          case DARE_TASK_ARITHMETIC ->
+              dare(section, target, section.requiredNumber("scaling_factor"), seed, false);
+          case DARE_AVERAGE -> dare(section, target, 1, seed, true);
           case FISHER_CLIP -> reader.fisher(Family.CLIP);
           case FISHER_GPT2 -> reader.fisher(Family.GPT2);
           case KRONECKER_CLIP -> reader.kronecker(Family.CLIP);
@@ -141,7 +168,11 @@ sealed interface Method {
                           List.of(
                               "DummyAlgorithm",
                               "SimpleAverageAlgorithm",
-                              "TaskArithmeticAlgorithm",
+                              WEIGHTED_AVERAGE,
+                              TASK_ARITHMETIC,
+                              TIES,
+                              DARE_TASK_ARITHMETIC,
+                              DARE_AVERAGE,
                               FISHER_CLIP,
                               FISHER_GPT2,
                               KRONECKER_CLIP,
@@ -151,6 +182,66 @@ sealed interface Method {
         };
     section.done();
     return method;
+  }
+
+  private static Method ties(Section section, String target) {
+    double s = section.requiredNumber("scaling_factor");
+    // Above 1 it is in per cent.
+    double threshold = section.requiredNumber("threshold");
+    if (!(threshold > 0 && threshold <= 100)) {
+      throw new InputException(
+          section.path("threshold")
+              + " is "
+              + threshold
+              + "; it is the share of differences that is kept, above 0, in per cent where it is"
+              + " above 1");
+    }
+    if (!section.texts("remove_keys").isEmpty()) {
+      throw new InputException(
+          section.path("remove_keys")
+              + ": all parameters have a place in the merged model; only [] is accepted");
+    }
+    String how = section.requiredText("merge_func");
+    if (!how.equals("sum") && !how.equals("mean")) {
+      throw new InputException(
+          section.path("merge_func") + " is " + how + "; sum and mean are supported");
+    }
+    SparseTaskArithmetic rule =
+        new SparseTaskArithmetic(
+            Trim.MODEL_MAGNITUDE,
+            TensorSetting.of(threshold > 1 ? threshold / 100 : threshold),
+            TensorSetting.of(0),
+            true,
+            how.equals("mean"),
+            Rescale.NONE,
+            s,
+            0);
+    return new TaskVectors(target, rule, s, false);
+  }
+
+  private static Method dare(
+      Section section, String target, double scalingFactor, long seed, boolean averages) {
+    double sparsity = section.requiredNumber("sparsity_ratio");
+    if (!(sparsity >= 0 && sparsity < 1)) {
+      throw new InputException(
+          section.path("sparsity_ratio")
+              + " is "
+              + sparsity
+              + "; it is the share of differences that is dropped, from 0 and below 1");
+    }
+    section.require("only_on_linear_weights", "differences of all parameters are dropped", "false");
+    boolean rescales = !section.keys().contains("rescale") || section.flag("rescale");
+    SparseTaskArithmetic rule =
+        new SparseTaskArithmetic(
+            Trim.RANDOM,
+            TensorSetting.of(1 - sparsity),
+            TensorSetting.of(0),
+            false,
+            false,
+            rescales ? Rescale.DENSITY : Rescale.NONE,
+            scalingFactor,
+            seed);
+    return new TaskVectors(target, rule, scalingFactor, averages);
   }
 
   /** Reads methods by statistics. */

@@ -173,6 +173,9 @@ public final class Program {
               + " set merge_and_unload: true for "
               + NameList.of(models.factored(), TASKS_SHOWN));
     }
+    if (method instanceof Method.WeightedAverage average) {
+      requireOneEach("weights", average.weights());
+    }
     if (!(method instanceof Method.StatisticMerging merging)) {
       return;
     }
@@ -194,17 +197,19 @@ public final class Program {
               + ", which statistics are estimated on; a model pool with model_only in its name is for"
               + " methods without data");
     }
-    int coefficients = merging.coefficients().size();
-    if (coefficients != 0 && coefficients != models.models().size()) {
-      throw new InputException(
-          "method.coefficients has "
-              + coefficients
-              + " values for "
-              + models.models().size()
-              + " models");
+    if (!merging.coefficients().isEmpty()) {
+      requireOneEach("coefficients", merging.coefficients());
     }
     if (models.family() == Family.CLIP) {
       models.models().keySet().forEach(task -> ClipOpener.prompts(task, settings.classNames()));
+    }
+  }
+
+  private void requireOneEach(String key, List<Double> values) {
+    if (values.size() != models.models().size()) {
+      throw new InputException(
+          "method.%s has %d values for %d models"
+              .formatted(key, values.size(), models.models().size()));
     }
   }
 
@@ -500,8 +505,18 @@ public final class Program {
     switch (method) {
       case Method.Dummy dummy -> request.model(single(inputs));
       case Method.SimpleAverage average -> inputs.models.values().forEach(request::model);
-      case Method.TaskArithmetic arithmetic -> {
-        inputs.models.values().forEach(request::model);
+      case Method.WeightedAverage average -> {
+        List<Path> all = List.copyOf(inputs.models.values());
+        for (int i = 0; i < all.size(); i++) {
+          request.model(MergeSource.of(all.get(i)).withCoefficient(average.weights().get(i)));
+        }
+      }
+      case Method.TaskVectors vectors -> {
+        double coefficient = vectors.averages() ? 1.0 / inputs.models.size() : 1;
+        inputs
+            .models
+            .values()
+            .forEach(model -> request.model(MergeSource.of(model).withCoefficient(coefficient)));
         Path first = inputs.models.values().iterator().next();
         notIn(base(inputs), first).forEach(request::exclude);
       }
@@ -820,8 +835,8 @@ public final class Program {
     own.put("method", method.target());
     own.put("seed", settings.seed());
     switch (method) {
-      case Method.TaskArithmetic arithmetic ->
-          own.put("scaling_factor", arithmetic.rule().scalingFactor());
+      case Method.WeightedAverage average -> average.weights().forEach(own.putArray("weights")::add);
+      case Method.TaskVectors vectors -> own.put("scaling_factor", vectors.scalingFactor());
       case Method.StatisticMerging merging -> facts(merging, own);
       default -> {}
     }
