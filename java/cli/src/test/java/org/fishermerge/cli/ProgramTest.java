@@ -346,6 +346,9 @@ final class ProgramTest {
       TestTensors.read(Golden.path("clip-tiny/" + task))
           .tensors()
           .forEach((name, tensor) -> {
+            if (!tensor.dtype().equals("F32")) {
+              return; // positions are no parameters
+            }
             String whole = name.startsWith("vision_model.") ? name : "vision_model." + name;
             float[] from = base.get(whole).floats();
             float[] difference = tensor.floats().clone();
