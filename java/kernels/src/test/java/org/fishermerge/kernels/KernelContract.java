@@ -405,7 +405,8 @@ abstract class KernelContract {
       TypedValues x = new TypedValues(guarded(count, type, 1), type);
       TypedValues base = new TypedValues(guarded(count, ElementType.F32, 2), ElementType.F32);
       for (int j = 0; j < count; j++) {
-        double from = put(base.data(), ElementType.F32, j, kind == 0 ? random.nextDouble(-1, 1) : 1);
+        double from =
+            put(base.data(), ElementType.F32, j, kind == 0 ? random.nextDouble(-1, 1) : 1);
         put(x.data(), type, j, from + difference(random, kind));
         sorted[i * count + j] = Math.abs(exactDifference(x, base, j));
       }
@@ -431,8 +432,7 @@ abstract class KernelContract {
     }
     MagnitudeCounts beyond = new MagnitudeCounts(sorted.length);
     kernels()
-        .countMagnitudes(
-            List.of(new CountedDifferences(rows.get(0), rows.get(1), count, beyond)));
+        .countMagnitudes(List.of(new CountedDifferences(rows.get(0), rows.get(1), count, beyond)));
     beyond.endRound();
     beyond.endRound();
     assertThat(beyond.magnitude()).isInfinite();

@@ -85,7 +85,8 @@ public record SparseTaskArithmetic(
     String how = electsSigns ? "with elected signs" : "";
     return switch (trim) {
       case NONE -> ("task arithmetic " + how).strip();
-      case MAGNITUDE, MODEL_MAGNITUDE -> electsSigns ? "TIES merge" : "task arithmetic trimmed by magnitude";
+      case MAGNITUDE, MODEL_MAGNITUDE ->
+          electsSigns ? "TIES merge" : "task arithmetic trimmed by magnitude";
       case OUTLIERS -> ("Breadcrumbs merge " + how).strip();
       case RANDOM -> ("DARE merge " + how).strip();
     };
@@ -148,7 +149,8 @@ public record SparseTaskArithmetic(
   private void requireOneDensity(Collection<String> tensors, int models) {
     for (int i = 0; i < models; i++) {
       int model = i;
-      if (tensors.stream().mapToDouble(tensor -> density.of(tensor, model)).distinct().count() > 1) {
+      if (tensors.stream().mapToDouble(tensor -> density.of(tensor, model)).distinct().count()
+          > 1) {
         throw new InputException(
             "the density differs from tensor to tensor; where the largest differences of a whole"
                 + " model are kept, it is one for each model");

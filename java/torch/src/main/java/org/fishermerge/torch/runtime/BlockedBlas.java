@@ -81,7 +81,11 @@ final class BlockedBlas {
   private static MethodHandle function(String name, FunctionDescriptor descriptor) {
     Pointer address = Loader.addressof(name);
     if (address == null) {
-      throw new IllegalStateException("libtorch is not linked with OpenBLAS: no " + name);
+      throw new IllegalStateException(
+          "libtorch is not linked with OpenBLAS, which solves layers: it has no "
+              + name
+              + ". Take the libtorch of the org.bytedeco presets, which a system's own hides where"
+              + " org.bytedeco.javacpp.pathsFirst is set; --rule fisher and the average need neither");
     }
     return Linker.nativeLinker()
         .downcallHandle(MemorySegment.ofAddress(address.address()), descriptor);
