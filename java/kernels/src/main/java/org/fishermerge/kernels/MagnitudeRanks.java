@@ -108,24 +108,10 @@ final class MagnitudeRanks {
                 floats(space, at, length)));
         at += length;
       }
-      pool.run(
-          searches.size(),
-          1,
-          (worker, begin, end) -> {
-            for (long k = begin; k < end; k++) {
-              searches.get((int) k).bracket(scratchOf.apply(worker));
-            }
-          });
+      each(searches.size(), scratchOf, (k, scratch) -> searches.get(k).bracket(scratch));
       scan(searches, scratchOf);
       RankedMagnitude[] answers = new RankedMagnitude[searches.size()];
-      pool.run(
-          answers.length,
-          1,
-          (worker, begin, end) -> {
-            for (long k = begin; k < end; k++) {
-              answers[(int) k] = searches.get((int) k).answer(scratchOf.apply(worker));
-            }
-          });
+      each(answers.length, scratchOf, (k, scratch) -> answers[k] = searches.get(k).answer(scratch));
       return List.of(answers);
     }
   }
@@ -174,14 +160,28 @@ final class MagnitudeRanks {
       }
       from = until;
     }
-    pool.run(
+    each(
         items.size(),
+        scratchOf,
+        (k, scratch) -> {
+          Item item = items.get(k);
+          item.searches().forEach(search -> search.scan(item.block(), scratch));
+        });
+  }
+
+  private interface Task {
+    void run(int index, MemorySegment scratch);
+  }
+
+  /** Shares so many tasks among the threads, each of which has memory of its own. */
+  private void each(int tasks, LongFunction<MemorySegment> scratchOf, Task task) {
+    pool.run(
+        tasks,
         1,
         (worker, begin, end) -> {
           MemorySegment scratch = scratchOf.apply(worker);
           for (long k = begin; k < end; k++) {
-            Item item = items.get((int) k);
-            item.searches().forEach(search -> search.scan(item.block(), scratch));
+            task.run((int) k, scratch);
           }
         });
   }

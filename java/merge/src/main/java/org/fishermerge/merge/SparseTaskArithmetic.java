@@ -23,7 +23,7 @@ import org.fishermerge.kernels.TaskVectorMix.Mix;
  * Breadcrumbs; random draws are our own. Trimming whole models is what FusionBench's TIES does.
  *
  * @param trim which differences are kept
- * @param density share of a tensor's differences that are kept, above 0; 1 and more keep all
+ * @param density share of the differences that are kept, above 0; 1 and more keep all
  * @param gamma share of the largest that {@link Trim#OUTLIERS} drops, from 0
  * @param electsSigns whether only terms of the elected sign count: that of the sum of all terms
  * @param normalizes whether the sum of terms is divided by that of their coefficients
