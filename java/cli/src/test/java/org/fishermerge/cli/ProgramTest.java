@@ -305,6 +305,23 @@ final class ProgramTest {
     }
     assertClose(
         folder.resolve("tuned"), TestTensors.read(folder.resolve("searched")).tensors(), 1e-4);
+    assertThat(folder.resolve("outputs/cache/search")).as("progress").isEmptyDirectory();
+  }
+
+  @Test
+  void aTunedRunThatIsBrokenOffGoesOn() throws IOException {
+    List<String> line =
+        with(
+            tiny("method=clip_fisher_merging", "++method.tune=kl", "++method.tune_tries=4"),
+            List.of("taskpool=dummy"),
+            save("tuned"));
+    succeeds(line);
+    byte[] undisturbed = Files.readAllBytes(weights("tuned"));
+    Files.delete(weights("tuned"));
+    CommandResult.breakOff(line, "    3  ");
+    assertThat(weights("tuned")).doesNotExist();
+    assertThat(succeeds(line).err()).contains("going on after 3 measurements and 2 merges");
+    assertThat(Files.readAllBytes(weights("tuned"))).isEqualTo(undisturbed);
   }
 
   @Test
@@ -411,8 +428,8 @@ final class ProgramTest {
   @Test
   void dropsAndWeighsAsTheCommandsDo() throws IOException {
     List<String> models = new ArrayList<>(List.of("--base", PRETRAINED.toString()));
-    CLIP.forEach(task ->
-        models.addAll(List.of("--model", Golden.path("clip-tiny/" + task).toString())));
+    CLIP.forEach(
+        task -> models.addAll(List.of("--model", Golden.path("clip-tiny/" + task).toString())));
     String[][] pairs = {
       {
         "method=dare/task_arithmetic method.sparsity_ratio=0.4 seed=7",
@@ -434,9 +451,7 @@ final class ProgramTest {
       {"method=ties_merging", "ties --trim model --density 0.2 --normalize false --lambda 0.5"}
     };
     for (int i = 0; i < pairs.length; i++) {
-      succeeds(
-          with(
-              tiny(pairs[i][0].split(" ", -1)), List.of("taskpool=dummy"), save("run" + i)));
+      succeeds(with(tiny(pairs[i][0].split(" ", -1)), List.of("taskpool=dummy"), save("run" + i)));
       List<String> command = new ArrayList<>(List.of(pairs[i][1].split(" ", -1)));
       command.addAll(models);
       command.addAll(List.of("--out", folder.resolve("command" + i).toString()));

@@ -155,7 +155,8 @@ final class ResumedSearchTest {
           Files.writeString(file, Files.readString(file).replaceFirst("\\[0\\.\\d", "[0.5"));
       default -> {
         try (Stream<Path> all = Files.walk(progress())) {
-          Path merge = all.filter(each -> each.endsWith("model.safetensors")).findAny().orElseThrow();
+          Path merge =
+              all.filter(each -> each.endsWith("model.safetensors")).findAny().orElseThrow();
           byte[] bytes = Files.readAllBytes(merge);
           bytes[bytes.length - 2] ^= 1;
           Files.write(merge, bytes);

@@ -835,7 +835,8 @@ public final class Program {
     own.put("method", method.target());
     own.put("seed", settings.seed());
     switch (method) {
-      case Method.WeightedAverage average -> average.weights().forEach(own.putArray("weights")::add);
+      case Method.WeightedAverage average ->
+          average.weights().forEach(own.putArray("weights")::add);
       case Method.TaskVectors vectors -> own.put("scaling_factor", vectors.scalingFactor());
       case Method.StatisticMerging merging -> facts(merging, own);
       default -> {}

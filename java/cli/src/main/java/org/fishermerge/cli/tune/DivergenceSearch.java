@@ -428,8 +428,8 @@ public final class DivergenceSearch {
   // ---- the result ----
 
   /**
-   * Writes what was chosen, which ends the search's progress. Where the output's dtype cannot hold that, it is the next best of what
-   * was tried.
+   * Writes what was chosen, which ends the search's progress. Where the output's dtype cannot hold
+   * that, it is the next best of what was tried.
    *
    * @param merge writes a choice, or nothing
    * @throws OverflowException if nothing that was tried can be written

@@ -68,8 +68,7 @@ public final class SearchProgress implements AutoCloseable {
    * @param err told where a search goes on
    * @param warnings told why progress cannot be used or saved
    */
-  public SearchProgress(
-      Function<String, Path> place, PrintWriter err, Consumer<String> warnings) {
+  public SearchProgress(Function<String, Path> place, PrintWriter err, Consumer<String> warnings) {
     this.place = place;
     this.err = err;
     this.warnings = warnings;
@@ -108,9 +107,7 @@ public final class SearchProgress implements AutoCloseable {
         blend = saved.blend;
         err.printf(
             "going on after %d measurements and %d merges: %s%n",
-            measured.size(),
-            merges.size(),
-            opened);
+            measured.size(), merges.size(), opened);
         err.flush();
       }
     } catch (IOException e) {
@@ -120,8 +117,7 @@ public final class SearchProgress implements AutoCloseable {
 
   private void acquire(Path opened) throws IOException {
     FileChannel channel =
-        FileChannel.open(
-            opened.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+        FileChannel.open(opened.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
     lock = channel;
     FileLock held;
     try {
@@ -216,9 +212,7 @@ public final class SearchProgress implements AutoCloseable {
     return new BlendTuning.Memory() {
       @Override
       public Optional<BlendTuning.State> read() {
-        return Optional.ofNullable(blend)
-            .filter(known -> known.of.equals(of))
-            .map(Blend::state);
+        return Optional.ofNullable(blend).filter(known -> known.of.equals(of)).map(Blend::state);
       }
 
       @Override

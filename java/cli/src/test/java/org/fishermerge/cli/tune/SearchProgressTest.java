@@ -103,8 +103,7 @@ final class SearchProgressTest {
     try (SearchProgress second = progress("a")) {
       assertThat(second.measured("x", () -> List.of(1.0))).containsExactly(1.0);
     }
-    assertThat(warnings)
-        .containsExactly(folder() + " is damaged; starting from the first try");
+    assertThat(warnings).containsExactly(folder() + " is damaged; starting from the first try");
   }
 
   @Test

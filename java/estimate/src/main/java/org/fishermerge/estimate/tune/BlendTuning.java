@@ -161,8 +161,7 @@ public final class BlendTuning {
     return new BlendTuning(blend, meter, group, settings).run(start, timeIsUp, listener, memory);
   }
 
-  private Result run(
-      double[] start, BooleanSupplier timeIsUp, Listener listener, Memory memory) {
+  private Result run(double[] start, BooleanSupplier timeIsUp, Listener listener, Memory memory) {
     SplittableRandom random = new SplittableRandom(settings.seed());
     List<ParameterGroup> parameters =
         meter.backbone().weights().stream().map(Weights.Parameter::group).toList();
