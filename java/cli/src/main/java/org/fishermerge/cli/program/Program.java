@@ -981,7 +981,7 @@ public final class Program {
     try {
       Folders.delete(folder);
     } catch (InputException e) {
-      warnings.accept(e.getMessage());
+      warnings.accept(e.getMessage() + "; it is of no use any more");
     }
   }
 }
