@@ -68,7 +68,10 @@ import picocli.CommandLine.Spec;
       "By accuracy, each try is merged anew and measured on N examples of every task. Equal coefficients come"
           + " first. Two models: a grid. More: random shares, then ever smaller steps from the"
           + " best. What was found is compared with equal coefficients on examples that the search"
-          + " has not seen."
+          + " has not seen.",
+      "",
+      "A search that was stopped goes on where it was when it is started again: what it has measured and merged"
+          + " lies in OUT.progress until it ends."
     })
 final class SearchCommand implements Callable<Integer> {
   private static final int TRIES_BY_ACCURACY = 21;
