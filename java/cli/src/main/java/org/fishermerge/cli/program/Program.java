@@ -415,23 +415,17 @@ public final class Program {
 
     ModelOpener fisherOpener = null;
     if (method instanceof Method.StatisticMerging merging) {
-      fisherOpener = openerOf(
-              pretrained.orElseThrow(),
-              folders.keySet(),
-              folders,
-              pretrained,
-              merging.workers());
+      fisherOpener =
+          openerOf(
+              pretrained.orElseThrow(), folders.keySet(), folders, pretrained, merging.workers());
       folders.forEach(fisherOpener::check);
     }
     ModelOpener testOpener = null;
     if (measured.isPresent()) {
       Path model = pretrained.orElseGet(() -> folders.values().iterator().next());
-      testOpener = openerOf(
-              base.orElse(model),
-              testData.keySet(),
-              folders,
-              pretrained,
-              measured.get().workers());
+      testOpener =
+          openerOf(
+              base.orElse(model), testData.keySet(), folders, pretrained, measured.get().workers());
       for (String task : testData.keySet()) {
         testOpener.check(task, model);
       }
