@@ -173,8 +173,10 @@ final class ClipOpener implements ModelOpener {
   }
 
   private ZeroShotHead weights(Checkpoint clip, String task) {
-    writeMissing(clip);
     Path file = file(task);
+    if (!Files.exists(file)) {
+      writeMissing(clip);
+    }
     try (Checkpoint kept = Checkpoint.open(file)) {
       return ZeroShotHead.of(
           clip,
@@ -188,7 +190,10 @@ final class ClipOpener implements ModelOpener {
     return cache.resolve(identity(task) + ".safetensors");
   }
 
-  /** The heads of all tasks, so that text tower and tokenizer are opened once. */
+  /**
+   * Writes the heads of all tasks that have none, so that text tower and tokenizer are opened once.
+   * Another thread may have written them while this one waited.
+   */
   private synchronized void writeMissing(Checkpoint clip) {
     List<String> missing = tasks.stream().sorted().filter(t -> !Files.exists(file(t))).toList();
     if (missing.isEmpty()) {
@@ -196,8 +201,9 @@ final class ClipOpener implements ModelOpener {
     }
     try (ZeroShotHeads heads = ZeroShotHeads.open(clip, warnings)) {
       for (String task : missing) {
-        try (ZeroShotHead head = heads.build(prompts(task, classNames))) {
-          write(head, prompts(task, classNames).origin(), file(task));
+        ClassPrompts prompts = prompts(task, classNames);
+        try (ZeroShotHead head = heads.build(prompts)) {
+          write(head, prompts.origin(), file(task));
         }
       }
     }
