@@ -117,6 +117,14 @@ public final class AtomicOutput implements AutoCloseable {
   }
 
   /**
+   * Removes what killed processes left behind directly in a folder. Outputs do that themselves
+   * where they are written; this is for folders in which nothing is going to be written any more.
+   */
+  public static void removeLeftovers(Path folder) {
+    WorkFolder.removeDead(folder);
+  }
+
+  /**
    * Refuses an output that is, is inside, or contains one of the inputs: replacing it would destroy
    * what is being read.
    *

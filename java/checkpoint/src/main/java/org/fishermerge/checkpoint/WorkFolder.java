@@ -190,7 +190,7 @@ final class WorkFolder implements AutoCloseable {
 
   // ---- folders of dead processes ----
 
-  private static void removeDead(Path parent) {
+  static void removeDead(Path parent) {
     try (Stream<Path> entries = Files.list(parent)) {
       for (Path entry : entries.toList()) {
         Matcher name = NAME.matcher(entry.getFileName().toString());

@@ -286,6 +286,7 @@ public final class Program {
     }
     long start = System.nanoTime();
     stages.begin();
+    LogFolder.tidyEarlierOnes(settings.log());
     // Places that cannot be written are found before the work, not after it.
     try (stages;
         AtomicOutput logged = AtomicOutput.file(settings.log().resolve("config.yaml"), true);
