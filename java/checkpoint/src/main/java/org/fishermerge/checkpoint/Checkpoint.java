@@ -404,7 +404,7 @@ public final class Checkpoint implements AutoCloseable {
   }
 
   /** All files, mapped whole, header included. */
-  public List<MemorySegment> mappings() {
+  public List<FileMapping> mappings() {
     return store.mappings();
   }
 

@@ -164,9 +164,9 @@ public final class CheckpointWriter implements AutoCloseable {
     return writerOf(name).segment(name);
   }
 
-  /** As {@link SafetensorsWriter#writeAhead}, for a part of this tensor's segment. */
-  public void writeAhead(String name, MemorySegment part) {
-    writerOf(name).writeAhead(part);
+  /** The files, valid until {@link #finish} or {@link #close}; none of a sink. */
+  public List<FileMapping> mappings() {
+    return writers.stream().flatMap(writer -> writer.mappings().stream()).toList();
   }
 
   /** As {@link SafetensorsWriter#writeBehind}, for a part of this tensor's segment. */

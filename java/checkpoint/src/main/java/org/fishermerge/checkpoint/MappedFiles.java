@@ -54,7 +54,7 @@ final class MappedFiles implements TensorStore {
   }
 
   @Override
-  public List<MemorySegment> mappings() {
+  public List<FileMapping> mappings() {
     return headers().stream().map(header -> map(header.file()).mapping()).toList();
   }
 

@@ -126,7 +126,7 @@ final class MemoryStore implements TensorStore {
   }
 
   @Override
-  public List<MemorySegment> mappings() {
+  public List<FileMapping> mappings() {
     return List.of();
   }
 

@@ -18,11 +18,12 @@ import org.jspecify.annotations.Nullable;
  * that embeds us has not enabled native access.
  */
 final class Posix {
+  private static final int O_RDONLY = 0;
   private static final int O_RDWR = 2;
+  private static final int O_CLOEXEC = 02000000;
   private static final int AT_FDCWD = -100;
   private static final int RENAME_EXCHANGE = 2;
   private static final int MADV_WILLNEED = 3;
-  private static final int MADV_POPULATE_WRITE = 23; // of Linux 5.14
   private static final long PAGE = 4096;
   private static final int EINTR = 4;
   private static final int EFBIG = 27;
@@ -90,28 +91,63 @@ final class Posix {
   }
 
   /**
+   * Opens a file.
+   *
+   * @return its descriptor, for {@link #close}; -1 if that is not possible here
+   */
+  static int open(Path file, boolean writable) {
+    if (OPEN == null || CLOSE == null) {
+      return -1;
+    }
+    try (Arena arena = Arena.ofConfined()) {
+      return (int)
+          OPEN.invokeExact(
+              arena.allocateFrom(file.toString()), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+    } catch (RuntimeException | Error e) {
+      throw e;
+    } catch (Throwable e) {
+      throw new LinkageError("open", e);
+    }
+  }
+
+  /** Closes what {@link #open} opened; -1 is ignored. */
+  static void close(int descriptor) {
+    if (CLOSE == null || descriptor < 0) {
+      return;
+    }
+    try {
+      int _ = (int) CLOSE.invokeExact(descriptor);
+    } catch (RuntimeException | Error e) {
+      throw e;
+    } catch (Throwable e) {
+      throw new LinkageError("close", e);
+    }
+  }
+
+  /** The file that a descriptor stands for, whatever its name leads to by now. */
+  static Path path(int descriptor) {
+    return Path.of("/proc/self/fd/" + descriptor);
+  }
+
+  /**
    * Gives an existing file real blocks for its first {@code size} bytes.
    *
    * @return false if that is not possible here, in which case nothing is promised
    * @throws IOException if the disk or the quota is full, or no file may be that long
    */
   static boolean allocate(Path file, long size) throws IOException {
-    if (OPEN == null || CLOSE == null || FALLOCATE == null) {
+    if (FALLOCATE == null) {
       return false;
     }
-    try (Arena arena = Arena.ofConfined()) {
-      int descriptor = (int) OPEN.invokeExact(arena.allocateFrom(file.toString()), O_RDWR);
-      if (descriptor < 0) {
-        return false;
-      }
+    int descriptor = open(file, true);
+    if (descriptor < 0) {
+      return false;
+    }
+    try {
       int error;
-      try {
-        do {
-          error = (int) FALLOCATE.invokeExact(descriptor, 0L, size);
-        } while (error == EINTR);
-      } finally {
-        int _ = (int) CLOSE.invokeExact(descriptor);
-      }
+      do {
+        error = (int) FALLOCATE.invokeExact(descriptor, 0L, size);
+      } while (error == EINTR);
       String refusal =
           switch (error) {
             case ENOSPC -> "no space left on the disk";
@@ -127,6 +163,8 @@ final class Posix {
       throw e;
     } catch (Throwable e) {
       throw new LinkageError("posix_fallocate", e);
+    } finally {
+      close(descriptor);
     }
   }
 
@@ -152,18 +190,6 @@ final class Posix {
 
   /** Starts reading a part of a mapped file, without waiting; a hint that may be ignored. */
   static void willNeed(MemorySegment mapped) {
-    advise(mapped, MADV_WILLNEED);
-  }
-
-  /**
-   * Makes the pages of a part of a mapped file writable all at once, in place of a fault for each
-   * when it is first written to; does nothing where the system does not know how.
-   */
-  static void populate(MemorySegment mapped) {
-    advise(mapped, MADV_POPULATE_WRITE);
-  }
-
-  private static void advise(MemorySegment mapped, int advice) {
     if (MADVISE == null) {
       return;
     }
@@ -171,7 +197,9 @@ final class Posix {
     long begin = mapped.address() & -PAGE;
     try {
       int _ =
-          (int) MADVISE.invokeExact(begin, mapped.address() + mapped.byteSize() - begin, advice);
+          (int)
+              MADVISE.invokeExact(
+                  begin, mapped.address() + mapped.byteSize() - begin, MADV_WILLNEED);
     } catch (RuntimeException | Error e) {
       throw e;
     } catch (Throwable e) {

@@ -16,12 +16,12 @@ import java.nio.file.StandardOpenOption;
 public final class SafetensorsFile implements AutoCloseable {
   private final SafetensorsHeader header;
   private final Arena arena;
-  private final MemorySegment mapped;
+  private final FileMapping mapping;
 
-  private SafetensorsFile(SafetensorsHeader header, Arena arena, MemorySegment mapped) {
+  private SafetensorsFile(SafetensorsHeader header, Arena arena, FileMapping mapping) {
     this.header = header;
     this.arena = arena;
-    this.mapped = mapped;
+    this.mapping = mapping;
   }
 
   /**
@@ -41,18 +41,40 @@ public final class SafetensorsFile implements AutoCloseable {
   @SuppressWarnings("MustBeClosedChecker") // the arena is closed by close(), and here on failure
   public static SafetensorsFile open(SafetensorsHeader header) {
     Arena arena = Arena.ofShared();
-    try (FileChannel channel = FileChannel.open(header.file(), StandardOpenOption.READ)) {
-      long size = channel.size();
-      // Reading a mapping past the end of its file would be a fault, not an exception.
-      requireSize(header, size);
-      MemorySegment mapped = channel.map(FileChannel.MapMode.READ_ONLY, 0, size, arena);
-      return new SafetensorsFile(header, arena, mapped);
+    int descriptor = Posix.open(header.file(), false);
+    try {
+      FileMapping mapping = map(header, descriptor, arena);
+      if (mapping.descriptor() < 0) {
+        Posix.close(descriptor);
+      }
+      return new SafetensorsFile(header, arena, mapping);
     } catch (IOException e) {
+      Posix.close(descriptor);
       arena.close();
       throw Messages.cannotRead(header.file(), e);
     } catch (RuntimeException | Error e) {
+      Posix.close(descriptor);
       arena.close();
       throw e;
+    }
+  }
+
+  /** By the descriptor, so that both are the same file even where another takes its name. */
+  private static FileMapping map(SafetensorsHeader header, int descriptor, Arena arena)
+      throws IOException {
+    if (descriptor >= 0 && Files.exists(Posix.path(descriptor))) {
+      return new FileMapping(map(header, Posix.path(descriptor), arena), descriptor);
+    }
+    return new FileMapping(map(header, header.file(), arena), -1);
+  }
+
+  private static MemorySegment map(SafetensorsHeader header, Path file, Arena arena)
+      throws IOException {
+    try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
+      long size = channel.size();
+      // Reading a mapping past the end of its file would be a fault, not an exception.
+      requireSize(header, size);
+      return channel.map(FileChannel.MapMode.READ_ONLY, 0, size, arena);
     }
   }
 
@@ -110,12 +132,12 @@ public final class SafetensorsFile implements AutoCloseable {
               + Messages.quote(tensor)
               + NearestNames.of(tensor, header.tensors().keySet()));
     }
-    return mapped.asSlice(header.dataOffset() + info.begin(), info.byteCount());
+    return mapping.data().asSlice(header.dataOffset() + info.begin(), info.byteCount());
   }
 
   /** All of the file. */
-  MemorySegment mapping() {
-    return mapped;
+  FileMapping mapping() {
+    return mapping;
   }
 
   /** Unmaps the file: its segments become invalid. Closing twice is harmless. */
@@ -123,6 +145,7 @@ public final class SafetensorsFile implements AutoCloseable {
   public void close() {
     if (arena.scope().isAlive()) {
       arena.close();
+      Posix.close(mapping.descriptor());
     }
   }
 }

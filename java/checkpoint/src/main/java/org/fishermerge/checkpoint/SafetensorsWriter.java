@@ -47,9 +47,8 @@ public final class SafetensorsWriter implements TensorWriter {
   private final Map<String, TensorInfo> tensors;
   private final FileChannel channel;
   private final Arena arena;
-  private final MemorySegment mapped;
+  private final FileMapping mapping;
   private final long dataOffset;
-  private final ExecutorService ahead = executor("fisher-write-ahead");
   private final ExecutorService behind = executor("fisher-write-behind");
 
   private SafetensorsWriter(
@@ -57,13 +56,13 @@ public final class SafetensorsWriter implements TensorWriter {
       Map<String, TensorInfo> tensors,
       FileChannel channel,
       Arena arena,
-      MemorySegment mapped,
+      FileMapping mapping,
       long dataOffset) {
     this.file = file;
     this.tensors = tensors;
     this.channel = channel;
     this.arena = arena;
-    this.mapped = mapped;
+    this.mapping = mapping;
     this.dataOffset = dataOffset;
   }
 
@@ -111,7 +110,8 @@ public final class SafetensorsWriter implements TensorWriter {
       allocate(file, channel, size);
       writeFully(channel, ByteBuffer.wrap(header), 0);
       MemorySegment mapped = channel.map(FileChannel.MapMode.READ_WRITE, 0, size, arena);
-      return new SafetensorsWriter(file, tensors, channel, arena, mapped, header.length);
+      FileMapping mapping = new FileMapping(mapped, Posix.open(file, true));
+      return new SafetensorsWriter(file, tensors, channel, arena, mapping, header.length);
     } catch (IOException e) {
       closeAfter(arena, channel, e);
       throw Messages.cannotWrite(file, e);
@@ -284,22 +284,16 @@ public final class SafetensorsWriter implements TensorWriter {
     if (tensor == null) {
       throw new IllegalArgumentException("tensor " + Messages.quote(name) + " was not declared");
     }
-    return mapped.asSlice(dataOffset + tensor.begin(), tensor.byteCount());
+    return mapping.data().asSlice(dataOffset + tensor.begin(), tensor.byteCount());
+  }
+
+  @Override
+  public List<FileMapping> mappings() {
+    return List.of(mapping);
   }
 
   private static ExecutorService executor(String name) {
     return Executors.newSingleThreadExecutor(Thread.ofPlatform().daemon().name(name).factory());
-  }
-
-  /**
-   * A part of a segment will be written to soon: its pages are made ready by one call on another
-   * thread, in place of a fault for each when it is first written to. Only a matter of time.
-   */
-  @Override
-  public void writeAhead(MemorySegment part) {
-    if (part.byteSize() > 0) {
-      ahead.execute(() -> Posix.populate(part));
-    }
   }
 
   /**
@@ -321,8 +315,7 @@ public final class SafetensorsWriter implements TensorWriter {
   }
 
   private void awaitWriting() {
-    boolean interrupted = await(ahead);
-    if (await(behind) || interrupted) {
+    if (await(behind)) {
       Thread.currentThread().interrupt();
     }
   }
@@ -351,9 +344,9 @@ public final class SafetensorsWriter implements TensorWriter {
   public void finish() {
     try {
       awaitWriting();
-      mapped.force();
+      mapping.data().force();
       channel.force(true);
-      arena.close();
+      unmap();
       channel.close();
     } catch (UncheckedIOException e) {
       throw new InputException(file + ": cannot be written: " + Reasons.of(e), e);
@@ -362,13 +355,18 @@ public final class SafetensorsWriter implements TensorWriter {
     }
   }
 
+  private void unmap() {
+    if (arena.scope().isAlive()) {
+      arena.close();
+      Posix.close(mapping.descriptor());
+    }
+  }
+
   /** Lets go of the file. Does nothing after {@link #finish} or when called twice. */
   @Override
   public void close() {
     awaitWriting();
-    if (arena.scope().isAlive()) {
-      arena.close();
-    }
+    unmap();
     try {
       channel.close();
     } catch (IOException e) {

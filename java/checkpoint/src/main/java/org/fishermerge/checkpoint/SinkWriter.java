@@ -94,7 +94,9 @@ final class SinkWriter implements TensorWriter {
   }
 
   @Override
-  public void writeAhead(MemorySegment part) {}
+  public List<FileMapping> mappings() {
+    return List.of();
+  }
 
   @Override
   public void writeBehind(MemorySegment part) {}

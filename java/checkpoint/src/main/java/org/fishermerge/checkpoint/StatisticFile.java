@@ -266,7 +266,7 @@ public final class StatisticFile implements AutoCloseable {
   }
 
   /** All files, as {@link Checkpoint#mappings} gives them. */
-  public List<MemorySegment> mappings() {
+  public List<FileMapping> mappings() {
     return checkpoint.mappings();
   }
 

@@ -34,7 +34,7 @@ sealed interface TensorStore extends AutoCloseable permits MappedFiles, MemorySt
   void copy(CheckpointTensor tensor, long from, long count, MemorySegment target);
 
   /** Whole mappings of the files. */
-  List<MemorySegment> mappings();
+  List<FileMapping> mappings();
 
   /**
    * Whether all files are as long as when they were opened.

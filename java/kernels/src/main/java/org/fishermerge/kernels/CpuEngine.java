@@ -26,6 +26,11 @@ final class CpuEngine implements Engine {
   private static final long WORKSPACE_BYTES = 256L << 20;
 
   private final KernelProvider provider;
+  private final FileWindows files = new FileWindows();
+
+  /** The provider's, for operands that may lie in files. */
+  private final ElementKernels elements;
+
   private final KernelInfo info;
   private final WorkerPool pool;
   private Arena workspaceArena = newWorkspaceArena();
@@ -38,6 +43,8 @@ final class CpuEngine implements Engine {
    */
   CpuEngine(KernelProvider provider, int threads, List<String> notes) {
     this.provider = provider;
+    this.elements =
+        provider.isNative() ? new WindowedKernels(provider, files) : provider;
     this.pool = new WorkerPool(threads);
     this.info =
         new KernelInfo(
@@ -59,6 +66,11 @@ final class CpuEngine implements Engine {
     return pool;
   }
 
+  /** Mapped files in which operands may lie. */
+  FileWindows files() {
+    return files;
+  }
+
   @Override
   public boolean usesGpu() {
     return false;
@@ -70,8 +82,8 @@ final class CpuEngine implements Engine {
   }
 
   @Override
-  public MappedGuard guard(List<MemorySegment> mapped) {
-    return provider.isNative() ? MappedGuard.of(mapped) : MappedGuard.none();
+  public MappedGuard guard(List<MappedFile> mapped) {
+    return provider.isNative() ? MappedGuard.of(mapped, files) : MappedGuard.none();
   }
 
   @Override
@@ -91,21 +103,23 @@ final class CpuEngine implements Engine {
 
   @Override
   public void weightedAverage(WeightedAverage average) {
+    files.nextOperation();
     try (Arena arena = Arena.ofConfined()) {
-      pool.run(average.count(), ELEMENT_GRAIN, provider.weightedAverage(average, arena));
+      pool.run(average.count(), ELEMENT_GRAIN, elements.weightedAverage(average, arena));
     }
   }
 
   @Override
   public List<WeightedAverage.Statistics> weightedAverages(
       List<WeightedAverage> averages, List<Double> thresholds, AverageVisitor visitor) {
+    files.nextOperation();
     int out = thresholds.size();
     long[] counts = averages.stream().mapToLong(WeightedAverage::count).toArray();
     StatisticsBlocks blocks = new StatisticsBlocks(counts, out + 1);
     try (Arena arena = Arena.ofConfined()) {
       List<RangeWork> tasks = new ArrayList<>(averages.size());
       for (WeightedAverage average : averages) {
-        tasks.add(provider.weightedAverage(average, arena));
+        tasks.add(elements.weightedAverage(average, arena));
       }
       blocks.run(
           pool,
@@ -116,12 +130,22 @@ final class CpuEngine implements Engine {
               WeightedInput input = average.inputs().get(i);
               MemorySegment fisher = Objects.requireNonNull(input.fisher());
               found[i] =
-                  provider.statistics(fisher, input.fisherType(), from, to, thresholds.get(i));
+                  elements.statistics(fisher, input.fisherType(), from, to, thresholds.get(i));
             }
             found[out] =
-                provider.statistics(
+                elements.statistics(
                     average.out(), average.outType(), from, to, Double.NEGATIVE_INFINITY);
-            visitor.visit(item, from, to);
+            if (visitor != AverageVisitor.NONE) {
+              visitor.visit(
+                  item,
+                  from,
+                  to,
+                  i -> {
+                    WeightedInput input = average.inputs().get(i);
+                    return elements.view(
+                        Objects.requireNonNull(input.fisher()), input.fisherType(), from, to);
+                  });
+            }
           });
     }
     List<WeightedAverage.Statistics> result = new ArrayList<>();
@@ -134,6 +158,7 @@ final class CpuEngine implements Engine {
 
   @Override
   public List<ValueStatistics> statistics(List<TypedValues> ranges, double threshold) {
+    files.nextOperation();
     long[] counts =
         ranges.stream()
             .mapToLong(range -> range.data().byteSize() / range.type().bytes())
@@ -143,7 +168,7 @@ final class CpuEngine implements Engine {
         pool,
         (worker, item, from, to, found) -> {
           TypedValues range = ranges.get(item);
-          found[0] = provider.statistics(range.data(), range.type(), from, to, threshold);
+          found[0] = elements.statistics(range.data(), range.type(), from, to, threshold);
         });
     List<ValueStatistics> result = new ArrayList<>();
     for (int item = 0; item < counts.length; item++) {
@@ -154,6 +179,7 @@ final class CpuEngine implements Engine {
 
   @Override
   public PairSums pairSums(List<TypedValues> rows, long count) {
+    files.nextOperation();
     PairSums[] blocks = new PairSums[Math.toIntExact(Math.ceilDiv(count, SUM_BLOCK))];
     pool.run(
         blocks.length,
@@ -162,7 +188,7 @@ final class CpuEngine implements Engine {
           for (long k = begin; k < end; k++) {
             long from = k * SUM_BLOCK;
             PairSums block = new PairSums(rows.size());
-            provider.pairSums(rows, from, Math.min(count, from + SUM_BLOCK), block);
+            elements.pairSums(rows, from, Math.min(count, from + SUM_BLOCK), block);
             blocks[(int) k] = block;
           }
         });
@@ -175,12 +201,13 @@ final class CpuEngine implements Engine {
 
   @Override
   public List<ValueStatistics> mixTaskVectors(List<TaskVectorMix> mixes) {
+    files.nextOperation();
     long[] counts = mixes.stream().mapToLong(TaskVectorMix::count).toArray();
     StatisticsBlocks blocks = new StatisticsBlocks(counts, 1);
     try (Arena arena = Arena.ofConfined()) {
       List<RangeWork> tasks = new ArrayList<>(mixes.size());
       for (TaskVectorMix mix : mixes) {
-        tasks.add(provider.taskVectors(mix, arena));
+        tasks.add(elements.taskVectors(mix, arena));
       }
       blocks.run(
           pool,
@@ -188,7 +215,7 @@ final class CpuEngine implements Engine {
             TaskVectorMix mix = mixes.get(item);
             tasks.get(item).run(worker, from, to);
             found[0] =
-                provider.statistics(mix.out(), mix.outType(), from, to, Double.NEGATIVE_INFINITY);
+                elements.statistics(mix.out(), mix.outType(), from, to, Double.NEGATIVE_INFINITY);
           });
     }
     List<ValueStatistics> result = new ArrayList<>();
@@ -200,7 +227,8 @@ final class CpuEngine implements Engine {
 
   @Override
   public List<RankedMagnitude> rankedMagnitudes(List<MagnitudeQuery> queries) {
-    return new MagnitudeRanks(provider, pool, this::workspace).find(queries);
+    files.nextOperation();
+    return new MagnitudeRanks(provider, elements, pool, this::workspace).find(queries);
   }
 
   /** F32 values that a thread takes to count those of a block. */
@@ -212,6 +240,7 @@ final class CpuEngine implements Engine {
 
   @Override
   public void countMagnitudes(List<CountedDifferences> differences) {
+    files.nextOperation();
     Map<MagnitudeCounts, List<CountedDifferences>> all = new LinkedHashMap<>();
     for (CountedDifferences each : differences) {
       all.computeIfAbsent(each.into(), into -> new ArrayList<>()).add(each);
@@ -228,7 +257,7 @@ final class CpuEngine implements Engine {
     try (Arena arena = Arena.ofConfined()) {
       List<Counted> blocks = new ArrayList<>();
       for (CountedDifferences each : differences) {
-        MagnitudeScan magnitudes = provider.magnitudes(each.values(), each.base(), arena);
+        MagnitudeScan magnitudes = elements.magnitudes(each.values(), each.base(), arena);
         for (long from = 0; from < each.count(); from += SUM_BLOCK) {
           blocks.add(new Counted(magnitudes, from, Math.min(each.count(), from + SUM_BLOCK)));
         }
@@ -269,6 +298,7 @@ final class CpuEngine implements Engine {
 
   @Override
   public List<TaskVectorNorms> taskVectorNorms(TaskVectorMix mix) {
+    files.nextOperation();
     int vectors = mix.vectors().size();
     int blocks = Math.toIntExact(Math.ceilDiv(mix.count(), SUM_BLOCK));
     TaskVectorNorms[] found = new TaskVectorNorms[vectors * blocks];
@@ -279,7 +309,7 @@ final class CpuEngine implements Engine {
           for (long k = begin; k < end; k++) {
             long from = k / vectors * SUM_BLOCK;
             found[(int) k] =
-                provider.taskVectorNorms(
+                elements.taskVectorNorms(
                     mix.vectors().get((int) (k % vectors)),
                     mix.base(),
                     mix.first(),

@@ -30,6 +30,7 @@ final class CudaAverages implements AutoCloseable {
   private final CudaBindings cuda;
   private final int index;
   private final WorkerPool pool;
+  private final FileWindows files;
   private final long slotBytes = Long.getLong(KernelOptions.CUDA_SLOT_BYTES, SLOT_BYTES);
   private final List<DeviceCopies> resident = new ArrayList<>();
   private @Nullable List<Slot> slots;
@@ -38,11 +39,13 @@ final class CudaAverages implements AutoCloseable {
    * On one device.
    *
    * @param pool copies between the process's memory and page-locked memory
+   * @param files which of the process's memory may be mapped to
    */
-  CudaAverages(CudaBindings cuda, int index, WorkerPool pool) {
+  CudaAverages(CudaBindings cuda, int index, WorkerPool pool, FileWindows files) {
     this.cuda = cuda;
     this.index = index;
     this.pool = pool;
+    this.files = files;
   }
 
   /** Keeps copies of segments on the device from when they are first used, if all have room. */
@@ -443,7 +446,7 @@ final class CudaAverages implements AutoCloseable {
         (worker, begin, end) -> {
           for (long k = begin; k < end; k++) {
             Move piece = pieces.get((int) k);
-            piece.to().copyFrom(piece.from());
+            files.copy(piece.from(), piece.to());
           }
         });
   }

@@ -6,6 +6,7 @@ import static org.fishermerge.kernels.CudaDevice.DEFAULT_STREAM;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalLong;
 
@@ -35,7 +36,7 @@ final class CudaEngine implements Engine {
     this.device = device;
     this.cuda = device.bindings();
     this.cpu = cpu;
-    this.averages = new CudaAverages(cuda, device.index(), cpu.pool());
+    this.averages = new CudaAverages(cuda, device.index(), cpu.pool(), cpu.files());
     this.info =
         new KernelInfo(
             Provider.CUDA.text(),
@@ -62,8 +63,8 @@ final class CudaEngine implements Engine {
   }
 
   @Override
-  public MappedGuard guard(List<MemorySegment> mapped) {
-    return cpu.guard(mapped);
+  public MappedGuard guard(List<MappedFile> files) {
+    return cpu.guard(files);
   }
 
   @Override
@@ -95,7 +96,12 @@ final class CudaEngine implements Engine {
       List<WeightedAverage> requested, List<Double> thresholds, AverageVisitor visitor) {
     List<WeightedAverage.Statistics> found = averages.weightedAverages(requested, thresholds);
     for (int i = 0; i < requested.size(); i++) {
-      visitor.visit(i, 0, requested.get(i).count());
+      WeightedAverage average = requested.get(i);
+      visitor.visit(
+          i,
+          0,
+          average.count(),
+          input -> Objects.requireNonNull(average.inputs().get(input).fisher()));
     }
     return found;
   }

@@ -23,8 +23,8 @@ interface Engine extends AutoCloseable {
   /** Bytes that are free on the GPU now; empty without one. */
   OptionalLong gpuFreeBytes();
 
-  /** Guards mapped files for as long as the engine reads them natively. Any thread may call it. */
-  MappedGuard guard(List<MemorySegment> mapped);
+  /** Knows of mapped files until the guard is closed. Any thread may call it. */
+  MappedGuard guard(List<MappedFile> files);
 
   /** Keeps copies of segments where the engine has memory of its own, if all of them have room. */
   ResidentInputs keepResident(List<MemorySegment> segments);

@@ -8,7 +8,7 @@ import java.util.List;
  * One implementation of the kernels on the CPU: single-threaded work on ranges. {@link CpuEngine}
  * is the only caller; its operands have been checked, and any thread may use their segments.
  */
-interface KernelProvider {
+interface KernelProvider extends ElementKernels {
   /** {@link Provider#SCALAR} or {@link Provider#CPU}. */
   Provider provider();
 
@@ -17,22 +17,6 @@ interface KernelProvider {
 
   /** Instruction set in use. */
   String isa();
-
-  /** Items are elements of {@code out}. The arena outlives the task. */
-  RangeWork weightedAverage(WeightedAverage average, Arena arena);
-
-  /** Here the sum depends on the range: 16 interleaved partial sums and a tree over them. */
-  ValueStatistics statistics(
-      MemorySegment x, ElementType type, long begin, long end, double threshold);
-
-  /** Fills {@code sums}, which is new. */
-  void pairSums(List<TypedValues> rows, long begin, long end, PairSums sums);
-
-  /** Items are elements of {@code out}. The arena outlives the task. */
-  RangeWork taskVectors(TaskVectorMix mix, Arena arena);
-
-  /** Of the differences between two rows. The arena outlives the scan. */
-  MagnitudeScan magnitudes(TypedValues values, TypedValues base, Arena arena);
 
   /**
    * The one of a rank among F32 numbers that are not negative.
@@ -46,10 +30,6 @@ interface KernelProvider {
 
   /** How many of some F32 numbers are equal to one. */
   long countEqual(MemorySegment numbers, long count, float number);
-
-  /** Here the sums depend on the range, as those of {@link #statistics} do. */
-  TaskVectorNorms taskVectorNorms(
-      TaskVector vector, TypedValues base, long first, long begin, long end);
 
   /** Items are elements. */
   RangeWork addSquares(MemorySegment gradient, double scale, MemorySegment fisher);

@@ -81,13 +81,12 @@ public final class Kernels implements AutoCloseable {
   }
 
   /**
-   * Guards mapped files against being truncated by other processes, for as long as the guard is
-   * open. Reading a truncated file in native code would otherwise end this process.
-   *
-   * @param mapped whole mappings
+   * Makes mapped files known, for as long as the guard is open: operands that lie in them are read
+   * and written in the fastest way, and other processes that truncate them do no harm. Reading a
+   * truncated file in native code would otherwise end this process.
    */
-  public MappedGuard guard(List<MemorySegment> mapped) {
-    return engine.guard(mapped);
+  public MappedGuard guard(List<MappedFile> files) {
+    return engine.guard(files);
   }
 
   /**
@@ -344,6 +343,16 @@ public final class Kernels implements AutoCloseable {
    */
   public static long mostBytesForRanking(List<Long> counts) {
     return MagnitudeRanks.workspaceBytes(counts, KernelOptions.fromSystemProperties().threads());
+  }
+
+  /**
+   * Memory that operands in files take at most, with as many threads as the system properties ask
+   * for: parts of them, as {@link #guard} says.
+   *
+   * @param operands inputs and results of one operation
+   */
+  public static long mostBytesForFiles(int operands) {
+    return KernelOptions.fromSystemProperties().threads() * FileWindows.mostBytes(operands);
   }
 
   /**

@@ -27,25 +27,38 @@ final class MagnitudeRanks {
   private static final int FEW = 16384;
 
   /**
+   * Groups of a sample that follow each other: operands in files are read run by run, which takes a
+   * microsecond, however short a run is.
+   */
+  private static final int RUN = 4;
+
+  /**
    * Standard deviations of a sample's rank to either side: 4 would do for independent elements, and
    * neighbours, which are sampled together, may be alike.
    */
-  private static final double DEVIATIONS = 8;
+  private static final double DEVIATIONS = 12;
 
   /** Magnitudes found by all the queries that are worked on at a time, unless one has more. */
   private static final long MOST_FOUND = 16L << 20;
 
   private final KernelProvider provider;
+  private final ElementKernels elements;
   private final WorkerPool pool;
   private final LongFunction<MemorySegment> workspace;
 
   /**
    * For one engine.
    *
+   * @param elements reads the operands
    * @param workspace memory of at least so many bytes, aligned to 64, until it is asked again
    */
-  MagnitudeRanks(KernelProvider provider, WorkerPool pool, LongFunction<MemorySegment> workspace) {
+  MagnitudeRanks(
+      KernelProvider provider,
+      ElementKernels elements,
+      WorkerPool pool,
+      LongFunction<MemorySegment> workspace) {
     this.provider = provider;
+    this.elements = elements;
     this.pool = pool;
     this.workspace = workspace;
   }
@@ -103,7 +116,7 @@ final class MagnitudeRanks {
             new Search(
                 provider,
                 query,
-                provider.magnitudes(query.values(), query.base(), arena),
+                elements.magnitudes(query.values(), query.base(), arena),
                 placesOf.computeIfAbsent(query.count(), MagnitudeRanks::places),
                 floats(space, at, length)));
         at += length;
@@ -127,18 +140,22 @@ final class MagnitudeRanks {
   private static int groups(long count) {
     return count <= FEW
         ? 0
-        : (int) (1.25 * Math.pow((double) count, 2 / 3.0)) / MagnitudeScan.GROUP;
+        : (int) (1.25 * Math.pow((double) count, 2 / 3.0)) / (RUN * MagnitudeScan.GROUP) * RUN;
   }
 
   /**
-   * Where the groups of a sample begin: one anywhere in each stretch, so that it meets no period.
+   * Where the groups of a sample begin: a run of them anywhere in each stretch, so that it meets no
+   * period.
    */
   static long[] places(long count) {
     long[] places = new long[groups(count)];
-    for (int g = 0; g < places.length; g++) {
-      long stretch = count / places.length;
-      long offset = Integer.toUnsignedLong(Kept.hash(g, 0)) % (stretch - MagnitudeScan.GROUP + 1);
-      places[g] = g * stretch + offset;
+    int length = RUN * MagnitudeScan.GROUP;
+    for (int r = 0; r < places.length / RUN; r++) {
+      long stretch = count / (places.length / RUN);
+      long offset = Integer.toUnsignedLong(Kept.hash(r, 0)) % (stretch - length + 1);
+      for (int g = 0; g < RUN; g++) {
+        places[r * RUN + g] = r * stretch + offset + (long) g * MagnitudeScan.GROUP;
+      }
     }
     return places;
   }

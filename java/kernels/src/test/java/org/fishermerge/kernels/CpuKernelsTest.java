@@ -3,9 +3,14 @@ package org.fishermerge.kernels;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -13,6 +18,7 @@ import java.util.SplittableRandom;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /**
  * The contract at every instruction set; one that this machine lacks, or another architecture has,
@@ -133,6 +139,61 @@ class CpuKernelsTest {
         assertThat(cpu.statistics(List.of(new TypedValues(actual, type)), 0.1))
             .isEqualTo(scalar.statistics(List.of(new TypedValues(expected, type)), 0.1));
       }
+    }
+  }
+
+  /** A file under the descriptor that is unlike the mapped one says which of the two is used. */
+  @Test
+  void filesAreReadAndWrittenByTheirDescriptors(@TempDir Path folder) throws IOException {
+    Path mapped = Files.write(folder.resolve("mapped"), new byte[64]);
+    byte[] ones = new byte[64];
+    MemorySegment.ofArray(ones).set(ValueLayout.JAVA_FLOAT_UNALIGNED, 0, 1.5f);
+    Path open = Files.write(folder.resolve("open"), ones);
+    try (TestFile file = new TestFile(mapped, open);
+        Kernels kernels = Kernels.open(KernelContract.options("cpu", "auto"))) {
+      MemorySegment data = file.mapped().mapping();
+      WeightedInput input =
+          new WeightedInput(data.asSlice(0, 4), ElementType.F32, null, ElementType.F32, 0, 1);
+      WeightedAverage average =
+          new WeightedAverage(List.of(input), data.asSlice(8, 4), ElementType.F32, 1);
+      try (MappedGuard _ = kernels.guard(List.of(file.mapped()))) {
+        kernels.weightedAverage(average);
+      }
+      assertThat(data.get(ValueLayout.JAVA_FLOAT, 8)).as("mapped").isEqualTo(0);
+      assertThat(
+              MemorySegment.ofArray(Files.readAllBytes(open))
+                  .get(ValueLayout.JAVA_FLOAT_UNALIGNED, 8))
+          .isEqualTo(1.5f);
+      kernels.weightedAverage(average);
+      assertThat(data.get(ValueLayout.JAVA_FLOAT, 8)).as("the guard is closed").isEqualTo(0);
+    }
+  }
+
+  /** What is not there any more is zero, and the guard tells. */
+  @Test
+  void aFileThatIsCutShortReadsAsZeros(@TempDir Path folder) throws IOException {
+    int count = 50_000;
+    try (TestFile file = new TestFile(folder.resolve("file"), 4L * count);
+        Arena arena = Arena.ofShared();
+        Kernels kernels = Kernels.open(KernelContract.options("cpu", "auto"))) {
+      MemorySegment data = file.mapped().mapping();
+      for (long j = 0; j < count; j++) {
+        data.setAtIndex(ValueLayout.JAVA_FLOAT, j, 2);
+      }
+      MemorySegment out = arena.allocate(4L * count);
+      MappedGuard guard = kernels.guard(List.of(file.mapped()));
+      try (FileChannel channel =
+          FileChannel.open(folder.resolve("file"), StandardOpenOption.WRITE)) {
+        channel.truncate(40_000);
+      }
+      WeightedInput input =
+          new WeightedInput(data, ElementType.F32, null, ElementType.F32, 0, 1);
+      kernels.weightedAverage(
+          new WeightedAverage(List.of(input), out, ElementType.F32, count));
+      guard.close();
+      assertThat(guard.damaged()).isTrue();
+      assertThat(out.getAtIndex(ValueLayout.JAVA_FLOAT, 9_999)).isEqualTo(2);
+      assertThat(out.getAtIndex(ValueLayout.JAVA_FLOAT, count - 1)).isEqualTo(0);
     }
   }
 }

@@ -1,5 +1,6 @@
 package org.fishermerge.kernels;
 
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
@@ -7,11 +8,15 @@ import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.math.BigDecimal;
 import java.math.MathContext;
 import java.math.RoundingMode;
+import java.nio.ByteBuffer;
+import java.nio.DoubleBuffer;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -24,12 +29,14 @@ import java.util.Set;
 import java.util.SplittableRandom;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicIntegerArray;
+import java.util.function.Function;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.assertj.core.data.Percentage;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -43,6 +50,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 @SuppressWarnings({"NarrowCalculation", "IntLongMath", "EnumOrdinal"}) // sizes here are small
 abstract class KernelContract {
   private static final long SEED = 20260317;
+
+  @TempDir Path folder;
 
   private final GuardedMemory memory = new GuardedMemory();
   private final List<Kernels> opened = new ArrayList<>();
@@ -471,6 +480,124 @@ abstract class KernelContract {
     }
   }
 
+  // ---- operands in files ----
+
+  private static final int FEW = 257;
+
+  /** An operand of random values, once in memory and once in a file. */
+  private record Twins(TypedValues inMemory, TypedValues inFile) {}
+
+  private Twins twins(SplittableRandom random, int count, ElementType type, TestFile file) {
+    MemorySegment values = guarded(count, type, 0);
+    // A few in any order: rounding each exactly takes long.
+    for (int j = 0; j < Math.min(count, FEW); j++) {
+      put(values, type, j, random.nextDouble(0.1, 1));
+    }
+    long width = type.bytes();
+    for (long j = FEW; j < count; j++) {
+      MemorySegment.copy(values, random.nextInt(FEW) * width, values, j * width, width);
+    }
+    MemorySegment copy = file.place(values.byteSize());
+    copy.copyFrom(values);
+    return new Twins(new TypedValues(values, type), new TypedValues(copy, type));
+  }
+
+  /**
+   * Every operation gives what it gives of copies in memory, for results in files too: pieces of
+   * any length at any address, more operands than are read at once, and values that change between
+   * two operations.
+   */
+  @ParameterizedTest
+  @CsvSource({"1, 2", "4097, 3", "70001, 2", "9000, 64"})
+  void operandsMayLieInFiles(int count, int models) throws IOException {
+    SplittableRandom random = new SplittableRandom(SEED + count);
+    long bytes = (2L * models + 4) * (8L * count + 1) + 3;
+    try (TestFile in = new TestFile(folder.resolve("in"), bytes);
+        TestFile result = new TestFile(folder.resolve("result"), bytes)) {
+      Kernels kernels = kernels();
+      try (MappedGuard _ = kernels.guard(List.of(in.mapped(), result.mapped()))) {
+        for (int round = 0; round < 2; round++) {
+          List<Twins> values = new ArrayList<>();
+          List<Twins> fishers = new ArrayList<>();
+          in.reuse();
+          result.reuse();
+          for (int i = 0; i < models; i++) {
+            values.add(twins(random, count, ElementType.values()[(i + count) % 4], in));
+            fishers.add(twins(random, count, ElementType.values()[(i + 1) % 4], in));
+          }
+          Twins base = twins(random, count, ElementType.F32, in);
+          List<Twins> narrow = List.of(base, twins(random, count, ElementType.BF16, in));
+          compareInFiles(kernels, count, values, fishers, base, result);
+          compareInFiles(kernels, count, narrow, List.of(narrow.get(1), base), base, result);
+        }
+      }
+    }
+  }
+
+  private void compareInFiles(
+      Kernels kernels,
+      int count,
+      List<Twins> values,
+      List<Twins> fishers,
+      Twins base,
+      TestFile result) {
+    List<Object> found = new ArrayList<>();
+    for (Function<Twins, TypedValues> side :
+        List.<Function<Twins, TypedValues>>of(Twins::inMemory, Twins::inFile)) {
+      boolean inFile = !found.isEmpty();
+      List<Object> here = new ArrayList<>();
+      for (ElementType type : List.of(ElementType.F32, ElementType.BF16)) {
+        long bytes = (long) count * type.bytes();
+        MemorySegment out = inFile ? result.place(bytes) : guarded(count, type, 0);
+        List<WeightedInput> inputs = new ArrayList<>();
+        List<Double> thresholds = new ArrayList<>();
+        List<TaskVector> vectors = new ArrayList<>();
+        for (int i = 0; i < values.size(); i++) {
+          TypedValues x = side.apply(values.get(i));
+          TypedValues fisher = side.apply(fishers.get(i));
+          inputs.add(
+              new WeightedInput(x.data(), x.type(), fisher.data(), fisher.type(), 1 + i, 0.1));
+          thresholds.add(0.2 + 0.01 * i);
+          vectors.add(
+              new TaskVector(x.data(), x.type(), 0.5, 1.5, i == 0 ? Kept.drawn(0.4, 7) : Kept.ALL));
+        }
+        TypedValues origin = side.apply(base);
+        WeightedAverage average = new WeightedAverage(inputs, origin, 0.7, out, type, count);
+        here.add(kernels.weightedAverages(List.of(average), thresholds));
+        here.add(ByteBuffer.wrap(out.toArray(JAVA_BYTE)));
+        out.fill((byte) 0);
+        kernels.weightedAverage(average);
+        here.add(ByteBuffer.wrap(out.toArray(JAVA_BYTE)));
+        TaskVectorMix mix =
+            new TaskVectorMix(
+                vectors, origin, TaskVectorMix.Mix.ELECTED_MEAN, 0.9, 5, out, type, count);
+        here.add(kernels.mixTaskVectors(List.of(mix)));
+        here.add(ByteBuffer.wrap(out.toArray(JAVA_BYTE)));
+        here.add(kernels.taskVectorNorms(mix));
+      }
+      List<TypedValues> rows = values.stream().map(side).toList();
+      PairSums sums = kernels.pairSums(rows, count);
+      here.add(DoubleBuffer.wrap(sums.products()));
+      here.add(DoubleBuffer.wrap(sums.roots()));
+      here.add(kernels.statistics(rows, 0.3));
+      TypedValues origin = side.apply(base);
+      here.add(
+          kernels.rankedMagnitudes(
+              rows.stream()
+                  .map(row -> new MagnitudeQuery(row, origin, count, true, count / 3))
+                  .toList()));
+      MagnitudeCounts counts = new MagnitudeCounts(count / 2);
+      for (int round = 0; round < MagnitudeCounts.ROUNDS; round++) {
+        kernels.countMagnitudes(
+            List.of(new CountedDifferences(rows.getLast(), origin, count, counts)));
+        counts.endRound();
+      }
+      here.add(counts.magnitude());
+      found.add(here);
+    }
+    assertThat(found.get(1)).as("seed %d", SEED).isEqualTo(found.get(0));
+  }
+
   private static Kept keptFor(int variant, int count, long seed) {
     RankedMagnitude low = new RankedMagnitude(0.25f, count / 3);
     return switch (variant % 6) {
@@ -774,7 +901,17 @@ abstract class KernelContract {
               .weightedAverages(
                   averages,
                   thresholds,
-                  (k, from, to) -> {
+                  (k, from, to, fishers) -> {
+                    for (int m = 0; m < thresholds.size(); m++) {
+                      MemorySegment fisher =
+                          Objects.requireNonNull(averages.get(k).inputs().get(m).fisher());
+                      MemorySegment shown = fishers.apply(m);
+                      long bytes = (to - from) * Float.BYTES;
+                      assertThat(
+                              MemorySegment.mismatch(
+                                  shown, 0, bytes, fisher, from * Float.BYTES, to * Float.BYTES))
+                          .isEqualTo(-1);
+                    }
                     for (long j = from; j < to; j++) {
                       // Not there yet: the bytes 0xffff, which are no number.
                       TypedValues out = new TypedValues(averages.get(k).out(), ElementType.BF16);

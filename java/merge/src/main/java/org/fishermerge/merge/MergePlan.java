@@ -11,6 +11,7 @@ import org.fishermerge.checkpoint.DType;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.SafetensorsWriter;
 import org.fishermerge.checkpoint.StatisticFile;
+import org.fishermerge.kernels.Kernels;
 
 /**
  * A merge that has been checked against the headers of all its files and that its {@link
@@ -31,6 +32,7 @@ public final class MergePlan {
   private final long tensorsKnown;
   private final long solvingBytes;
   private final long heldBytes;
+  private final int operands;
   private final String largestLayer;
   private final boolean scansFirst;
 
@@ -91,6 +93,8 @@ public final class MergePlan {
       }
     }
     this.solvingBytes = solving;
+    // Models and Fishers, the base and the result.
+    this.operands = inputs.models().size() + inputs.fishers().size() + 2;
     this.heldBytes =
         request.rule() instanceof TensorRule rule
             ? TensorMerge.heldBytes(rule, request.models().size(), inputs, choice.streamed())
@@ -187,7 +191,11 @@ public final class MergePlan {
    * counted.
    */
   public long memoryBytes() {
-    return (7L << 20) + tensorsKnown * 2048 + solvingBytes + heldBytes;
+    return (7L << 20)
+        + tensorsKnown * 2048
+        + Kernels.mostBytesForFiles(operands)
+        + solvingBytes
+        + heldBytes;
   }
 
   /**

@@ -13,12 +13,14 @@ import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.TensorSink;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.kernels.MappedGuard;
 import org.jspecify.annotations.Nullable;
 
 /** One execution of a plan: all passes, and the output, which appears whole or not at all. */
 final class MergeRun {
   private final MergePlan plan;
   private final MergeInputs inputs;
+  private final Kernels kernels;
   private final MergeProgress progress;
   private final StatisticScan scan;
   private final StreamingAverage average;
@@ -35,6 +37,7 @@ final class MergeRun {
       ProgressListener listener) {
     this.plan = plan;
     this.inputs = inputs;
+    this.kernels = kernels;
     this.progress = new MergeProgress(listener, plan.bytesRead());
     this.scan = new StatisticScan(plan, inputs, kernels, progress);
     this.average = new StreamingAverage(plan, inputs, kernels, streamed, scan, progress);
@@ -102,7 +105,10 @@ final class MergeRun {
     try (CheckpointWriter writer = target.get()) {
       new StatisticPairs(inputs).verifyHashes(plan.verifiedModels(), progress::advance);
       scan.computeNorms();
-      write(writer);
+      try (MappedGuard _ = kernels.guard(OpenFiles.mappedFiles(writer.mappings().stream()))) {
+        write(writer);
+      }
+      writer.finish();
     } catch (InternalError | InputException e) {
       // A file that is cut short reads as zeros, or fails with an InternalError in Java.
       requireUnchanged();
@@ -130,7 +136,6 @@ final class MergeRun {
     for (CheckpointTensor tensor : plan.choice().kept()) {
       kept.write(tensor, writer);
     }
-    writer.finish();
   }
 
   private CheckpointWriter create(Path target) {

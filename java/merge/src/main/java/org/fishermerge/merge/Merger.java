@@ -33,7 +33,7 @@ public final class Merger implements AutoCloseable {
     this.session = session;
     this.kernels = kernels;
     this.algebra = algebra;
-    this.guard = kernels.guard(session.files().mappings());
+    this.guard = kernels.guard(session.files().mappedFiles());
     try {
       this.resident = kernels.keepResident(kept);
     } catch (Throwable e) {

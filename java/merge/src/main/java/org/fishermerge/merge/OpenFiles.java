@@ -1,15 +1,16 @@
 package org.fishermerge.merge;
 
-import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.Checkpoint;
+import org.fishermerge.checkpoint.FileMapping;
 import org.fishermerge.checkpoint.ModelPath;
 import org.fishermerge.checkpoint.NamedTensors;
 import org.fishermerge.checkpoint.StatisticFile;
+import org.fishermerge.kernels.MappedFile;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -81,13 +82,17 @@ record OpenFiles(Checkpoint base, List<Checkpoint> models, List<StatisticFile> s
         base, operands, elementwise ? statistics : List.of(), any ? statistics : List.of());
   }
 
-  /** All files, mapped whole. */
-  List<MemorySegment> mappings() {
-    Stream<MemorySegment> checkpoints =
+  /** All files, as kernels know them. */
+  List<MappedFile> mappedFiles() {
+    Stream<FileMapping> checkpoints =
         Stream.concat(Stream.of(base), models.stream())
             .flatMap(checkpoint -> checkpoint.mappings().stream());
-    return Stream.concat(checkpoints, statistics.stream().flatMap(file -> file.mappings().stream()))
-        .toList();
+    return mappedFiles(
+        Stream.concat(checkpoints, statistics.stream().flatMap(file -> file.mappings().stream())));
+  }
+
+  static List<MappedFile> mappedFiles(Stream<FileMapping> mappings) {
+    return mappings.map(file -> new MappedFile(file.data(), file.descriptor())).toList();
   }
 
   @Override

@@ -4,6 +4,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.IntFunction;
 import org.fishermerge.checkpoint.CheckpointTensor;
 import org.fishermerge.kernels.TaskVectorMix;
 import org.fishermerge.kernels.WeightedAverage;
@@ -66,31 +67,40 @@ final class ShareSample {
       shares = new double[(end - first) * models];
     }
 
-    /** Looks at the piece's elements [from, to); threads may do so at others meanwhile. */
-    void look(long from, long to) {
+    /**
+     * Looks at the piece's elements [from, to); threads may do so at others meanwhile.
+     *
+     * @param fishers gives these elements of an input's Fisher
+     */
+    void look(long from, long to, IntFunction<MemorySegment> fishers) {
+      int begin = places.first(piece.from() + from);
       int end = places.first(piece.from() + to);
-      for (int k = places.first(piece.from() + from); k < end; k++) {
-        look(places.at(k) - piece.from(), (k - first) * models);
+      for (int i = 0; i < models && begin < end; i++) {
+        WeightedInput input = average.inputs().get(i);
+        MemorySegment fisher = input.fisher() == null ? null : fishers.apply(i);
+        for (int k = begin; k < end; k++) {
+          shares[(k - first) * models + i] =
+              fisher == null
+                  ? input.offset()
+                  : input.scale()
+                          * Values.get(
+                              fisher, input.fisherType(), places.at(k) - piece.from() - from)
+                      + input.offset();
+        }
+      }
+      for (int k = begin; k < end; k++) {
+        divide((k - first) * models);
       }
     }
 
-    private void look(long at, int row) {
+    private void divide(int row) {
       double sum = 0;
       for (int i = 0; i < models; i++) {
-        double weight = weight(average.inputs().get(i), at);
-        shares[row + i] = weight;
-        sum += weight;
+        sum += shares[row + i];
       }
       for (int i = 0; i < models; i++) {
         shares[row + i] = sum == 0 || !Double.isFinite(sum) ? Double.NaN : shares[row + i] / sum;
       }
-    }
-
-    private static double weight(WeightedInput input, long at) {
-      MemorySegment fisher = input.fisher();
-      return fisher == null
-          ? input.offset()
-          : input.scale() * Values.get(fisher, input.fisherType(), at) + input.offset();
     }
   }
 

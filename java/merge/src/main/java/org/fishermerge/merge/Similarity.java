@@ -22,6 +22,7 @@ import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.checkpoint.StatisticKind;
 import org.fishermerge.checkpoint.StatisticMetadata;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.kernels.MappedFile;
 import org.fishermerge.kernels.MappedGuard;
 import org.fishermerge.kernels.PairSums;
 import org.fishermerge.kernels.TypedValues;
@@ -203,7 +204,8 @@ public final class Similarity {
   // ---- the pass ----
 
   private void run(Kernels kernels, ProgressListener listener) {
-    List<MemorySegment> mapped = files.stream().flatMap(file -> file.mappings().stream()).toList();
+    List<MappedFile> mapped =
+        OpenFiles.mappedFiles(files.stream().flatMap(file -> file.mappings().stream()));
     try (MappedGuard _ = kernels.guard(mapped)) {
       pass(kernels, listener);
     } catch (InternalError | InputException e) {

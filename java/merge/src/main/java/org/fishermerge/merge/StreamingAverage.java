@@ -156,7 +156,7 @@ final class StreamingAverage {
               thresholds,
               sampled.isEmpty()
                   ? AverageVisitor.NONE
-                  : (k, from, to) -> sampled.get(k).look(from, to));
+                  : (k, from, to, fishers) -> sampled.get(k).look(from, to, fishers));
       for (int k = 0; k < chunk.size(); k++) {
         WeightedAverage average = averages.get(k);
         Parameter parameter = chunk.get(k).parameter();
@@ -225,9 +225,6 @@ final class StreamingAverage {
               piece.of(writer.segment(tensor.name()), dtype),
               ElementTypes.of(dtype),
               piece.count()));
-    }
-    for (int k = 0; k < chunk.size(); k++) {
-      writer.writeAhead(chunk.get(k).tensor().name(), averages.get(k).out());
     }
     return new Work(averages, computed);
   }

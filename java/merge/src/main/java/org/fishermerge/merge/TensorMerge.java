@@ -96,12 +96,8 @@ final class TensorMerge {
       ofModels = largestOfModels(sparse, batches);
     }
     for (int b = 0; b < batches.size(); b++) {
-      if (b == 0) {
-        writeAhead(batches.getFirst(), writer);
-      }
       if (b + 1 < batches.size()) {
         batches.get(b + 1).forEach(this::readAhead);
-        writeAhead(batches.get(b + 1), writer);
       }
       write(batches.get(b), writer);
     }
@@ -150,13 +146,6 @@ final class TensorMerge {
     return rule instanceof SparseTaskArithmetic sparse && sparse.countings() > 0
         ? most + Kernels.mostBytesForCounting(ranked)
         : most;
-  }
-
-  private static void writeAhead(List<Parameter> batch, CheckpointWriter writer) {
-    for (Parameter parameter : batch) {
-      String name = parameter.tensor().name();
-      writer.writeAhead(name, writer.segment(name));
-    }
   }
 
   private void readAhead(Parameter parameter) {

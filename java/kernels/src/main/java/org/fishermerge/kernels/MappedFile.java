@@ -1,0 +1,16 @@
+package org.fishermerge.kernels;
+
+import java.lang.foreign.MemorySegment;
+
+/**
+ * A file that is mapped as a whole.
+ *
+ * @param mapping all of it
+ * @param descriptor of the same file, open for reading, and for writing too if the mapping is
+ *     writable; -1 if there is none. It stays the caller's, who keeps it open as long as kernels
+ *     know of the file.
+ */
+public record MappedFile(MemorySegment mapping, int descriptor) {
+  /** Without a descriptor. */
+  public static final int NONE = -1;
+}
