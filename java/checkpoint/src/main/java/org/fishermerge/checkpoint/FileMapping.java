@@ -7,6 +7,7 @@ import java.lang.foreign.MemorySegment;
  *
  * @param data all of its bytes
  * @param descriptor the number by which the system knows the same open file, for reading, and of an
- *     output for writing too; -1 where there is none. Both are valid until what gave them is closed.
+ *     output for writing too; -1 where there is none. Both are valid until what gave them is
+ *     closed.
  */
 public record FileMapping(MemorySegment data, int descriptor) {}

@@ -43,8 +43,7 @@ final class CpuEngine implements Engine {
    */
   CpuEngine(KernelProvider provider, int threads, List<String> notes) {
     this.provider = provider;
-    this.elements =
-        provider.isNative() ? new WindowedKernels(provider, files) : provider;
+    this.elements = provider.isNative() ? new WindowedKernels(provider, files) : provider;
     this.pool = new WorkerPool(threads);
     this.info =
         new KernelInfo(
@@ -135,17 +134,15 @@ final class CpuEngine implements Engine {
             found[out] =
                 elements.statistics(
                     average.out(), average.outType(), from, to, Double.NEGATIVE_INFINITY);
-            if (visitor != AverageVisitor.NONE) {
-              visitor.visit(
-                  item,
-                  from,
-                  to,
-                  i -> {
-                    WeightedInput input = average.inputs().get(i);
-                    return elements.view(
-                        Objects.requireNonNull(input.fisher()), input.fisherType(), from, to);
-                  });
-            }
+            visitor.visit(
+                item,
+                from,
+                to,
+                i -> {
+                  WeightedInput input = average.inputs().get(i);
+                  return elements.view(
+                      Objects.requireNonNull(input.fisher()), input.fisherType(), from, to);
+                });
           });
     }
     List<WeightedAverage.Statistics> result = new ArrayList<>();

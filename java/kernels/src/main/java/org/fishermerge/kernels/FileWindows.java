@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentSkipListMap;
+import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -42,7 +43,7 @@ final class FileWindows {
   private final Map<Thread, OfThread> threads = new ConcurrentHashMap<>();
 
   /** Counts operations: what a window holds may be out of date in the next one. */
-  private volatile long operation;
+  private final AtomicLong operation = new AtomicLong();
 
   /** What a thread takes at most, in calls for blocks of 4096 elements. */
   static long mostBytes(int operands) {
@@ -70,7 +71,7 @@ final class FileWindows {
 
   /** To be called before each operation on operands that may have changed. */
   void nextOperation() {
-    operation++; // one at a time
+    operation.incrementAndGet();
   }
 
   /** Whether an operand lies in a file. */
@@ -167,9 +168,9 @@ final class FileWindows {
       long begin = operand.address() + from;
       long end = operand.address() + to;
       Window window = window(operand);
-      if (!window.covers(begin, end, operation)) {
+      if (!window.covers(begin, end, operation.get())) {
         long until = Math.min(Math.max(end, begin + ahead), operand.address() + operand.byteSize());
-        window.hold(begin, until, operation);
+        window.hold(begin, until, operation.get());
         Calls.read(file, begin, window.of(begin, until));
       }
       return window.of(begin, end);
@@ -182,7 +183,7 @@ final class FileWindows {
       }
       long begin = result.address() + from;
       Window window = window(result);
-      window.hold(begin, begin + to - from, operation);
+      window.hold(begin, begin + to - from, operation.get());
       return window.of(begin, window.end);
     }
 

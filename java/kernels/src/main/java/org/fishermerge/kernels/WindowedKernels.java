@@ -38,8 +38,7 @@ final class WindowedKernels implements ElementKernels {
 
   private static TypedValues read(
       FileWindows.OfThread mine, TypedValues operand, long begin, long end) {
-    return new TypedValues(
-        read(mine, operand.data(), operand.type(), begin, end), operand.type());
+    return new TypedValues(read(mine, operand.data(), operand.type(), begin, end), operand.type());
   }
 
   /** Work on a stretch of elements, with memory for its structs. */

@@ -186,10 +186,8 @@ class CpuKernelsTest {
           FileChannel.open(folder.resolve("file"), StandardOpenOption.WRITE)) {
         channel.truncate(40_000);
       }
-      WeightedInput input =
-          new WeightedInput(data, ElementType.F32, null, ElementType.F32, 0, 1);
-      kernels.weightedAverage(
-          new WeightedAverage(List.of(input), out, ElementType.F32, count));
+      WeightedInput input = new WeightedInput(data, ElementType.F32, null, ElementType.F32, 0, 1);
+      kernels.weightedAverage(new WeightedAverage(List.of(input), out, ElementType.F32, count));
       guard.close();
       assertThat(guard.damaged()).isTrue();
       assertThat(out.getAtIndex(ValueLayout.JAVA_FLOAT, 9_999)).isEqualTo(2);
