@@ -584,22 +584,23 @@ final class ProgramTest {
   void whatAKilledRunLeftInItsLogFolderIsRemovedByTheNextRun() throws IOException {
     Path logs = folder.resolve("outputs");
     // As if by another machine, days ago: no process of this one can hold it.
-    String left = ".fisher-merge-1-1-abc-1";
-    Path report = logs.resolve("2026-01-02_03-04-05/" + left + "/report.html");
-    Path other = logs.resolve("mine/" + left + "/report.html");
-    for (Path file : List.of(report, other)) {
-      Files.createDirectories(file.getParent());
-      Files.writeString(file, "half a page");
-      Files.setLastModifiedTime(file.getParent(), FileTime.fromMillis(0));
+    String name = ".fisher-merge-1-1-abc-1";
+    Path killed = logs.resolve("2026-01-02_03-04-05");
+    Path left = killed.resolve(name);
+    Path other = logs.resolve("mine").resolve(name);
+    for (Path scratch : List.of(left, other)) {
+      Files.createDirectories(scratch);
+      Files.writeString(scratch.resolve("report.html"), "half a page");
+      Files.setLastModifiedTime(scratch, FileTime.fromMillis(0));
     }
     succeeds(
         with(
             tiny("method=simple_average"),
             List.of(
                 "path.log_dir=" + logs.resolve("2026-01-02_03-04-06"), "report_save_path=false")));
-    assertThat(report.getParent()).doesNotExist();
-    assertThat(report.getParent().getParent()).isEmptyDirectory();
-    assertThat(other).as("not in a run's log folder").exists();
+    assertThat(left).doesNotExist();
+    assertThat(killed).isEmptyDirectory();
+    assertThat(other.resolve("report.html")).as("not in a run's log folder").exists();
   }
 
   /** What a browser makes of it: see {@link Browser#check}. */
