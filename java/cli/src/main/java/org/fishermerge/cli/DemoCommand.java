@@ -66,6 +66,15 @@ final class DemoCommand implements Callable<Integer> {
   private @Nullable Path models;
 
   @Option(
+      names = "--examples",
+      paramLabel = "N",
+      defaultValue = "256",
+      description =
+          "Pictures of each task that Fishers are estimated and merges searched on (default: 256);"
+              + " fewer take less time.")
+  private int examples;
+
+  @Option(
       names = "--verbose",
       description = "Print each command that it runs and what that command prints.")
   private boolean verbose;
@@ -88,6 +97,9 @@ final class DemoCommand implements Callable<Integer> {
     if (seed != null || rate != null) {
       throw new ParameterException(spec.commandLine(), "--seed and --rate go with --train");
     }
+    if (examples < 1) {
+      throw new InputException("--examples " + examples + ": must be at least 1");
+    }
     Path folder = out == null ? Path.of("outputs", "demo-" + stamp()) : out;
     if (Files.exists(folder)) {
       throw new InputException(
@@ -103,6 +115,7 @@ final class DemoCommand implements Callable<Integer> {
         new Demo(
             folder,
             Optional.ofNullable(models),
+            examples,
             results,
             err,
             args -> {

@@ -22,6 +22,9 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** The first command that a newcomer runs, whole. */
 final class DemoCommandTest {
+  /** The demo's own number is tested with {@code -Dfishermerge.demo-examples=256}, by -Psoak. */
+  private static final int EXAMPLES = Integer.getInteger("fishermerge.demo-examples", 128);
+
   @TempDir Path folder;
 
   @Test
@@ -30,7 +33,14 @@ final class DemoCommandTest {
     StringWriter err = new StringWriter();
     Path target = folder.resolve("demo");
     int code =
-        Main.run(new PrintWriter(out), new PrintWriter(err), "demo", "--out", target.toString());
+        Main.run(
+            new PrintWriter(out),
+            new PrintWriter(err),
+            "demo",
+            "--out",
+            target.toString(),
+            "--examples",
+            String.valueOf(EXAMPLES));
     assertThat(code).as(err.toString()).isZero();
     assertThat(out.toString())
         .contains("simple average", "Fisher, exact", target.resolve("report.json").toString());

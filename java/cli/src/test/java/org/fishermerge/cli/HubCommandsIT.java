@@ -31,7 +31,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 
 /**
  * The commands that FusionBench's page on Fisher merging gives, word for word, in a process of
- * their own that reaches nothing but a hub on the loopback interface.
+ * their own that reaches nothing but a hub on the loopback interface. Runs that the hub must not
+ * notice are made in this JVM.
  */
 @Timeout(value = 5, unit = TimeUnit.MINUTES)
 final class HubCommandsIT {
@@ -75,7 +76,7 @@ final class HubCommandsIT {
   @ParameterizedTest(name = "{0}")
   @CsvSource({"base, " + CLIP_BASE, "large, " + CLIP_LARGE})
   void clip(String size, String words) throws IOException {
-    CommandResult first = command(Map.of(), words);
+    CommandResult first = command(words);
     assertThat(first.code()).as(first.err()).isZero();
     JsonNode report = report();
     List<String> keys = new ArrayList<>(List.of("model_info"));
@@ -112,7 +113,7 @@ final class HubCommandsIT {
 
   @Test
   void gpt2() throws IOException {
-    CommandResult first = command(Map.of(), GPT2);
+    CommandResult first = command(GPT2);
     assertThat(first.code()).as(first.err()).isZero();
     JsonNode report = report();
     List<String> tasks = List.copyOf(TestRepositories.GLUE_TASKS.keySet());
@@ -144,8 +145,7 @@ final class HubCommandsIT {
       throws IOException {
     hub.forget();
     Files.delete(reportFile());
-    CommandResult second =
-        command(Map.of("HF_HUB_OFFLINE", "1"), words + " method.minimal_fisher_weight=1e-3");
+    CommandResult second = offline(words + " method.minimal_fisher_weight=1e-3");
     assertThat(second.code()).as(second.err()).isZero();
     for (String task : tasks) {
       assertThat(second.err()).contains(task + ": Fisher information from ");
@@ -218,14 +218,13 @@ final class HubCommandsIT {
       cache(cache.resolve("models--" + id.replace("/", "--")), repositories.model(id));
     }
     cache(cache.resolve("datasets--nyu-mll--glue"), repositories.dataset("nyu-mll/glue"));
-    Map<String, String> offline = Map.of("HF_HUB_OFFLINE", "1");
-    CommandResult result = command(offline, GPT2);
+    CommandResult result = offline(GPT2);
     assertThat(result.code()).as(result.err()).isZero();
     assertThat(hub.requests()).isEmpty();
     assertThat(report().fieldNames()).toIterable().contains("cola", "sst2", "average");
 
     Files.delete(cache.resolve("models--tanganke--gpt2_rte/refs/main"));
-    CommandResult missing = command(offline, GPT2);
+    CommandResult missing = offline(GPT2);
     assertThat(missing.code()).isEqualTo(1);
     assertThat(missing.err())
         .contains("model tanganke/gpt2_rte (revision main) is not in the cache", "HF_HUB_OFFLINE");
@@ -305,9 +304,20 @@ final class HubCommandsIT {
     return environment;
   }
 
+  /** Where a run keeps what it makes. */
+  private Path work() {
+    return folder.resolve("work");
+  }
+
+  private CommandResult offline(String words) {
+    List<String> line = new ArrayList<>(List.of(words.split(" ")));
+    line.add("path.root_dir=" + work());
+    return CommandResult.run(environment(Map.of("HF_HUB_OFFLINE", "1")), line);
+  }
+
   /** Runs words in an empty folder, as a user would. */
-  private CommandResult command(Map<String, String> more, String words) throws IOException {
-    Path work = Files.createDirectories(folder.resolve("work"));
+  private CommandResult command(String words) throws IOException {
+    Path work = Files.createDirectories(work());
     // With this file the JVM asks no name server.
     Path hosts = Files.writeString(folder.resolve("hosts"), "127.0.0.1 localhost\n");
     Path out = folder.resolve("out.txt");
@@ -325,7 +335,7 @@ final class HubCommandsIT {
         .keySet()
         .removeIf(name ->
             new TreeSet<>(List.of("HF", "HTTP", "http")).stream().anyMatch(name::startsWith));
-    builder.environment().putAll(environment(more));
+    builder.environment().putAll(environment(Map.of()));
     Process process = builder.start();
     int code;
     try {
@@ -342,7 +352,7 @@ final class HubCommandsIT {
 
   /** FusionBench leaves it in the log folder of the day. */
   private Path reportFile() throws IOException {
-    try (Stream<Path> files = Files.walk(folder.resolve("work/outputs"))) {
+    try (Stream<Path> files = Files.walk(work().resolve("outputs"))) {
       List<Path> found = files.filter(file -> file.endsWith("program_report.json")).toList();
       assertThat(found).hasSize(1);
       return found.getFirst();

@@ -29,7 +29,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 /**
  * Commands that are killed at random moments, again and again, in processes of their own: nothing
  * partial is ever under the output's name, the same command goes on from what was saved, and ends
- * with the bits of a run that nobody disturbed. {@code -Dfishermerge.kills=N} sets how often.
+ * with the bits of a run that nobody disturbed. {@code -Dfishermerge.kills=N} sets how often. What
+ * nobody kills runs in this JVM, which has started already.
  */
 final class KilledCommandsIT {
   private static final int KILLS = Integer.getInteger("fishermerge.kills", 2);
@@ -55,26 +56,37 @@ final class KilledCommandsIT {
   // ---- commands ----
 
   /** Of pictures: 15 batches, saved after each. */
-  private List<String> picturesFisher(Path output) {
+  private static List<String> picturesFisher(Path output) {
     Path data = shared.resolve("pictures.safetensors");
     if (!Files.exists(data)) {
       Tensor few =
           TestTensors.read(Golden.path("clip-tiny/expected.safetensors")).get("alpha.pixel_values");
       TestTensors.write(data, Map.of("pixel_values", repeated(few)));
     }
-    List<String> command = CommandProcess.java("-Dfishermerge.save-seconds=0");
-    command.addAll(
-        GoldenCommands.fisher(
-            "alpha", data.toString(), output, "--labels", "sampled:2", "--batch-size", "4"));
-    return command;
+    return GoldenCommands.fisher(
+        "alpha", data.toString(), output, "--labels", "sampled:2", "--batch-size", "4");
   }
 
-  private Path undisturbedFisher() throws Exception {
+  private static Path undisturbedFisher() {
     Path file = shared.resolve("undisturbed.safetensors");
     if (!Files.exists(file)) {
       runToTheEnd(picturesFisher(file));
     }
     return file;
+  }
+
+  /** What an estimate had saved when it was killed. */
+  private byte[] savedProgress() throws Exception {
+    Path file = shared.resolve("killed.progress");
+    if (!Files.exists(file)) {
+      Process process = start(picturesFisher(out));
+      while (process.isAlive() && !Files.exists(progress(out))) {
+        Thread.sleep(1);
+      }
+      process.destroyForcibly().waitFor();
+      Files.move(progress(out), file);
+    }
+    return Files.readAllBytes(file);
   }
 
   /** Each with noise of its own, so that every example adds something else. */
@@ -92,8 +104,7 @@ final class KilledCommandsIT {
 
   /** Of models large enough to be met at work. */
   private List<String> merge(Path output) {
-    List<String> command = CommandProcess.java();
-    command.addAll(List.of("merge", "--out", output.toString()));
+    List<String> command = new ArrayList<>(List.of("merge", "--out", output.toString()));
     for (String name : List.of("base", "m1", "f1", "m2", "f2")) {
       Path file = folder.resolve(name + ".safetensors");
       if (!Files.exists(file)) {
@@ -111,8 +122,11 @@ final class KilledCommandsIT {
 
   // ---- killing ----
 
+  /** In a process of its own, which saves its progress after each batch. */
   private Process start(List<String> command) throws IOException {
-    return new ProcessBuilder(command)
+    List<String> line = CommandProcess.java("-Dfishermerge.save-seconds=0");
+    line.addAll(command);
+    return new ProcessBuilder(line)
         .redirectOutput(ProcessBuilder.Redirect.DISCARD)
         .redirectError(errors.toFile())
         .start();
@@ -122,9 +136,19 @@ final class KilledCommandsIT {
     return Files.readString(errors, StandardCharsets.UTF_8);
   }
 
-  private void runToTheEnd(List<String> command) throws Exception {
+  /** Returns how many milliseconds a process of its own takes. */
+  private int timed(List<String> command) throws Exception {
+    long start = System.nanoTime();
     int code = start(command).waitFor();
     assertThat(code).as("seed %d: %s", SEED, said()).isZero();
+    return Math.toIntExact(TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start));
+  }
+
+  /** Returns what it said. */
+  private static String runToTheEnd(List<String> command) {
+    CommandResult result = CommandResult.run(command);
+    assertThat(result.code()).as("seed %d: %s", SEED, result.err()).isZero();
+    return result.err();
   }
 
   private Path progress(Path output) {
@@ -177,9 +201,7 @@ final class KilledCommandsIT {
   @Test
   void aMergeIsThereWholeOrNotAtAll() throws Exception {
     Path undisturbed = folder.resolve("undisturbed.safetensors");
-    long start = System.nanoTime();
-    runToTheEnd(merge(undisturbed));
-    int whole = Math.toIntExact(TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start));
+    int whole = timed(merge(undisturbed));
     for (int kill = 0; kill < KILLS; kill++) {
       Process process = start(merge(out));
       process.waitFor(whole / 3 + random.nextInt(whole), TimeUnit.MILLISECONDS);
@@ -200,9 +222,7 @@ final class KilledCommandsIT {
     TestRepositories.link(folder.resolve("models"), repositories);
     TestRepositories.link(folder.resolve("datasets"), repositories);
     Path undisturbed = folder.resolve("undisturbed");
-    long start = System.nanoTime();
-    runToTheEnd(configured(repositories, undisturbed));
-    int whole = Math.toIntExact(TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start));
+    int whole = timed(configured(repositories, undisturbed));
 
     Path disturbed = folder.resolve("disturbed");
     int shortest = whole / 3;
@@ -229,18 +249,15 @@ final class KilledCommandsIT {
   }
 
   private static List<String> configured(Path repositories, Path to) {
-    List<String> command = CommandProcess.java("-Dfishermerge.save-seconds=0");
-    command.addAll(
-        List.of(
-            "method=fisher_merging/clip_fisher_merging",
-            "modelpool=CLIPVisionModelPool/clip-vit-base-patch32_TA8",
-            "taskpool=CLIPVisionModelTaskPool/clip-vit-classification_TA8",
-            "--hub-dir",
-            repositories.toString(),
-            "path.root_dir=" + to,
-            "merged_model_save_path=" + to.resolve("merged"),
-            "report_save_path=" + to.resolve("report.json")));
-    return command;
+    return List.of(
+        "method=fisher_merging/clip_fisher_merging",
+        "modelpool=CLIPVisionModelPool/clip-vit-base-patch32_TA8",
+        "taskpool=CLIPVisionModelTaskPool/clip-vit-classification_TA8",
+        "--hub-dir",
+        repositories.toString(),
+        "path.root_dir=" + to,
+        "merged_model_save_path=" + to.resolve("merged"),
+        "report_save_path=" + to.resolve("report.json"));
   }
 
   /** The bytes of a model; of a report what was measured, without paths and times. */
@@ -291,8 +308,7 @@ final class KilledCommandsIT {
     try (Stream<Path> files = Files.list(out.getParent())) {
       assertThat(files).containsExactly(progress(out));
     }
-    runToTheEnd(picturesFisher(out));
-    assertThat(said()).contains("going on from");
+    assertThat(runToTheEnd(picturesFisher(out))).contains("going on from");
     requireOnlyTheResult(undisturbed);
   }
 
@@ -300,31 +316,31 @@ final class KilledCommandsIT {
   @ParameterizedTest
   @ValueSource(strings = {"flipped", "truncated", "foreign"})
   void progressThatIsNoneStartsAnew(String damage) throws Exception {
+    byte[] saved = savedProgress();
     Path undisturbed = undisturbedFisher();
-    List<String> first = picturesFisher(out);
-    if (damage.equals("foreign")) {
-      first.addAll(List.of("--seed", "7"));
-    }
-    Process process = start(first);
-    while (process.isAlive() && !Files.exists(progress(out))) {
-      Thread.sleep(1);
-    }
-    process.destroyForcibly().waitFor();
-    byte[] saved = Files.readAllBytes(progress(out));
+    List<String> command = picturesFisher(out);
     switch (damage) {
       case "flipped" -> saved[saved.length - 100] ^= 1;
       case "truncated" -> saved = Arrays.copyOf(saved, saved.length / 2);
-      default -> assertThat(damage).isEqualTo("foreign");
+      default -> {
+        assertThat(damage).isEqualTo("foreign");
+        List<String> seed = List.of("--seed", "7");
+        command.addAll(seed);
+        undisturbed = folder.resolve("undisturbed.safetensors");
+        List<String> alone = picturesFisher(undisturbed);
+        alone.addAll(seed);
+        runToTheEnd(alone);
+      }
     }
     Files.write(progress(out), saved);
-    runToTheEnd(picturesFisher(out));
+    String said = runToTheEnd(command);
     String expected =
         switch (damage) {
           case "flipped" -> "is damaged; starting from the first example";
           case "foreign" -> "is the progress of another run; starting from the first example";
           default -> "";
         };
-    assertThat(said()).contains(expected).doesNotContain("going on from");
+    assertThat(said).contains(expected).doesNotContain("going on from");
     requireOnlyTheResult(undisturbed);
   }
 }

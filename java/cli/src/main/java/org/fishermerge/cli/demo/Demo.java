@@ -59,11 +59,11 @@ public final class Demo implements AutoCloseable {
   }
 
   private static final long FISHER_SEED = 101;
-  private static final int FISHER_EXAMPLES = 256;
   private static final int HELD_BACK = 500;
 
   private final Path folder;
   private final Optional<Path> pool;
+  private final int examples;
   private final PrintWriter out;
   private final PrintWriter err;
   private final ToIntFunction<String[]> command;
@@ -78,12 +78,14 @@ public final class Demo implements AutoCloseable {
    * @param folder receives models, data, Fisher files, merged models and the report; must not exist
    * @param pool a file of models that {@link #train} wrote; empty for those that ship with the
    *     program
+   * @param examples pictures of each task that Fishers are estimated and merges searched on
    * @param command runs one fisher-merge command line and returns its exit code
    * @param line the words of the command line that started the demo
    */
   public Demo(
       Path folder,
       Optional<Path> pool,
+      int examples,
       PrintWriter out,
       PrintWriter err,
       ToIntFunction<String[]> command,
@@ -92,6 +94,7 @@ public final class Demo implements AutoCloseable {
     this.stages = new Stages(report);
     this.folder = folder;
     this.pool = pool;
+    this.examples = examples;
     this.out = out;
     this.err = err;
     this.command = command;
@@ -126,7 +129,7 @@ public final class Demo implements AutoCloseable {
     }
     PicturePool.drawn().layOut(models, folder.resolve("models"));
     for (DemoTask task : DemoTask.values()) {
-      DemoFiles.writePictures(task, FISHER_SEED, FISHER_EXAMPLES, data(task, "fisher"));
+      DemoFiles.writePictures(task, FISHER_SEED, examples, data(task, "fisher"));
       DemoFiles.writePictures(
           task, DemoRecipe.HELD_BACK_PICTURES, HELD_BACK, data(task, "held-back"));
     }
@@ -226,7 +229,7 @@ public final class Demo implements AutoCloseable {
     line.addAll(List.of("--data", data(task, "fisher").toString()));
     line.addAll(
         List.of("--statistic", labels.equals(EXACT) ? "diagonal,gram,kronecker" : "diagonal"));
-    line.addAll(List.of("--batch-size", "32", "--examples", String.valueOf(FISHER_EXAMPLES)));
+    line.addAll(List.of("--batch-size", "32", "--examples", String.valueOf(examples)));
     line.addAll(List.of("--out", fisher(task, labels).toString()));
     run(line);
   }
