@@ -18,6 +18,7 @@ import org.fishermerge.merge.ElementTypes;
 import org.fishermerge.torch.nn.Network;
 import org.fishermerge.torch.nn.ParameterGroup;
 import org.fishermerge.torch.nn.Weights;
+import org.fishermerge.torch.runtime.Reproducible;
 import org.fishermerge.torch.runtime.Tensors;
 import org.fishermerge.torch.statistic.GradientSum;
 
@@ -157,7 +158,7 @@ public final class WeightBlend {
         for (int k = 0; k < directions.size(); k++) {
           Tensor along = values(directions.get(k), part.member);
           // The difference first: products with whole weights would cancel.
-          derivative[t][k] = along.sub_(from).dot(g).item_double();
+          derivative[t][k] = Reproducible.dot(along.sub_(from), g);
         }
       }
     }

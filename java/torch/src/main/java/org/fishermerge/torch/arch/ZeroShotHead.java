@@ -1,6 +1,6 @@
 package org.fishermerge.torch.arch;
 
-import static org.bytedeco.pytorch.global.torch.mm;
+import static org.fishermerge.torch.runtime.Reproducible.matmul;
 
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarTypeOptional;
@@ -111,12 +111,12 @@ public final class ZeroShotHead implements Layer, AutoCloseable {
   /** Logits [B, 1, K] of pooled features [B, 1, D]. */
   @Override
   public Tensor forward(Tensor pooled, Tape tape) {
-    Tensor features = mm(pooled.squeeze(1), projection.t());
+    Tensor features = matmul(pooled.squeeze(1), projection.t());
     Tensor norms =
         features.mul(features).sum(new long[] {-1}, true, new ScalarTypeOptional()).sqrt_();
     Tensor unit = features.div_(norms);
     tape.save(unit, norms);
-    return mm(unit, classes.t()).mul_(new Scalar(scale)).unsqueeze(1);
+    return matmul(unit, classes.t()).mul_(new Scalar(scale)).unsqueeze(1);
   }
 
   /** The cotangent of the pooled features, [V, B, 1, D]; shows nothing, for the head is frozen. */
@@ -125,11 +125,11 @@ public final class ZeroShotHead implements Layer, AutoCloseable {
     Tensor[] saved = tape.read();
     Tensor unit = saved[0]; // [B, P]
     Tensor norms = saved[1]; // [B, 1]
-    Tensor g = cotangent.squeeze(2).matmul(classes).mul_(new Scalar(scale)); // [V, B, P]
+    Tensor g = matmul(cotangent.squeeze(2), classes).mul_(new Scalar(scale)); // [V, B, P]
     // d(f/|f|): the part along f vanishes, the rest shrinks by |f|.
     Tensor along = g.mul(unit).sum(new long[] {-1}, true, new ScalarTypeOptional());
     g.addcmul_(along, unit, new Scalar(-1.0)).div_(norms);
-    return g.matmul(projection).unsqueeze(2);
+    return matmul(g, projection).unsqueeze(2);
   }
 
   @Override

@@ -3,14 +3,14 @@ package org.fishermerge.torch.nn;
 import static org.bytedeco.pytorch.global.torch.gelu;
 import static org.bytedeco.pytorch.global.torch.gelu_backward;
 import static org.bytedeco.pytorch.global.torch.relu;
-import static org.bytedeco.pytorch.global.torch.silu;
-import static org.bytedeco.pytorch.global.torch.silu_backward;
 import static org.bytedeco.pytorch.global.torch.threshold_backward;
 
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.ModelConfig;
+import org.fishermerge.torch.runtime.Reproducible;
 
 /**
  * The activation of a transformer's MLP, as a function of {@code u = inputScale * z} where z is the
@@ -21,12 +21,12 @@ public enum Activation implements Layer {
   QUICK_GELU("quick_gelu", 1.702) {
     @Override
     Tensor of(Tensor u) {
-      return silu(u).mul_(new Scalar(1 / 1.702));
+      return Reproducible.each(u, torch::silu_out).mul_(new Scalar(1 / 1.702));
     }
 
     @Override
     Tensor backward(Tensor gradient, Tensor u) {
-      return silu_backward(gradient, u);
+      return Reproducible.each(gradient, u, torch::silu_backward_out);
     }
   },
   GELU("gelu", 1) {
@@ -44,12 +44,13 @@ public enum Activation implements Layer {
   GELU_TANH("gelu_new", 1) {
     @Override
     Tensor of(Tensor u) {
-      return gelu(u, "tanh");
+      return Reproducible.each(u, (into, x) -> torch.gelu_out(into, x, "tanh"));
     }
 
     @Override
     Tensor backward(Tensor gradient, Tensor u) {
-      return gelu_backward(gradient, u, "tanh");
+      return Reproducible.each(
+          gradient, u, (into, g, x) -> torch.gelu_backward_out(into, g, x, "tanh"));
     }
   },
   RELU("relu", 1) {
@@ -66,12 +67,12 @@ public enum Activation implements Layer {
   SILU("silu", 1) {
     @Override
     Tensor of(Tensor u) {
-      return silu(u);
+      return Reproducible.each(u, torch::silu_out);
     }
 
     @Override
     Tensor backward(Tensor gradient, Tensor u) {
-      return silu_backward(gradient, u);
+      return Reproducible.each(gradient, u, torch::silu_backward_out);
     }
   },
   TANH("tanh", 1) {

@@ -4,6 +4,7 @@ import static org.bytedeco.pytorch.global.torch.full;
 import static org.bytedeco.pytorch.global.torch.softmax;
 import static org.bytedeco.pytorch.global.torch.stack;
 import static org.bytedeco.pytorch.global.torch.zeros;
+import static org.fishermerge.torch.runtime.Reproducible.matmul;
 
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarTypeOptional;
@@ -34,17 +35,17 @@ public record Attention(int heads, double queryScale, Linear qkv, Linear out, Ou
     Tensor query = projected[0]; // [B, H, S, D/H], S tokens of the output
     Tensor key = projected[1]; // [B, H, T, D/H]
     Tensor value = projected[2];
-    Tensor scores = query.matmul(key.transpose(-2, -1)); // [B, H, S, T]
+    Tensor scores = matmul(query, key.transpose(-2, -1)); // [B, H, S, T]
     Tensor mask = tape.attentionMask();
     if (mask != null) {
       scores.add_(mask.size(-2) == 1 ? mask : output.of(mask, mask.dim() - 2));
     }
     Tensor attention = softmax(scores, -1);
     tape.save(x, query, key, value, attention);
-    return out.forward(mergeHeads(attention.matmul(value)), tape);
+    return out.forward(mergeHeads(matmul(attention, value)), tape);
   }
 
-  /** Scaled queries, keys and values, each [B, H, tokens, D/H] and contiguous. */
+  /** Scaled queries, keys and values, each [B, H, tokens, D/H]. */
   private Tensor[] project(Tensor x) {
     long width = x.size(2);
     if (output == OutputTokens.ALL) {
@@ -59,10 +60,17 @@ public record Attention(int heads, double queryScale, Linear qkv, Linear out, Ou
 
   /** [B, T, n * D] to [n, B, H, T, D/H]. */
   private Tensor perHead(Tensor projected, int parts) {
-    return projected
-        .view(projected.size(0), projected.size(1), parts, heads, projected.size(2) / parts / heads)
-        .permute(2, 0, 3, 1, 4)
-        .contiguous();
+    Tensor view =
+        projected
+            .view(
+                projected.size(0),
+                projected.size(1),
+                parts,
+                heads,
+                projected.size(2) / parts / heads)
+            .permute(2, 0, 3, 1, 4);
+    // On a GPU each product would copy it.
+    return view.is_cuda() ? view.contiguous() : view;
   }
 
   @Override
@@ -74,13 +82,13 @@ public record Attention(int heads, double queryScale, Linear qkv, Linear out, Ou
     Tensor savedKey = saved[2];
     Tensor savedValue = saved[3];
     Tensor attention = saved[4];
-    Tensor value = attention.transpose(-2, -1).matmul(ofContext);
+    Tensor value = matmul(attention.transpose(-2, -1), ofContext);
     // softmax: dS = P * (dP - rowsum(P * dP))
-    Tensor scores = ofContext.matmul(savedValue.transpose(-2, -1)).mul_(attention);
+    Tensor scores = matmul(ofContext, savedValue.transpose(-2, -1)).mul_(attention);
     Tensor rowSums = scores.sum(new long[] {-1}, true, new ScalarTypeOptional());
     scores.addcmul_(attention, rowSums, new Scalar(-1.0));
-    Tensor query = scores.matmul(savedKey).mul_(new Scalar(queryScale));
-    Tensor key = scores.transpose(-2, -1).matmul(savedQuery);
+    Tensor query = matmul(scores, savedKey).mul_(new Scalar(queryScale));
+    Tensor key = matmul(scores.transpose(-2, -1), savedQuery);
     if (output == OutputTokens.ALL) {
       Tensor all = joinHeads(query, key, value);
       qkv.show(all, x, visitor);

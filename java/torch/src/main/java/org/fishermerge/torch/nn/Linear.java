@@ -1,13 +1,11 @@
 package org.fishermerge.torch.nn;
 
-import static org.bytedeco.pytorch.global.torch.addmm;
-import static org.bytedeco.pytorch.global.torch.mm;
-
 import java.util.Arrays;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.fishermerge.torch.nn.Weights.Parameter;
 import org.fishermerge.torch.runtime.Precision;
+import org.fishermerge.torch.runtime.Reproducible;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -101,7 +99,7 @@ public record Linear(Parameter weight, @Nullable Parameter bias, boolean transpo
         y.mul_(new Scalar(scale));
       }
     } else if (w.scalar_type().intern() == flat.scalar_type().intern()) {
-      y = addmm(b, flat, w, new Scalar(scale), new Scalar(scale));
+      y = Reproducible.addmm(b, flat, w, scale);
     } else {
       y = product(flat, w).add_(b).mul_(new Scalar(scale));
     }
@@ -117,7 +115,7 @@ public record Linear(Parameter weight, @Nullable Parameter bias, boolean transpo
 
   /** x w in the type of w, with sums in F32, as fp32. */
   private static Tensor product(Tensor x, Tensor w) {
-    return mm(x.to(w.scalar_type()), w).to(x.scalar_type());
+    return Reproducible.matmul(x.to(w.scalar_type()), w).to(x.scalar_type());
   }
 
   /** Shows the whole layer, with the input that forward had. */

@@ -1,5 +1,7 @@
 package org.fishermerge.torch.objective;
 
+import static org.fishermerge.torch.runtime.Reproducible.matmul;
+
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -127,7 +129,7 @@ final class LabelSpectrum {
           Tensor others = LabelCovariance.sum(unit.narrow(2, 1, classes() - 1L).mul(rest));
           unit.narrow(2, 0, 1).copy_(others.div_(top).neg_());
           if (m > 0) {
-            unit.sub_(unit.matmul(before.transpose(1, 2)).matmul(before));
+            unit.sub_(matmul(matmul(unit, before.transpose(1, 2)), before));
           }
           unit.div_(norm(unit));
         }

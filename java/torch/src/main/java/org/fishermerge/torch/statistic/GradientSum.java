@@ -12,6 +12,7 @@ import org.fishermerge.torch.nn.LayerVisit;
 import org.fishermerge.torch.nn.LayerVisitor;
 import org.fishermerge.torch.nn.ParameterGroup;
 import org.fishermerge.torch.runtime.LibTorch;
+import org.fishermerge.torch.runtime.Reproducible;
 import org.fishermerge.torch.runtime.Tensors;
 import org.jspecify.annotations.Nullable;
 
@@ -78,15 +79,17 @@ public final class GradientSum implements LayerVisitor, AutoCloseable {
       long inputs = visit.input().size(2);
       Tensor input = visit.input().reshape(-1, inputs);
       if (visit.transposed()) {
-        of(weight)
-            .view(inputs, weight.elementCount() / inputs)
-            .narrow(1, visit.firstOutput(), outputs)
-            .addmm_(input.t(), cotangent);
+        Tensor sum =
+            of(weight)
+                .view(inputs, weight.elementCount() / inputs)
+                .narrow(1, visit.firstOutput(), outputs);
+        Reproducible.addProduct(sum, input.t(), cotangent);
       } else {
-        of(weight)
-            .view(weight.elementCount() / inputs, inputs)
-            .narrow(0, visit.firstOutput(), outputs)
-            .addmm_(cotangent.t(), input);
+        Tensor sum =
+            of(weight)
+                .view(weight.elementCount() / inputs, inputs)
+                .narrow(0, visit.firstOutput(), outputs);
+        Reproducible.addProduct(sum, cotangent.t(), input);
       }
     }
     ParameterGroup bias = visit.bias();

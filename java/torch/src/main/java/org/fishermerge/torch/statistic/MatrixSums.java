@@ -7,10 +7,10 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
 import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.fishermerge.torch.runtime.LibTorch;
+import org.fishermerge.torch.runtime.Reproducible;
 import org.fishermerge.torch.runtime.Tensors;
 import org.jspecify.annotations.Nullable;
 
@@ -50,14 +50,7 @@ final class MatrixSums implements AutoCloseable {
    * @param right [rows, n], such that the product is symmetric
    */
   static void add(Tensor sum, double factor, Tensor left, Tensor right) {
-    long n = sum.size(0);
-    for (long at = 0; at < n; at += STRIP) {
-      long rows = Math.min(STRIP, n - at);
-      Tensor strip = sum.narrow(0, at, rows).narrow(1, 0, at + rows);
-      Tensor of = left.narrow(1, at, rows).t();
-      Tensor with = right.narrow(1, 0, at + rows);
-      LibTorch.exactly(() -> strip.addmm_(of, with, new Scalar(1.0), new Scalar(factor)));
-    }
+    Reproducible.addLowerProduct(sum, factor, left.t(), right, STRIP);
   }
 
   /**

@@ -2,14 +2,26 @@ package org.fishermerge.torch.runtime;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.zip.CRC32C;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.LinearLayer;
+import org.fishermerge.kernels.KernelOptions;
+import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.Average;
 import org.fishermerge.merge.KroneckerFisher;
 import org.fishermerge.merge.LayerRule;
@@ -17,9 +29,21 @@ import org.fishermerge.merge.LayerRule.LayerOperand;
 import org.fishermerge.merge.LinearAlgebra;
 import org.fishermerge.merge.LinearAlgebra.Matrix;
 import org.fishermerge.merge.RegMean;
+import org.fishermerge.testkit.SafetensorsBuilder;
+import org.fishermerge.torch.Divergence;
+import org.fishermerge.torch.ForwardPass;
+import org.fishermerge.torch.WeightBlend;
+import org.fishermerge.torch.arch.ClipVisionTower;
+import org.fishermerge.torch.arch.NetworkClassifier;
+import org.fishermerge.torch.arch.ZeroShotHead;
+import org.fishermerge.torch.nn.Pixels;
+import org.fishermerge.torch.statistic.GradientSum;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * The same bits for any number of threads of OpenBLAS and of libtorch, at odd sizes at which BLAS
@@ -27,6 +51,9 @@ import org.junit.jupiter.api.Test;
  */
 final class ThreadCountTest {
   private static final long SEED = 23;
+  private static final int EXAMPLES = 24;
+  private static final int CLASSES = 7;
+  private static final int IMAGE = 40;
 
   private final LinearAlgebra algebra = new LibTorchAlgebra();
   private int ofBlas;
@@ -144,5 +171,132 @@ final class ThreadCountTest {
               LayerRule.Solution solution = rule.solve(layer, operands, own);
               results.put(rule.title() + " of " + layer, bits(own, solution.weight()));
             })));
+  }
+
+  /**
+   * Logits, and a few steps down the divergence by the coefficients of a blend, as a search does.
+   */
+  @ParameterizedTest
+  @ValueSource(strings = {"quick_gelu", "gelu_new", "gelu"})
+  void blends(String activation, @TempDir Path folder) {
+    Path base = tower(folder.resolve("base"), activation, 1);
+    Path other = tower(folder.resolve("other"), activation, 2);
+    assertSameForAnyThreads(results -> {
+      try (Arena arena = Arena.ofConfined();
+          Kernels kernels = Kernels.open(KernelOptions.fromSystemProperties().withThreads(2));
+          Checkpoint from = Checkpoint.open(base);
+          Checkpoint to = Checkpoint.open(other);
+          ClipVisionTower tower = ClipVisionTower.load(from);
+          ZeroShotHead head = ZeroShotHead.of(from, values(CLASSES * 61, 3), CLASSES, "head")) {
+        NetworkClassifier<Pixels> classifier = tower.under(head);
+        MemorySegment pictures =
+            arena.allocateFrom(
+                ValueLayout.JAVA_FLOAT, values(EXAMPLES * 3 * IMAGE * IMAGE, (int) SEED));
+        WeightBlend blend = new WeightBlend(tower.network(), from, List.of(to), kernels);
+        double[][] c = new double[blend.names().size()][1];
+        double[] targets = new double[EXAMPLES * CLASSES];
+        Arrays.fill(targets, 1.0 / CLASSES);
+        for (int step = 0; step < 2; step++) {
+          blend.set(c);
+          try (GradientSum gradient = new GradientSum(classifier.parameterGroups());
+              ForwardPass pass = classifier.forward(new Pixels(pictures, EXAMPLES))) {
+            double[] each = Divergence.pullBack(pass, targets, 1.0 / EXAMPLES, gradient);
+            double[][] derivative = blend.derivative(gradient);
+            for (int t = 0; t < c.length; t++) {
+              c[t][0] -= derivative[t][0];
+            }
+            results.put("divergences " + step, (long) Arrays.hashCode(each));
+            results.put("coefficients " + step, (long) Arrays.deepHashCode(c));
+          }
+        }
+      }
+    });
+  }
+
+  /** A CLIP's image tower, of sizes that no block or vector divides. */
+  private static Path tower(Path folder, String activation, int seed) {
+    int width = 116;
+    int mlp = 333;
+    int patch = 8;
+    SafetensorsBuilder tensors = new SafetensorsBuilder();
+    Map<String, long[]> shapes = new LinkedHashMap<>();
+    String model = "vision_model.";
+    shapes.put(model + "embeddings.class_embedding", new long[] {width});
+    shapes.put(model + "embeddings.patch_embedding.weight", new long[] {width, 3, patch, patch});
+    shapes.put(model + "embeddings.position_embedding.weight", new long[] {26, width});
+    for (String norm :
+        List.of(
+            "pre_layrnorm",
+            "encoder.layers.0.layer_norm1",
+            "encoder.layers.0.layer_norm2",
+            "encoder.layers.1.layer_norm1",
+            "encoder.layers.1.layer_norm2",
+            "post_layernorm")) {
+      shapes.put(model + norm + ".weight", new long[] {width});
+      shapes.put(model + norm + ".bias", new long[] {width});
+    }
+    for (String layer : List.of("encoder.layers.0.", "encoder.layers.1.")) {
+      for (String part : List.of("q_proj", "k_proj", "v_proj", "out_proj")) {
+        shapes.put(model + layer + "self_attn." + part + ".weight", new long[] {width, width});
+        shapes.put(model + layer + "self_attn." + part + ".bias", new long[] {width});
+      }
+      shapes.put(model + layer + "mlp.fc1.weight", new long[] {mlp, width});
+      shapes.put(model + layer + "mlp.fc1.bias", new long[] {mlp});
+      shapes.put(model + layer + "mlp.fc2.weight", new long[] {width, mlp});
+      shapes.put(model + layer + "mlp.fc2.bias", new long[] {width});
+    }
+    shapes.put("visual_projection.weight", new long[] {61, width});
+    int number = 0;
+    for (Map.Entry<String, long[]> shape : shapes.entrySet()) {
+      int count = (int) Arrays.stream(shape.getValue()).reduce(1, Math::multiplyExact);
+      tensors.floats(shape.getKey(), shape.getValue(), values(count, 100 * seed + number++));
+    }
+    tensors.floats("logit_scale", new long[0], 1);
+    try {
+      Files.createDirectories(folder);
+      Files.writeString(
+          folder.resolve("config.json"),
+          """
+          {"hidden_act": "%s", "hidden_size": %d, "image_size": %d, "intermediate_size": %d,
+           "layer_norm_eps": 1e-05, "model_type": "clip_vision_model", "num_attention_heads": 4,
+           "num_channels": 3, "num_hidden_layers": 2, "patch_size": %d, "projection_dim": 61}
+          """
+              .formatted(activation, width, IMAGE, mlp, patch));
+      tensors.write(folder.resolve("model.safetensors"));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+    return folder;
+  }
+
+  private static float[] values(int count, int seed) {
+    Random random = new Random(seed);
+    float[] values = new float[count];
+    for (int j = 0; j < count; j++) {
+      values[j] = (float) random.nextGaussian() * 0.3f;
+    }
+    return values;
+  }
+
+  /** Symmetric sums as statistics of layers have them, and batches of products. */
+  @Test
+  void sumsAndBatches() {
+    assertSameForAnyThreads(results -> {
+      try (PointerScope scope = new PointerScope()) {
+        Tensor x = Tensors.copyOf(values(421 * 777, 5), 421, 777);
+        Tensor sum = torch.zeros(777, 777);
+        Reproducible.addLowerProduct(sum, 0.3, x.t(), x, 384);
+        results.put("sum", bits(sum.tril()));
+        Tensor a = Tensors.copyOf(values(6 * 197 * 67, 6), 2, 3, 197, 67);
+        results.put("batch", bits(Reproducible.matmul(a, a.transpose(-2, -1))));
+        results.put("dot", Double.doubleToLongBits(Reproducible.dot(x.reshape(-1), x.reshape(-1))));
+      }
+    });
+  }
+
+  private static long bits(Tensor tensor) {
+    CRC32C sum = new CRC32C();
+    sum.update(Tensors.bytes(tensor).asByteBuffer());
+    return sum.getValue();
   }
 }
