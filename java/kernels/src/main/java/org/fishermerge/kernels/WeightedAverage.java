@@ -1,6 +1,7 @@
 package org.fishermerge.kernels;
 
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -34,6 +35,21 @@ public record WeightedAverage(
   /** Copies the list of inputs. */
   public WeightedAverage {
     inputs = List.copyOf(inputs);
+  }
+
+  /** All that is read: the base, then values and Fisher of each input, where they are. */
+  public List<MemorySegment> operands() {
+    List<MemorySegment> operands = new ArrayList<>();
+    if (base != null) {
+      operands.add(base.data());
+    }
+    for (WeightedInput input : inputs) {
+      operands.add(input.values());
+      if (input.fisher() != null) {
+        operands.add(input.fisher());
+      }
+    }
+    return operands;
   }
 
   /**

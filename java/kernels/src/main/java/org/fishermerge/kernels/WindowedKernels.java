@@ -58,22 +58,12 @@ final class WindowedKernels implements ElementKernels {
 
   @Override
   public RangeWork weightedAverage(WeightedAverage average, Arena arena) {
-    List<MemorySegment> operands = new ArrayList<>();
-    operands.add(average.out());
-    if (average.base() != null) {
-      operands.add(average.base().data());
-    }
-    for (WeightedInput input : average.inputs()) {
-      operands.add(input.values());
-      if (input.fisher() != null) {
-        operands.add(input.fisher());
-      }
-    }
-    if (!windows.holdAny(operands)) {
+    List<MemorySegment> operands = average.operands();
+    if (!windows.holdAny(operands) && !windows.hold(average.out())) {
       return kernels.weightedAverage(average, arena);
     }
     return inStretches((begin, end, memory) -> {
-      FileWindows.OfThread mine = windows.forCall(operands.size());
+      FileWindows.OfThread mine = windows.forCall(operands.size() + 1);
       MemorySegment out = write(mine, average.out(), average.outType(), begin, end);
       List<WeightedInput> inputs = new ArrayList<>(average.inputs().size());
       for (WeightedInput input : average.inputs()) {

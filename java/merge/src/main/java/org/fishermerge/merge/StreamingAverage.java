@@ -123,9 +123,7 @@ final class StreamingAverage {
   /** What a chunk's kernels are to do, and the values that are computed before. */
   private record Work(List<WeightedAverage> averages, ComputedValues.Chunk computed) {
     List<MemorySegment> operands() {
-      return averages.stream()
-          .flatMap(average -> StreamingAverage.operands(average).stream())
-          .toList();
+      return averages.stream().flatMap(average -> average.operands().stream()).toList();
     }
   }
 
@@ -182,7 +180,7 @@ final class StreamingAverage {
           }
           Arrays.fill(ofTensor, ValueStatistics.EMPTY);
         }
-        for (MemorySegment operand : operands(average)) {
+        for (MemorySegment operand : average.operands()) {
           progress.advance(operand.byteSize());
           if (streamed) {
             MappedData.release(operand);
@@ -248,19 +246,5 @@ final class StreamingAverage {
 
   private TypedValues values(int i, Piece piece, ComputedValues.Chunk computed) {
     return inputs.values(i, piece.parameter(), piece.from(), piece.count(), computed);
-  }
-
-  private static List<MemorySegment> operands(WeightedAverage average) {
-    List<MemorySegment> operands = new ArrayList<>();
-    if (average.base() != null) {
-      operands.add(average.base().data());
-    }
-    for (WeightedInput input : average.inputs()) {
-      operands.add(input.values());
-      if (input.fisher() != null) {
-        operands.add(input.fisher());
-      }
-    }
-    return operands;
   }
 }
