@@ -34,7 +34,7 @@ final class BlockedBlas {
   private static final long COLUMNS = 1536;
 
   /** Blocks of a product that is large enough: more threads than blocks cannot share it. */
-  private static final long LEAST_BLOCKS = 4;
+  private static final long LEAST_BLOCKS = 2;
 
   /** Rows that a block has rather than being cut across its columns. */
   private static final long LEAST_ROWS = 256;
