@@ -5,6 +5,7 @@ import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.lang.ref.Reference;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -261,7 +262,10 @@ final class BlockedBlas {
                 z + (products[one] + block.row * stride + block.column) * width,
                 stride);
           }
-        });
+        },
+        a,
+        b,
+        into);
   }
 
   private static void gemm(
@@ -397,7 +401,9 @@ final class BlockedBlas {
           } catch (Throwable e) {
             throw new IllegalStateException("dot", e);
           }
-        });
+        },
+        a,
+        b);
     return Arrays.stream(sums).sum();
   }
 
@@ -451,7 +457,9 @@ final class BlockedBlas {
           } catch (Throwable e) {
             throw new IllegalStateException("trsm", e);
           }
-        });
+        },
+        l,
+        x);
   }
 
   /** A power of two, so that an even number of threads has even shares. */
@@ -463,12 +471,19 @@ final class BlockedBlas {
     return parts;
   }
 
-  private static void forEach(long blocks, LongConsumer work) {
+  /**
+   * Shares blocks among threads.
+   *
+   * @param operands of which the work uses the addresses alone: one that nobody else holds must not
+   *     be freed meanwhile
+   */
+  private static void forEach(long blocks, LongConsumer work, Tensor... operands) {
     int threads = hold();
     try {
       Workers.forEach(threads, blocks, work);
     } finally {
       release();
+      Reference.reachabilityFence(operands);
     }
   }
 }
