@@ -78,11 +78,14 @@ final class LabelRuleTest {
     LabelRule labels = calibrated(text, List.of(p));
     int draws = 20_000;
     double[][][] byDraw = cotangents(labels, Collections.nCopies(draws, p), 5, null);
+    assertThat(Arrays.stream(byDraw).mapToInt(columns -> columns.length).summaryStatistics())
+        .satisfies(
+            columns -> assertThat(columns.getMin()).isPositive(),
+            columns ->
+                assertThat(columns.getMax()).isLessThanOrEqualTo(labels.mostProbes(p.length)));
     double[][] sum = new double[p.length][p.length];
     double[][] squares = new double[p.length][p.length];
-    for (int draw = 0; draw < draws; draw++) {
-      double[][] columns = byDraw[draw];
-      assertThat(columns.length).isBetween(1, labels.mostProbes(p.length));
+    for (double[][] columns : byDraw) {
       for (int i = 0; i < p.length; i++) {
         for (int j = 0; j < p.length; j++) {
           double entry = 0;
