@@ -253,9 +253,12 @@ final class LabelRuleTest {
       BatchExamples one = new BatchExamples(6, new long[] {b}, new long[] {labels[b]});
       double[][] alone = cotangents(rule, List.of(predictions.get(b)), one)[0];
       for (int v = 0; v < together[b].length; v++) {
-        assertThat(together[b][v])
-            .as("example %d, probe %d", b, v)
-            .containsExactly(v < alone.length ? alone[v] : new double[classes], within(0.0));
+        double[] wanted = v < alone.length ? alone[v] : new double[classes];
+        if (!Arrays.equals(together[b][v], wanted)) {
+          assertThat(together[b][v])
+              .as("example %d, probe %d", b, v)
+              .containsExactly(wanted, within(0.0));
+        }
       }
     }
   }
@@ -365,8 +368,10 @@ final class LabelRuleTest {
       Tensor found = rule.cotangents(p, examples);
       assertThat(found.sizes().vec().get())
           .containsExactly(predictions.size(), found.size(1), classes);
+      double[][] rows = rows(found, classes);
+      int probes = (int) found.size(1);
       double[][][] byExample = new double[predictions.size()][][];
-      Arrays.setAll(byExample, b -> rows(found.select(0, b), classes));
+      Arrays.setAll(byExample, b -> Arrays.copyOfRange(rows, b * probes, (b + 1) * probes));
       return byExample;
     }
   }
