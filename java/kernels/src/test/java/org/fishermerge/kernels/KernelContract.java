@@ -1747,8 +1747,7 @@ abstract class KernelContract {
       return fraction == 0 ? sign * Double.POSITIVE_INFINITY : Double.NaN;
     }
     double significand = exponent == 0 ? fraction : fraction + (1 << fractionBits);
-    return sign
-        * Math.scalb(significand, Math.max(exponent, 1) - (maxExponent / 2) - fractionBits);
+    return sign * Math.scalb(significand, Math.max(exponent, 1) - (maxExponent / 2) - fractionBits);
   }
 
   private static double decodeBits(long bits, ElementType type) {

@@ -116,8 +116,8 @@ class KernelSelectionTest {
 
   @Test
   void withoutNativeAccessKernelsRunInPlainJavaAndSayWhatToDo() throws Exception {
-    Output output = start(
-            List.of("--illegal-native-access=deny", "-Dfishermerge.test.bounds=true"), "auto:");
+    Output output =
+        start(List.of("--illegal-native-access=deny", "-Dfishermerge.test.bounds=true"), "auto:");
     assertThat(output.exit).as(output.text).isZero();
     assertThat(output.text)
         .contains("provider=scalar")
@@ -136,10 +136,9 @@ class KernelSelectionTest {
       assertThat(output.exit).as(output.text).isZero();
       String message = " java.lang.IllegalStateException: fishermerge.require=cuda: ";
       assertThat(output.text.lines())
-          .anySatisfy(
-              line ->
-                  assertThat(line)
-                      .contains("WARNING: no GPU is used, kernels run on the cpu provider: "))
+          .anySatisfy(line ->
+              assertThat(line)
+                  .contains("WARNING: no GPU is used, kernels run on the cpu provider: "))
           .anySatisfy(
               line -> assertThat(line).startsWith("cuda: provider=cpu").contains("cuda: ", library))
           .anySatisfy(line -> assertThat(line).startsWith("auto:cuda" + message).contains(library))

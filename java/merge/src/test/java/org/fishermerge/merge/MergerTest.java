@@ -544,8 +544,7 @@ final class MergerTest {
       factor.ifPresent(f ->
           metadata.put(
               SumsOfSquares.KEY, SumsOfSquares.text(Map.of("w", f * SUMS_OF_SQUARES.get(model)))));
-      return TestTensors.write(
-          file, Map.of("w", TestTensors.f32(FISHERS.get(model))), metadata);
+      return TestTensors.write(file, Map.of("w", TestTensors.f32(FISHERS.get(model))), metadata);
     }
 
     Outcome merge(List<Boolean> stated, List<Double> factors) throws IOException {

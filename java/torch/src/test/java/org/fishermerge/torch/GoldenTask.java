@@ -134,8 +134,7 @@ record GoldenTask(String name) {
       NetworkClassifier<Pixels> classifier = tower.under(head);
       for (int seed = 0; seed < estimates; seed++) {
         use.accept(
-            estimate(
-                classifier, labels, allPixels, allTruth, allTruth.length, seed, kernels, 0));
+            estimate(classifier, labels, allPixels, allTruth, allTruth.length, seed, kernels, 0));
       }
     }
   }
