@@ -232,7 +232,7 @@ class ShardedCheckpointTest {
         .hasMessageContainingAll(index.toString(), "100,000,001 bytes", "at most 100,000,000");
   }
 
-  /** With the limit of {@link Checkpoint#open} that takes seconds. */
+  /** With a lower limit: a map that reaches that of {@link Checkpoint#open} takes seconds. */
   @Test
   void aWeightMapOfTooManyTensorsIsRefused() {
     int most = Integer.getInteger("fishermerge.index-tensors", 10_000);

@@ -114,7 +114,7 @@ final class TestTensors {
         high == infinity
             ? 2 * half(infinity - 1, dtype) - half(infinity - 2, dtype)
             : half(high, dtype);
-    // All exact: the sum has a bit more than its two neighbouring terms.
+    // Exact in double: the two terms are neighbours of 16 bits.
     int order = Double.compare(2 * magnitude, half(low, dtype) + above);
     boolean up = order > 0 || (order == 0 && (low & 1) == 1);
     return sign | (up ? high : low);
