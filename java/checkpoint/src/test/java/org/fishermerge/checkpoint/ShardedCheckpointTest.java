@@ -246,6 +246,11 @@ class ShardedCheckpointTest {
         .isInstanceOf(InputException.class)
         .hasMessageContainingAll(index.toString(), "more than " + most + " tensors");
     assertThat(ShardIndex.read(index, most + 1).weightMap()).hasSize(most + 1);
+    if (most == ShardIndex.MAX_TENSORS) {
+      assertThatThrownBy(() -> Checkpoint.open(folder))
+          .isInstanceOf(InputException.class)
+          .hasMessageContainingAll(index.toString(), "more than " + most + " tensors");
+    }
   }
 
   /** Their own files here; elsewhere one file, whose tensors would then be in two shards. */
