@@ -19,17 +19,22 @@ import org.jspecify.annotations.Nullable;
  */
 record ShardIndex(Path file, Map<String, String> weightMap, @Nullable String totalSize) {
   /** As many as fit into the longest header; shorter entries would only fill the heap. */
-  private static final int MAX_TENSORS = 2_000_000;
+  static final int MAX_TENSORS = 2_000_000;
 
   static ShardIndex read(Path file) {
+    return read(file, MAX_TENSORS);
+  }
+
+  /** With a limit of so many tensors. */
+  static ShardIndex read(Path file, int most) {
     try (JsonParser parser = StrictJson.settingsParser(InputFiles.bytes(file))) {
-      return parse(file, parser);
+      return parse(file, parser, most);
     } catch (IOException e) {
       throw StrictJson.invalid(file, "the index", e);
     }
   }
 
-  private static ShardIndex parse(Path file, JsonParser parser) throws IOException {
+  private static ShardIndex parse(Path file, JsonParser parser, int most) throws IOException {
     if (parser.nextToken() != JsonToken.START_OBJECT) {
       throw new InputException(file + ": the index must be a JSON object with a weight_map");
     }
@@ -39,7 +44,7 @@ record ShardIndex(Path file, Map<String, String> weightMap, @Nullable String tot
       String field = StrictJson.text(parser);
       parser.nextToken();
       switch (field) {
-        case "weight_map" -> parseWeightMap(file, parser, weightMap);
+        case "weight_map" -> parseWeightMap(file, parser, weightMap, most);
         case "metadata" -> totalSize = parseTotalSize(parser);
         default -> parser.skipChildren();
       }
@@ -51,8 +56,8 @@ record ShardIndex(Path file, Map<String, String> weightMap, @Nullable String tot
     return new ShardIndex(file, weightMap, totalSize);
   }
 
-  private static void parseWeightMap(Path file, JsonParser parser, Map<String, String> weightMap)
-      throws IOException {
+  private static void parseWeightMap(
+      Path file, JsonParser parser, Map<String, String> weightMap, int most) throws IOException {
     if (parser.currentToken() != JsonToken.START_OBJECT) {
       throw new InputException(file + ": weight_map must be an object of tensor name to file name");
     }
@@ -72,12 +77,9 @@ record ShardIndex(Path file, Map<String, String> weightMap, @Nullable String tot
                 + Messages.quote(shard)
                 + "; only plain file names inside the folder are allowed, no paths");
       }
-      if (weightMap.size() == MAX_TENSORS) {
+      if (weightMap.size() == most) {
         throw new InputException(
-            file
-                + ": weight_map has more than "
-                + MAX_TENSORS
-                + " tensors, more than fit into files");
+            file + ": weight_map has more than " + most + " tensors, more than fit into files");
       }
       weightMap.put(tensor, shard);
     }

@@ -38,7 +38,7 @@ final class EstimationTest {
   private boolean interrupted;
 
   private static Estimation.Builder estimation() {
-    return Estimation.of(ModelSource.zeroShot(MODEL, CLIP, CLASSES, DATA)).batchSize(2);
+    return Estimation.of(TestModels.alpha(DATA)).batchSize(2);
   }
 
   @Test

@@ -95,7 +95,7 @@ class KernelSelectionTest {
 
   @Test
   void aLibraryThatDoesNotLoadLeavesScalarAndSaysWhy() throws Exception {
-    Output output = runWithLibrary("auto", "", "/nonexistent/libfisher_kernels.so");
+    Output output = runWithLibrary("/nonexistent/libfisher_kernels.so", "auto:");
     assertThat(output.exit).as(output.text).isZero();
     assertThat(output.text)
         .contains("provider=scalar")
@@ -105,16 +105,19 @@ class KernelSelectionTest {
   @Test
   void aLibraryThatDoesNotLoadIsAFailureWhereItIsRequired(@TempDir Path folder) throws Exception {
     Path junk = Files.writeString(folder.resolve("junk.so"), "not a library");
-    for (String[] choice : new String[][] {{"cpu", ""}, {"auto", "cpu"}}) {
-      Output output = runWithLibrary(choice[0], choice[1], junk.toString());
-      assertThat(output.exit).as(output.text).isNotZero();
-      assertThat(output.text).contains("IllegalStateException").contains("junk.so");
-    }
+    Output output = runWithLibrary(junk.toString(), "cpu:", "auto:cpu");
+    assertThat(output.exit).as(output.text).isZero();
+    assertThat(output.text.lines())
+        .filteredOn(line -> line.contains("java.lang.IllegalStateException: "))
+        .satisfiesExactly(
+            line -> assertThat(line).startsWith("cpu:").contains("junk.so"),
+            line -> assertThat(line).startsWith("auto:cpu").contains("junk.so"));
   }
 
   @Test
   void withoutNativeAccessKernelsRunInPlainJavaAndSayWhatToDo() throws Exception {
-    Output output = start("--illegal-native-access=deny", "-Dfishermerge.test.bounds=true");
+    Output output =
+        start(List.of("--illegal-native-access=deny", "-Dfishermerge.test.bounds=true"), "auto:");
     assertThat(output.exit).as(output.text).isZero();
     assertThat(output.text)
         .contains("provider=scalar")
@@ -129,28 +132,24 @@ class KernelSelectionTest {
     Path junk = Files.writeString(folder.resolve("junk.so"), "not a library");
     String property = "-D" + KernelOptions.CUDA_LIBRARY_PATH + "=";
     for (String library : List.of("/nonexistent/lib.so", junk.toString())) {
-      Output output = run(property + library, "-Dfishermerge.provider=cuda");
+      Output output = run(List.of(property + library), "cuda:", "auto:cuda", "cuda:cuda");
       assertThat(output.exit).as(output.text).isZero();
-      assertThat(output.text)
-          .contains("WARNING: no GPU is used, kernels run on the cpu provider: ")
-          .contains("provider=cpu", "cuda: ", library);
-      for (String provider : List.of("auto", "cuda")) {
-        Output required =
-            run(
-                property + library,
-                "-Dfishermerge.provider=" + provider,
-                "-Dfishermerge.require=cuda");
-        assertThat(required.exit).as(required.text).isNotZero();
-        assertThat(required.text)
-            .contains("IllegalStateException: fishermerge.require=cuda: ", library);
-      }
+      String message = " java.lang.IllegalStateException: fishermerge.require=cuda: ";
+      assertThat(output.text.lines())
+          .anySatisfy(line ->
+              assertThat(line)
+                  .contains("WARNING: no GPU is used, kernels run on the cpu provider: "))
+          .anySatisfy(
+              line -> assertThat(line).startsWith("cuda: provider=cpu").contains("cuda: ", library))
+          .anySatisfy(line -> assertThat(line).startsWith("auto:cuda" + message).contains(library))
+          .anySatisfy(line -> assertThat(line).startsWith("cuda:cuda" + message).contains(library));
     }
   }
 
   /** The CUDA library is an artefact of its own, which is not on this module's class path. */
   @Test
   void withoutTheCudaLibraryThereIsAWordOnHowToGetIt() throws Exception {
-    Output output = run("-Dfishermerge.test.gpu=true");
+    Output output = run(List.of("-Dfishermerge.test.gpu=true"), "auto:");
     assertThat(output.exit).as(output.text).isZero();
     assertThat(output.text)
         .contains("gpu=none: there is no fisher_kernels_cuda for ")
@@ -160,42 +159,55 @@ class KernelSelectionTest {
   private record Output(int exit, String text) {}
 
   /** The library is loaded once per process, so another one needs another process. */
-  private static Output runWithLibrary(String provider, String require, String library)
+  private static Output runWithLibrary(String library, String... choices)
       throws IOException, InterruptedException {
-    return run(
-        "-Dfishermerge.provider=" + provider,
-        "-Dfishermerge.require=" + require,
-        "-Dfishermerge.library.path=" + library);
+    return run(List.of("-Dfishermerge.library.path=" + library), choices);
   }
 
-  private static Output run(String... properties) throws IOException, InterruptedException {
-    List<String> flags = new ArrayList<>(List.of(properties));
-    flags.add("--enable-native-access=ALL-UNNAMED");
-    return start(flags.toArray(String[]::new));
+  private static Output run(List<String> flags, String... choices)
+      throws IOException, InterruptedException {
+    List<String> all = new ArrayList<>(flags);
+    all.add("--enable-native-access=ALL-UNNAMED");
+    return start(all, choices);
   }
 
-  private static Output start(String... flags) throws IOException, InterruptedException {
+  /**
+   * Runs {@link PrintInfo} in a process of its own.
+   *
+   * @param choices of {@code provider:require}, for one {@link Kernels#open()} each
+   */
+  private static Output start(List<String> flags, String... choices)
+      throws IOException, InterruptedException {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    command.addAll(List.of(flags));
+    command.addAll(List.of("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"));
+    command.addAll(flags);
     command.addAll(
         List.of("-cp", System.getProperty("java.class.path"), PrintInfo.class.getName()));
+    command.addAll(List.of(choices));
     Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
     String text = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
     return new Output(process.waitFor(), text);
   }
 
-  /** Prints what {@link Kernels#open()} chose. */
+  /** Prints what {@link Kernels#open()} chose, or why it failed. */
   static final class PrintInfo {
     private PrintInfo() {}
 
-    public static void main(String[] arguments) {
+    public static void main(String[] choices) {
       if (Boolean.getBoolean("fishermerge.test.gpu")) {
         System.out.println("gpu=" + Kernels.describeGpu());
       }
-      try (Kernels kernels = Kernels.open()) {
-        KernelInfo info = kernels.info();
-        System.out.println("provider=" + info.provider() + " " + info.notes());
+      for (String choice : choices) {
+        String[] words = choice.split(":", -1);
+        System.setProperty("fishermerge.provider", words[0]);
+        System.setProperty("fishermerge.require", words[1]);
+        try (Kernels kernels = Kernels.open()) {
+          KernelInfo info = kernels.info();
+          System.out.println(choice + " provider=" + info.provider() + " " + info.notes());
+        } catch (IllegalStateException e) {
+          System.out.println(choice + " " + e);
+        }
       }
       if (Boolean.getBoolean("fishermerge.test.bounds")) {
         try (Arena shared = Arena.ofShared();

@@ -21,7 +21,10 @@ import java.util.stream.LongStream;
 import org.fishermerge.checkpoint.SafetensorsFile;
 import org.fishermerge.kernels.Kernels;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.AnnotatedElementContext;
+import org.junit.jupiter.api.extension.ExtensionContext;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.api.io.TempDirFactory;
 
 /** Tensors of more bytes than an int counts, in sparse files: offsets are long everywhere. */
 final class LargeTensorTest {
@@ -34,6 +37,21 @@ final class LargeTensorTest {
   private static final long[] PLACES = {0, (1L << 30) - 1, 1L << 30, (1L << 30) + 1, COUNT - 1};
 
   @TempDir Path folder;
+
+  @TempDir(factory = InMemory.class)
+  Path inputs;
+
+  /** In a file system in memory, where there is one: reading holes there fills no pages. */
+  static final class InMemory implements TempDirFactory {
+    @Override
+    public Path createTempDirectory(AnnotatedElementContext element, ExtensionContext extension)
+        throws IOException {
+      Path memory = Path.of("/dev/shm");
+      return Files.isWritable(memory)
+          ? Files.createTempDirectory(memory, "junit-")
+          : Files.createTempDirectory("junit-");
+    }
+  }
 
   @Test
   void mergesAcrossTwoGibibytes() throws IOException {
@@ -52,7 +70,7 @@ final class LargeTensorTest {
     // (3 * 1 + 1 * 3) / (3 + 1) where there are values, 0 elsewhere.
     MergeRequest request =
         MergeRequest.builder(base, output, new DiagonalFisher(Normalization.NONE, 0))
-            // Two files in the part of four: the system fills a page of a sparse file once only.
+            // Two files in the part of four: elsewhere the system fills a page once only.
             .model(one, three)
             .model(three, one)
             .build();
@@ -95,7 +113,7 @@ final class LargeTensorTest {
   private Path sparse(String name, Map<Long, Short> values) throws IOException {
     String tensor = "{\"w\":{\"dtype\":\"BF16\",\"shape\":[%d],\"data_offsets\":[0,%d]}}";
     byte[] header = tensor.formatted(COUNT, BYTES).getBytes(StandardCharsets.UTF_8);
-    Path file = folder.resolve(name + ".safetensors");
+    Path file = inputs.resolve(name + ".safetensors");
     try (FileChannel channel =
         FileChannel.open(
             file,

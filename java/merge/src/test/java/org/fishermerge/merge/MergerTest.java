@@ -40,6 +40,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 final class MergerTest {
   private static final DType[] DTYPES = {DType.F32, DType.F16, DType.BF16, DType.F64};
 
+  @TempDir static Path shared;
   @TempDir Path folder;
 
   /** Mixed dtypes, odd sizes and random coefficients against the formula in plain doubles. */
@@ -509,39 +510,53 @@ final class MergerTest {
   private final class StatedPool {
     private static final int COUNT = (int) (2 * ValueStatistics.PIECE_ELEMENTS + 77);
 
+    /** Written once for all tests. */
+    private static final List<Path> MODELS = new ArrayList<>();
+
+    private static final List<double[]> FISHERS = new ArrayList<>();
+    private static final List<Double> SUMS_OF_SQUARES = new ArrayList<>();
+
     private final Normalization normalization;
-    private final double[][] fishers = new double[2][];
-    private final List<Path> models = new ArrayList<>();
 
     StatedPool(Normalization normalization) {
       this.normalization = normalization;
       Random random = new Random(11);
-      for (int i = 0; i < 2; i++) {
-        models.add(write("pool" + i, DType.F32, random.doubles(COUNT, -1, 1).toArray()));
-        fishers[i] = random.doubles(COUNT, 0, 1e-4).map(v -> (float) v).toArray();
+      for (int i = MODELS.size(); i < 2; i++) {
+        MODELS.add(
+            TestTensors.write(
+                shared.resolve("pool" + i + ".safetensors"),
+                Map.of("w", TestTensors.f32(random.doubles(COUNT, -1, 1).toArray()))));
+        FISHERS.add(random.doubles(COUNT, 0, 1e-4).map(v -> (float) v).toArray());
+        SUMS_OF_SQUARES.add(sumOfSquares(FISHERS.get(i)));
       }
+    }
+
+    /** The Fisher of a model, with a factor of its true sum of squares, or without any. */
+    private static Path fisher(int model, Optional<Double> factor) {
+      Path file =
+          shared.resolve("stated%d-%s.safetensors".formatted(model, factor.orElse(Double.NaN)));
+      if (Files.exists(file)) {
+        return file;
+      }
+      Map<String, String> metadata =
+          new LinkedHashMap<>(
+              new StatisticMetadata(3, "exact", null, null, null, null, null, null).toMap());
+      factor.ifPresent(f ->
+          metadata.put(
+              SumsOfSquares.KEY, SumsOfSquares.text(Map.of("w", f * SUMS_OF_SQUARES.get(model)))));
+      return TestTensors.write(file, Map.of("w", TestTensors.f32(FISHERS.get(model))), metadata);
     }
 
     Outcome merge(List<Boolean> stated, List<Double> factors) throws IOException {
       try (Kernels kernels = Kernels.open()) {
         Path output = folder.resolve("merged.safetensors");
         MergeRequest.Builder request =
-            MergeRequest.builder(models.getFirst(), output, new DiagonalFisher(normalization, 1e-9))
+            MergeRequest.builder(MODELS.getFirst(), output, new DiagonalFisher(normalization, 1e-9))
                 .overwrite(true);
         for (int i = 0; i < 2; i++) {
-          Map<String, String> metadata =
-              new LinkedHashMap<>(
-                  new StatisticMetadata(3, "exact", null, null, null, null, null, null).toMap());
-          if (stated.get(i)) {
-            double factor = factors.isEmpty() ? 1 : factors.get(i);
-            metadata.put(
-                SumsOfSquares.KEY,
-                SumsOfSquares.text(Map.of("w", factor * sumOfSquares(kernels, fishers[i]))));
-          }
-          Path file = folder.resolve("stated" + i + ".safetensors");
-          Files.deleteIfExists(file);
-          TestTensors.write(file, Map.of("w", TestTensors.f32(fishers[i])), metadata);
-          request.model(models.get(i), file);
+          double factor = factors.isEmpty() ? 1 : factors.get(i);
+          request.model(
+              MODELS.get(i), fisher(i, stated.get(i) ? Optional.of(factor) : Optional.empty()));
         }
         MergePlan plan = Merging.plan(request.build());
         MergeResult result = Merging.run(request.build(), kernels);
@@ -551,8 +566,9 @@ final class MergerTest {
       }
     }
 
-    private static double sumOfSquares(Kernels kernels, double[] values) {
-      try (Arena arena = Arena.ofShared()) {
+    private static double sumOfSquares(double[] values) {
+      try (Kernels kernels = Kernels.open();
+          Arena arena = Arena.ofShared()) {
         MemorySegment segment = arena.allocate(4L * values.length, 64);
         for (int j = 0; j < values.length; j++) {
           segment.setAtIndex(ValueLayout.JAVA_FLOAT, j, (float) values[j]);

@@ -24,6 +24,8 @@ import org.fishermerge.kernels.KernelOptions;
 import org.fishermerge.kernels.Kernels;
 import org.fishermerge.merge.SparseTaskArithmetic.Rescale;
 import org.fishermerge.merge.SparseTaskArithmetic.Trim;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -35,6 +37,17 @@ final class TensorMergeTest {
   private static final List<String> MODELS = List.of("one", "two", "three");
 
   @TempDir Path folder;
+
+  /** The emulated device fills its memory, which takes longer than these merges. */
+  @BeforeAll
+  static void lowerSlots() {
+    System.setProperty(KernelOptions.CUDA_SLOT_BYTES, Long.toString(1 << 20));
+  }
+
+  @AfterAll
+  static void restoreSlots() {
+    System.clearProperty(KernelOptions.CUDA_SLOT_BYTES);
+  }
 
   private static Path vectors() {
     try {

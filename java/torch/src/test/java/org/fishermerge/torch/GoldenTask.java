@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.TreeMap;
+import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
@@ -93,15 +94,64 @@ record GoldenTask(String name) {
   /** The same after a measurement of memory with so many examples; 0 for none. */
   Map<String, float[]> estimate(
       Objective labels, int batchSize, long seed, Kernels kernels, int measured) {
+    try (ClipVisionTower tower = tower();
+        ZeroShotHead head = head()) {
+      return estimate(
+          tower.under(head),
+          labels,
+          values("pixel_values"),
+          labels(),
+          batchSize,
+          seed,
+          kernels,
+          measured);
+    }
+  }
+
+  /**
+   * Several estimates with the same model.
+   *
+   * @param estimates how many, each with a seed of its own
+   * @param copies how often each has every example, which is as many independent draws for it
+   * @param use is shown each estimate, the mean over examples, by canonical name
+   */
+  void estimates(
+      Objective labels,
+      int estimates,
+      int copies,
+      Kernels kernels,
+      Consumer<? super Map<String, float[]>> use) {
     float[] pixels = values("pixel_values");
     long[] truth = labels();
+    float[] allPixels = new float[copies * pixels.length];
+    long[] allTruth = new long[copies * truth.length];
+    for (int copy = 0; copy < copies; copy++) {
+      System.arraycopy(pixels, 0, allPixels, copy * pixels.length, pixels.length);
+      System.arraycopy(truth, 0, allTruth, copy * truth.length, truth.length);
+    }
+    try (ClipVisionTower tower = tower();
+        ZeroShotHead head = head()) {
+      NetworkClassifier<Pixels> classifier = tower.under(head);
+      for (int seed = 0; seed < estimates; seed++) {
+        use.accept(
+            estimate(classifier, labels, allPixels, allTruth, allTruth.length, seed, kernels, 0));
+      }
+    }
+  }
+
+  private Map<String, float[]> estimate(
+      NetworkClassifier<Pixels> classifier,
+      Objective labels,
+      float[] pixels,
+      long[] truth,
+      int batchSize,
+      long seed,
+      Kernels kernels,
+      int measured) {
     Map<String, float[]> byName = new TreeMap<>();
     try (Arena arena = Arena.ofConfined();
-        ClipVisionTower tower = tower();
-        ZeroShotHead head = head();
         FisherEstimator estimator =
-            new FisherEstimator(tower.under(head), calibrated(labels), seed, kernels)) {
-      NetworkClassifier<Pixels> classifier = tower.under(head);
+            new FisherEstimator(classifier, calibrated(labels), seed, kernels)) {
       MemorySegment all = arena.allocate((long) pixels.length * Float.BYTES, 64);
       all.copyFrom(MemorySegment.ofArray(pixels));
       if (measured > 0) {
