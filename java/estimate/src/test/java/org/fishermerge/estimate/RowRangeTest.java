@@ -29,7 +29,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** Parts of a run that were computed apart, joined, have the bits of the whole. */
 final class RowRangeTest {
-  private static final int ROWS = 64;
+  private static final int ROWS = 256;
   private static final long PIXELS = 3L * 32 * 32;
 
   @TempDir static Path shared;
@@ -101,9 +101,9 @@ final class RowRangeTest {
         "argmax",
         "true"
       })
-  void rowsTo24AndFrom25AreRowsTo63(String rule) {
-    Path whole = joined(rule, 5, 64, 7, List.of(0L, 64L));
-    assertThat(joined(rule, 5, 64, 7, List.of(0L, 25L, 64L))).hasSameBinaryContentAs(whole);
+  void rowsTo99AndFrom100AreRowsTo255(String rule) {
+    Path whole = joined(rule, 20, 256, 7, List.of(0L, 256L));
+    assertThat(joined(rule, 20, 256, 7, List.of(0L, 100L, 256L))).hasSameBinaryContentAs(whole);
   }
 
   @Test
