@@ -41,7 +41,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 final class ProgramTest {
   private static final List<String> CLIP = List.of("alpha", "beta", "gamma");
   private static final List<String> GPT2 = List.of("cola", "mnli");
-  private static final Path PRETRAINED = Golden.path("clip-tiny/pretrained");
+  private static final Path PRETRAINED = FewWords.pretrained();
   private static final TestTensors EXPECTED =
       TestTensors.read(Golden.path("clip-tiny/expected.safetensors"));
 
@@ -275,7 +275,8 @@ final class ProgramTest {
     } else {
       search.addAll(List.of("--exclude", "score"));
     }
-    search.addAll(List.of("--base", Golden.path(models + "/pretrained").toString()));
+    Path base = pictures ? PRETRAINED : Golden.path(models + "/pretrained");
+    search.addAll(List.of("--base", base.toString()));
     JsonNode statistics = own.path(method.contains("regmean") ? "grams" : "fishers");
     for (JsonNode statistic : statistics) {
       String task = statistic.path("task").textValue();
