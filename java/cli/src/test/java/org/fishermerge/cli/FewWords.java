@@ -11,7 +11,9 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.stream.Stream;
 import org.fishermerge.cli.TestTensors.Tensor;
 import org.fishermerge.estimate.ClassPrompts;
@@ -53,13 +55,15 @@ final class FewWords {
 
   /** Writes the folder of the model for other heads. */
   static Path write(Path folder, List<ClassPrompts> heads) throws IOException {
-    StringBuilder texts = new StringBuilder();
+    Set<String> words = new TreeSet<>();
     for (ClassPrompts head : heads) {
       for (String name : head.classNames()) {
-        head.prompts(name).forEach(prompt -> texts.append(prompt).append('\n'));
+        for (String prompt : head.prompts(name)) {
+          words.addAll(List.of(prompt.toLowerCase(Locale.ROOT).split(" ", -1)));
+        }
       }
     }
-    String text = texts.toString().toLowerCase(Locale.ROOT);
+    String text = String.join(" ", words);
     if (text.chars().anyMatch(c -> c > 0x7e)) {
       throw new IllegalArgumentException("bytes of other characters have names of their own");
     }
