@@ -611,11 +611,10 @@ final class ProgramTest {
             save("merged"),
             List.of("path.log_dir=" + folder.resolve("log"))));
     Path page = folder.resolve("log/report.html");
-    try (Browser browser = Browser.open()) {
-      browser.check(page);
-      browser.checkDark();
-      browser.checkNumbers(page, folder.resolve("log/report.json"));
-    }
+    Browser browser = Browser.open();
+    browser.check(page);
+    browser.checkDark();
+    browser.checkNumbers(page, folder.resolve("log/report.json"));
     JsonNode report = json(folder.resolve("log/report.json")).at("/fisher_merge/report");
     assertThat(report.path("models")).hasSize(4);
     assertThat(report.at("/accuracies/rows/0/measures")).hasSize(3);
