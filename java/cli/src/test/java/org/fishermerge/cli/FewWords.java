@@ -75,8 +75,7 @@ final class FewWords {
       }
     }
 
-    ObjectNode tokenizer =
-        (ObjectNode) MAPPER.readTree(from.resolve("tokenizer.json").toFile());
+    ObjectNode tokenizer = (ObjectNode) MAPPER.readTree(from.resolve("tokenizer.json").toFile());
     JsonNode vocabulary = tokenizer.at("/model/vocab");
     int start = vocabulary.path(START).intValue();
     Map<Integer, String> kept = new TreeMap<>(); // by the id in the whole vocabulary
@@ -123,8 +122,7 @@ final class FewWords {
     Map<String, Tensor> tensors = new TreeMap<>(TestTensors.read(from).tensors());
     Tensor all = TestTensors.read(from).get(EMBEDDING);
     tensors.put(
-        EMBEDDING,
-        Tensor.concat(kept.keySet().stream().map(id -> all.rows(id, id + 1)).toList()));
+        EMBEDDING, Tensor.concat(kept.keySet().stream().map(id -> all.rows(id, id + 1)).toList()));
     TestTensors.write(folder.resolve("model.safetensors"), tensors);
     return folder;
   }

@@ -24,6 +24,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 @EnabledOnOs(value = OS.LINUX, architectures = "amd64")
 final class GpusIT {
   private static final Path NATIVE = Path.of(System.getProperty("fishermerge.test.native", ""));
+
   /** Which fills what it allocates. */
   private static final List<String> EMULATED =
       List.of(

@@ -51,8 +51,13 @@ final class KilledCommandsIT {
   @BeforeEach
   void outputs() throws IOException {
     System.out.println("KilledCommandsIT: seed " + SEED + ", kills " + KILLS);
-    out = Files.createDirectory(folder.resolve("outputs")).resolve("result.safetensors");
+    out = Files.createDirectory(place()).resolve("result.safetensors");
     errors = folder.resolve("errors.txt");
+  }
+
+  /** The folder of the output. */
+  private Path place() {
+    return folder.resolve("outputs");
   }
 
   // ---- commands ----
@@ -91,7 +96,7 @@ final class KilledCommandsIT {
       }
       process.destroy();
       int code = process.waitFor();
-      List<String> files = names(out.getParent());
+      List<String> files = names(place());
       stopped = new Stopped(code, said(), files, Files.readAllBytes(progress(out)));
       Files.delete(progress(out));
     }
@@ -239,7 +244,7 @@ final class KilledCommandsIT {
     Path undisturbed = folder.resolve("undisturbed.safetensors");
     int whole = timed(merge(undisturbed));
     for (int kill = 0; kill < KILLS; kill++) {
-      kill(merge(out), out.getParent(), whole);
+      kill(merge(out), place(), whole);
       requireNothingPartial(undisturbed);
       Files.deleteIfExists(out);
     }

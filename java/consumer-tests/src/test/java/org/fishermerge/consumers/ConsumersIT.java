@@ -46,8 +46,7 @@ final class ConsumersIT {
   private static final Path SOURCES = Published.ROOT.resolve("java/consumer-tests/src/consumers");
 
   /** For a program that is over before Java's second compiler has paid for itself. */
-  private static final List<String> SHORT =
-      List.of("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC");
+  private static final List<String> SHORT = List.of("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC");
 
   private static final String ALLOW = "--enable-native-access=ALL-UNNAMED";
 
