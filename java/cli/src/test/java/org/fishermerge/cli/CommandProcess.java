@@ -12,8 +12,8 @@ import java.util.Optional;
 import java.util.stream.Stream;
 
 /**
- * The program in a process of its own: the packaged one, with its classes in a shared archive,
- * where the build has made it before (tests named IT), else from the class path.
+ * The program in a process of its own: the packaged one, with its classes in a cache, where the
+ * build has made it before (tests named IT), else from the class path.
  */
 final class CommandProcess {
   /** The folder of the packaged program. */
@@ -26,8 +26,8 @@ final class CommandProcess {
   static List<String> java(String... jvmOptions) {
     List<String> command = new ArrayList<>(virtualMachine());
     PACKAGED
-        .map(CommandProcess::classArchive)
-        .ifPresent(archive -> command.add("-XX:SharedArchiveFile=" + archive));
+        .map(CommandProcess::classCache)
+        .ifPresent(cache -> command.add("-XX:AOTCache=" + cache));
     command.addAll(List.of(jvmOptions));
     command.addAll(program());
     return command;
@@ -66,11 +66,11 @@ final class CommandProcess {
   }
 
   /**
-   * Made by the first caller of a build, since more than half of a short command is the loading of
-   * classes; other test JVMs wait for it.
+   * Made by the first caller of a build, since more than half of a short command is the loading and
+   * linking of classes; other test JVMs wait for it.
    */
-  private static Path classArchive(Path folder) {
-    Path archive = folder.resolveSibling("test-classes.jsa");
+  private static Path classCache(Path folder) {
+    Path cache = folder.resolveSibling("test-classes.aot");
     try (FileChannel lock =
         FileChannel.open(
             folder.resolveSibling("test-classes.lock"),
@@ -78,20 +78,20 @@ final class CommandProcess {
             StandardOpenOption.WRITE)) {
       lock.lock();
       Path jar = jar(folder);
-      if (!Files.exists(archive)
-          || Files.getLastModifiedTime(archive).compareTo(Files.getLastModifiedTime(jar)) < 0) {
-        dump(archive);
+      if (!Files.exists(cache)
+          || Files.getLastModifiedTime(cache).compareTo(Files.getLastModifiedTime(jar)) < 0) {
+        train(cache);
       }
-      return archive;
+      return cache;
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
   }
 
-  private static void dump(Path archive) throws IOException {
+  private static void train(Path cache) throws IOException {
     Path fisher = Files.createTempFile("fisher", ".safetensors");
     List<String> command = new ArrayList<>(virtualMachine());
-    command.add("-XX:ArchiveClassesAtExit=" + archive);
+    command.add("-XX:AOTCacheOutput=" + cache);
     command.addAll(program());
     command.addAll(GoldenCommands.fisher("alpha", fisher, "--overwrite"));
     try {

@@ -68,10 +68,9 @@ final class DemoCommandTest {
     assertThat(report.at("/fisher_merge/report/accuracies/rows")).hasSize(10);
     // Without a browser the page's own tests say why they are skipped.
     if (Browser.isThere()) {
-      try (Browser browser = Browser.open()) {
-        browser.check(page);
-        browser.checkNumbers(page, target.resolve("report.json"));
-      }
+      Browser browser = Browser.open();
+      browser.check(page);
+      browser.checkNumbers(page, target.resolve("report.json"));
     }
     searchesCoefficients(target);
   }

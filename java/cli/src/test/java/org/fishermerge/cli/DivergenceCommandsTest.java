@@ -40,8 +40,12 @@ final class DivergenceCommandsTest {
     return folder.resolve(name).toString();
   }
 
+  private static Path model(String name) {
+    return name.equals("clip-tiny/pretrained") ? FewWords.pretrained() : Golden.path(name);
+  }
+
   private static String golden(String name) {
-    return Golden.path(name).toString();
+    return model(name).toString();
   }
 
   private static List<String> tasks(String pool) {
@@ -264,7 +268,7 @@ final class DivergenceCommandsTest {
    */
   private Path withBiasOfKeys(String model, float value) throws IOException {
     Path copy = Files.createDirectories(folder.resolve("models").resolve(model));
-    Path from = Golden.path("clip-tiny/" + model);
+    Path from = model("clip-tiny/" + model);
     try (Stream<Path> files = Files.list(from)) {
       for (Path file : files.toList()) {
         Files.copy(file, copy.resolve(file.getFileName()));
@@ -371,7 +375,7 @@ final class DivergenceCommandsTest {
       directions.add(TestTensors.read(Golden.path(pool + "/" + task)).tensors());
     }
     assertThat(blend.path("directions")).hasSize(directions.size());
-    Map<String, Tensor> base = TestTensors.read(Golden.path(pool + "/pretrained")).tensors();
+    Map<String, Tensor> base = TestTensors.read(model(pool + "/pretrained")).tensors();
     Map<String, Tensor> found = TestTensors.read(folder.resolve("found")).tensors();
     int compared = 0;
     int different = 0;

@@ -137,7 +137,7 @@ final class GoldenCommandsTest {
       }
       all.add(Arguments.of(task, "batch-square", 4, "heads"));
       all.add(Arguments.of(task, "exact", 5, "classes"));
-      all.add(Arguments.of(task, "batch-square", 4, "classes"));
+      all.add(Arguments.of(task, "batch-square", 4, "classes of few words"));
     }
     return all.stream();
   }
@@ -660,7 +660,7 @@ final class GoldenCommandsTest {
         ? List.of("--clip", PRETRAINED.toString(), "--heads", selector(task))
         : List.of(
             "--clip",
-            PRETRAINED.toString(),
+            (kind.equals("classes") ? PRETRAINED : FewWords.pretrained()).toString(),
             "--classes",
             Golden.path("clip-tiny/tasks.json") + ":" + task);
   }

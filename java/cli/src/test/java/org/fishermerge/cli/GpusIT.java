@@ -24,6 +24,13 @@ import org.junit.jupiter.params.provider.MethodSource;
 @EnabledOnOs(value = OS.LINUX, architectures = "amd64")
 final class GpusIT {
   private static final Path NATIVE = Path.of(System.getProperty("fishermerge.test.native", ""));
+
+  /** Which fills what it allocates. */
+  private static final List<String> EMULATED =
+      List.of(
+          "-Dfishermerge.cuda.library.path=" + NATIVE.resolve("libfisher_kernels_cuda_emulated.so"),
+          "-Dfishermerge.cuda.slot-bytes=1048576");
+
   private static final String NONE = "GPU           none is used: ";
 
   @TempDir Path folder;
@@ -79,54 +86,44 @@ final class GpusIT {
                 + version));
   }
 
+  /** JCuda would load what anyone puts under the name that it unpacks to. */
   @ParameterizedTest
   @MethodSource("drivers")
-  void doctorListsThem(Map<String, String> environment, String expected) throws Exception {
+  void doctorListsThemAndLoadsNothingFromTheTemporaryFolder(
+      Map<String, String> environment, String expected) throws Exception {
+    String name = "libJCudaDriver-12.6.0-linux-x86_64.so";
+    Files.writeString(folder.resolve(name), "not a library");
     Output output = run(environment, List.of(), "doctor");
     assertThat(output.exit).as(output.text).isZero();
     assertThat(output.text).contains(expected);
-  }
-
-  @Test
-  void withoutADriverThereIsOneReason() throws Exception {
-    Output output = run(Map.of(), List.of(), "doctor");
-    assertThat(output.exit).as(output.text).isZero();
-    assertThat(output.text)
-        .containsPattern(
-            "GPU +(\\d: .+GiB free|none is used: (no NVIDIA driver is installed \\(libcuda.so.1 was"
-                + " not found\\)|the NVIDIA driver .+))\n");
-  }
-
-  /** JCuda would load what anyone puts under the name that it unpacks to. */
-  @Test
-  void nothingIsLoadedFromTheTemporaryFolder() throws Exception {
-    String name = "libJCudaDriver-12.6.0-linux-x86_64.so";
-    Path planted = folder.resolve(name);
-    Files.writeString(planted, "not a library");
-    Output output = run(driver(), List.of(), "doctor");
-    assertThat(output.text).contains("0: Fake A");
     try (Stream<Path> left = Files.list(folder)) {
       assertThat(left.filter(file -> file.getFileName().toString().contains("jcuda"))).isEmpty();
     }
   }
 
+  /** Or what this machine has, which this JVM sees as well as another. */
+  @Test
+  void withoutADriverThereIsOneReason() {
+    assertThat(CommandResult.run("doctor").succeeds().out())
+        .containsPattern(
+            "GPU +(\\d: .+GiB free|none is used: (no NVIDIA driver is installed \\(libcuda.so.1 was"
+                + " not found\\)|the NVIDIA driver .+))\n");
+  }
+
   private Output average(String device, String... jvmOptions) throws Exception {
-    List<String> options = new ArrayList<>(List.of(jvmOptions));
-    options.add(
-        "-Dfishermerge.cuda.library.path=" + NATIVE.resolve("libfisher_kernels_cuda_emulated.so"));
-    Path models = Golden.path("clip-tiny");
-    return run(
-        driver(),
-        options,
-        "average",
-        "--base",
-        models.resolve("pretrained").toString(),
-        "--model",
-        models.resolve("alpha").toString(),
-        "--out",
-        folder.resolve("out").toString(),
-        "--device",
-        device);
+    List<String> options = new ArrayList<>(EMULATED);
+    Collections.addAll(options, jvmOptions);
+    return run(driver(), options, averageOn(device).toArray(String[]::new));
+  }
+
+  private List<String> averageOn(String device) {
+    List<String> arguments = GoldenCommands.average(folder.resolve("out"), "alpha");
+    Collections.replaceAll(
+        arguments,
+        Golden.path("clip-tiny/pretrained").toString(),
+        FewWords.pretrained().toString());
+    Collections.addAll(arguments, "--device", device);
+    return arguments;
   }
 
   /** The kernels' device is emulated and has number 0: it says which number it was asked for. */
@@ -158,7 +155,7 @@ final class GpusIT {
     assertThat(output.text)
         .contains("--device cuda:2: there is no such GPU; there are 0: Fake A, sm_86")
         .contains("; 1: Fake B, sm_90");
-    assertThat(average("cuda:x").text).contains("--device cuda:x: must be cpu, cuda or cuda:N");
+    CommandResult.run(averageOn("cuda:x")).fails(1, "--device cuda:x: must be cpu, cuda or cuda:N");
   }
 
   /**
@@ -166,23 +163,25 @@ final class GpusIT {
    */
   @Test
   void searchKeepsItsInputsOnTheGpu() throws Exception {
-    Output onGpu = search("cuda");
+    List<String> options = new ArrayList<>(EMULATED);
+    options.add("-Dfishermerge.cuda.device=0");
+    Output onGpu = run(driver(), options, search("cuda").toArray(String[]::new));
     assertThat(onGpu.exit).as(onGpu.text).isZero();
     assertThat(onGpu.text)
         .containsPattern("warning: models run on the CPU, in fp32: .*CUDA")
         .contains("of inputs stay in the GPU's memory once sent");
-    Output onCpu = search("cpu");
-    assertThat(onCpu.exit).as(onCpu.text).isZero();
-    assertThat(onCpu.text).doesNotContain("GPU");
+    CommandResult onCpu = CommandResult.run(search("cpu"));
+    assertThat(onCpu.code()).as(onCpu.err()).isZero();
+    assertThat(onCpu.out() + onCpu.err()).doesNotContain("GPU");
     assertThat(folder.resolve("cuda/model.safetensors"))
         .hasSameBinaryContentAs(folder.resolve("cpu/model.safetensors"));
   }
 
-  private Output search(String device) throws Exception {
+  private List<String> search(String device) {
     Path models = Golden.path("clip-tiny");
     List<String> arguments = new ArrayList<>(List.of("search", "--device", device));
-    Collections.addAll(arguments, "--base", models.resolve("pretrained").toString());
-    Collections.addAll(arguments, "--clip", models.resolve("pretrained").toString());
+    Collections.addAll(arguments, "--base", FewWords.pretrained().toString());
+    Collections.addAll(arguments, "--clip", FewWords.pretrained().toString());
     Collections.addAll(arguments, "--out", folder.resolve(device).toString());
     Collections.addAll(arguments, "--tries", "4", "--examples", "3");
     for (String task : List.of("alpha", "beta")) {
@@ -190,12 +189,6 @@ final class GpusIT {
       Collections.addAll(arguments, "--model", models.resolve(task).toString());
       Collections.addAll(arguments, "--data", vectors, "--heads", vectors);
     }
-    return run(
-        driver(),
-        List.of(
-            "-Dfishermerge.cuda.device=0",
-            "-Dfishermerge.cuda.library.path="
-                + NATIVE.resolve("libfisher_kernels_cuda_emulated.so")),
-        arguments.toArray(String[]::new));
+    return arguments;
   }
 }

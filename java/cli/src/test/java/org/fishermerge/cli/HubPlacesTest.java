@@ -32,7 +32,7 @@ final class HubPlacesTest {
     hub = TestHub.start();
     environment.put("HF_ENDPOINT", hub.endpoint());
     environment.put("HF_HOME", folder.resolve("hf").toString());
-    hub.repository(TestHub.Kind.MODEL, CLIP, Golden.path("clip-tiny/pretrained"));
+    hub.repository(TestHub.Kind.MODEL, CLIP, FewWords.pretrained());
     // Models in sub-folders, and the Fisher of one, at a revision of its own.
     Path towers = folder.resolve("served");
     for (String task : List.of("alpha", "beta", "gamma")) {
@@ -74,7 +74,7 @@ final class HubPlacesTest {
     byte[] here =
         merged(
             "average --base %s --model %s --model %s"
-                .formatted(local("pretrained"), local("alpha"), local("beta")),
+                .formatted(FewWords.pretrained(), local("alpha"), local("beta")),
             "here");
     byte[] there =
         merged(
@@ -158,7 +158,7 @@ final class HubPlacesTest {
         "evaluate --model %s --clip %s --classes %s:alpha --report %s --outputs %s --overwrite --data "
             .formatted(
                 local("alpha"),
-                local("pretrained"),
+                FewWords.pretrained(),
                 local("tasks.json"),
                 folder.resolve("report.json"),
                 folder.resolve("outputs.safetensors"));
@@ -210,7 +210,7 @@ final class HubPlacesTest {
             "--model",
             local("alpha"),
             "--clip",
-            local("pretrained"),
+            FewWords.pretrained().toString(),
             "--classes",
             "sun",
             "--data",

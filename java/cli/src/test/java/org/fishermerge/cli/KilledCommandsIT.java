@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -20,6 +21,7 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.fishermerge.cli.TestTensors.Tensor;
 import org.fishermerge.testkit.Golden;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -49,8 +51,13 @@ final class KilledCommandsIT {
   @BeforeEach
   void outputs() throws IOException {
     System.out.println("KilledCommandsIT: seed " + SEED + ", kills " + KILLS);
-    out = Files.createDirectory(folder.resolve("outputs")).resolve("result.safetensors");
+    out = Files.createDirectory(place()).resolve("result.safetensors");
     errors = folder.resolve("errors.txt");
+  }
+
+  /** The folder of the output. */
+  private Path place() {
+    return folder.resolve("outputs");
   }
 
   // ---- commands ----
@@ -75,18 +82,31 @@ final class KilledCommandsIT {
     return file;
   }
 
-  /** What an estimate had saved when it was killed. */
-  private byte[] savedProgress() throws Exception {
-    Path file = shared.resolve("killed.progress");
-    if (!Files.exists(file)) {
+  /** What an estimate left that a signal ended: its exit code, its words, files, progress. */
+  private record Stopped(int code, String said, List<String> files, byte[] progress) {}
+
+  private static @Nullable Stopped stopped;
+
+  /** By SIGINT's and SIGTERM's common way; SIGTERM is what a process can send here. */
+  private Stopped stopped() throws Exception {
+    if (stopped == null) {
       Process process = start(picturesFisher(out));
       while (process.isAlive() && !Files.exists(progress(out))) {
         Thread.sleep(1);
       }
-      process.destroyForcibly().waitFor();
-      Files.move(progress(out), file);
+      process.destroy();
+      int code = process.waitFor();
+      List<String> files = names(place());
+      stopped = new Stopped(code, said(), files, Files.readAllBytes(progress(out)));
+      Files.delete(progress(out));
     }
-    return Files.readAllBytes(file);
+    return stopped;
+  }
+
+  private static List<String> names(Path of) throws IOException {
+    try (Stream<Path> files = Files.list(of)) {
+      return files.map(file -> file.getFileName().toString()).toList();
+    }
   }
 
   /** Each with noise of its own, so that every example adds something else. */
@@ -136,12 +156,33 @@ final class KilledCommandsIT {
     return Files.readString(errors, StandardCharsets.UTF_8);
   }
 
-  /** Returns how many milliseconds a process of its own takes. */
-  private int timed(List<String> command) throws Exception {
+  /** Kills a run at a moment after it has written its first, until after its end. */
+  private void kill(List<String> command, Path folder, int whole) throws Exception {
+    long before = files(folder);
+    Process process = start(command);
+    while (process.isAlive() && files(folder) == before) {
+      Thread.sleep(10);
+    }
+    process.waitFor(random.nextInt(whole), TimeUnit.MILLISECONDS);
+    process.destroyForcibly().waitFor();
+  }
+
+  private static long files(Path folder) throws IOException {
+    if (!Files.exists(folder)) {
+      return 0;
+    }
+    try (Stream<Path> files = Files.walk(folder)) {
+      return files.count();
+    } catch (UncheckedIOException e) {
+      return -1; // one was moved just now
+    }
+  }
+
+  /** Returns how many milliseconds it takes in this JVM. */
+  private static int timed(List<String> command) {
     long start = System.nanoTime();
-    int code = start(command).waitFor();
-    assertThat(code).as("seed %d: %s", SEED, said()).isZero();
-    return Math.toIntExact(TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start));
+    runToTheEnd(command);
+    return Math.toIntExact(TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start)) + 1;
   }
 
   /** Returns what it said. */
@@ -203,9 +244,7 @@ final class KilledCommandsIT {
     Path undisturbed = folder.resolve("undisturbed.safetensors");
     int whole = timed(merge(undisturbed));
     for (int kill = 0; kill < KILLS; kill++) {
-      Process process = start(merge(out));
-      process.waitFor(whole / 3 + random.nextInt(whole), TimeUnit.MILLISECONDS);
-      process.destroyForcibly().waitFor();
+      kill(merge(out), place(), whole);
       requireNothingPartial(undisturbed);
       Files.deleteIfExists(out);
     }
@@ -225,11 +264,8 @@ final class KilledCommandsIT {
     int whole = timed(configured(repositories, undisturbed));
 
     Path disturbed = folder.resolve("disturbed");
-    int shortest = whole / 3;
     for (int kill = 0; kill < Math.ceilDiv(KILLS, 3); kill++) {
-      Process process = start(configured(repositories, disturbed));
-      process.waitFor(shortest + random.nextInt(whole), TimeUnit.MILLISECONDS);
-      process.destroyForcibly().waitFor();
+      kill(configured(repositories, disturbed), disturbed, whole);
       for (String result : List.of("merged/model.safetensors", "report.json")) {
         if (Files.exists(disturbed.resolve(result))) {
           assertSame(result, undisturbed, disturbed);
@@ -290,24 +326,18 @@ final class KilledCommandsIT {
     }
   }
 
-  /** By SIGINT's and SIGTERM's common way; SIGTERM is what a process can send here. */
   @Test
   void aSignalLeavesOnlyWhatIsGoneOnFrom() throws Exception {
     Path undisturbed = undisturbedFisher();
-    Process process = start(picturesFisher(out));
-    while (process.isAlive() && !Files.exists(progress(out))) {
-      Thread.sleep(1);
-    }
-    process.destroy();
-    assertThat(process.waitFor()).isEqualTo(143); // 128 + SIGTERM
-    assertThat(said().lines().filter(line -> line.startsWith("fisher-merge")))
-        .as(said())
+    Stopped left = stopped();
+    assertThat(left.code).isEqualTo(143); // 128 + SIGTERM
+    assertThat(left.said.lines().filter(line -> line.startsWith("fisher-merge")))
+        .as(left.said)
         .containsExactly(
             "fisher-merge: stopped; nothing half-written is left. The same command goes on from"
                 + " what is finished.");
-    try (Stream<Path> files = Files.list(out.getParent())) {
-      assertThat(files).containsExactly(progress(out));
-    }
+    assertThat(left.files).containsExactly(String.valueOf(progress(out).getFileName()));
+    Files.write(progress(out), left.progress);
     assertThat(runToTheEnd(picturesFisher(out))).contains("going on from");
     requireOnlyTheResult(undisturbed);
   }
@@ -316,7 +346,7 @@ final class KilledCommandsIT {
   @ParameterizedTest
   @ValueSource(strings = {"flipped", "truncated", "foreign"})
   void progressThatIsNoneStartsAnew(String damage) throws Exception {
-    byte[] saved = savedProgress();
+    byte[] saved = stopped().progress.clone();
     Path undisturbed = undisturbedFisher();
     List<String> command = picturesFisher(out);
     switch (damage) {

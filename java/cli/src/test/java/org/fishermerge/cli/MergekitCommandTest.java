@@ -25,7 +25,7 @@ import org.junit.jupiter.params.provider.ValueSource;
  * with an oracle in java/merge (TensorMergeTest); here recipes are compared with commands.
  */
 final class MergekitCommandTest {
-  private static final String BASE = Golden.path("clip-tiny/pretrained").toString();
+  private static final String BASE = FewWords.pretrained().toString();
   private static final String ALPHA = Golden.path("clip-tiny/alpha").toString();
   private static final String BETA = Golden.path("clip-tiny/beta").toString();
 

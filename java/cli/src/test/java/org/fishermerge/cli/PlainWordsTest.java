@@ -137,7 +137,7 @@ final class PlainWordsTest {
   @Test
   void settingsOfModels() {
     Path model = copy(CLIP.resolve("alpha"), "alpha");
-    Path clip = copy(CLIP.resolve("pretrained"), "clip");
+    Path clip = copy(FewWords.pretrained(), "clip");
     List<String> line = evaluate(model, clip, "--heads", HEADS, "--data", HEADS);
     eachBrokenJson(model.resolve("config.json"), line);
     Path gpt2 = copy(Golden.path("gpt2-tiny/mnli"), "gpt2");
@@ -163,7 +163,7 @@ final class PlainWordsTest {
   @Test
   void settingsOfPicturesAndTokenizers() throws IOException {
     Path model = copy(CLIP.resolve("alpha"), "alpha");
-    Path clip = copy(CLIP.resolve("pretrained"), "clip");
+    Path clip = copy(FewWords.pretrained(), "clip");
     Path classes = folder.resolve("classes.json");
     String pictures = Objects.requireNonNull(pictures().getParent()).toString();
     List<String> withHeads = evaluate(model, clip, "--heads", HEADS, "--data", pictures);
@@ -214,7 +214,7 @@ final class PlainWordsTest {
     List<String> line =
         evaluate(
             CLIP.resolve("alpha"),
-            CLIP.resolve("pretrained"),
+            FewWords.pretrained(),
             "--heads",
             HEADS,
             "--data",

@@ -41,7 +41,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 final class ProgramTest {
   private static final List<String> CLIP = List.of("alpha", "beta", "gamma");
   private static final List<String> GPT2 = List.of("cola", "mnli");
-  private static final Path PRETRAINED = Golden.path("clip-tiny/pretrained");
+  private static final Path PRETRAINED = FewWords.pretrained();
   private static final TestTensors EXPECTED =
       TestTensors.read(Golden.path("clip-tiny/expected.safetensors"));
 
@@ -275,7 +275,8 @@ final class ProgramTest {
     } else {
       search.addAll(List.of("--exclude", "score"));
     }
-    search.addAll(List.of("--base", Golden.path(models + "/pretrained").toString()));
+    Path base = pictures ? PRETRAINED : Golden.path(models + "/pretrained");
+    search.addAll(List.of("--base", base.toString()));
     JsonNode statistics = own.path(method.contains("regmean") ? "grams" : "fishers");
     for (JsonNode statistic : statistics) {
       String task = statistic.path("task").textValue();
@@ -610,11 +611,10 @@ final class ProgramTest {
             save("merged"),
             List.of("path.log_dir=" + folder.resolve("log"))));
     Path page = folder.resolve("log/report.html");
-    try (Browser browser = Browser.open()) {
-      browser.check(page);
-      browser.checkDark();
-      browser.checkNumbers(page, folder.resolve("log/report.json"));
-    }
+    Browser browser = Browser.open();
+    browser.check(page);
+    browser.checkDark();
+    browser.checkNumbers(page, folder.resolve("log/report.json"));
     JsonNode report = json(folder.resolve("log/report.json")).at("/fisher_merge/report");
     assertThat(report.path("models")).hasSize(4);
     assertThat(report.at("/accuracies/rows/0/measures")).hasSize(3);

@@ -49,7 +49,7 @@ final class ResumedSearchTest {
 
   private static List<String> line(Path to, String by, String... more) {
     List<String> line = new ArrayList<>(List.of("search", "--by", by));
-    String base = Golden.path("clip-tiny/pretrained").toString();
+    String base = FewWords.pretrained().toString();
     line.addAll(List.of("--base", base, "--clip", base, "--out", to.resolve("found").toString()));
     line.addAll(List.of("--report", to.resolve("report.json").toString(), "--overwrite"));
     for (String task : List.of("alpha", "beta", "gamma")) {

@@ -87,7 +87,7 @@ final class SoakTest {
             "merge",
             "--overwrite",
             "--base",
-            golden("pretrained").toString(),
+            FewWords.pretrained().toString(),
             "--model",
             golden("alpha").toString(),
             "--fisher",
@@ -106,7 +106,7 @@ final class SoakTest {
             "--model",
             folder.resolve("merged").toString(),
             "--clip",
-            golden("pretrained").toString(),
+            FewWords.pretrained().toString(),
             "--heads",
             golden("expected.safetensors") + "#alpha.",
             "--data",
@@ -149,7 +149,7 @@ final class SoakTest {
         boolean own = i % 2 == 0;
         merges.add(() -> {
           MergeRequest request =
-              MergeRequest.builder(golden("pretrained"), output, DiagonalFisher.DEFAULT)
+              MergeRequest.builder(FewWords.pretrained(), output, DiagonalFisher.DEFAULT)
                   .model(golden("alpha"), fisher("alpha"))
                   .model(golden("beta"), fisher("beta"))
                   .build();

@@ -21,6 +21,7 @@ import java.util.TreeMap;
 import java.util.stream.Stream;
 import javax.imageio.ImageIO;
 import org.fishermerge.cli.TestTensors.Tensor;
+import org.fishermerge.estimate.ClassPrompts;
 import org.fishermerge.testkit.Golden;
 import org.fishermerge.testkit.TestHub;
 
@@ -115,8 +116,19 @@ final class TestRepositories {
 
   // ---- models ----
 
+  /** The tiny model that knows the words of the tasks. */
+  private Path pretrained() throws IOException {
+    Path pretrained = folder.resolve("pretrained");
+    if (!Files.exists(pretrained)) {
+      FewWords.write(
+          pretrained,
+          CLIP_TASKS.stream().map(task -> ClassPrompts.builtIn(task).orElseThrow()).toList());
+    }
+    return pretrained;
+  }
+
   private void clipBase32() throws IOException {
-    copy(Golden.path("clip-tiny/pretrained"), model("openai/clip-vit-base-patch32"));
+    copy(pretrained(), model("openai/clip-vit-base-patch32"));
     List<String> towers = List.of("alpha", "beta", "gamma");
     for (int i = 0; i < CLIP_TASKS.size(); i++) {
       copy(
@@ -127,7 +139,7 @@ final class TestRepositories {
 
   /** The tiny model with patches of 14 pixels, and towers that random steps lead away from it. */
   private void clipLarge14() throws IOException {
-    Path original = Golden.path("clip-tiny/pretrained");
+    Path original = pretrained();
     Path base = model("openai/clip-vit-large-patch14");
     copy(original, base);
     Random random = new Random(14);

@@ -44,6 +44,10 @@ import org.junit.jupiter.params.provider.ValueSource;
  */
 final class ConsumersIT {
   private static final Path SOURCES = Published.ROOT.resolve("java/consumer-tests/src/consumers");
+
+  /** For a program that is over before Java's second compiler has paid for itself. */
+  private static final List<String> SHORT = List.of("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC");
+
   private static final String ALLOW = "--enable-native-access=ALL-UNNAMED";
 
   @TempDir static Path shared;
@@ -240,10 +244,14 @@ final class ConsumersIT {
         .contains("-Dfishermerge.library.path=FILE")
         .endsWith("scalar\n");
     assertMerged();
+  }
 
-    Path library = library(embedded.getFirst());
-    String named = "-Dfishermerge.library.path=" + library;
-    assertThat(java(embedded, classes, List.of(ALLOW, option, named)))
+  @Test
+  void withALibraryThatIsNamed() throws Exception {
+    Path classes = compile("app", embedded, null);
+    String nowhere = "-Djava.io.tmpdir=/nonexistent/folder";
+    String named = "-Dfishermerge.library.path=" + library(embedded.getFirst());
+    assertThat(java(embedded, classes, List.of(ALLOW, nowhere, named)))
         .doesNotContain("plain Java")
         .endsWith("cpu\n");
   }
@@ -418,12 +426,10 @@ final class ConsumersIT {
     return Objects.requireNonNull(System.getProperty(name), name);
   }
 
-  /** Java, for a program that is over before its second compiler has paid for itself. */
   private static List<String> javaCommand() {
-    return List.of(
-        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-        "-XX:TieredStopAtLevel=1",
-        "-XX:+UseSerialGC");
+    List<String> command = new ArrayList<>(SHORT);
+    command.addFirst(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    return command;
   }
 
   /** Runs a program to its end, which must be a good one; returns all that it printed. */
@@ -435,6 +441,7 @@ final class ConsumersIT {
             .redirectErrorStream(true)
             .redirectOutput(log.toFile());
     builder.environment().put("JAVA_HOME", System.getProperty("java.home"));
+    builder.environment().merge("MAVEN_OPTS", String.join(" ", SHORT), (a, b) -> a + " " + b);
     int exit = builder.start().waitFor();
     assertThat(exit).as("%s%n%s", String.join(" ", command), Published.read(log)).isZero();
     return Published.read(log);

@@ -57,6 +57,10 @@ final class EmbeddedJarIT {
     Process process =
         new ProcessBuilder(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                // Most of it is javac, which is over before the second compiler has paid for
+                // itself.
+                "-XX:TieredStopAtLevel=1",
+                "-XX:+UseSerialGC",
                 access,
                 "-cp",
                 moved.toString(),

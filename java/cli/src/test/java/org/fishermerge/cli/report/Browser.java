@@ -22,6 +22,7 @@ import java.util.Set;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.openqa.selenium.By;
 import org.openqa.selenium.Dimension;
 import org.openqa.selenium.Keys;
@@ -34,8 +35,8 @@ import org.openqa.selenium.logging.LogEntry;
 import org.openqa.selenium.logging.LogType;
 import org.openqa.selenium.logging.LoggingPreferences;
 
-/** A headless Chromium, driven by WebDriver, that looks at pages of reports. */
-public final class Browser implements AutoCloseable {
+/** A headless Chromium, driven by WebDriver, that looks at pages of reports: one for all tests. */
+public final class Browser {
   /** Why a test that needs one is skipped. */
   public static final String MISSING =
       "needs Chromium and its driver; on Debian: apt-get install chromium chromium-driver";
@@ -55,6 +56,8 @@ public final class Browser implements AutoCloseable {
   /** Where pictures of pages are left to look at; none without it. */
   private static final Optional<Path> PICTURES =
       Optional.ofNullable(System.getenv("FISHER_MERGE_PICTURES")).map(Path::of);
+
+  private static @Nullable Browser opened;
 
   private final ChromeDriver driver;
 
@@ -78,7 +81,16 @@ public final class Browser implements AutoCloseable {
     return chromium().isPresent() && chromeDriver().isPresent();
   }
 
-  public static Browser open() {
+  /** The browser, which ends with this JVM. */
+  public static synchronized Browser open() {
+    if (opened == null) {
+      opened = new Browser(start());
+      Runtime.getRuntime().addShutdownHook(new Thread(opened.driver::quit));
+    }
+    return opened;
+  }
+
+  private static ChromeDriver start() {
     ChromeOptions options = new ChromeOptions();
     options.setBinary(chromium().orElseThrow());
     // Root, as in a container, has no sandbox; no page here is a stranger's.
@@ -100,7 +112,7 @@ public final class Browser implements AutoCloseable {
             .build();
     ChromeDriver driver = new ChromeDriver(service, options);
     driver.manage().timeouts().scriptTimeout(LONGEST);
-    return new Browser(driver);
+    return driver;
   }
 
   /**
@@ -273,10 +285,5 @@ public final class Browser implements AutoCloseable {
     Path folder = Files.createDirectories(PICTURES.orElseThrow());
     Files.write(
         folder.resolve(name), Base64.getDecoder().decode(Objects.toString(taken.get("data"))));
-  }
-
-  @Override
-  public void close() {
-    driver.quit();
   }
 }

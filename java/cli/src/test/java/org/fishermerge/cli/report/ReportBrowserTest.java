@@ -38,23 +38,22 @@ final class ReportBrowserTest {
         ReportSamples.whole(IntStream.range(0, 8).mapToObj(i -> "model-" + i).toList(), 24, 6);
     Path largePage = folder.resolve("large.html");
     Files.writeString(largePage, ReportPage.of(large));
-    try (Browser browser = Browser.open()) {
-      browser.checkQuiet(page);
-      browser.checkNumbers(page, json);
-      assertThat(browser.evaluate("return typeof window.broken")).isEqualTo("undefined");
-      Object names =
-          browser.evaluate(
-              "return [...document.querySelectorAll('tbody th')].map(h => h.textContent)");
-      // Each name is in the table of models as it is, but for what is not seen.
-      for (String name : HOSTILE) {
-        assertThat(names)
-            .asInstanceOf(InstanceOfAssertFactories.LIST)
-            .contains(HtmlWriter.visible(name));
-      }
-      browser.checkQuiet(largePage);
-      assertThat(browser.evaluate("return document.querySelectorAll('.plot rect').length"))
-          .asInstanceOf(InstanceOfAssertFactories.LONG)
-          .isGreaterThan(8 * 24 * 8L);
+    Browser browser = Browser.open();
+    browser.checkQuiet(page);
+    browser.checkNumbers(page, json);
+    assertThat(browser.evaluate("return typeof window.broken")).isEqualTo("undefined");
+    Object names =
+        browser.evaluate(
+            "return [...document.querySelectorAll('tbody th')].map(h => h.textContent)");
+    // Each name is in the table of models as it is, but for what is not seen.
+    for (String name : HOSTILE) {
+      assertThat(names)
+          .asInstanceOf(InstanceOfAssertFactories.LIST)
+          .contains(HtmlWriter.visible(name));
     }
+    browser.checkQuiet(largePage);
+    assertThat(browser.evaluate("return document.querySelectorAll('.plot rect').length"))
+        .asInstanceOf(InstanceOfAssertFactories.LONG)
+        .isGreaterThan(8 * 24 * 8L);
   }
 }
