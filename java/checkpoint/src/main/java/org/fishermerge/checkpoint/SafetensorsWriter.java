@@ -344,6 +344,10 @@ public final class SafetensorsWriter implements TensorWriter {
   public void finish() {
     try {
       awaitWriting();
+      if (channel.size() != mapping.data().byteSize()) {
+        throw new InputException(
+            file + ": was cut short by another program while it was written; run again");
+      }
       mapping.data().force();
       channel.force(true);
       unmap();

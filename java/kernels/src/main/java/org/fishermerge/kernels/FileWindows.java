@@ -4,11 +4,16 @@ import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
+import java.lang.foreign.MemoryLayout.PathElement;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.StructLayout;
 import java.lang.invoke.MethodHandle;
+import java.lang.invoke.VarHandle;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -25,8 +30,9 @@ import org.jspecify.annotations.Nullable;
  * times the time of the copy where the machine is a virtual one. Results are written in the same
  * way, by pwrite(2).
  *
- * <p>What a call does not read or write, at the end of a file that was cut short for instance, goes
- * through the mapping: whatever that has to say is said there. Thread-safe.
+ * <p>What lies beyond the end of a file that was cut short goes through the mapping, whose guard
+ * tells of it. Other errors of the system end the operation with an {@link UncheckedIOException}
+ * that names the file. Thread-safe.
  */
 final class FileWindows {
   /** What a thread holds of all operands of a call together, at most, but for what a call needs. */
@@ -230,6 +236,15 @@ final class FileWindows {
     static final @Nullable MethodHandle READ = find("pread");
     static final @Nullable MethodHandle WRITE = find("pwrite");
 
+    private static final StructLayout STATE = Linker.Option.captureStateLayout();
+    private static final VarHandle ERRNO = STATE.varHandle(PathElement.groupElement("errno"));
+
+    /** Where a thread finds the reason of its last failure. */
+    private static final ThreadLocal<MemorySegment> REASONS =
+        ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(STATE));
+
+    private static final int EINTR = 4;
+
     private Calls() {}
 
     /** Null where there is none; the offset has 64 bits where pointers have. */
@@ -245,18 +260,19 @@ final class FileWindows {
           .map(symbol ->
               linker.downcallHandle(
                   symbol,
-                  FunctionDescriptor.of(JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG)))
+                  FunctionDescriptor.of(JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG),
+                  Linker.Option.captureCallState("errno")))
           .orElse(null);
     }
 
     static void read(MappedFile file, long address, MemorySegment into) {
-      long done = all(READ, file, address, into);
+      long done = all(READ, "read", file, address, into);
       MemorySegment rest = into.asSlice(done);
       rest.copyFrom(mapped(file, address + done, rest.byteSize()));
     }
 
     static void write(MappedFile file, long address, MemorySegment from) {
-      long done = all(WRITE, file, address, from);
+      long done = all(WRITE, "written", file, address, from);
       MemorySegment rest = from.asSlice(done);
       mapped(file, address + done, rest.byteSize()).copyFrom(rest);
     }
@@ -265,20 +281,38 @@ final class FileWindows {
       return file.mapping().asSlice(address - file.mapping().address(), bytes);
     }
 
-    /** Bytes until the end of the file, an error or the end. */
+    /**
+     * Bytes until the end of the file or of the memory.
+     *
+     * @param what is done with the file, for a message
+     */
     private static long all(
-        @Nullable MethodHandle call, MappedFile file, long address, MemorySegment memory) {
+        @Nullable MethodHandle call,
+        String what,
+        MappedFile file,
+        long address,
+        MemorySegment memory) {
       long offset = address - file.mapping().address();
       long done = 0;
+      int error = 0;
       try {
+        MemorySegment reason = REASONS.get();
         while (call != null && done < memory.byteSize()) {
           long moved =
               (long)
                   call.invokeExact(
+                      reason,
                       file.descriptor(),
                       memory.address() + done,
                       memory.byteSize() - done,
                       offset + done);
+          if (moved < 0) {
+            error = (int) ERRNO.get(reason, 0L);
+            if (error == EINTR) {
+              error = 0;
+              continue;
+            }
+          }
           if (moved <= 0) {
             break;
           }
@@ -287,7 +321,23 @@ final class FileWindows {
       } catch (Throwable e) {
         throw NativeBindings.rethrow(e);
       }
+      if (error != 0) {
+        throw new UncheckedIOException(
+            file.name() + ": cannot be " + what, new IOException(reason(error)));
+      }
       return done;
+    }
+
+    /** Of those that Linux gives, in words. */
+    private static String reason(int error) {
+      return switch (error) {
+        case 5 -> "the disk reports an input/output error";
+        case 27 -> "the file system allows no file of this size";
+        case 28 -> "no space left on the disk";
+        case 116 -> "the file server no longer knows the file";
+        case 122 -> "the disk quota is used up";
+        default -> "the system reports error " + error;
+      };
     }
   }
 }

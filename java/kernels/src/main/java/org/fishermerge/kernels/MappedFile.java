@@ -1,6 +1,9 @@
 package org.fishermerge.kernels;
 
+import java.io.IOException;
 import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
+import java.nio.file.Path;
 
 /**
  * A file that is mapped as a whole.
@@ -13,4 +16,13 @@ import java.lang.foreign.MemorySegment;
 public record MappedFile(MemorySegment mapping, int descriptor) {
   /** Without a descriptor. */
   public static final int NONE = -1;
+
+  /** What Linux calls the file, for messages. */
+  String name() {
+    try {
+      return Files.readSymbolicLink(Path.of("/proc/self/fd/" + descriptor)).toString();
+    } catch (IOException e) {
+      return "a file of " + mapping.byteSize() + " bytes";
+    }
+  }
 }

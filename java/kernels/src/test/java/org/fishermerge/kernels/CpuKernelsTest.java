@@ -1,9 +1,11 @@
 package org.fishermerge.kernels;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -181,7 +183,8 @@ class CpuKernelsTest {
         data.setAtIndex(ValueLayout.JAVA_FLOAT, j, 2);
       }
       MemorySegment out = arena.allocate(4L * count);
-      MappedGuard guard = kernels.guard(List.of(file.mapped()));
+      MappedFile readOnly = new MappedFile(data.asReadOnly(), file.mapped().descriptor());
+      MappedGuard guard = kernels.guard(List.of(readOnly));
       try (FileChannel channel =
           FileChannel.open(folder.resolve("file"), StandardOpenOption.WRITE)) {
         channel.truncate(40_000);
@@ -189,9 +192,34 @@ class CpuKernelsTest {
       WeightedInput input = new WeightedInput(data, ElementType.F32, null, ElementType.F32, 0, 1);
       kernels.weightedAverage(new WeightedAverage(List.of(input), out, ElementType.F32, count));
       guard.close();
-      assertThat(guard.damaged()).isTrue();
+      assertThat(guard.damaged()).containsExactly(folder.resolve("file").toString());
       assertThat(out.getAtIndex(ValueLayout.JAVA_FLOAT, 9_999)).isEqualTo(2);
       assertThat(out.getAtIndex(ValueLayout.JAVA_FLOAT, count - 1)).isEqualTo(0);
+    }
+  }
+
+  /** Zeros in place of what a disk does not give back would be a wrong merge. */
+  @Test
+  void whatTheSystemRefusesIsSaidAndNamesTheFile(@TempDir Path folder) throws IOException {
+    Path mapped = Files.write(folder.resolve("mapped"), new byte[64]);
+    // Nothing is at address 0 of this process: an input/output error.
+    try (TestFile full = new TestFile(mapped, Path.of("/dev/full"));
+        TestFile file = new TestFile(mapped, Path.of("/proc/self/mem"));
+        Kernels kernels = Kernels.open(KernelContract.options("cpu", "auto"))) {
+      refuses(kernels, file, file.mapped().mapping(), "/mem: cannot be read");
+      refuses(kernels, full, full.mapped().mapping(), "/dev/full: cannot be written");
+    }
+  }
+
+  private static void refuses(Kernels kernels, TestFile file, MemorySegment data, String said) {
+    WeightedInput input =
+        new WeightedInput(data.asSlice(0, 4), ElementType.F32, null, ElementType.F32, 0, 1);
+    WeightedAverage average =
+        new WeightedAverage(List.of(input), data.asSlice(8, 4), ElementType.F32, 1);
+    try (MappedGuard _ = kernels.guard(List.of(file.mapped()))) {
+      assertThatThrownBy(() -> kernels.weightedAverage(average))
+          .isInstanceOf(UncheckedIOException.class)
+          .hasMessageContaining(said);
     }
   }
 }

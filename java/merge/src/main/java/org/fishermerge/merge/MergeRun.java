@@ -1,5 +1,6 @@
 package org.fishermerge.merge;
 
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -13,12 +14,14 @@ import org.fishermerge.checkpoint.CheckpointWriter;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.TensorSink;
 import org.fishermerge.kernels.Kernels;
+import org.fishermerge.kernels.MappedFile;
 import org.fishermerge.kernels.MappedGuard;
 import org.jspecify.annotations.Nullable;
 
 /** One execution of a plan: all passes, and the output, which appears whole or not at all. */
 final class MergeRun {
   private final MergePlan plan;
+  private final OpenFiles files;
   private final MergeInputs inputs;
   private final Kernels kernels;
   private final MergeProgress progress;
@@ -30,13 +33,14 @@ final class MergeRun {
 
   private MergeRun(
       MergePlan plan,
-      MergeInputs inputs,
+      OpenFiles files,
       Kernels kernels,
       @Nullable LinearAlgebra algebra,
       boolean streamed,
       ProgressListener listener) {
     this.plan = plan;
-    this.inputs = inputs;
+    this.files = files;
+    this.inputs = files.inputs(plan.request());
     this.kernels = kernels;
     this.progress = new MergeProgress(listener, plan.bytesRead());
     this.scan = new StatisticScan(plan, inputs, kernels, progress);
@@ -62,14 +66,15 @@ final class MergeRun {
   }
 
   /**
-   * Runs a plan on inputs that are open and guarded.
+   * Runs a plan.
    *
+   * @param files that are open, the plan's among them
    * @param algebra for rules by layer
    * @param streamed whether the inputs are read from their files
    */
   static MergeResult run(
       MergePlan plan,
-      MergeInputs inputs,
+      OpenFiles files,
       Kernels kernels,
       @Nullable LinearAlgebra algebra,
       boolean streamed,
@@ -80,7 +85,7 @@ final class MergeRun {
       OptionalLong free = required(algebra, rule).freeBytes();
       (free.isPresent() ? free : kernels.gpuFreeBytes()).ifPresent(plan::requireMemory);
     }
-    MergeRun run = new MergeRun(plan, inputs, kernels, algebra, streamed, listener);
+    MergeRun run = new MergeRun(plan, files, kernels, algebra, streamed, listener);
     TensorSink sink = request.sink();
     if (sink != null) {
       MergeProgress.requireNotInterrupted();
@@ -103,16 +108,23 @@ final class MergeRun {
   private void write(Supplier<CheckpointWriter> target) {
     // Opened first: what is wrong with it is said before an hour of reading, not after.
     try (CheckpointWriter writer = target.get()) {
-      new StatisticPairs(inputs).verifyHashes(plan.verifiedModels(), progress::advance);
-      scan.computeNorms();
-      try (MappedGuard _ = kernels.guard(OpenFiles.mappedFiles(writer.mappings().stream()))) {
+      List<MappedFile> mapped = new ArrayList<>(files.mappedFiles());
+      mapped.addAll(OpenFiles.mappedFiles(writer.mappings().stream()));
+      MappedGuard guard = kernels.guard(mapped);
+      try (guard) {
+        new StatisticPairs(inputs).verifyHashes(plan.verifiedModels(), progress::advance);
+        scan.computeNorms();
         write(writer);
       }
+      OpenFiles.requireUndamaged(guard);
       writer.finish();
     } catch (InternalError | InputException e) {
       // A file that is cut short reads as zeros, or fails with an InternalError in Java.
       requireUnchanged();
       throw e;
+    } catch (UncheckedIOException e) {
+      requireUnchanged();
+      throw OpenFiles.failed(e);
     }
   }
 

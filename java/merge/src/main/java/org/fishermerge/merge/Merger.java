@@ -6,7 +6,6 @@ import java.util.List;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.kernels.Kernels;
-import org.fishermerge.kernels.MappedGuard;
 import org.fishermerge.kernels.ResidentInputs;
 import org.jspecify.annotations.Nullable;
 
@@ -19,7 +18,6 @@ public final class Merger implements AutoCloseable {
   private final MergeSession session;
   private final Kernels kernels;
   private final @Nullable LinearAlgebra algebra;
-  private final MappedGuard guard;
   private final ResidentInputs resident;
 
   /** Whether a merge has been through all of the inputs. */
@@ -33,13 +31,7 @@ public final class Merger implements AutoCloseable {
     this.session = session;
     this.kernels = kernels;
     this.algebra = algebra;
-    this.guard = kernels.guard(session.files().mappedFiles());
-    try {
-      this.resident = kernels.keepResident(kept);
-    } catch (Throwable e) {
-      guard.close();
-      throw e;
-    }
+    this.resident = kernels.keepResident(kept);
   }
 
   /** For a single merge: what is read once need not be kept. */
@@ -85,8 +77,7 @@ public final class Merger implements AutoCloseable {
    */
   public MergeResult run(MergePlan plan, ProgressListener listener) {
     session.requireSameInputs(plan.request());
-    MergeInputs inputs = session.files().inputs(plan.request());
-    MergeResult result = MergeRun.run(plan, inputs, kernels, algebra, !sent, listener);
+    MergeResult result = MergeRun.run(plan, session.files(), kernels, algebra, !sent, listener);
     sent = resident.onDevice();
     return result;
   }
@@ -100,6 +91,5 @@ public final class Merger implements AutoCloseable {
   @Override
   public void close() {
     resident.close();
-    guard.close();
   }
 }

@@ -1,5 +1,6 @@
 package org.fishermerge.merge;
 
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -7,10 +8,13 @@ import java.util.Objects;
 import java.util.stream.Stream;
 import org.fishermerge.checkpoint.Checkpoint;
 import org.fishermerge.checkpoint.FileMapping;
+import org.fishermerge.checkpoint.InputException;
 import org.fishermerge.checkpoint.ModelPath;
 import org.fishermerge.checkpoint.NamedTensors;
+import org.fishermerge.checkpoint.Reasons;
 import org.fishermerge.checkpoint.StatisticFile;
 import org.fishermerge.kernels.MappedFile;
+import org.fishermerge.kernels.MappedGuard;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -93,6 +97,30 @@ record OpenFiles(Checkpoint base, List<Checkpoint> models, List<StatisticFile> s
 
   static List<MappedFile> mappedFiles(Stream<FileMapping> mappings) {
     return mappings.map(file -> new MappedFile(file.data(), file.descriptor())).toList();
+  }
+
+  /**
+   * Nothing that was computed counts where zeros were read in place of a file.
+   *
+   * @throws InputException naming the files
+   */
+  static void requireUndamaged(MappedGuard guard) {
+    if (!guard.damaged().isEmpty()) {
+      throw new InputException(
+          String.join(", ", guard.damaged())
+              + ": could not be read to the end: it was cut short, or its disk failed; nothing was"
+              + " written");
+    }
+  }
+
+  /** What the system says of a file that kernels read or write. */
+  static InputException failed(UncheckedIOException e) {
+    return new InputException(
+        e.getMessage()
+            + ": "
+            + Reasons.of(Objects.requireNonNull(e.getCause()))
+            + "; nothing was written",
+        e);
   }
 
   @Override

@@ -1,5 +1,6 @@
 package org.fishermerge.merge;
 
+import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -206,14 +207,18 @@ public final class Similarity {
   private void run(Kernels kernels, ProgressListener listener) {
     List<MappedFile> mapped =
         OpenFiles.mappedFiles(files.stream().flatMap(file -> file.mappings().stream()));
-    try (MappedGuard _ = kernels.guard(mapped)) {
+    MappedGuard guard = kernels.guard(mapped);
+    try (guard) {
       pass(kernels, listener);
     } catch (InternalError | InputException e) {
       // A file that is cut short reads as zeros, or fails with an InternalError in Java.
       files.forEach(StatisticFile::requireSizes);
       throw e;
+    } catch (UncheckedIOException e) {
+      throw OpenFiles.failed(e);
     }
     files.forEach(StatisticFile::requireSizes);
+    OpenFiles.requireUndamaged(guard);
   }
 
   private void pass(Kernels kernels, ProgressListener listener) {

@@ -3,6 +3,8 @@ package org.fishermerge.merge;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.util.concurrent.atomic.AtomicInteger;
+import java.nio.ByteBuffer;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
@@ -242,6 +244,43 @@ final class MergerTest {
           .isInstanceOf(InputException.class)
           .hasMessageStartingWith(cut + " has changed while it was read; nothing was written");
     }
+    assertThat(output).doesNotExist();
+  }
+
+  /** What could not be read for a while only: nothing but the guard of the mapping knows. */
+  @Test
+  void zerosInPlaceOfAnInputAreNoResult() throws IOException {
+    int count = 500_000;
+    double[] some = new Random(6).doubles(count).toArray();
+    Path base = write("base", DType.F32, some);
+    Path model = write("m", DType.F32, some);
+    Path fisher = write("f", DType.F32, some);
+    Path output = folder.resolve("out.safetensors");
+    MergeRequest request =
+        MergeRequest.builder(base, output, DiagonalFisher.DEFAULT).model(model, fisher).build();
+    byte[] whole = Files.readAllBytes(model);
+    FileTime time = Files.getLastModifiedTime(model);
+    AtomicInteger calls = new AtomicInteger();
+    ProgressListener cutting =
+        (done, total) -> {
+          try (FileChannel file = FileChannel.open(model, StandardOpenOption.WRITE)) {
+            if (calls.getAndIncrement() == 0) {
+              file.truncate(10_000);
+            } else {
+              file.write(ByteBuffer.wrap(whole), 0);
+            }
+            Files.setLastModifiedTime(model, time);
+          } catch (IOException e) {
+            throw new UncheckedIOException(e);
+          }
+        };
+    try (MergeSession session = MergeSession.open(request);
+        Kernels kernels = Kernels.open()) {
+      assertThatThrownBy(() -> session.run(kernels, cutting))
+          .isInstanceOf(InputException.class)
+          .hasMessageStartingWith(model + ": could not be read to the end");
+    }
+    assertThat(calls.get()).isGreaterThan(1);
     assertThat(output).doesNotExist();
   }
 
