@@ -9,7 +9,11 @@ import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.nio.file.FileSystemException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -29,6 +33,14 @@ final class Posix {
   private static final int EFBIG = 27;
   private static final int ENOSPC = 28;
   private static final int EDQUOT = 122;
+  private static final int USUAL_LIMIT = 1024;
+  private static final Pattern OPEN_FILES =
+      Pattern.compile("(?m)^Max open files +(\\d+|unlimited) ");
+
+  /** How many files may be open at a time: half of the limit, as others need some too. */
+  private static final int MOST_OPEN = limit() / 2;
+
+  private static final AtomicInteger OPEN_NOW = new AtomicInteger();
 
   private static final @Nullable MethodHandle OPEN;
   private static final @Nullable MethodHandle CLOSE;
@@ -93,16 +105,26 @@ final class Posix {
   /**
    * Opens a file.
    *
-   * @return its descriptor, for {@link #close}; -1 if that is not possible here
+   * @return its descriptor, for {@link #close}; -1 if that is not possible here, or so many are open
+   *     that others would soon be refused
    */
   static int open(Path file, boolean writable) {
     if (OPEN == null || CLOSE == null) {
       return -1;
     }
+    if (OPEN_NOW.incrementAndGet() > MOST_OPEN) {
+      OPEN_NOW.decrementAndGet();
+      return -1;
+    }
     try (Arena arena = Arena.ofConfined()) {
-      return (int)
-          OPEN.invokeExact(
-              arena.allocateFrom(file.toString()), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+      int descriptor =
+          (int)
+              OPEN.invokeExact(
+                  arena.allocateFrom(file.toString()), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+      if (descriptor < 0) {
+        OPEN_NOW.decrementAndGet();
+      }
+      return descriptor;
     } catch (RuntimeException | Error e) {
       throw e;
     } catch (Throwable e) {
@@ -115,6 +137,7 @@ final class Posix {
     if (CLOSE == null || descriptor < 0) {
       return;
     }
+    OPEN_NOW.decrementAndGet();
     try {
       int _ = (int) CLOSE.invokeExact(descriptor);
     } catch (RuntimeException | Error e) {
@@ -122,6 +145,31 @@ final class Posix {
     } catch (Throwable e) {
       throw new LinkageError("close", e);
     }
+  }
+
+  /** Files that this process may have open. */
+  private static int limit() {
+    try {
+      return limit(Files.readString(Path.of("/proc/self/limits")));
+    } catch (IOException e) {
+      return USUAL_LIMIT;
+    }
+  }
+
+  /**
+   * The same.
+   *
+   * @param limits as Linux lists them
+   */
+  static int limit(String limits) {
+    Matcher line = OPEN_FILES.matcher(limits);
+    if (!line.find()) {
+      return USUAL_LIMIT;
+    }
+    String number = line.group(1);
+    return number.equals("unlimited") || number.length() > 9
+        ? Integer.MAX_VALUE
+        : Integer.parseInt(number);
   }
 
   /** The file that a descriptor stands for, whatever its name leads to by now. */
