@@ -105,8 +105,8 @@ final class Posix {
   /**
    * Opens a file.
    *
-   * @return its descriptor, for {@link #close}; -1 if that is not possible here, or so many are open
-   *     that others would soon be refused
+   * @return its descriptor, for {@link #close}; -1 if that is not possible here, or so many are
+   *     open that others would soon be refused
    */
   static int open(Path file, boolean writable) {
     if (OPEN == null || CLOSE == null) {
